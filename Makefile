@@ -1,0 +1,42 @@
+# Everything below works in a fresh clone on a machine with Python only; what
+# is installed goes into .venv and is not installed again.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+SETUP := pyproject.toml setup.cfg tools/install.py
+CONFIG := configs/patchcore/patchcore_demo.py
+DEMO := work_dirs/demo
+
+.PHONY: demo test lint docs clean
+
+demo: $(VENV)/installed
+	$(RUN) tools/dataset_converters/make_demo.py data/demo
+	$(RUN) tools/train.py $(CONFIG) --work-dir $(DEMO) --no-validate
+	$(RUN) tools/test.py $(CONFIG) $(DEMO)/epoch_1.pth \
+		--work-dir $(DEMO) --show-dir $(DEMO)/heat_maps
+	@echo "Look at the heat maps in $(DEMO)/heat_maps; the metrics are in" \
+		"$(DEMO)/metrics.json."
+
+test: $(VENV)/installed-tests
+	$(RUN) -m pytest -n 2
+
+lint: $(VENV)/installed-dev
+	$(RUN) -m ruff check .
+
+docs: $(VENV)/installed-docs
+	$(RUN) -m sphinx -W -b html docs docs/_build/html
+	@echo "Open docs/_build/html/index.html."
+
+clean:
+	rm -rf $(VENV) docs/_build build *.egg-info
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(SETUP) | $(VENV)/bin/python
+	$(RUN) tools/install.py -e
+	@touch $@
+
+$(VENV)/installed-%: $(SETUP) | $(VENV)/installed
+	$(RUN) tools/install.py -e $*
+	@touch $@

@@ -1,0 +1,13 @@
+# The large setting of the authors' code: 366 pixels, of which the central 320.
+_base_ = 'patchcore_wrn50_1pct_mvtec.py'
+
+pipeline = [
+    dict(type='LoadImage'),
+    dict(type='LoadMask'),
+    dict(type='Resize', scale=(366, 366), backend='pillow'),
+    dict(type='CenterCrop', crop_size=320),
+    dict(type='PackInputs'),
+]
+train_dataloader = dict(dataset=dict(pipeline=pipeline))
+val_dataloader = dict(dataset=dict(pipeline=pipeline))
+test_dataloader = dict(dataset=dict(pipeline=pipeline))

@@ -1,0 +1,10 @@
+from mmcv.transforms import Resize
+
+from .center_crop import CenterCrop
+from .load_image import LoadImage
+from .load_mask import LoadMask, read_mask
+from .pack_inputs import PackInputs
+
+__all__ = [
+    'CenterCrop', 'LoadImage', 'LoadMask', 'PackInputs', 'Resize', 'read_mask'
+]

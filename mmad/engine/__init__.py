@@ -1,0 +1,3 @@
+from .hooks import FitHook, ReportHook, VisualizationHook
+
+__all__ = ['FitHook', 'ReportHook', 'VisualizationHook']

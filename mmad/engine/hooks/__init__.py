@@ -1,0 +1,5 @@
+from .fit_hook import FitHook
+from .report_hook import ReportHook
+from .visualization_hook import VisualizationHook
+
+__all__ = ['FitHook', 'ReportHook', 'VisualizationHook']

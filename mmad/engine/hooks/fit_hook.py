@@ -1,0 +1,39 @@
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from mmad.models import FitDetector
+from mmad.registry import HOOKS
+
+
+@HOOKS.register_module()
+class FitHook(Hook):
+    """Fits a :class:`~mmad.models.FitDetector` after its one epoch.
+
+    At NORMAL priority it comes before the checkpoint is written and before
+    validation. Where a resumed run finds the fit done, only the validation
+    is left, and runs.
+    """
+
+    priority = 'NORMAL'
+
+    def before_train(self, runner: Runner) -> None:
+        self._resumed_after_fit = runner.epoch >= runner.max_epochs
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        loader = runner.train_loop.dataloader
+        _detector(runner).begin_fit(len(loader.dataset), loader.batch_size)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        _detector(runner).fit()
+
+    def after_train(self, runner: Runner) -> None:
+        if self._resumed_after_fit and runner.val_loop is not None:
+            runner.logger.info(
+                'The resumed checkpoint is fitted already; validating it.')
+            runner.val_loop.run()
+
+
+def _detector(runner: Runner) -> FitDetector:
+    model = runner.model
+    return model.module if is_model_wrapper(model) else model

@@ -1,0 +1,3 @@
+from .metrics import ImageMetric, PixelMetric
+
+__all__ = ['ImageMetric', 'PixelMetric']

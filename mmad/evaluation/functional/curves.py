@@ -1,0 +1,103 @@
+from typing import Tuple
+
+import numpy as np
+
+from .ranking import Ranking
+
+
+def auroc(ranking: Ranking) -> float:
+    """Area under the ROC curve, with mid-ranks for ties.
+
+    It is the share of pairs of a positive and a negative in which the
+    positive has the higher score; a tie counts one half (Mann-Whitney).
+
+    Args:
+        ranking (Ranking): Ranked scores.
+
+    Returns:
+        float: Area in [0, 1]; NaN without positives or without negatives.
+    """
+    num_positives = int(ranking.positives.sum())
+    num_negatives = int(ranking.negatives.sum())
+    if not num_positives or not num_negatives:
+        return float('nan')
+    below = num_negatives - np.cumsum(ranking.negatives)
+    pairs = ranking.positives * (below + 0.5 * ranking.negatives)
+    return float(pairs.sum() / num_positives / num_negatives)
+
+
+def average_precision(ranking: Ranking) -> float:
+    """Average precision: the precision at each score, weighted by the recall
+    that the score adds, without interpolation.
+
+    Args:
+        ranking (Ranking): Ranked scores.
+
+    Returns:
+        float: Average precision in [0, 1]; NaN without positives or without
+        negatives.
+    """
+    num_positives = int(ranking.positives.sum())
+    if not num_positives or not ranking.negatives.any():
+        return float('nan')
+    hits = np.cumsum(ranking.positives)
+    precision = hits / (hits + np.cumsum(ranking.negatives))
+    return float((ranking.positives * precision).sum() / num_positives)
+
+
+def best_f1(ranking: Ranking) -> Tuple[float, float]:
+    """Highest F1 score over all thresholds.
+
+    The threshold is tuned on the labels it is judged by, so it serves
+    comparison and figures, not operation.
+
+    Args:
+        ranking (Ranking): Ranked scores.
+
+    Returns:
+        tuple[float, float]: The highest F1 in [0, 1], and the highest
+        threshold that reaches it, where ``score >= threshold`` is anomalous.
+        Both are NaN without positives or without negatives.
+    """
+    num_positives = int(ranking.positives.sum())
+    if not num_positives or not ranking.negatives.any():
+        return float('nan'), float('nan')
+    hits = np.cumsum(ranking.positives)
+    f1 = 2 * hits / (hits + np.cumsum(ranking.negatives) + num_positives)
+    best = int(np.argmax(f1))
+    return float(f1[best]), float(ranking.thresholds[best])
+
+
+def aupro(ranking: Ranking, fpr_limit: float = 0.3) -> float:
+    """Area under the per-region overlap curve up to a false positive rate.
+
+    The overlap is the mean over the ground-truth regions of the whole test
+    set of the share of a region that is found; the false positive rate counts
+    all defect-free pixels of the test set. Every distinct score is a
+    threshold. The curve starts at (0, 0), is interpolated linearly at the
+    limit, and its area is divided by the limit: perfect maps give 1, constant
+    maps ``fpr_limit / 2``.
+
+    Source: Bergmann et al., "Uninformed Students", CVPR 2020, Section 4, and
+    "The MVTec Anomaly Detection Dataset", IJCV 2021, Section 5.
+
+    Args:
+        ranking (Ranking): Ranked scores of pixels, with regions.
+        fpr_limit (float): False positive rate in (0, 1] up to which the curve
+            is integrated. Defaults to 0.3.
+
+    Returns:
+        float: Normalised area in [0, 1]; NaN without regions or without
+        defect-free pixels.
+    """
+    num_negatives = int(ranking.negatives.sum())
+    if not ranking.num_regions or not num_negatives:
+        return float('nan')
+    fpr = np.append(0, np.cumsum(ranking.negatives) / num_negatives)
+    pro = np.append(0, np.cumsum(ranking.overlap) / ranking.num_regions)
+    pro = np.minimum(pro, 1)
+    num_within = np.searchsorted(fpr, fpr_limit, side='right')
+    pro = np.append(pro[:num_within], np.interp(fpr_limit, fpr, pro))
+    fpr = np.append(fpr[:num_within], fpr_limit)
+    area = 0.5 * (np.diff(fpr) * (pro[1:] + pro[:-1])).sum()
+    return float(area / fpr_limit)

@@ -1,0 +1,237 @@
+from typing import Optional
+
+import numpy as np
+
+from mmad.errors import InputError
+
+from .ranking import Ranking
+
+_SIGN = np.uint32(0x80000000)
+_ALL = np.uint32(0xFFFFFFFF)
+_MINUS_INFINITY = np.uint32(0x007FFFFF)
+
+
+class ScoreHistogram:
+    """Labelled scores in bins: memory bounded, whatever the number of scores.
+
+    A bin holds the float32 scores whose bit patterns, ordered like the
+    numbers, share their highest ``bits`` bits. So no range has to be known
+    beforehand, and 20 bits, which leave 11 of the mantissa, resolve a score
+    to 0.05 % of its value. Only bins that occur take memory (28 bytes each),
+    at most ``2 ** bits``.
+
+    The metrics of :meth:`to_ranking` are exactly those of the binned scores.
+    The ``*_error_bound`` methods bound how far they are from those of the
+    float32 scores; the bounds follow from the counts alone and hold for every
+    order of the scores inside the bins. With 32 bits nothing is lost.
+
+    Histograms of the same ``bits`` add up with ``+``.
+
+    Args:
+        bits (int): Bits of a score that are kept, from 1 to 32. Defaults to
+            20.
+    """
+
+    def __init__(self, bits: int = 20) -> None:
+        if not 1 <= bits <= 32:
+            raise InputError(
+                f'The number of bits of a score must be from 1 to 32, not '
+                f'{bits}.')
+        self.bits = bits
+        self.num_regions = 0
+        self._codes = np.zeros(0, dtype=np.uint32)
+        self._positives = np.zeros(0, dtype=np.int64)
+        self._negatives = np.zeros(0, dtype=np.int64)
+        self._overlap = np.zeros(0)
+
+    def update(self,
+               scores: np.ndarray,
+               labels: np.ndarray,
+               region_weights: Optional[np.ndarray] = None,
+               num_regions: int = 0) -> None:
+        """Add labelled scores.
+
+        Args:
+            scores (np.ndarray): Scores of any shape, used as float32; higher
+                is more anomalous.
+            labels (np.ndarray): True for positives, of the same shape, bool.
+            region_weights (np.ndarray, optional): One over the size of the
+                region that an element belongs to, of the same shape; only
+                those of positives are read.
+            num_regions (int): Number of regions added. Defaults to 0.
+
+        Raises:
+            InputError: If a score is NaN.
+        """
+        scores = np.ravel(scores).astype(np.float32, copy=False)
+        labels = np.ravel(labels).astype(bool, copy=False)
+        if np.isnan(scores).any():
+            raise InputError(
+                f'{np.isnan(scores).sum()} of {scores.size} scores are NaN '
+                'and cannot be ranked; check the model and its inputs.')
+        codes = self._encode(scores)
+        negative, num_negative = np.unique(codes[~labels], return_counts=True)
+        positive, inverse = np.unique(codes[labels], return_inverse=True)
+        overlap = np.zeros(positive.size)
+        if region_weights is not None:
+            overlap = np.bincount(inverse, np.ravel(region_weights)[labels],
+                                  positive.size)
+        self._insert(negative, np.zeros_like(num_negative), num_negative,
+                     np.zeros(negative.size))
+        self._insert(positive, np.bincount(inverse, minlength=positive.size),
+                     np.zeros(positive.size, dtype=np.int64), overlap)
+        self.num_regions += int(num_regions)
+
+    def __add__(self, other: 'ScoreHistogram') -> 'ScoreHistogram':
+        """Join the scores of two histograms of the same number of bits."""
+        if self.bits != other.bits:
+            raise ValueError(f'Histograms of {self.bits} and {other.bits} '
+                             'bits cannot be added.')
+        total = ScoreHistogram(self.bits)
+        for part in (self, other):
+            total._insert(part._codes, part._positives, part._negatives,
+                          part._overlap)
+            total.num_regions += part.num_regions
+        return total
+
+    def to_ranking(self) -> Ranking:
+        """Rank the binned scores.
+
+        Returns:
+            Ranking: One entry per bin that occurs; its threshold is the
+            lowest float32 of the bin, so ``score >= threshold`` selects the
+            same elements before and after binning.
+        """
+        return Ranking(
+            self._decode(self._codes[::-1]), self._positives[::-1],
+            self._negatives[::-1], self._overlap[::-1], self.num_regions)
+
+    def auroc_error_bound(self) -> float:
+        """Bound of the error of the AUROC.
+
+        Pairs in different bins are compared rightly. Each pair inside a bin
+        counts one half, and truly counts something in [0, 1].
+
+        Returns:
+            float: Largest possible ``|binned - exact|``; NaN where the AUROC
+            is undefined.
+        """
+        pairs = float(self._positives.sum()) * float(self._negatives.sum())
+        if not pairs:
+            return float('nan')
+        if self.bits == 32:
+            return 0.0
+        inside = self._positives * self._negatives.astype(np.float64)
+        return float(0.5 * inside.sum() / pairs)
+
+    def average_precision_error_bound(self) -> float:
+        """Bound of the error of the average precision.
+
+        The precision at a positive is highest if all the positives of its bin
+        come before the negatives, and is never lower than if it came alone
+        after all of them.
+
+        Returns:
+            float: Largest possible ``|binned - exact|``; NaN where the
+            average precision is undefined.
+        """
+        ranking = self.to_ranking()
+        if not ranking.positives.any() or not ranking.negatives.any():
+            return float('nan')
+        if self.bits == 32:
+            return 0.0
+        hits = np.cumsum(ranking.positives)
+        alarms = np.cumsum(ranking.negatives)
+        found = np.flatnonzero(ranking.positives)
+        hits, alarms = hits[found], alarms[found]
+        positives = ranking.positives[found]
+        negatives = ranking.negatives[found]
+        first_hit = hits - positives + 1
+        binned = hits / (hits + alarms)
+        highest = hits / (hits + alarms - negatives)
+        lowest = first_hit / (first_hit + alarms)
+        above = (positives * (highest - binned)).sum() / hits[-1]
+        below = (positives * (binned - lowest)).sum() / hits[-1]
+        return float(max(above, below))
+
+    def best_f1_error_bound(self) -> float:
+        """Bound of the error of the highest F1.
+
+        The binned F1 is reached by a threshold of the exact scores, so it is
+        never too high. Inside a bin, F1 is highest if all its positives come
+        before its negatives.
+
+        Returns:
+            float: Largest possible ``exact - binned``; NaN where F1 is
+            undefined.
+        """
+        ranking = self.to_ranking()
+        if not ranking.positives.any() or not ranking.negatives.any():
+            return float('nan')
+        if self.bits == 32:
+            return 0.0
+        hits = np.cumsum(ranking.positives)
+        alarms = np.cumsum(ranking.negatives)
+        binned = 2 * hits / (hits + alarms + hits[-1])
+        highest = 2 * hits / (hits + alarms - ranking.negatives + hits[-1])
+        return float(highest.max() - binned.max())
+
+    def aupro_error_bound(self, fpr_limit: float = 0.3) -> float:
+        """Bound of the error of the area under the per-region overlap curve.
+
+        The binned and the exact curve pass through the same points at the
+        edges of the bins. Between two edges the exact one rises somewhere
+        inside the rectangle they span, and the binned one is its diagonal, so
+        the areas differ by at most half the rectangle. In the bin that the
+        limit cuts, the rectangle up to the limit minus the triangle under the
+        diagonal is the most they differ by.
+
+        Args:
+            fpr_limit (float): Limit of the false positive rate in (0, 1].
+                Defaults to 0.3.
+
+        Returns:
+            float: Largest possible ``|binned - exact|``; NaN where the area
+            is undefined.
+        """
+        num_negatives = int(self._negatives.sum())
+        if not self.num_regions or not num_negatives:
+            return float('nan')
+        if self.bits == 32:
+            return 0.0
+        ranking = self.to_ranking()
+        width = ranking.negatives / num_negatives
+        left = (np.cumsum(ranking.negatives) -
+                ranking.negatives) / num_negatives
+        height = ranking.overlap / self.num_regions
+        within = np.clip(fpr_limit - left, 0, width)
+        share = np.divide(
+            within, width, out=np.zeros_like(width), where=width > 0)
+        return float((within * height * (1 - 0.5 * share)).sum() / fpr_limit)
+
+    def _encode(self, scores: np.ndarray) -> np.ndarray:
+        # Adding zero makes -0.0 the same number as 0.0 in its bits, too.
+        pattern = (scores + np.float32(0)).view(np.uint32)
+        ordered = pattern ^ np.where(pattern & _SIGN, _ALL, _SIGN)
+        return ordered >> np.uint32(32 - self.bits)
+
+    def _decode(self, codes: np.ndarray) -> np.ndarray:
+        # Below the pattern of minus infinity there are only NaNs.
+        ordered = np.maximum(codes << np.uint32(32 - self.bits),
+                             _MINUS_INFINITY)
+        pattern = ordered ^ np.where(ordered & _SIGN, _SIGN, _ALL)
+        return pattern.view(np.float32)
+
+    def _insert(self, codes: np.ndarray, positives: np.ndarray,
+                negatives: np.ndarray, overlap: np.ndarray) -> None:
+        merged = np.union1d(self._codes, codes)
+        old = np.searchsorted(merged, self._codes)
+        new = np.searchsorted(merged, codes)
+        for name, values in (('_positives', positives),
+                             ('_negatives', negatives), ('_overlap',
+                                                         overlap)):
+            total = np.zeros(merged.size, dtype=values.dtype)
+            total[old] = getattr(self, name)
+            total[new] += values
+            setattr(self, name, total)
+        self._codes = merged

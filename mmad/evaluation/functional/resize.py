@@ -1,0 +1,65 @@
+from typing import Optional, Tuple
+
+import numpy as np
+
+
+def map_to_original(
+    anomaly_map: np.ndarray,
+    ori_shape: Tuple[int, int],
+    resized_shape: Optional[Tuple[int, int]] = None,
+    crop_offset: Tuple[int, int] = (0, 0)
+) -> Tuple[np.ndarray, Tuple[slice, slice]]:
+    """Bring an anomaly map back to the pixels of the original picture.
+
+    The model saw a crop of the resized picture. The map is interpolated
+    bilinearly, with half-pixel centres (``align_corners=False``), at exactly
+    those original pixels whose centre lies inside the crop. The others were
+    never seen and have no score.
+
+    Args:
+        anomaly_map (np.ndarray): Map at the size of the model input, shape
+            (h, w).
+        ori_shape (tuple[int, int]): Height and width of the original picture,
+            in pixels.
+        resized_shape (tuple[int, int], optional): Height and width of the
+            picture after resizing and before cropping, in pixels. Defaults to
+            the shape of the map: no crop.
+        crop_offset (tuple[int, int]): Top and left of the crop in the resized
+            picture, in pixels. Defaults to (0, 0).
+
+    Returns:
+        tuple[np.ndarray, tuple[slice, slice]]: The map at the original scale,
+        shape (H', W'), float32; and the window of the original picture that
+        it covers.
+    """
+    if resized_shape is None:
+        resized_shape = anomaly_map.shape
+    rows, columns = (
+        _axis(*sizes) for sizes in zip(anomaly_map.shape, ori_shape,
+                                       resized_shape, crop_offset))
+    values = anomaly_map.astype(np.float32, copy=False)
+    values = _interpolate(values, *rows[1:])
+    values = _interpolate(values.T, *columns[1:]).T
+    return values, (rows[0], columns[0])
+
+
+def _axis(size: int, ori_size: int, resized_size: int,
+          offset: int) -> Tuple[slice, np.ndarray, np.ndarray, np.ndarray]:
+    # In units of 1 / (2 * ori_size) of a resized pixel every centre and edge
+    # is an integer, so no rounding decides which pixels are inside.
+    centres = (2 * np.arange(ori_size) + 1) * resized_size
+    unit = 2 * ori_size
+    first, last = np.searchsorted(centres,
+                                  [offset * unit, (offset + size) * unit])
+    position = centres[first:last] / unit - offset - 0.5
+    position = np.clip(position, 0, size - 1)
+    lower = position.astype(np.intp)
+    upper = np.minimum(lower + 1, size - 1)
+    share = (position - lower).astype(np.float32)
+    return slice(int(first), int(last)), lower, upper, share
+
+
+def _interpolate(values: np.ndarray, lower: np.ndarray, upper: np.ndarray,
+                 share: np.ndarray) -> np.ndarray:
+    below = values[lower]
+    return below + share[:, None] * (values[upper] - below)

@@ -1,0 +1,386 @@
+from collections import defaultdict
+from typing import (Any, Callable, Dict, List, NamedTuple, Optional, Sequence,
+                    Set, Tuple)
+
+import cv2
+import numpy as np
+from mmengine.dist import broadcast_object_list, get_dist_info
+from mmengine.evaluator import BaseMetric
+from mmengine.fileio import get
+from mmengine.logging import print_log
+
+from mmad.errors import InputError
+from mmad.evaluation.functional import (Ranking, ScoreHistogram, aupro, auroc,
+                                        average_precision, best_f1,
+                                        map_to_original, rank_sorted,
+                                        region_weights)
+from mmad.registry import METRICS
+
+
+class _Image(NamedTuple):
+    path: str
+    kind: Optional[str]  # None for a normal image
+    negatives: np.ndarray
+    positives: np.ndarray
+    weights: np.ndarray
+    num_regions: int
+    shape: Tuple[int, int]
+    has_mask: bool
+    is_cropped: bool
+
+
+class _Census:
+    """What the metrics rest on, in a few numbers."""
+
+    def __init__(self) -> None:
+        self.images = 0
+        self.cropped = 0
+        self.regions = 0
+        self.masked = 0
+        self.unmasked: Set[str] = set()
+        self.shapes: Set[Tuple[int, int]] = set()
+
+    def add(self, image: _Image) -> None:
+        self.images += 1
+        self.cropped += image.is_cropped
+        self.regions += image.num_regions
+        self.shapes.add(image.shape)
+        if image.kind is not None and image.has_mask:
+            self.masked += 1
+        elif image.kind is not None:
+            self.unmasked.add(image.path)
+
+    def merge(self, other: '_Census') -> None:
+        self.images += other.images
+        self.cropped += other.cropped
+        self.regions += other.regions
+        self.masked += other.masked
+        self.unmasked |= other.unmasked
+        self.shapes |= other.shapes
+
+    def check(self) -> None:
+        if not self.images:
+            raise InputError('There are no images to evaluate; check that the '
+                             'test set is not empty.')
+        if self.masked and self.unmasked:
+            raise InputError(
+                f'The defective image {min(self.unmasked)} has no mask, while '
+                f'{self.masked} others have one; add the missing masks '
+                f'({len(self.unmasked)}) or remove the images.')
+
+
+@METRICS.register_module()
+class PixelMetric(BaseMetric):
+    """How well anomaly maps separate defective pixels from defect-free ones.
+
+    Reports ``pixel_auroc``, ``pixel_ap`` (average precision),
+    ``pixel_f1max`` (highest F1 over all thresholds) and ``aupro`` (area under
+    the per-region overlap curve), with the pixels of all test images pooled.
+    A value that is undefined, for want of masks, of defective or of
+    defect-free pixels, is NaN.
+
+    Each data sample needs ``pred_map`` (tensor of shape (H, W), the size of
+    the model input), ``gt_label`` (int tensor of one element, 1 for
+    defective), ``gt_mask`` (bool tensor of shape (H, W); for a normal image
+    it may be absent), ``kind``, ``img_path`` and ``mask_path``. At the
+    original resolution ``gt_mask`` is not read, and ``ori_shape`` is needed
+    and, where the model saw a crop, ``resized_shape`` (height and width
+    before the crop) and ``crop_offset`` (its top and left).
+
+    Args:
+        fpr_limit (float): False positive rate in (0, 1] up to which ``aupro``
+            is integrated. Defaults to 0.3.
+        resolution (str): ``'input'`` compares at the size of the model input,
+            as the papers of SPADE, PaDiM and PatchCore do. ``'original'``
+            brings each map back to the original picture bilinearly and
+            compares with the mask file (values above 127 are defective), as
+            the evaluation tool of MVTec AD does; pixels outside the crop that
+            the model saw are left out, and regions are clipped to the crop.
+            Defaults to 'input'.
+        score_bits (int, optional): None computes exactly and keeps all
+            scores, 4 bytes per pixel of the test set. A number keeps that
+            many bits of each float32 score in a
+            :class:`~mmad.evaluation.functional.ScoreHistogram` instead, of
+            which there is one per kind of defect: memory is bounded, and
+            ``conditions`` states guaranteed bounds of the errors.
+            Defaults to None.
+        collect_device (str): ``'cpu'`` or ``'gpu'``: how processes exchange
+            exact results. Defaults to 'cpu'.
+        prefix (str, optional): Prefix of the names, followed by a slash.
+            Defaults to none.
+        collect_dir (str, optional): Folder that all processes share, for
+            ``collect_device='cpu'``.
+
+    Attributes:
+        per_kind (dict[str, dict[str, float]]): After ``evaluate``, in the
+            first process: the same metrics for the images of each kind of
+            defect together with all normal images.
+        conditions (dict): After ``evaluate``, in the first process: how the
+            metrics were computed, and from what.
+
+    Raises:
+        InputError: If an argument is out of range.
+    """
+
+    default_prefix = ''
+
+    def __init__(self,
+                 fpr_limit: float = 0.3,
+                 resolution: str = 'input',
+                 score_bits: Optional[int] = None,
+                 collect_device: str = 'cpu',
+                 prefix: Optional[str] = None,
+                 collect_dir: Optional[str] = None) -> None:
+        super().__init__(collect_device, prefix, collect_dir)
+        if not 0 < fpr_limit <= 1:
+            raise InputError('fpr_limit must be above 0 and at most 1, not '
+                             f'{fpr_limit}.')
+        if resolution not in ('input', 'original'):
+            raise InputError("resolution must be 'input' or 'original', not "
+                             f'{resolution!r}.')
+        self.fpr_limit = fpr_limit
+        self.resolution = resolution
+        self.score_bits = score_bits
+        if score_bits is not None:
+            ScoreHistogram(score_bits)
+        self.per_kind: Dict[str, Dict[str, float]] = {}
+        self.conditions: Dict[str, Any] = {}
+        self._reset()
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Keep what the metrics need of each image.
+
+        Args:
+            data_batch (Any): Not used.
+            data_samples (Sequence[dict]): Predicted samples.
+
+        Raises:
+            InputError: If a map is NaN, or a mask is missing, broken or of
+                another size.
+        """
+        for sample in data_samples:
+            image = self._measure(sample)
+            if self.score_bits is None:
+                self.results.append(image)
+            else:
+                self._bin_held()
+                self._held = image
+                self._num_processed += 1
+
+    def evaluate(self, size: int) -> Dict[str, float]:
+        """Compute the metrics of all images of all processes.
+
+        Args:
+            size (int): Number of images of the test set. The images beyond,
+                with which the sampler fills up the last round, are dropped.
+
+        Returns:
+            dict[str, float]: Metrics of all images, in every process.
+
+        Raises:
+            InputError: If there are no images, or only some of the defective
+                images have a mask.
+        """
+        if self.score_bits is None:
+            return super().evaluate(size)
+        # The sampler deals the images out in turn, and fills up only the last
+        # round, so the one image held back is all that may be too many.
+        rank, world_size = get_dist_info()
+        if rank + world_size * (self._num_processed - 1) < size:
+            self._bin_held()
+        histograms: Dict[Optional[str], ScoreHistogram] = {}
+        census = _Census()
+        for source in range(world_size):
+            parts = [(self._histograms, self._census)]
+            broadcast_object_list(parts, source)
+            for kind, histogram in parts[0][0].items():
+                histograms[kind] = histograms.get(
+                    kind, ScoreHistogram(self.score_bits)) + histogram
+            census.merge(parts[0][1])
+        self._reset()
+
+        def total(kinds: Sequence[Optional[str]]) -> ScoreHistogram:
+            return sum((histograms[kind] for kind in kinds),
+                       ScoreHistogram(self.score_bits))
+
+        values = self._report(census, list(histograms),
+                              lambda kinds: total(kinds).to_ranking())
+        whole = total(list(histograms))
+        self.conditions['error_bounds'] = dict(
+            pixel_auroc=whole.auroc_error_bound(),
+            pixel_ap=whole.average_precision_error_bound(),
+            pixel_f1max=whole.best_f1_error_bound(),
+            aupro=whole.aupro_error_bound(self.fpr_limit))
+        bounds = ', '.join(
+            f'{name} {bound:.1e}'
+            for name, bound in self.conditions['error_bounds'].items())
+        print_log(
+            f'Scores were kept to {self.score_bits} bits; the largest '
+            f'possible errors are: {bounds}.',
+            logger='current')
+        if self.prefix:
+            return {f'{self.prefix}/{name}': values[name] for name in values}
+        return values
+
+    def compute_metrics(self, results: List[_Image]) -> Dict[str, float]:
+        """Compute the exact metrics of all images, and those per kind.
+
+        Args:
+            results (list): One item per image.
+
+        Returns:
+            dict[str, float]: Metrics of all images.
+
+        Raises:
+            InputError: If there are no images, or only some of the defective
+                images have a mask.
+        """
+        census = _Census()
+        groups: Dict[Optional[str], List[_Image]] = defaultdict(list)
+        for image in results:
+            census.add(image)
+            groups[image.kind].append(image)
+        negatives = {}
+        for kind, images in groups.items():
+            negatives[kind] = np.concatenate([i.negatives for i in images])
+            negatives[kind].sort()
+
+        def rank_kinds(kinds: Sequence[Optional[str]]) -> Ranking:
+            images = [image for kind in kinds for image in groups[kind]]
+            return rank_sorted([negatives[kind] for kind in kinds],
+                               np.concatenate([i.positives for i in images]),
+                               np.concatenate([i.weights for i in images]),
+                               sum(i.num_regions for i in images))
+
+        return self._report(census, list(groups), rank_kinds)
+
+    def _report(
+        self, census: _Census, kinds: Sequence[Optional[str]],
+        rank_kinds: Callable[[Sequence[Optional[str]]], Ranking]
+    ) -> Dict[str, float]:
+        census.check()
+        shapes = sorted(census.shapes, key=lambda shape: shape[0] * shape[1])
+        sizes = [f'{height}x{width}' for height, width in shapes]
+        self.conditions = dict(
+            resolution=self.resolution,
+            fpr_limit=self.fpr_limit,
+            score_bits=self.score_bits,
+            map_size=sizes[0] if len(sizes) == 1 else
+            f'{sizes[0]} to {sizes[-1]}',
+            images_with_mask=census.masked,
+            regions=census.regions,
+            cropped_images=census.cropped)
+        normal = [None] if None in kinds else []
+        defects = sorted(kind for kind in kinds if kind is not None)
+        self.per_kind = {
+            kind: self._values(rank_kinds([*normal, kind]))
+            for kind in defects
+        }
+        return self._values(rank_kinds(kinds))
+
+    def _values(self, ranking: Ranking) -> Dict[str, float]:
+        return dict(
+            pixel_auroc=auroc(ranking),
+            pixel_ap=average_precision(ranking),
+            pixel_f1max=best_f1(ranking)[0],
+            aupro=aupro(ranking, self.fpr_limit))
+
+    def _measure(self, sample: dict) -> _Image:
+        path = sample['img_path']
+        kind = sample['kind'] if sample['gt_label'].item() else None
+        scores = sample['pred_map'].detach().float().cpu().numpy()
+        if np.isnan(scores).any():
+            raise InputError(f'The anomaly map of {path} has NaN values; check '
+                             'the model and the image.')
+        is_cropped = False
+        if self.resolution == 'input':
+            mask = self._input_mask(sample, scores.shape)
+        else:
+            mask = self._file_mask(sample)
+            scores, window = self._to_original(sample, scores)
+            is_cropped = scores.shape != tuple(sample['ori_shape'])
+            mask = None if mask is None else mask[window]
+        if mask is None:
+            nothing = np.zeros(0, dtype=np.float32)
+            return _Image(path, kind, nothing, nothing, nothing, 0,
+                          scores.shape, False, is_cropped)
+        weights, num_regions = region_weights(mask)
+        return _Image(path, kind, scores[~mask], scores[mask], weights[mask],
+                      num_regions, scores.shape, True, is_cropped)
+
+    def _input_mask(self, sample: dict,
+                    shape: Tuple[int, int]) -> Optional[np.ndarray]:
+        """Mask at the size of the model input; None if there is none."""
+        is_defective = bool(sample['gt_label'].item())
+        if sample.get('gt_mask') is None:
+            return None if is_defective else np.zeros(shape, dtype=bool)
+        mask = sample['gt_mask'].cpu().numpy().astype(bool, copy=False)
+        if mask.shape != shape:
+            raise InputError(
+                f'The mask of {sample["img_path"]} is {mask.shape} and its '
+                f'anomaly map is {shape} pixels high and wide; both must have '
+                'the size of the model input.')
+        # An empty mask without a file behind it is a filler of the pipeline.
+        if is_defective and not mask.any() and sample.get('mask_path') is None:
+            return None
+        return mask
+
+    @staticmethod
+    def _file_mask(sample: dict) -> Optional[np.ndarray]:
+        """Mask at the size of the original picture; None if there is none."""
+        shape = tuple(sample['ori_shape'])
+        if not sample['gt_label'].item():
+            return np.zeros(shape, dtype=bool)
+        path = sample['mask_path']
+        if path is None:
+            return None
+        try:
+            mask = cv2.imdecode(
+                np.frombuffer(get(path), np.uint8), cv2.IMREAD_GRAYSCALE)
+        except (OSError, cv2.error) as error:
+            raise InputError(
+                f'The mask {path} of {sample["img_path"]} cannot be read '
+                f'({error}); put a readable picture there.') from error
+        if mask is None:
+            raise InputError(
+                f'The mask {path} of {sample["img_path"]} is not a picture '
+                'that can be decoded; replace the file.')
+        if mask.shape != shape:
+            raise InputError(
+                f'The mask {path} is {mask.shape} pixels high and wide, its '
+                f'image {sample["img_path"]} {shape}; they must be equal.')
+        return mask > 127
+
+    @staticmethod
+    def _to_original(
+            sample: dict, scores: np.ndarray
+    ) -> Tuple[np.ndarray, Tuple[slice, slice]]:
+        resized_shape = tuple(sample.get('resized_shape', scores.shape))
+        if resized_shape != scores.shape and 'crop_offset' not in sample:
+            raise InputError(
+                f'{sample["img_path"]} was resized to {resized_shape} and its '
+                f'anomaly map is {scores.shape}, but crop_offset is not in '
+                'the data sample; have the pipeline pack it, or evaluate '
+                "with resolution='input'.")
+        return map_to_original(scores, tuple(sample['ori_shape']),
+                               resized_shape,
+                               tuple(sample.get('crop_offset', (0, 0))))
+
+    def _bin_held(self) -> None:
+        if self._held is None:
+            return
+        image, self._held = self._held, None
+        self._census.add(image)
+        histogram = self._histograms.setdefault(
+            image.kind, ScoreHistogram(self.score_bits))
+        num_normal = image.negatives.size
+        scores = np.concatenate([image.negatives, image.positives])
+        histogram.update(scores, np.arange(scores.size) >= num_normal,
+                         np.append(np.zeros(num_normal), image.weights),
+                         image.num_regions)
+
+    def _reset(self) -> None:
+        self._held: Optional[_Image] = None
+        self._num_processed = 0
+        self._census = _Census()
+        self._histograms: Dict[Optional[str], ScoreHistogram] = {}

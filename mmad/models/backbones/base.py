@@ -1,0 +1,108 @@
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from mmad.errors import InputError
+
+
+class FrozenBackbone(nn.Module):
+    """A fixed feature extractor with named stages.
+
+    Parameters never take gradients and the module stays in evaluation mode
+    whatever :meth:`train` is asked for, so normalisation statistics are those
+    of the weights file.
+
+    Subclasses map an image batch ``(B, 3, H, W)`` to a tuple with one tensor
+    ``(B, C_k, H_k, W_k)`` per name in ``stages``, in that order.
+
+    Args:
+        stages (Sequence[str]): Names of the stages to return.
+
+    Attributes:
+        name (str): Which network; checkpoints are checked against it.
+        stages (tuple[str, ...]): As given.
+    """
+
+    def __init__(self, stages: Sequence[str]) -> None:
+        super().__init__()
+        if not stages or len(set(stages)) != len(stages):
+            raise InputError(
+                f'{type(self).__name__}: `stages` must name each wanted stage '
+                f'once, got {list(stages)}.')
+        self.name = type(self).__name__
+        self.stages = tuple(stages)
+
+    def freeze(self) -> None:
+        """Stop gradients and enter evaluation mode for good."""
+        self.requires_grad_(False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> 'FrozenBackbone':
+        return super().train(False)
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        raise NotImplementedError
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """Read a state dict from a local file, without unpickling code.
+
+    Args:
+        path: A file written by ``torch.save``: a state dict, or a dict that
+            holds one under ``'state_dict'``.
+
+    Raises:
+        InputError: The file is missing, unreadable or holds no state dict.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise InputError(
+            f'weights file "{path}" does not exist; give the path of a local '
+            'state dict, or a torchvision weights name.')
+    try:
+        state = torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:  # torch.load has no narrower common base
+        raise InputError(
+            f'weights file "{path}" cannot be read as a plain state dict '
+            f'({type(error).__name__}); it must come from '
+            'torch.save(model.state_dict(), path).') from error
+    if isinstance(state, Mapping) and isinstance(
+            state.get('state_dict'), Mapping):
+        state = state['state_dict']
+    if not isinstance(state, Mapping) or not all(
+            isinstance(value, Tensor) for value in state.values()):
+        raise InputError(f'weights file "{path}" holds no state dict.')
+    return dict(state)
+
+
+def load_needed(model: nn.Module, state: Mapping[str, Tensor],
+                source: str) -> None:
+    """Copy into ``model`` every tensor that it has; ignore the surplus.
+
+    Args:
+        model: The network, already cut behind the last stage.
+        state: Tensors by name.
+        source: Where they come from, for the message.
+
+    Raises:
+        InputError: A tensor of ``model`` is missing in ``state`` or has
+            another shape; the message lists them.
+    """
+    own = {
+        name: tensor
+        for name, tensor in model.state_dict().items()
+        if not name.endswith('num_batches_tracked')
+    }
+    wrong = [
+        f'{name} {tuple(tensor.shape)}' for name, tensor in own.items()
+        if name not in state or state[name].shape != tensor.shape
+    ]
+    if wrong:
+        shown = ', '.join(wrong[:8]) + (
+            f' and {len(wrong) - 8} more' if len(wrong) > 8 else '')
+        raise InputError(
+            f'{source} lacks {len(wrong)} of the {len(own)} tensors that the '
+            f'requested stages need (missing, or of another shape): {shown}.')
+    model.load_state_dict({name: state[name] for name in own}, strict=False)

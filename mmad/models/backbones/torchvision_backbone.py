@@ -1,0 +1,89 @@
+from collections.abc import Sequence
+from urllib.error import URLError
+
+import torch
+from torch import Tensor
+from torchvision.models import get_model, get_model_weights, list_models
+from torchvision.models.feature_extraction import (create_feature_extractor,
+                                                   get_graph_node_names)
+
+from mmad.errors import InputError
+from mmad.registry import MODELS
+
+from .base import FrozenBackbone, load_needed, read_weights
+
+
+@MODELS.register_module()
+class TorchvisionBackbone(FrozenBackbone):
+    """Any torchvision classification network, cut behind its last used stage.
+
+    Args:
+        name (str): torchvision model name, such as ``'wide_resnet50_2'``.
+        stages (Sequence[str]): Node names in the network's graph, such as
+            ``('layer2', 'layer3')`` for ResNets or ``('features.9',)`` for
+            VGG; :func:`torchvision.models.feature_extraction.
+            get_graph_node_names` lists them.
+        weights (str | None): A torchvision weights name such as
+            ``'IMAGENET1K_V1'`` (downloaded and cached by torchvision), the
+            path of a local state dict, or ``None`` for random weights.
+
+    Raises:
+        InputError: Unknown network, stage or weights name; a file that lacks
+            tensors of the requested stages; a download that fails.
+    """
+
+    def __init__(self, name: str, stages: Sequence[str],
+                 weights: str | None) -> None:
+        super().__init__(stages)
+        if name not in list_models():
+            raise InputError(
+                f'torchvision has no model "{name}"; see '
+                'torchvision.models.list_models().')
+        self.name = name
+        network = get_model(name, weights=None)
+        try:
+            self.body = create_feature_extractor(network, list(stages))
+        except ValueError as error:
+            top_level = sorted({
+                node.split('.')[0]
+                for node in get_graph_node_names(network)[1]
+            })
+            raise InputError(
+                f'"{name}" has no stages {list(stages)}; its graph nodes '
+                f'begin with {top_level}.') from error
+        if weights is not None:
+            load_needed(self.body, *_find_weights(name, weights))
+        self.freeze()
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Extract the stages.
+
+        Args:
+            inputs (Tensor): Normalised RGB images ``(B, 3, H, W)``.
+
+        Returns:
+            tuple[Tensor, ...]: One map ``(B, C_k, H_k, W_k)`` per stage.
+        """
+        maps = self.body(inputs)
+        return tuple(maps[stage] for stage in self.stages)
+
+
+def _find_weights(name: str, weights: str) -> tuple[dict[str, Tensor], str]:
+    known = get_model_weights(name).__members__
+    if weights not in known:
+        if '/' not in weights and '.' not in weights:
+            raise InputError(
+                f'"{name}" has no weights "{weights}"; torchvision knows '
+                f'{sorted(known)}, or give the path of a local file.')
+        return read_weights(weights), f'weights file "{weights}"'
+    entry = known[weights]
+    try:
+        state = entry.get_state_dict(progress=True, check_hash=True)
+    except (URLError, OSError) as error:
+        file = entry.url.rsplit('/', 1)[-1]
+        raise InputError(
+            f'the weights of {name} ({weights}) cannot be downloaded '
+            f'({error}); fetch "{file}" from download.pytorch.org on another '
+            f'machine and put it into "{torch.hub.get_dir()}/checkpoints", or '
+            'name a local file with --weights FILE.') from error
+    return state, f'{name} {weights}'

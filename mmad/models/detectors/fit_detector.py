@@ -1,0 +1,157 @@
+import json
+from abc import abstractmethod
+
+import torch
+from mmengine.dist import all_reduce, get_dist_info
+from torch import Tensor
+
+from mmad.errors import InputError
+from mmad.structures import AnomalyDataSample
+
+from .base import BaseDetector
+
+
+class FitDetector(BaseDetector):
+    """A detector that is fitted in one pass without gradients.
+
+    The training loop hands over every image once (:meth:`train_step`), then
+    :class:`~mmad.engine.hooks.FitHook` calls :meth:`fit`. Each process sees
+    the images of its own shard; samples that a sampler repeats to fill up
+    the last round are dropped.
+
+    Subclasses implement :meth:`extract`, :meth:`collect`, :meth:`estimate`
+    and :meth:`signature`, and keep what they learn in persistent buffers.
+
+    Args:
+        data_preprocessor (dict, optional): Batches and normalises images.
+            Defaults to None.
+    """
+
+    signature_bytes: Tensor
+
+    def __init__(self, data_preprocessor: dict | None = None) -> None:
+        super().__init__(data_preprocessor)
+        # Travels with the state wherever it goes; empty until fitted.
+        self.register_buffer('signature_bytes',
+                             torch.empty(0, dtype=torch.uint8))
+        self._num_images = self._batch_size = 0
+        self._num_seen = self._num_collected = 0
+
+    @abstractmethod
+    def extract(self, inputs: Tensor) -> Tensor:
+        """Features ``(B, D, h, w)`` of images ``(B, 3, H, W)``."""
+
+    @abstractmethod
+    def collect(self, features: Tensor, sample_ids: list[int]) -> None:
+        """Take in the features of new images, each seen once."""
+
+    @abstractmethod
+    def estimate(self) -> None:
+        """Turn what was collected, by all processes, into the state."""
+
+    @abstractmethod
+    def signature(self) -> dict:
+        """What a state must have been fitted with to be of use here."""
+
+    @property
+    def is_fitted(self) -> bool:
+        return len(self.signature_bytes) > 0
+
+    @property
+    def num_images(self) -> int:
+        """Images in the training set, over all processes."""
+        return self._num_images
+
+    def begin_fit(self, num_images: int, batch_size: int) -> None:
+        """Forget an earlier fit and expect so many images.
+
+        Args:
+            num_images (int): Size of the training set.
+            batch_size (int): Images per step. A smaller last batch is padded
+                to it, so that the features of an image do not depend on
+                which others happen to be in its batch.
+        """
+        self.signature_bytes = self.signature_bytes.new_empty(0)
+        self._num_images, self._batch_size = num_images, batch_size
+        self._num_seen = self._num_collected = 0
+
+    @torch.no_grad()
+    def train_step(self, data: dict, optim_wrapper=None) -> dict:
+        data = self.data_preprocessor(data, True)
+        return self._run_forward(data, mode='loss')
+
+    def loss(self, inputs: Tensor,
+             data_samples: list[AnomalyDataSample]) -> dict:
+        """Collect the features of a batch; there is nothing to minimise."""
+        missing = self._batch_size - len(inputs)
+        if missing > 0:
+            inputs = torch.cat([inputs, inputs[:1].repeat(missing, 1, 1, 1)])
+        features = self.extract(inputs)[:len(data_samples)]
+        for sample, feature in zip(data_samples, features, strict=True):
+            if not torch.isfinite(feature).all():
+                raise InputError(
+                    f'image "{sample.get("img_path")}" has non-finite '
+                    'features; check the weights and the normalisation.')
+        rank, world = get_dist_info()
+        # DefaultSampler deals images out in turn and fills up at the end.
+        fresh = [
+            i for i in range(len(data_samples))
+            if rank + world * (self._num_seen + i) < self._num_images
+        ]
+        self._num_seen += len(data_samples)
+        self._num_collected += len(fresh)
+        if fresh:
+            self.collect(features[fresh],
+                         [data_samples[i].sample_idx for i in fresh])
+        return {}
+
+    @torch.no_grad()
+    def fit(self) -> None:
+        """Estimate the state from everything collected.
+
+        Raises:
+            InputError: Some images of the training set were not seen.
+        """
+        count = torch.tensor(self._num_collected)
+        all_reduce(count)
+        if int(count) != self._num_images:
+            raise InputError(
+                f'collected {int(count)} of {self._num_images} training '
+                'images; fitting needs each once: use DefaultSampler, '
+                'drop_last=False and one epoch.')
+        self.estimate()
+        text = json.dumps(self.signature(), sort_keys=True)
+        self.signature_bytes = torch.tensor(
+            list(text.encode()),
+            dtype=torch.uint8,
+            device=self.signature_bytes.device)
+
+    def require_fitted(self) -> None:
+        """Raise :class:`InputError` unless there is a fitted state."""
+        if not self.is_fitted:
+            raise InputError(
+                f'{type(self).__name__} is not fitted; fit it with '
+                'tools/train.py or load a checkpoint of a fitted one.')
+
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        name = prefix + 'signature_bytes'
+        stored = state_dict.get(name)
+        if stored is None or not len(stored):
+            raise InputError(
+                'the checkpoint holds no fitted state (memory bank or '
+                f'statistics) of {type(self).__name__}; it is of another '
+                'kind of model or was not fitted. Fit with tools/train.py.')
+        theirs = json.loads(bytes(stored.tolist()).decode())
+        ours = json.loads(json.dumps(self.signature()))
+        differing = [
+            f'{key} {theirs.get(key)!r} instead of {ours.get(key)!r}'
+            for key in sorted(ours.keys() | theirs.keys())
+            if theirs.get(key) != ours.get(key)
+        ]
+        if differing:
+            raise InputError(
+                f'the checkpoint does not fit the config: it was made with '
+                f'{"; ".join(differing)}. Use the config it was fitted with.')
+        self.signature_bytes = self.signature_bytes.new_empty(stored.shape)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+

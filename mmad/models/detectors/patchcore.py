@@ -1,0 +1,247 @@
+import math
+
+import torch
+from mmengine.dist import all_reduce, get_world_size, is_main_process
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+from mmad.errors import InputError
+from mmad.models.layers.anomaly_map import AnomalyMap
+from mmad.models.layers.coreset import k_center_greedy, random_projection
+from mmad.models.layers.memory_bank import MemoryBank
+from mmad.models.layers.nearest_neighbours import distances_to
+from mmad.models.layers.patch_features import PatchFeatures
+from mmad.registry import MODELS
+
+from .fit_detector import FitDetector
+
+
+@MODELS.register_module()
+class PatchCore(FitDetector):
+    """PatchCore: a coreset of normal patch features and nearest neighbours.
+
+    Implementation of `Towards Total Recall in Industrial Anomaly Detection
+    <https://arxiv.org/abs/2106.08265>`_ (Roth et al., CVPR 2022).
+
+    Args:
+        backbone (dict | nn.Module): Frozen network with the wanted stages.
+        coreset_ratio (float): Share of the patches kept in the memory bank,
+            in (0, 1]; 1 keeps all. Defaults to 0.1.
+        num_neighbours (int): ``b`` of the re-weighting (eq. 7), the size of
+            the neighbourhood in the bank; 1 gives the plain maximum. The
+            paper does not state it. Defaults to 9.
+        patch_features (dict): Arguments of :class:`PatchFeatures`.
+        memory_bank (dict): Arguments of :class:`MemoryBank`.
+        projection_dim (int | None): Dimensions of the random projection that
+            the selection (only) works in; None selects in the full space.
+            Defaults to 128.
+        seed (int): Of the projection and of ``max_patches``. Defaults to 0.
+        first_patch (int): Patch that the selection begins with: image x
+            patches per image + position, row by row. Defaults to 0.
+        max_patches (int): Most patches that all processes together hold
+            while fitting. A larger training set is thinned out at random,
+            evenly over its images. Defaults to 1,000,000.
+        sigma (float): Smoothing of the maps in input pixels. Defaults to 4.
+        data_preprocessor (dict, optional): Defaults to None.
+
+    Raises:
+        InputError: An argument is out of its range; the coreset would have
+            fewer patches than ``num_neighbours``.
+    """
+
+    def __init__(self,
+                 backbone: dict | nn.Module,
+                 coreset_ratio: float = 0.1,
+                 num_neighbours: int = 9,
+                 patch_features: dict | None = None,
+                 memory_bank: dict | None = None,
+                 projection_dim: int | None = 128,
+                 seed: int = 0,
+                 first_patch: int = 0,
+                 max_patches: int = 1_000_000,
+                 sigma: float = 4.0,
+                 data_preprocessor: dict | None = None) -> None:
+        super().__init__(data_preprocessor)
+        if not 0 < coreset_ratio <= 1:
+            raise InputError('`coreset_ratio` must lie in (0, 1], got '
+                             f'{coreset_ratio}.')
+        for name, value in (('num_neighbours', num_neighbours),
+                            ('max_patches', max_patches)):
+            if value < 1:
+                raise InputError(f'`{name}` must be at least 1, got {value}.')
+        self.backbone = backbone if isinstance(
+            backbone, nn.Module) else MODELS.build(backbone)
+        self.patch_features = PatchFeatures(**(patch_features or {}))
+        self.memory_bank = MemoryBank(**(memory_bank or {}))
+        self.anomaly_map = AnomalyMap(sigma)
+        self.coreset_ratio = coreset_ratio
+        self.num_neighbours = num_neighbours
+        self.projection_dim = projection_dim
+        self.seed = seed
+        self.first_patch = first_patch
+        self.max_patches = max_patches
+        self._rows = self._row_ids = None
+        self._num_rows = self._per_image = 0
+
+    def signature(self) -> dict:
+        return dict(
+            detector='PatchCore',
+            backbone=self.backbone.name,
+            stages=list(self.backbone.stages),
+            embedding=self.patch_features.embedding,
+            patch_size=self.patch_features.patch_size)
+
+    def extract(self, inputs: Tensor) -> Tensor:
+        return self.patch_features(self.backbone(inputs))
+
+    def score(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        self.require_fitted()
+        features = self.extract(inputs)
+        queries = features.flatten(2).transpose(1, 2)
+        distances, nearest = self.memory_bank.search(queries.flatten(0, 1))
+        distances = distances.view(len(inputs), 1, *features.shape[-2:])
+        maps = self.anomaly_map(distances, inputs.shape[-2:])
+        return self._image_score(queries, distances.flatten(1),
+                                 nearest.view(len(inputs), -1)), maps
+
+    def _image_score(self, queries: Tensor, distances: Tensor,
+                     nearest: Tensor) -> Tensor:
+        """Largest patch score, re-weighted by its neighbourhood.
+
+        Eq. 6 and 7: with q* the most anomalous patch, m* its nearest row of
+        the bank and N_b(m*) the ``b`` rows nearest to m*, itself included,
+        the score |q* - m*| is multiplied by
+        1 - exp |q* - m*| / sum over m in N_b(m*) of exp |q* - m|.
+
+        Args:
+            queries (Tensor): ``(B, P, D)`` patch features.
+            distances (Tensor): ``(B, P)`` to the nearest rows.
+            nearest (Tensor): ``(B, P)`` indices of those.
+
+        Returns:
+            Tensor: ``(B,)``.
+        """
+        score, worst = distances.max(1, keepdim=True)
+        if self.num_neighbours == 1:
+            return score[:, 0]
+        images = torch.arange(len(queries), device=queries.device)
+        rows = self.memory_bank.rows
+        around = self.memory_bank.search(
+            rows[nearest.gather(1, worst)[:, 0]], self.num_neighbours)[1]
+        spread = distances_to(queries[images, worst[:, 0]], rows, around)
+        weight = 1 - torch.exp(score[:, 0] - spread.logsumexp(1))
+        return weight * score[:, 0]
+
+    def begin_fit(self, num_images: int, batch_size: int) -> None:
+        super().begin_fit(num_images, batch_size)
+        self._rows = self._row_ids = None
+        self._num_rows = 0
+
+    def collect(self, features: Tensor, sample_ids: list[int]) -> None:
+        patches = features.flatten(2).transpose(1, 2).cpu()
+        if self._rows is None:
+            self._reserve(*patches.shape[1:])
+        for patch, image in zip(patches, sample_ids, strict=True):
+            kept = self._kept_patches(image)
+            rows = slice(self._num_rows, self._num_rows + len(kept))
+            self._rows[rows] = patch[kept]
+            self._row_ids[rows] = image * self._per_image + kept
+            self._num_rows = rows.stop
+
+    def _reserve(self, per_image: int, dim: int) -> None:
+        self._per_image = per_image
+        images = math.ceil(self.num_images / get_world_size())
+        quota = min(per_image, math.ceil(self.max_patches / self.num_images))
+        # Pages that are never written to take no memory.
+        self._rows = torch.empty(images * quota, dim)
+        self._row_ids = torch.empty(images * quota, dtype=torch.int64)
+
+    def _kept_patches(self, image: int) -> Tensor:
+        """Which patches of an image to hold, however images are sharded."""
+        quota = self.max_patches / self.num_images
+        if quota >= self._per_image:
+            return torch.arange(self._per_image)
+        number = int((image + 1) * quota) - int(image * quota)
+        generator = torch.Generator().manual_seed(self.seed + image)
+        return torch.randperm(
+            self._per_image, generator=generator)[:number].sort().values
+
+    def estimate(self) -> None:
+        """Choose the coreset together and give every process the bank."""
+        rows, row_ids = self._collected()
+        total = int(_over_processes(len(rows), 'sum'))
+        size = int(self.coreset_ratio * total)
+        if size < self.num_neighbours:
+            raise InputError(
+                f'`coreset_ratio` {self.coreset_ratio} of {total} patches '
+                f'selects {size}, fewer than the {self.num_neighbours} of '
+                '`num_neighbours`; raise the ratio or add images.')
+        print_log(
+            f'Memory bank: {size} of {total} patches in {rows.shape[1]} '
+            'dimensions' +
+            (f', thinned out from {self.num_images * self._per_image}'
+             if total < self.num_images * self._per_image else ''), 'current')
+        if size == total:
+            chosen = torch.cat([
+                image * self._per_image + self._kept_patches(image)
+                for image in range(self.num_images)
+            ])
+        else:
+            device = self.memory_bank.rows.device
+            chosen = k_center_greedy(
+                self._project(rows, row_ids).to(device), size,
+                self.first_patch, row_ids,
+                distributed=get_world_size() > 1,
+                progress=is_main_process())
+        self.memory_bank.store(self._replicate(rows, row_ids, chosen))
+
+    def _collected(self) -> tuple[Tensor, Tensor]:
+        """Rows and ids of this process by increasing id; gives them up."""
+        # A process may have had no image at all.
+        self._per_image = int(_over_processes(
+            0 if self._rows is None else self._per_image, 'max'))
+        dim = int(_over_processes(
+            0 if self._rows is None else self._rows.shape[1], 'max'))
+        if self._rows is None:
+            return torch.empty(0, dim), torch.empty(0, dtype=torch.int64)
+        rows = self._rows[:self._num_rows]
+        row_ids = self._row_ids[:self._num_rows]
+        self._rows = self._row_ids = None
+        if (row_ids.diff() < 0).any():
+            row_ids, order = row_ids.sort()
+            rows = rows[order]
+        return rows, row_ids
+
+    def _project(self, rows: Tensor, row_ids: Tensor) -> Tensor:
+        if self.projection_dim is None:
+            return rows
+        matrix = random_projection(rows.shape[1], self.projection_dim,
+                                   self.seed)
+        # Image by image: a matrix product may round differently for another
+        # number of rows, and the choice must not depend on the sharding.
+        counts = torch.unique_consecutive(
+            row_ids // self._per_image, return_counts=True)[1]
+        projected = torch.empty(len(rows), self.projection_dim)
+        for source, target in zip(
+                rows.split(counts.tolist()), projected.split(counts.tolist()),
+                strict=True):
+            torch.mm(source, matrix, out=target)
+        return projected
+
+    def _replicate(self, rows: Tensor, row_ids: Tensor,
+                   chosen: Tensor) -> Tensor:
+        """The chosen rows, in order, in every process."""
+        bank = torch.zeros(len(chosen), rows.shape[1])
+        if len(rows):
+            place = torch.searchsorted(row_ids, chosen).clamp(
+                max=len(rows) - 1)
+            here = row_ids[place] == chosen
+            bank[here] = rows[place[here]]
+        all_reduce(bank)
+        return bank.to(self.memory_bank.rows.device)
+
+
+def _over_processes(value: int, op: str) -> Tensor:
+    total = torch.tensor(value)
+    all_reduce(total, op)
+    return total

@@ -1,0 +1,51 @@
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from scipy.ndimage import gaussian_filter1d
+from torch import Tensor, nn
+
+
+class AnomalyMap(nn.Module):
+    """Up-sample a grid of patch scores to the input size and smooth it.
+
+    Bilinear interpolation (``align_corners=False``) followed by a Gaussian
+    with a symmetric border and a radius of four standard deviations, which is
+    ``scipy.ndimage.gaussian_filter`` with its defaults. Both are linear and
+    separable, so the two together are one small matrix per axis: the cost
+    does not depend on ``sigma``.
+
+    Args:
+        sigma (float): Standard deviation of the Gaussian in input pixels; 0
+            for none. Defaults to 4, as in SPADE, PaDiM and PatchCore.
+    """
+
+    def __init__(self, sigma: float = 4.0) -> None:
+        super().__init__()
+        self.sigma = sigma
+
+    def forward(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
+        """Turn patch scores into maps.
+
+        Args:
+            scores (Tensor): ``(B, 1, h, w)``.
+            size (tuple[int, int]): Height and width of the maps.
+
+        Returns:
+            Tensor: ``(B, 1, H, W)``.
+        """
+        rows, columns = (
+            upsample_and_smooth(old, new, self.sigma).to(scores)
+            for old, new in zip(scores.shape[-2:], size, strict=True))
+        return rows @ scores @ columns.T
+
+
+@lru_cache(maxsize=16)
+def upsample_and_smooth(old: int, new: int, sigma: float) -> Tensor:
+    """Matrix ``(new, old)`` float64 of the operation along one axis."""
+    matrix = F.interpolate(
+        torch.eye(old, dtype=torch.float64)[None], size=new, mode='linear')[0]
+    if sigma > 0:
+        matrix = torch.from_numpy(
+            gaussian_filter1d(matrix.numpy(), sigma, axis=1))
+    return matrix.T.contiguous()

@@ -1,0 +1,133 @@
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mmad.errors import InputError
+
+from .nearest_neighbours import distances_to, nearest_rows, squared_norms
+
+
+class MemoryBank(nn.Module):
+    """Rows of normal features with a nearest-neighbour search over them.
+
+    The rows are a persistent buffer of variable length: a state dict brings
+    its own. Distances are always computed from the rows themselves, so every
+    back end gives the same numbers for the same neighbours.
+
+    Args:
+        backend (str): ``'torch'`` searches where the rows are, CPU or GPU,
+            without a second copy of them; ``'faiss'`` uses that library.
+            Defaults to ``'torch'``.
+        index (str): faiss index factory string, such as ``'Flat'`` (exact),
+            ``'IVF4096,Flat'`` or ``'HNSW32'`` (approximate, for millions of
+            rows). An approximate index is part of the state. Defaults to
+            ``'Flat'``.
+        nprobe (int): Lists that an IVF index visits; for HNSW the size of its
+            candidate list. Defaults to 32.
+    """
+
+    rows: Tensor
+    index_bytes: Tensor
+
+    def __init__(self,
+                 backend: str = 'torch',
+                 index: str = 'Flat',
+                 nprobe: int = 32) -> None:
+        super().__init__()
+        if backend not in ('torch', 'faiss'):
+            raise InputError(
+                f'`backend` must be "torch" or "faiss", got "{backend}".')
+        if backend == 'torch' and index != 'Flat':
+            raise InputError(
+                f'index "{index}" needs backend="faiss"; torch is exact.')
+        if backend == 'faiss':
+            _faiss()
+        self.backend = backend
+        self.index_factory = index
+        self.nprobe = nprobe
+        self.register_buffer('rows', torch.empty(0, 0))
+        self.register_buffer('norms', torch.empty(0), persistent=False)
+        self.register_buffer('index_bytes', torch.empty(0, dtype=torch.uint8))
+        self._index = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def store(self, rows: Tensor) -> None:
+        """Replace the contents by ``rows`` ``(N, D)`` and index them."""
+        self.rows = rows.contiguous()
+        self.index_bytes = self.index_bytes.new_empty(0)
+        if self.backend == 'torch':
+            self.norms = squared_norms(self.rows)
+        else:
+            self._build_index()
+
+    def search(self, queries: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
+        """Find the nearest rows.
+
+        Args:
+            queries (Tensor): ``(Q, D)``.
+            k (int): Number of neighbours, at most ``len(self)``.
+
+        Returns:
+            tuple[Tensor, Tensor]: Euclidean distances ``(Q, k)``, ascending
+            up to rounding, and indices ``(Q, k)``.
+        """
+        if self.backend == 'torch':
+            index = nearest_rows(queries, self.rows, self.norms, k)
+        else:
+            if self._index is None:
+                self._build_index()
+            found = self._index.search(
+                np.ascontiguousarray(queries.detach().cpu().numpy()), k)[1]
+            if (found < 0).any():
+                raise InputError(
+                    f'the index "{self.index_factory}" found fewer than {k} '
+                    f'neighbours; raise `nprobe` (now {self.nprobe}).')
+            index = torch.from_numpy(found).to(queries.device)
+        return distances_to(queries, self.rows, index), index
+
+    def _build_index(self) -> None:
+        faiss = _faiss()
+        if len(self.index_bytes) and self.index_factory != 'Flat':
+            index = faiss.deserialize_index(self.index_bytes.cpu().numpy())
+        else:
+            rows = self.rows.cpu().numpy()
+            index = faiss.index_factory(rows.shape[1], self.index_factory)
+            index.train(rows)
+            index.add(rows)
+            if self.index_factory != 'Flat':
+                self.index_bytes = torch.from_numpy(
+                    faiss.serialize_index(index)).to(self.rows.device)
+        for kind, parameter in (('IVF', 'nprobe'), ('HNSW', 'efSearch')):
+            if kind in self.index_factory:
+                faiss.ParameterSpace().set_index_parameter(
+                    index, parameter, self.nprobe)
+        # faiss has no graph index on the GPU.
+        if (self.rows.is_cuda and 'HNSW' not in self.index_factory
+                and faiss.get_num_gpus()):
+            index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(),
+                                           self.rows.device.index, index)
+        self._index = index
+
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        rows = state_dict.get(prefix + 'rows')
+        index_bytes = state_dict.get(prefix + 'index_bytes')
+        if rows is not None and index_bytes is not None:
+            self.rows = self.rows.new_empty(rows.shape)
+            self.index_bytes = self.index_bytes.new_empty(index_bytes.shape)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        if rows is not None and len(rows):
+            self._index = None
+            if self.backend == 'torch':
+                self.norms = squared_norms(self.rows)
+
+
+def _faiss():
+    try:
+        import faiss
+    except ImportError as error:
+        raise InputError(
+            'backend="faiss" needs faiss: pip install faiss-cpu (or a GPU '
+            'build), or use backend="torch".') from error
+    return faiss

@@ -1,0 +1,79 @@
+import torch
+from torch import Tensor
+
+# Entries of one block of the distance matrix: 16 MB stay near the caches.
+_BLOCK = 1 << 22
+
+
+def squared_norms(rows: Tensor) -> Tensor:
+    """Squared Euclidean norms ``(N,)`` of ``(N, D)``, block by block."""
+    step = max(1, _BLOCK // max(1, rows.shape[1]))
+    return torch.cat([block.square().sum(1) for block in rows.split(step)])
+
+
+def nearest_rows(queries: Tensor, rows: Tensor, norms: Tensor,
+                 k: int) -> Tensor:
+    """Exact k nearest rows in Euclidean distance, by brute force.
+
+    The distance matrix is visited in blocks with a running best, so the
+    memory does not grow with either side.
+
+    Args:
+        queries (Tensor): ``(Q, D)``.
+        rows (Tensor): ``(N, D)``.
+        norms (Tensor): ``(N,)``, :func:`squared_norms` of ``rows``.
+        k (int): Number of neighbours, at most ``N``.
+
+    Returns:
+        Tensor: ``(Q, k)`` int64 indices of rows, nearest first.
+    """
+    width = min(len(rows), max(1024, _BLOCK // max(1, len(queries))))
+    height = max(1, _BLOCK // max(1, width))
+    found = [
+        _search(block, rows, norms, k, width)
+        for block in queries.split(height)
+    ]
+    return torch.cat(found)
+
+
+def _search(queries: Tensor, rows: Tensor, norms: Tensor, k: int,
+            width: int) -> Tensor:
+    best, index = None, None
+    for start in range(0, len(rows), width):
+        # |q - m|^2 up to |q|^2, which does not change the order.
+        block = torch.addmm(
+            norms[start:start + width],
+            queries,
+            rows[start:start + width].T,
+            alpha=-2)
+        if k == 1:
+            value, place = block.min(1, keepdim=True)
+        else:
+            value, place = block.topk(min(k, block.shape[1]), largest=False)
+        place = place + start
+        if best is not None:
+            value, place = torch.cat([best, value], 1), torch.cat(
+                [index, place], 1)
+            value, order = value.topk(
+                min(k, value.shape[1]), largest=False)
+            place = place.gather(1, order)
+        best, index = value, place
+    return index
+
+
+def distances_to(queries: Tensor, rows: Tensor, index: Tensor) -> Tensor:
+    """Euclidean distances to given rows, without cancellation.
+
+    Args:
+        queries (Tensor): ``(Q, D)``.
+        rows (Tensor): ``(N, D)``.
+        index (Tensor): ``(Q, k)`` indices of rows.
+
+    Returns:
+        Tensor: ``(Q, k)``.
+    """
+    step = max(1, _BLOCK // (index.shape[1] * max(1, rows.shape[1])))
+    return torch.cat([
+        torch.linalg.vector_norm(q[:, None] - rows[i], dim=2)
+        for q, i in zip(queries.split(step), index.split(step), strict=True)
+    ])

@@ -1,0 +1,79 @@
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmad.errors import InputError
+
+
+class PatchFeatures(nn.Module):
+    """Locally aware patch features of several stages on one grid.
+
+    PatchCore (arXiv 2106.08265), section 3.1, in its two variants:
+
+    - ``'concat'``: each stage is averaged over its 3x3 neighbourhoods
+      (eq. 1-3; zero padding counted in the mean), brought to the grid of the
+      first stage bilinearly, and concatenated: ``D = sum of C_k``.
+    - ``'official'``: the embedding of the authors' code. The 3x3 patch of a
+      stage is flattened (channel first) and average-pooled to ``dim``
+      values; the stages, on the grid of the first, are laid end to end and
+      average-pooled to ``dim`` again: ``D = dim``.
+
+    Args:
+        embedding (str): ``'concat'`` or ``'official'``.
+        patch_size (int): Odd side of the neighbourhood. Defaults to 3.
+        dim (int): Length of the ``'official'`` embedding. Defaults to 1024.
+    """
+
+    def __init__(self,
+                 embedding: str = 'concat',
+                 patch_size: int = 3,
+                 dim: int = 1024) -> None:
+        super().__init__()
+        if embedding not in ('concat', 'official'):
+            raise InputError('`embedding` must be "concat" or "official", '
+                             f'got "{embedding}".')
+        if patch_size < 1 or patch_size % 2 == 0:
+            raise InputError(
+                f'`patch_size` must be odd and positive, got {patch_size}.')
+        self.embedding = embedding
+        self.patch_size = patch_size
+        self.dim = dim
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Combine the stages.
+
+        Args:
+            maps (Sequence[Tensor]): ``(B, C_k, H_k, W_k)`` each; the first
+                sets the grid.
+
+        Returns:
+            Tensor: ``(B, D, H_1, W_1)``.
+        """
+        grid = maps[0].shape[-2:]
+        describe = self._average if self.embedding == 'concat' else self._pool
+        levels = []
+        for level in map(describe, maps):
+            if level.shape[-2:] != grid:
+                level = F.interpolate(level, size=grid, mode='bilinear')
+            levels.append(level)
+        joined = torch.cat(levels, 1)
+        if self.embedding == 'concat':
+            return joined
+        return _pool_channels(joined, self.dim)
+
+    def _average(self, features: Tensor) -> Tensor:
+        return F.avg_pool2d(features, self.patch_size, 1, self.patch_size // 2)
+
+    def _pool(self, features: Tensor) -> Tensor:
+        patches = F.unfold(
+            features, self.patch_size, padding=self.patch_size // 2)
+        return _pool_channels(
+            patches.unflatten(2, features.shape[-2:]), self.dim)
+
+
+def _pool_channels(features: Tensor, dim: int) -> Tensor:
+    pooled = F.adaptive_avg_pool1d(
+        features.flatten(2).transpose(1, 2), dim).transpose(1, 2)
+    return pooled.unflatten(2, features.shape[-2:])

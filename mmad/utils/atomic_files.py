@@ -1,0 +1,58 @@
+"""Files that are either whole or not there."""
+import os
+import tempfile
+from pathlib import Path
+
+from mmengine.fileio import LocalBackend, register_backend
+
+from mmad.errors import InputError
+
+
+def write_atomically(path: str | Path, content: bytes) -> None:
+    """Write a file so that a crash leaves the old one, or none.
+
+    Raises:
+        InputError: The content cannot be written (a full disk, say). A file
+            that was there before is untouched.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(
+        dir=path.parent, prefix=f'.{path.name}.')
+    try:
+        with os.fdopen(handle, 'wb') as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except OSError as error:
+        Path(temporary).unlink(missing_ok=True)
+        raise InputError(
+            f'"{path}" cannot be written ({error.strerror}); an earlier '
+            'version of it, if any, is untouched. Free some space or choose '
+            'another --work-dir.') from error
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+class AtomicLocalBackend(LocalBackend):
+    """MMEngine's local files, written atomically."""
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        write_atomically(filepath, obj)
+
+    def put_text(self,
+                 obj: str,
+                 filepath: str | Path,
+                 encoding: str = 'utf-8') -> None:
+        write_atomically(filepath, obj.encode(encoding))
+
+
+def register_atomic_backend() -> None:
+    """Make MMEngine write local files, checkpoints first, atomically."""
+    register_backend('local', AtomicLocalBackend, force=True, prefixes='')

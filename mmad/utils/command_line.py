@@ -1,0 +1,136 @@
+"""What the command-line tools share."""
+import argparse
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, DictAction
+
+from mmad.errors import InputError
+
+from .checkpoint import load_checkpoint
+
+_LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options that every tool with a config has."""
+    parser.add_argument(
+        '--data-root', help='folder of the data set, in place of the config\'s')
+    parser.add_argument('--category', help='category of the data set')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override entries of the config, such as '
+        'model.coreset_ratio=0.01')
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of train.py and test.py."""
+    add_common_arguments(parser)
+    parser.add_argument(
+        '--work-dir',
+        help='folder for logs, checkpoints and results (default: '
+        'work_dirs/CONFIG[/CATEGORY])')
+    parser.add_argument(
+        '--weights',
+        help='local file with the weights of the backbone, in place of the '
+        'config\'s')
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='job launcher')
+    # torch.distributed.launch, as mim calls it, passes the first form.
+    parser.add_argument(
+        '--local_rank', '--local-rank', type=int, default=0,
+        help=argparse.SUPPRESS)
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read the config and merge the command line into it.
+
+    Raises:
+        InputError: The config does not exist or an option has no place in it.
+    """
+    if not Path(args.config).is_file():
+        raise InputError(f'config "{args.config}" does not exist.')
+    cfg = Config.fromfile(args.config)
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    for key in ('data_root', 'category'):
+        value = getattr(args, key)
+        if value is None:
+            continue
+        for loader in _LOADERS:
+            if cfg.get(loader) is not None:
+                dataset = cfg[loader].dataset
+                if key not in dataset:
+                    raise InputError(
+                        f'--{key.replace("_", "-")} does not apply: the '
+                        f'{dataset.type} of this config has no `{key}`.')
+                dataset[key] = value
+    if getattr(args, 'weights', None) is not None:
+        cfg.model.backbone.weights = args.weights
+    return cfg
+
+
+def finish_config(cfg: Config, args: argparse.Namespace) -> None:
+    """Set launcher and work dir."""
+    cfg.launcher = args.launcher
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        category = cfg.test_dataloader.dataset.get('category')
+        cfg.work_dir = str(
+            Path('work_dirs', Path(args.config).stem, category or ''))
+
+
+def use_checkpoint_backbone(cfg: Config, checkpoint: str) -> None:
+    """Take the backbone from the checkpoint, which is complete in itself.
+
+    So nothing is downloaded, and the weights are those of the fit.
+    """
+    state = load_checkpoint(checkpoint, map_location='cpu')
+    if any(key.startswith('backbone.') for key in state.get('state_dict', {})):
+        cfg.model.backbone.weights = None
+
+
+def guard_amp(cfg: Config) -> None:
+    """Switch mixed precision on, or say why not.
+
+    Raises:
+        InputError: There is no GPU, or nothing is optimised.
+    """
+    if not torch.cuda.is_available():
+        raise InputError(
+            '--amp needs a CUDA GPU and there is none; leave it out.')
+    if not cfg.optim_wrapper:
+        raise InputError(
+            '--amp is for training by gradients; this config has no '
+            'optimiser. Leave it out.')
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def one_sentence_errors(main: Callable) -> Callable:
+    """End with the sentence of an :class:`InputError`, status 2."""
+
+    @functools.wraps(main)
+    def wrapped() -> None:
+        try:
+            main()
+        except InputError as error:
+            # One from a worker process carries that one's traceback; its last
+            # line is the message.
+            text = str(error).strip().splitlines()[-1]
+            sys.stderr.write('error: ' + text.split('InputError: ')[-1] + '\n')
+            sys.exit(2)
+
+    return wrapped

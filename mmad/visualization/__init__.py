@@ -1,0 +1,3 @@
+from .anomaly_visualizer import AnomalyVisualizer
+
+__all__ = ['AnomalyVisualizer']

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# CONFIG NUM_PROCESSES [train.py options]
+# One process per GPU, or per process asked for on the CPU. For several
+# machines set NNODES, NODE_RANK, MASTER_ADDR and MASTER_PORT on each.
+set -euo pipefail
+CONFIG=$1
+PROCESSES=$2
+
+torchrun \
+    --nnodes="${NNODES:-1}" \
+    --node_rank="${NODE_RANK:-0}" \
+    --master_addr="${MASTER_ADDR:-127.0.0.1}" \
+    --master_port="${MASTER_PORT:-29500}" \
+    --nproc_per_node="$PROCESSES" \
+    "$(dirname "$0")/train.py" "$CONFIG" --launcher pytorch "${@:3}"

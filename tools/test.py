@@ -1,0 +1,43 @@
+"""Test a checkpoint: metrics, and pictures if asked for."""
+import argparse
+
+from mmengine.runner import Runner
+
+from mmad.utils.command_line import (add_run_arguments, finish_config,
+                                     load_config, one_sentence_errors,
+                                     use_checkpoint_backbone)
+from mmad.utils.setup_env import setup_environment
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    add_run_arguments(parser)
+    parser.add_argument(
+        '--show-dir', help='draw a heat map of every test image there')
+    parser.add_argument(
+        '--interval',
+        type=int,
+        default=1,
+        help='with --show-dir: draw every so many images')
+    return parser.parse_args()
+
+
+@one_sentence_errors
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args)
+    finish_config(cfg, args)
+    if args.show_dir is not None:
+        cfg.default_hooks.visualization.update(
+            enable=True, out_dir=args.show_dir, interval=args.interval)
+    if args.weights is None:
+        use_checkpoint_backbone(cfg, args.checkpoint)
+    cfg.load_from = args.checkpoint
+    setup_environment(args.launcher)
+    Runner.from_cfg(cfg).test()
+
+
+if __name__ == '__main__':
+    main()
