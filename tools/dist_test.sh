@@ -2,12 +2,13 @@
 # CONFIG CHECKPOINT NUM_PROCESSES [test.py options]
 # One process per GPU, or per process asked for on the CPU. For several
 # machines set NNODES, NODE_RANK, MASTER_ADDR and MASTER_PORT on each.
+# PYTHON names another interpreter than `python`.
 set -euo pipefail
 CONFIG=$1
 CHECKPOINT=$2
 PROCESSES=$3
 
-torchrun \
+"${PYTHON:-python}" -m torch.distributed.run \
     --nnodes="${NNODES:-1}" \
     --node_rank="${NODE_RANK:-0}" \
     --master_addr="${MASTER_ADDR:-127.0.0.1}" \

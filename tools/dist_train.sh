@@ -2,11 +2,12 @@
 # CONFIG NUM_PROCESSES [train.py options]
 # One process per GPU, or per process asked for on the CPU. For several
 # machines set NNODES, NODE_RANK, MASTER_ADDR and MASTER_PORT on each.
+# PYTHON names another interpreter than `python`.
 set -euo pipefail
 CONFIG=$1
 PROCESSES=$2
 
-torchrun \
+"${PYTHON:-python}" -m torch.distributed.run \
     --nnodes="${NNODES:-1}" \
     --node_rank="${NODE_RANK:-0}" \
     --master_addr="${MASTER_ADDR:-127.0.0.1}" \

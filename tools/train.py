@@ -3,9 +3,13 @@ import argparse
 
 from mmengine.runner import Runner
 
-from mmad.utils.command_line import (add_run_arguments, finish_config,
-                                     guard_amp, load_config,
-                                     one_sentence_errors)
+from mmad.utils.command_line import (
+    add_run_arguments,
+    finish_config,
+    guard_amp,
+    load_config,
+    one_sentence_errors,
+)
 from mmad.utils.setup_env import setup_environment
 
 

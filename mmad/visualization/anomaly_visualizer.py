@@ -44,11 +44,8 @@ class AnomalyVisualizer(Visualizer):
         overlay = (image * (1 - alpha) + colours * alpha).astype(np.uint8)
         panels = [image.copy(), colours, overlay]
         if 'gt_mask' in data_sample and data_sample.gt_mask.any():
-            outline, _ = cv2.findContours(
-                data_sample.gt_mask.cpu().numpy().astype(np.uint8),
-                cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
             for panel in panels:
-                cv2.drawContours(panel, outline, -1, _CONTOUR, 1)
+                draw_outline(panel, data_sample.gt_mask.cpu().numpy())
         row = np.concatenate(panels, 1)
         banner = np.full((_BANNER, row.shape[1], 3), 32, np.uint8)
         title = str(data_sample.get('kind', ''))
@@ -91,3 +88,10 @@ class AnomalyVisualizer(Visualizer):
     def _add_to_backends(self, name: str, image: np.ndarray,
                          step: int) -> None:
         self.add_image(name, image, step)
+
+
+def draw_outline(image: np.ndarray, mask: np.ndarray) -> None:
+    """Draw the outline of a mask ``(H, W)`` into a BGR image, in place."""
+    outline, _ = cv2.findContours(
+        mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(image, outline, -1, _CONTOUR, 1)

@@ -1,8 +1,7 @@
 import json
 import math
-import os
-import os.path as osp
-from typing import Any, Dict, List, Optional
+from pathlib import Path
+from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.evaluator import Evaluator
@@ -10,6 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmad.registry import HOOKS
+from mmad.utils import write_atomically
 
 _NAMES = ('image_auroc', 'image_ap', 'image_f1max', 'pixel_auroc', 'pixel_ap',
           'pixel_f1max', 'aupro')
@@ -37,7 +37,7 @@ class ReportHook(Hook):
 
     def after_val_epoch(self,
                         runner: Runner,
-                        metrics: Optional[Dict[str, float]] = None) -> None:
+                        metrics: dict[str, float] | None = None) -> None:
         """Report the metrics of a validation.
 
         Args:
@@ -48,7 +48,7 @@ class ReportHook(Hook):
 
     def after_test_epoch(self,
                          runner: Runner,
-                         metrics: Optional[Dict[str, float]] = None) -> None:
+                         metrics: dict[str, float] | None = None) -> None:
         """Report the metrics of a test.
 
         Args:
@@ -57,15 +57,15 @@ class ReportHook(Hook):
         """
         self._report(runner, metrics, runner.test_loop.evaluator)
 
-    def _report(self, runner: Runner, metrics: Optional[Dict[str, float]],
+    def _report(self, runner: Runner, metrics: dict[str, float] | None,
                 evaluator: Evaluator) -> None:
         if not is_main_process():
             return
         rows = {'all': _in_order(metrics or {})}
         if not rows['all']:
             return
-        per_kind: Dict[str, Dict[str, float]] = {}
-        conditions: Dict[str, Any] = {}
+        per_kind: dict[str, dict[str, float]] = {}
+        conditions: dict[str, Any] = {}
         for metric in evaluator.metrics:
             prefix = f'{metric.prefix}/' if metric.prefix else ''
             for kind, values in getattr(metric, 'per_kind', {}).items():
@@ -75,12 +75,14 @@ class ReportHook(Hook):
                 conditions[prefix + name] = value
         per_kind = {kind: _in_order(per_kind[kind]) for kind in per_kind}
         report = dict(rows['all'], per_kind=per_kind, conditions=conditions)
-        _write(report, osp.join(runner.work_dir, 'metrics.json'))
+        text = json.dumps(_jsonable(report), indent=2, allow_nan=False)
+        write_atomically(
+            Path(runner.work_dir) / 'metrics.json', (text + '\n').encode())
         rows.update(per_kind)
         runner.logger.info('\n' + _table(rows) + _caption(conditions))
 
 
-def _in_order(values: Dict[str, float]) -> Dict[str, float]:
+def _in_order(values: dict[str, float]) -> dict[str, float]:
     known = [name for name in values if name.split('/')[-1] in _NAMES]
     known.sort(key=lambda name: (name.rpartition('/')[0],
                                  _NAMES.index(name.split('/')[-1])))
@@ -95,24 +97,9 @@ def _jsonable(value: Any) -> Any:
     return value
 
 
-def _write(report: Dict[str, Any], path: str) -> None:
-    os.makedirs(osp.dirname(path), exist_ok=True)
-    temporary = f'{path}.{os.getpid()}.tmp'
-    try:
-        with open(temporary, 'w', encoding='utf-8') as file:
-            json.dump(_jsonable(report), file, indent=2, allow_nan=False)
-            file.write('\n')
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        if osp.exists(temporary):
-            os.remove(temporary)
-
-
-def _table(rows: Dict[str, Dict[str, float]]) -> str:
+def _table(rows: dict[str, dict[str, float]]) -> str:
     names = list(rows['all'])
-    cells: List[List[str]] = [['kind', *names]]
+    cells: list[list[str]] = [['kind', *names]]
     for kind, values in rows.items():
         numbers = (values.get(name, math.nan) for name in names)
         cells.append([kind] + [
@@ -126,7 +113,7 @@ def _table(rows: Dict[str, Dict[str, float]]) -> str:
         for row in cells)
 
 
-def _caption(conditions: Dict[str, Any]) -> str:
+def _caption(conditions: dict[str, Any]) -> str:
     parts = []
     for name, resolution in conditions.items():
         prefix, slash, name = name.rpartition('/')

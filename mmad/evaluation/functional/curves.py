@@ -1,4 +1,4 @@
-from typing import Tuple
+
 
 import numpy as np
 
@@ -45,7 +45,7 @@ def average_precision(ranking: Ranking) -> float:
     return float((ranking.positives * precision).sum() / num_positives)
 
 
-def best_f1(ranking: Ranking) -> Tuple[float, float]:
+def best_f1(ranking: Ranking) -> tuple[float, float]:
     """Highest F1 score over all thresholds.
 
     The threshold is tuned on the labels it is judged by, so it serves

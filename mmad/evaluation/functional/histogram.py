@@ -1,4 +1,4 @@
-from typing import Optional
+
 
 import numpy as np
 
@@ -47,7 +47,7 @@ class ScoreHistogram:
     def update(self,
                scores: np.ndarray,
                labels: np.ndarray,
-               region_weights: Optional[np.ndarray] = None,
+               region_weights: np.ndarray | None = None,
                num_regions: int = 0) -> None:
         """Add labelled scores.
 

@@ -1,4 +1,5 @@
-from typing import NamedTuple, Optional, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,7 +36,7 @@ class Ranking(NamedTuple):
 
 def rank(scores: np.ndarray,
          labels: np.ndarray,
-         region_weights: Optional[np.ndarray] = None,
+         region_weights: np.ndarray | None = None,
          num_regions: int = 0) -> Ranking:
     """Rank labelled scores exactly, ties included, with one sort.
 
@@ -71,7 +72,7 @@ def rank(scores: np.ndarray,
 
 def rank_sorted(negatives: Sequence[np.ndarray],
                 positives: np.ndarray,
-                region_weights: Optional[np.ndarray] = None,
+                region_weights: np.ndarray | None = None,
                 num_regions: int = 0) -> Ranking:
     """Rank positives against negatives that are sorted already.
 

@@ -1,10 +1,10 @@
-from typing import Tuple
+
 
 import numpy as np
 from scipy import ndimage
 
 
-def region_weights(mask: np.ndarray) -> Tuple[np.ndarray, int]:
+def region_weights(mask: np.ndarray) -> tuple[np.ndarray, int]:
     """Weigh the pixels of a mask so that each region adds up to one.
 
     A region is a connected component with 8-connectivity, as in the

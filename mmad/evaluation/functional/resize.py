@@ -1,14 +1,14 @@
-from typing import Optional, Tuple
+
 
 import numpy as np
 
 
 def map_to_original(
     anomaly_map: np.ndarray,
-    ori_shape: Tuple[int, int],
-    resized_shape: Optional[Tuple[int, int]] = None,
-    crop_offset: Tuple[int, int] = (0, 0)
-) -> Tuple[np.ndarray, Tuple[slice, slice]]:
+    ori_shape: tuple[int, int],
+    resized_shape: tuple[int, int] | None = None,
+    crop_offset: tuple[int, int] = (0, 0)
+) -> tuple[np.ndarray, tuple[slice, slice]]:
     """Bring an anomaly map back to the pixels of the original picture.
 
     The model saw a crop of the resized picture. The map is interpolated
@@ -44,7 +44,7 @@ def map_to_original(
 
 
 def _axis(size: int, ori_size: int, resized_size: int,
-          offset: int) -> Tuple[slice, np.ndarray, np.ndarray, np.ndarray]:
+          offset: int) -> tuple[slice, np.ndarray, np.ndarray, np.ndarray]:
     # In units of 1 / (2 * ori_size) of a resized pixel every centre and edge
     # is an integer, so no rounding decides which pixels are inside.
     centres = (2 * np.arange(ori_size) + 1) * resized_size

@@ -1,18 +1,21 @@
 import math
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
 from mmad.errors import InputError
-from mmad.evaluation.functional import (auroc, average_precision, best_f1,
-                                        rank)
+from mmad.evaluation.functional import auroc, average_precision, best_f1, rank
 from mmad.registry import METRICS
 
 
-class _Image(NamedTuple):
+# Not a named tuple: MMEngine turns tuples that it gathers into plain ones.
+@dataclass(frozen=True)
+class _Image:
     score: float
-    kind: Optional[str]  # None for a normal image
+    kind: str | None  # None for a normal image
 
 
 @METRICS.register_module()
@@ -47,11 +50,11 @@ class ImageMetric(BaseMetric):
 
     def __init__(self,
                  collect_device: str = 'cpu',
-                 prefix: Optional[str] = None,
-                 collect_dir: Optional[str] = None) -> None:
+                 prefix: str | None = None,
+                 collect_dir: str | None = None) -> None:
         super().__init__(collect_device, prefix, collect_dir)
-        self.per_kind: Dict[str, Dict[str, float]] = {}
-        self.conditions: Dict[str, Any] = {}
+        self.per_kind: dict[str, dict[str, float]] = {}
+        self.conditions: dict[str, Any] = {}
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep the score and the label of each image.
@@ -72,7 +75,7 @@ class ImageMetric(BaseMetric):
             kind = sample['kind'] if sample['gt_label'].item() else None
             self.results.append(_Image(score, kind))
 
-    def compute_metrics(self, results: List[_Image]) -> Dict[str, float]:
+    def compute_metrics(self, results: list[_Image]) -> dict[str, float]:
         """Compute the metrics of all images, and those per kind.
 
         Args:
@@ -100,7 +103,7 @@ class ImageMetric(BaseMetric):
 
     @staticmethod
     def _values(scores: np.ndarray, defective: np.ndarray,
-                chosen: np.ndarray) -> Dict[str, float]:
+                chosen: np.ndarray) -> dict[str, float]:
         ranking = rank(scores[chosen], defective[chosen])
         return dict(
             image_auroc=auroc(ranking),

@@ -1,30 +1,39 @@
 from collections import defaultdict
-from typing import (Any, Callable, Dict, List, NamedTuple, Optional, Sequence,
-                    Set, Tuple)
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-import cv2
 import numpy as np
 from mmengine.dist import broadcast_object_list, get_dist_info
 from mmengine.evaluator import BaseMetric
-from mmengine.fileio import get
 from mmengine.logging import print_log
 
+from mmad.datasets.transforms import read_mask
 from mmad.errors import InputError
-from mmad.evaluation.functional import (Ranking, ScoreHistogram, aupro, auroc,
-                                        average_precision, best_f1,
-                                        map_to_original, rank_sorted,
-                                        region_weights)
+from mmad.evaluation.functional import (
+    Ranking,
+    ScoreHistogram,
+    aupro,
+    auroc,
+    average_precision,
+    best_f1,
+    map_to_original,
+    rank_sorted,
+    region_weights,
+)
 from mmad.registry import METRICS
 
 
-class _Image(NamedTuple):
+# Not a named tuple: MMEngine turns tuples that it gathers into plain ones.
+@dataclass(frozen=True)
+class _Image:
     path: str
-    kind: Optional[str]  # None for a normal image
+    kind: str | None  # None for a normal image
     negatives: np.ndarray
     positives: np.ndarray
     weights: np.ndarray
     num_regions: int
-    shape: Tuple[int, int]
+    shape: tuple[int, int]
     has_mask: bool
     is_cropped: bool
 
@@ -37,8 +46,8 @@ class _Census:
         self.cropped = 0
         self.regions = 0
         self.masked = 0
-        self.unmasked: Set[str] = set()
-        self.shapes: Set[Tuple[int, int]] = set()
+        self.unmasked: set[str] = set()
+        self.shapes: set[tuple[int, int]] = set()
 
     def add(self, image: _Image) -> None:
         self.images += 1
@@ -93,7 +102,7 @@ class PixelMetric(BaseMetric):
         resolution (str): ``'input'`` compares at the size of the model input,
             as the papers of SPADE, PaDiM and PatchCore do. ``'original'``
             brings each map back to the original picture bilinearly and
-            compares with the mask file (values above 127 are defective), as
+            compares with the mask file, as
             the evaluation tool of MVTec AD does; pixels outside the crop that
             the model saw are left out, and regions are clipped to the crop.
             Defaults to 'input'.
@@ -127,10 +136,10 @@ class PixelMetric(BaseMetric):
     def __init__(self,
                  fpr_limit: float = 0.3,
                  resolution: str = 'input',
-                 score_bits: Optional[int] = None,
+                 score_bits: int | None = None,
                  collect_device: str = 'cpu',
-                 prefix: Optional[str] = None,
-                 collect_dir: Optional[str] = None) -> None:
+                 prefix: str | None = None,
+                 collect_dir: str | None = None) -> None:
         super().__init__(collect_device, prefix, collect_dir)
         if not 0 < fpr_limit <= 1:
             raise InputError('fpr_limit must be above 0 and at most 1, not '
@@ -143,8 +152,8 @@ class PixelMetric(BaseMetric):
         self.score_bits = score_bits
         if score_bits is not None:
             ScoreHistogram(score_bits)
-        self.per_kind: Dict[str, Dict[str, float]] = {}
-        self.conditions: Dict[str, Any] = {}
+        self.per_kind: dict[str, dict[str, float]] = {}
+        self.conditions: dict[str, Any] = {}
         self._reset()
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
@@ -167,7 +176,7 @@ class PixelMetric(BaseMetric):
                 self._held = image
                 self._num_processed += 1
 
-    def evaluate(self, size: int) -> Dict[str, float]:
+    def evaluate(self, size: int) -> dict[str, float]:
         """Compute the metrics of all images of all processes.
 
         Args:
@@ -188,7 +197,7 @@ class PixelMetric(BaseMetric):
         rank, world_size = get_dist_info()
         if rank + world_size * (self._num_processed - 1) < size:
             self._bin_held()
-        histograms: Dict[Optional[str], ScoreHistogram] = {}
+        histograms: dict[str | None, ScoreHistogram] = {}
         census = _Census()
         for source in range(world_size):
             parts = [(self._histograms, self._census)]
@@ -199,7 +208,7 @@ class PixelMetric(BaseMetric):
             census.merge(parts[0][1])
         self._reset()
 
-        def total(kinds: Sequence[Optional[str]]) -> ScoreHistogram:
+        def total(kinds: Sequence[str | None]) -> ScoreHistogram:
             return sum((histograms[kind] for kind in kinds),
                        ScoreHistogram(self.score_bits))
 
@@ -222,7 +231,7 @@ class PixelMetric(BaseMetric):
             return {f'{self.prefix}/{name}': values[name] for name in values}
         return values
 
-    def compute_metrics(self, results: List[_Image]) -> Dict[str, float]:
+    def compute_metrics(self, results: list[_Image]) -> dict[str, float]:
         """Compute the exact metrics of all images, and those per kind.
 
         Args:
@@ -236,7 +245,7 @@ class PixelMetric(BaseMetric):
                 images have a mask.
         """
         census = _Census()
-        groups: Dict[Optional[str], List[_Image]] = defaultdict(list)
+        groups: dict[str | None, list[_Image]] = defaultdict(list)
         for image in results:
             census.add(image)
             groups[image.kind].append(image)
@@ -245,7 +254,7 @@ class PixelMetric(BaseMetric):
             negatives[kind] = np.concatenate([i.negatives for i in images])
             negatives[kind].sort()
 
-        def rank_kinds(kinds: Sequence[Optional[str]]) -> Ranking:
+        def rank_kinds(kinds: Sequence[str | None]) -> Ranking:
             images = [image for kind in kinds for image in groups[kind]]
             return rank_sorted([negatives[kind] for kind in kinds],
                                np.concatenate([i.positives for i in images]),
@@ -255,9 +264,9 @@ class PixelMetric(BaseMetric):
         return self._report(census, list(groups), rank_kinds)
 
     def _report(
-        self, census: _Census, kinds: Sequence[Optional[str]],
-        rank_kinds: Callable[[Sequence[Optional[str]]], Ranking]
-    ) -> Dict[str, float]:
+        self, census: _Census, kinds: Sequence[str | None],
+        rank_kinds: Callable[[Sequence[str | None]], Ranking]
+    ) -> dict[str, float]:
         census.check()
         shapes = sorted(census.shapes, key=lambda shape: shape[0] * shape[1])
         sizes = [f'{height}x{width}' for height, width in shapes]
@@ -278,7 +287,7 @@ class PixelMetric(BaseMetric):
         }
         return self._values(rank_kinds(kinds))
 
-    def _values(self, ranking: Ranking) -> Dict[str, float]:
+    def _values(self, ranking: Ranking) -> dict[str, float]:
         return dict(
             pixel_auroc=auroc(ranking),
             pixel_ap=average_precision(ranking),
@@ -290,7 +299,7 @@ class PixelMetric(BaseMetric):
         kind = sample['kind'] if sample['gt_label'].item() else None
         scores = sample['pred_map'].detach().float().cpu().numpy()
         if np.isnan(scores).any():
-            raise InputError(f'The anomaly map of {path} has NaN values; check '
+            raise InputError(f'The anomaly map of {path} has NaN; check '
                              'the model and the image.')
         is_cropped = False
         if self.resolution == 'input':
@@ -309,7 +318,7 @@ class PixelMetric(BaseMetric):
                       num_regions, scores.shape, True, is_cropped)
 
     def _input_mask(self, sample: dict,
-                    shape: Tuple[int, int]) -> Optional[np.ndarray]:
+                    shape: tuple[int, int]) -> np.ndarray | None:
         """Mask at the size of the model input; None if there is none."""
         is_defective = bool(sample['gt_label'].item())
         if sample.get('gt_mask') is None:
@@ -326,7 +335,7 @@ class PixelMetric(BaseMetric):
         return mask
 
     @staticmethod
-    def _file_mask(sample: dict) -> Optional[np.ndarray]:
+    def _file_mask(sample: dict) -> np.ndarray | None:
         """Mask at the size of the original picture; None if there is none."""
         shape = tuple(sample['ori_shape'])
         if not sample['gt_label'].item():
@@ -334,17 +343,7 @@ class PixelMetric(BaseMetric):
         path = sample['mask_path']
         if path is None:
             return None
-        try:
-            mask = cv2.imdecode(
-                np.frombuffer(get(path), np.uint8), cv2.IMREAD_GRAYSCALE)
-        except (OSError, cv2.error) as error:
-            raise InputError(
-                f'The mask {path} of {sample["img_path"]} cannot be read '
-                f'({error}); put a readable picture there.') from error
-        if mask is None:
-            raise InputError(
-                f'The mask {path} of {sample["img_path"]} is not a picture '
-                'that can be decoded; replace the file.')
+        mask = read_mask(path)
         if mask.shape != shape:
             raise InputError(
                 f'The mask {path} is {mask.shape} pixels high and wide, its '
@@ -354,7 +353,7 @@ class PixelMetric(BaseMetric):
     @staticmethod
     def _to_original(
             sample: dict, scores: np.ndarray
-    ) -> Tuple[np.ndarray, Tuple[slice, slice]]:
+    ) -> tuple[np.ndarray, tuple[slice, slice]]:
         resized_shape = tuple(sample.get('resized_shape', scores.shape))
         if resized_shape != scores.shape and 'crop_offset' not in sample:
             raise InputError(
@@ -380,7 +379,7 @@ class PixelMetric(BaseMetric):
                          image.num_regions)
 
     def _reset(self) -> None:
-        self._held: Optional[_Image] = None
+        self._held: _Image | None = None
         self._num_processed = 0
         self._census = _Census()
-        self._histograms: Dict[Optional[str], ScoreHistogram] = {}
+        self._histograms: dict[str | None, ScoreHistogram] = {}

@@ -4,8 +4,10 @@ from urllib.error import URLError
 import torch
 from torch import Tensor
 from torchvision.models import get_model, get_model_weights, list_models
-from torchvision.models.feature_extraction import (create_feature_extractor,
-                                                   get_graph_node_names)
+from torchvision.models.feature_extraction import (
+    create_feature_extractor,
+    get_graph_node_names,
+)
 
 from mmad.errors import InputError
 from mmad.registry import MODELS

@@ -1,0 +1,149 @@
+import math
+
+import numpy as np
+import pytest
+
+from mmad.errors import InputError
+from mmad.evaluation.functional import (
+    ScoreHistogram,
+    aupro,
+    auroc,
+    average_precision,
+    best_f1,
+    rank,
+    region_weights,
+)
+
+METRICS = {
+    'auroc': auroc,
+    'average_precision': average_precision,
+    'best_f1': lambda ranking: best_f1(ranking)[0],
+    'aupro': aupro,
+}
+
+
+def random_set(seed):
+    """Scores of which most share a bin, in an order that binning hides."""
+    rng = np.random.default_rng(seed)
+    masks = rng.random((3, 20, 20)) < rng.choice([0.02, 0.3])
+    masks[0, 2:5, 2:5] = True
+    centre = rng.choice([-3.0, 0.0, 5.0])
+    spread = rng.choice([0.01, 0.3, 4.0])
+    maps = centre + spread * rng.standard_normal(masks.shape)
+    shift = rng.choice([-1.0, 0.0, 1.0]) * rng.choice([1e-3, 0.1, 1.0])
+    maps = (maps + shift * masks).astype(np.float32)
+    weights, counts = zip(*map(region_weights, masks))
+    return maps, masks, np.stack(weights), counts
+
+
+def fill(bits, maps, masks, weights, counts):
+    histogram = ScoreHistogram(bits)
+    for item in zip(maps, masks, weights, counts):
+        histogram.update(*item)
+    return histogram
+
+
+@pytest.mark.parametrize('bits', [1, 5, 9, 12, 16, 20])
+def test_errors_stay_within_their_bounds(bits):
+    for seed in range(25):
+        maps, masks, weights, counts = random_set(seed)
+        exact = rank(maps, masks, weights, sum(counts))
+        histogram = fill(bits, maps, masks, weights, counts)
+        for name, metric in METRICS.items():
+            bound = getattr(histogram, f'{name}_error_bound')()
+            error = abs(metric(exact) - metric(histogram.to_ranking()))
+            assert 0 <= bound <= 1
+            assert error <= bound + 1e-12, (seed, name)
+
+
+@pytest.mark.parametrize('flip', [1, -1])
+def test_bounds_are_reached(flip):
+    scores = np.float32(1) + np.arange(8, dtype=np.float32) * 2**-20
+    labels = flip * (np.arange(8) - 3.5) > 0
+    histogram = ScoreHistogram(9)
+    histogram.update(scores, labels, labels / 4, 1)
+    exact = rank(scores, labels, labels / 4, 1)
+    binned = histogram.to_ranking()
+    assert binned.thresholds.size == 1
+    assert histogram.auroc_error_bound() == 0.5
+    assert abs(auroc(exact) - auroc(binned)) == 0.5
+    # Only up to the limit, the truth can lie farther above than below.
+    bound = histogram.aupro_error_bound()
+    error = aupro(exact) - aupro(binned)
+    assert bound == pytest.approx(0.85)
+    assert error == pytest.approx(0.85 if flip == 1 else -0.15)
+
+
+@pytest.mark.parametrize('limit', [0.01, 0.3, 0.99, 1.0])
+def test_aupro_bound_for_other_limits(limit):
+    for seed in range(15):
+        maps, masks, weights, counts = random_set(seed)
+        exact = rank(maps, masks, weights, sum(counts))
+        histogram = fill(9, maps, masks, weights, counts)
+        error = aupro(exact, limit) - aupro(histogram.to_ranking(), limit)
+        assert abs(error) <= histogram.aupro_error_bound(limit) + 1e-12
+
+
+def test_32_bits_are_exact():
+    for seed in range(5):
+        maps, masks, weights, counts = random_set(seed)
+        exact = rank(maps, masks, weights, sum(counts))
+        histogram = fill(32, maps, masks, weights, counts)
+        for name, metric in METRICS.items():
+            assert getattr(histogram, f'{name}_error_bound')() == 0
+            assert metric(histogram.to_ranking()) == pytest.approx(
+                metric(exact), abs=1e-13)
+
+
+@pytest.mark.parametrize('bits', [1, 8, 9, 20, 32])
+def test_binning_keeps_the_order_and_thresholds_select_the_same(bits):
+    rng = np.random.default_rng(0)
+    patterns = rng.integers(0, 2**32, 2000, dtype=np.uint32)
+    scores = np.concatenate([
+        patterns.view(np.float32), np.float32([0, -0.0, np.inf, -np.inf])])
+    scores = np.sort(scores[~np.isnan(scores)])
+    histogram = ScoreHistogram(bits)
+    histogram.update(scores, np.zeros(scores.size, dtype=bool))
+    ranking = histogram.to_ranking()
+    assert (np.diff(ranking.thresholds) < 0).all()
+    selected = scores.size - np.searchsorted(scores, ranking.thresholds)
+    np.testing.assert_array_equal(selected, np.cumsum(ranking.negatives))
+
+
+def test_addition_equals_joint_filling():
+    maps, masks, weights, counts = random_set(3)
+    joint = fill(16, maps, masks, weights, counts).to_ranking()
+    parts = [
+        fill(16, maps[i:i + 1], masks[i:i + 1], weights[i:i + 1],
+             counts[i:i + 1]) for i in range(3)
+    ]
+    added = sum(parts, ScoreHistogram(16)).to_ranking()
+    np.testing.assert_array_equal(added.thresholds, joint.thresholds)
+    np.testing.assert_array_equal(added.positives, joint.positives)
+    np.testing.assert_array_equal(added.negatives, joint.negatives)
+    np.testing.assert_allclose(added.overlap, joint.overlap, rtol=1e-12)
+    assert added.num_regions == joint.num_regions
+    with pytest.raises(ValueError, match='16 and 20 bits'):
+        parts[0] + ScoreHistogram(20)
+
+
+def test_memory_is_bounded():
+    rng = np.random.default_rng(0)
+    histogram = ScoreHistogram(10)
+    for _ in range(5):
+        scores = rng.standard_cauchy(5000).astype(np.float32)
+        histogram.update(scores, scores > 1)
+    assert histogram.to_ranking().thresholds.size <= 2**10
+
+
+def test_undefined_and_refused():
+    histogram = ScoreHistogram()
+    histogram.update(np.ones(4), np.zeros(4, dtype=bool))
+    for name, metric in METRICS.items():
+        assert math.isnan(metric(histogram.to_ranking()))
+        assert math.isnan(getattr(histogram, f'{name}_error_bound')())
+    with pytest.raises(InputError, match='NaN'):
+        histogram.update(np.array([np.nan]), np.array([True]))
+    for bits in (0, 33):
+        with pytest.raises(InputError, match='from 1 to 32'):
+            ScoreHistogram(bits)

@@ -1,0 +1,35 @@
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from mmad.evaluation.functional import map_to_original
+
+
+def test_whole_picture_equals_bilinear_interpolation():
+    values = np.random.default_rng(0).random((7, 9), dtype=np.float32)
+    for shape in ((20, 31), (7, 9), (5, 4)):
+        result, window = map_to_original(values, shape)
+        expected = F.interpolate(
+            torch.from_numpy(values)[None, None], shape, mode='bilinear')
+        np.testing.assert_allclose(result, expected[0, 0], atol=1e-6)
+        assert window == (slice(0, shape[0]), slice(0, shape[1]))
+
+
+def test_crop_equals_the_window_of_the_whole():
+    rows, columns = np.mgrid[:256, :256].astype(np.float32)
+    whole, _ = map_to_original(rows + 3 * columns, (900, 700))
+    crop = (rows + 3 * columns)[16:240, 16:240]
+    part, window = map_to_original(crop, (900, 700), (256, 256), (16, 16))
+    assert part.shape == whole[window].shape
+    # The outermost half pixel of the crop is held constant.
+    inner = (slice(4, -4), slice(4, -4))
+    np.testing.assert_allclose(part[inner], whole[window][inner], atol=1e-2)
+
+
+def test_window_holds_the_centres_inside_the_crop():
+    ones = np.ones((4, 4), dtype=np.float32)
+    result, window = map_to_original(ones, (16, 12), (8, 6), (2, 1))
+    assert window == (slice(4, 12), slice(2, 10))
+    np.testing.assert_array_equal(result, np.ones((8, 8)))
+    _, window = map_to_original(ones, (5, 5), (6, 6), (1, 1))
+    assert window == (slice(1, 4), slice(1, 4))
