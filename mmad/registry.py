@@ -35,7 +35,8 @@ from mmengine.registry import (
 from mmengine.registry import Registry
 
 # Running: the runner, its loops and hooks.
-RUNNERS = Registry('runner', parent=MMENGINE_RUNNERS, locations=['mmad.engine'])
+RUNNERS = Registry(
+    'runner', parent=MMENGINE_RUNNERS, locations=['mmad.engine'])
 RUNNER_CONSTRUCTORS = Registry(
     'runner constructor',
     parent=MMENGINE_RUNNER_CONSTRUCTORS,

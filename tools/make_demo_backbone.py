@@ -42,10 +42,10 @@ def parse_args() -> argparse.Namespace:
         type=Path,
         default=Path(demo_backbone.__file__).with_suffix('.pth'),
         help='file to write (default: the one in the package)')
-    parser.add_argument('--steps', type=int, default=1000)
-    parser.add_argument('--batch-size', type=int, default=32)
+    parser.add_argument('--steps', type=int, default=2400)
+    parser.add_argument('--batch-size', type=int, default=16)
     parser.add_argument('--size', type=int, default=128, help='pixels')
-    parser.add_argument('--lr', type=float, default=3e-3)
+    parser.add_argument('--lr', type=float, default=2e-3)
     parser.add_argument('--seed', type=int, default=0)
     return parser.parse_args()
 
@@ -244,11 +244,12 @@ def picture(rng: np.random.Generator, size: int) -> np.ndarray:
         image *= 1 + light[..., None]
     if rng.random() < 0.5:
         grey = image.mean()
-        image = grey + 2.0**rng.uniform(-2.5, 1) * (image - grey)
+        image = grey + 2.0**rng.uniform(-2, 1) * (image - grey)
     if rng.random() < 0.4:
         image = cv2.GaussianBlur(image, (0, 0), 2.0**rng.uniform(-1, 1.3))
     if rng.random() < 0.5:
-        image = image + rng.uniform(0, 0.08) * rng.standard_normal(
+        sigma = 0.08 * rng.uniform(0, 1)**2
+        image = image + sigma * rng.standard_normal(
             image.shape, dtype=np.float32)
     return np.clip(image, 0, 1)
 
@@ -258,7 +259,7 @@ def batch(seed: list[int], count: int, size: int) -> Tensor:
     rng = np.random.default_rng(seed)
     images = np.stack([picture(rng, size) for _ in range(count)])
     images = (images - MEAN) / STD
-    return torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
+    return torch.from_numpy(images).permute(0, 3, 1, 2)
 
 
 class Target(nn.Module):
@@ -319,6 +320,8 @@ def main() -> None:
 
     student = DemoBackbone(STAGES, weights=None)
     student.body.requires_grad_(True)
+    for network in (student, target):  # a fifth faster on CPUs
+        network.to(memory_format=torch.channels_last)
     heads = nn.ModuleList(
         nn.Conv2d(found.shape[1], wanted.shape[1], 1) for found, wanted in zip(
             student(held_out[:1]), target(held_out[:1]), strict=True))
@@ -339,7 +342,7 @@ def main() -> None:
         loss.backward()
         optimizer.step()
         schedule.step()
-        if step % 100 == 0 or step == args.steps:
+        if step % max(1, args.steps // 10) == 0 or step == args.steps:
             student.eval()
             shares = explained_variance(student, heads, target, held_out)
             shown = ', '.join(f'{name} {share:.3f}'

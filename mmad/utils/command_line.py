@@ -19,7 +19,8 @@ _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Options that every tool with a config has."""
     parser.add_argument(
-        '--data-root', help='folder of the data set, in place of the config\'s')
+        '--data-root',
+        help='folder of the data set, in place of the one in the config')
     parser.add_argument('--category', help='category of the data set')
     parser.add_argument(
         '--cfg-options',

@@ -56,10 +56,10 @@ class VisualizationHook(Hook):
                          metrics: dict | None = None) -> None:
         if not self.enable:
             return
-        gathered = all_gather_object((self._means, self._maxima))
-        means, maxima = (sum(parts, []) for parts in zip(*gathered))
-        value_range = (float(np.median(means)), float(
-            np.percentile(maxima, 98)))
+        means, maxima = (
+            np.concatenate(all_gather_object(values))
+            for values in (self._means, self._maxima))
+        value_range = float(np.median(means)), float(np.percentile(maxima, 98))
         folder = Path(self.out_dir or Path(runner.work_dir) / 'visualization')
         for image, sample in self._waiting:
             path = Path(sample.img_path)

@@ -348,7 +348,7 @@ class PixelMetric(BaseMetric):
             raise InputError(
                 f'The mask {path} is {mask.shape} pixels high and wide, its '
                 f'image {sample["img_path"]} {shape}; they must be equal.')
-        return mask > 127
+        return mask
 
     @staticmethod
     def _to_original(

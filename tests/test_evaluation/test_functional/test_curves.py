@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -32,7 +33,7 @@ def brute_force_aupro(maps, masks, limit):
         pro = np.mean([found[i][region].mean() for i, region in regions])
         points.append((fpr, pro))
     area = 0
-    for (x0, y0), (x1, y1) in zip(points, points[1:]):
+    for (x0, y0), (x1, y1) in itertools.pairwise(points):
         if x0 >= limit:
             break
         if x1 > limit:

@@ -1,0 +1,292 @@
+import math
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import torch.distributed
+import torch.multiprocessing
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from mmad.errors import InputError
+from mmad.evaluation import PixelMetric
+from mmad.evaluation.functional import aupro, rank, region_weights
+from mmad.registry import METRICS
+
+NAMES = ['pixel_auroc', 'pixel_ap', 'pixel_f1max', 'aupro']
+
+
+def make_samples(kinds, seed=0, size=(24, 20)):
+    rng = np.random.default_rng(seed)
+    samples = []
+    for index, kind in enumerate(kinds):
+        mask = np.zeros(size, dtype=bool)
+        if kind != 'good':
+            mask[3:7, 4:9] = mask[15, 15] = True
+        scores = np.round(rng.standard_normal(size) + 1.5 * mask, 1)
+        samples.append(
+            dict(
+                pred_map=torch.from_numpy(scores.astype(np.float32)),
+                gt_label=torch.tensor(int(kind != 'good')),
+                gt_mask=torch.from_numpy(mask),
+                kind=kind,
+                ori_shape=size,
+                img_path=f'{kind}/{index}.png',
+                mask_path=None if kind == 'good' else f'{kind}/{index}_m.png'))
+    return samples
+
+
+def run(samples, **kwargs):
+    metric = PixelMetric(**kwargs)
+    for sample in samples:
+        metric.process(None, [sample])
+    return metric, metric.evaluate(len(samples))
+
+
+KINDS = ['good', 'cut', 'hole', 'good', 'cut', 'good', 'hole']
+
+
+def test_against_scikit_learn():
+    samples = make_samples(KINDS)
+    metric, values = run(samples)
+    maps = np.stack([sample['pred_map'].numpy() for sample in samples])
+    masks = np.stack([sample['gt_mask'].numpy() for sample in samples])
+    truth, scores = masks.ravel(), maps.ravel()
+    assert list(values) == NAMES
+    assert all(type(value) is float for value in values.values())
+    assert abs(values['pixel_auroc'] - roc_auc_score(truth, scores)) <= 1e-12
+    assert abs(values['pixel_ap'] -
+               average_precision_score(truth, scores)) <= 1e-12
+    weights = np.stack([region_weights(mask)[0] for mask in masks])
+    expected = aupro(rank(maps, masks, weights, 8))
+    assert values['aupro'] == pytest.approx(expected, abs=1e-12)
+    assert metric.conditions == dict(
+        resolution='input',
+        fpr_limit=0.3,
+        score_bits=None,
+        map_size='24x20',
+        images_with_mask=4,
+        regions=8,
+        cropped_images=0)
+
+
+@pytest.mark.parametrize('bits', [None, 12])
+def test_rows_per_kind_equal_that_subset(bits):
+    samples = make_samples(KINDS)
+    metric, _ = run(samples, score_bits=bits)
+    assert list(metric.per_kind) == ['cut', 'hole']
+    for kind, values in metric.per_kind.items():
+        subset = [s for s in samples if s['kind'] in ('good', kind)]
+        assert run(subset, score_bits=bits)[1] == pytest.approx(
+            values, abs=1e-14)
+
+
+def test_fixed_memory_stays_within_its_bounds():
+    samples = make_samples(KINDS)
+    _, exact = run(samples)
+    metric, coarse = run(samples, score_bits=10)
+    bounds = metric.conditions['error_bounds']
+    assert list(bounds) == NAMES
+    assert coarse != exact
+    for name in NAMES:
+        assert abs(coarse[name] - exact[name]) <= bounds[name] < 0.5
+    metric, lossless = run(samples, score_bits=32)
+    assert lossless == pytest.approx(exact, abs=1e-13)
+    assert set(metric.conditions['error_bounds'].values()) == {0.0}
+
+
+@pytest.mark.parametrize('bits', [None, 32])
+def test_padding_is_dropped(bits):
+    samples = make_samples(KINDS)
+    metric = PixelMetric(score_bits=bits)
+    metric.process(None, samples)
+    values = metric.evaluate(len(samples) - 1)
+    assert values == pytest.approx(
+        run(samples[:-1], score_bits=bits)[1], abs=1e-14)
+
+
+def evaluate_share(rank, bits, folder, queue):
+    torch.distributed.init_process_group(
+        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+    samples = make_samples(KINDS)
+    metric = PixelMetric(score_bits=bits, collect_dir=f'{folder}/parts')
+    for index in range(rank, 8, 2):
+        metric.process(None, [samples[index % 7]])
+    values = metric.evaluate(7)
+    queue.put((rank, values, metric.per_kind))
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize('bits', [None, 20])
+def test_two_processes_equal_one(bits, tmp_path):
+    context = torch.multiprocessing.get_context('fork')
+    queue = context.SimpleQueue()
+    processes = [
+        context.Process(
+            target=evaluate_share, args=(rank, bits, tmp_path, queue))
+        for rank in range(2)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    reports = {rank: rest for rank, *rest in (queue.get(), queue.get())}
+    metric, values = run(make_samples(KINDS), score_bits=bits)
+    assert reports[0][0] == reports[1][0] == pytest.approx(values, abs=1e-14)
+    for kind, expected in metric.per_kind.items():
+        assert reports[0][1][kind] == pytest.approx(expected, abs=1e-14)
+
+
+@pytest.mark.parametrize('bits', [None, 20])
+def test_evaluating_again_starts_afresh(bits):
+    metric = PixelMetric(score_bits=bits)
+    values = []
+    for seed in (0, 1, 0):
+        samples = make_samples(KINDS, seed)
+        metric.process(None, samples)
+        values.append(metric.evaluate(len(samples)))
+    assert values[0] == values[2] != values[1]
+
+
+@pytest.mark.parametrize('bits', [None, 20])
+def test_undefined(bits):
+    _, values = run(make_samples(['good', 'good']), score_bits=bits)
+    assert all(math.isnan(value) for value in values.values())
+    full = make_samples(['cut'])
+    full[0]['gt_mask'][:] = True
+    _, values = run(full, score_bits=bits)
+    assert all(math.isnan(value) for value in values.values())
+    samples = make_samples(KINDS)
+    for sample in samples:
+        del sample['gt_mask']
+        sample['mask_path'] = None
+    metric, values = run(samples, score_bits=bits)
+    assert all(math.isnan(value) for value in values.values())
+    assert math.isnan(metric.per_kind['cut']['aupro'])
+
+
+@pytest.mark.parametrize('bits', [None, 20])
+def test_a_single_missing_mask_is_refused(bits):
+    samples = make_samples(KINDS)
+    samples[2]['mask_path'] = None
+    samples[2]['gt_mask'][:] = False
+    with pytest.raises(InputError, match=r'hole/2.png has no mask'):
+        run(samples, score_bits=bits)
+
+
+@pytest.mark.parametrize('bits', [None, 20])
+def test_nothing_is_refused(bits):
+    with pytest.raises(InputError, match='no images'):
+        PixelMetric(score_bits=bits).evaluate(0)
+
+
+def test_bad_samples_are_refused():
+    samples = make_samples(['good', 'cut'])
+    samples[0]['pred_map'][0, 0] = math.nan
+    with pytest.raises(InputError, match=r'good/0.png has NaN'):
+        run(samples)
+    samples = make_samples(['good', 'cut'])
+    samples[1]['gt_mask'] = samples[1]['gt_mask'][1:]
+    with pytest.raises(InputError, match=r'mask of cut/1.png'):
+        run(samples)
+
+
+@pytest.mark.parametrize('kwargs', [
+    dict(fpr_limit=0),
+    dict(fpr_limit=1.1),
+    dict(resolution='full'),
+    dict(score_bits=33),
+])
+def test_bad_arguments_are_refused(kwargs):
+    with pytest.raises(InputError, match=str(*kwargs.values())):
+        PixelMetric(**kwargs)
+
+
+def test_build_without_prefix():
+    assert METRICS.build(dict(type='PixelMetric')).prefix == ''
+
+
+def put_on_disk(samples, folder, size, values=255):
+    for sample in samples:
+        sample['ori_shape'] = size
+        if sample['mask_path'] is not None:
+            mask = np.zeros(size, dtype=np.uint8)
+            mask[5:20, 10:30] = values
+            sample['mask_path'] = str(folder / f'{len(list(folder.iterdir()))}'
+                                      '.png')
+            cv2.imwrite(sample['mask_path'], mask)
+
+
+def test_original_resolution_without_crop(tmp_path):
+    samples = make_samples(KINDS)
+    put_on_disk(samples, tmp_path, (48, 60))
+    for sample in samples:
+        del sample['gt_mask']
+        # Equal neighbours would tie or not as interpolation rounds.
+        sample['pred_map'] += 0.1 * torch.rand(
+            24, 20, generator=torch.Generator().manual_seed(0))
+    metric, values = run(samples, resolution='original')
+    maps = torch.nn.functional.interpolate(
+        torch.stack([sample['pred_map'] for sample in samples])[:, None],
+        (48, 60), mode='bilinear')[:, 0].numpy()
+    masks = np.zeros(maps.shape, dtype=bool)
+    masks[[1, 2, 4, 6], 5:20, 10:30] = True
+    assert values['pixel_auroc'] == pytest.approx(
+        roc_auc_score(masks.ravel(), maps.ravel()), abs=1e-6)
+    weights = np.stack([region_weights(mask)[0] for mask in masks])
+    assert values['aupro'] == pytest.approx(
+        aupro(rank(maps, masks, weights, 4)), abs=1e-5)
+    assert metric.conditions['map_size'] == '48x60'
+    assert metric.conditions['cropped_images'] == 0
+
+
+def test_pixels_outside_the_crop_are_left_out(tmp_path):
+    samples = make_samples(['good', 'cut'], size=(20, 20))
+    put_on_disk(samples, tmp_path, (48, 48))
+    for sample in samples:
+        sample.update(resized_shape=(24, 24), crop_offset=(2, 2))
+        # Seen: rows and columns 4 to 44; the defect begins at column 10.
+        sample['pred_map'][:] = 0
+    samples[1]['pred_map'][:8, 3:13] = 1
+    metric, values = run(samples, resolution='original')
+    assert metric.conditions['map_size'] == '40x40'
+    assert metric.conditions['cropped_images'] == 2
+    assert values['aupro'] == pytest.approx(1, abs=0.02)
+    # A defect wholly outside the crop leaves nothing to find.
+    mask = np.zeros((48, 48), dtype=np.uint8)
+    mask[:4] = mask[:, :4] = 255
+    cv2.imwrite(samples[1]['mask_path'], mask)
+    metric, values = run(samples, resolution='original')
+    assert metric.conditions['regions'] == 0
+    assert math.isnan(values['aupro'])
+    for sample in samples:
+        del sample['crop_offset']
+    with pytest.raises(InputError, match='crop_offset'):
+        run(samples, resolution='original')
+
+
+@pytest.mark.parametrize('value', [1, 255])
+def test_masks_of_either_scale_count(value, tmp_path):
+    samples = make_samples(['good', 'cut'])
+    put_on_disk(samples, tmp_path, (48, 60), value)
+    metric, _ = run(samples, resolution='original')
+    assert metric.conditions['regions'] == 1
+
+
+def test_mask_files_are_checked(tmp_path):
+    samples = make_samples(['good', 'cut'])
+    put_on_disk(samples, tmp_path, (48, 60))
+    samples[1]['ori_shape'] = (47, 60)
+    with pytest.raises(InputError, match=r'0.png is \(48, 60\)'):
+        run(samples, resolution='original')
+    (tmp_path / '0.png').write_bytes(b'nothing')
+    with pytest.raises(InputError, match=r'0.png" cannot be read'):
+        run(samples, resolution='original')
+    (tmp_path / '0.png').unlink()
+    with pytest.raises(InputError, match=r'0.png" cannot be read'):
+        run(samples, resolution='original')
+    samples[1]['mask_path'] = None
+    _, values = run(samples, resolution='original')
+    assert math.isnan(values['pixel_auroc'])

@@ -1,0 +1,16 @@
+"""Write the generated data set of the demo."""
+import argparse
+
+from mmad.datasets.demo import generate_demo
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('root', help='folder to hold it')
+    parser.add_argument('--seed', type=int, default=0)
+    args = parser.parse_args()
+    print(f'The generated data set is in {generate_demo(args.root, args.seed)}')
+
+
+if __name__ == '__main__':
+    main()
