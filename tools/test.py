@@ -5,6 +5,7 @@ from mmengine.runner import Runner
 
 from mmad.utils.command_line import (
     add_run_arguments,
+    check_data,
     finish_config,
     load_config,
     one_sentence_errors,
@@ -39,6 +40,7 @@ def main() -> None:
     if args.weights is None:
         use_checkpoint_backbone(cfg, args.checkpoint)
     cfg.load_from = args.checkpoint
+    check_data(cfg, ['test_dataloader'])
     setup_environment(args.launcher)
     Runner.from_cfg(cfg).test()
 

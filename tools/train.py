@@ -5,6 +5,7 @@ from mmengine.runner import Runner
 
 from mmad.utils.command_line import (
     add_run_arguments,
+    check_data,
     finish_config,
     guard_amp,
     load_config,
@@ -42,6 +43,7 @@ def main() -> None:
     if args.resume is not None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
+    check_data(cfg, ['train_dataloader', 'val_dataloader'])
     setup_environment(args.launcher)
     Runner.from_cfg(cfg).train()
 

@@ -1,7 +1,8 @@
 # Runs anywhere without a download: generated data, a backbone in the package.
-_base_ = 'patchcore_resnet18_10pct_mvtec.py'
+_base_ = 'patchcore_resnet18_1pct_mvtec.py'
 
 model = dict(
+    coreset_ratio=0.1,
     backbone=dict(
         _delete_=True,
         type='DemoBackbone',

@@ -1,5 +1,7 @@
 # The large setting of the authors' code: 366 pixels, of which the central 320.
-_base_ = 'patchcore_wrn50_1pct_mvtec.py'
+_base_ = 'patchcore_resnet18_1pct_mvtec.py'
+
+model = dict(backbone=dict(name='wide_resnet50_2'))
 
 pipeline = [
     dict(type='LoadImage'),

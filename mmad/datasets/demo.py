@@ -4,6 +4,7 @@ Lengths are in units of 1/256 of the picture's side. A part has coordinates
 ``(u, v)`` of its own, right and down from its centre.
 """
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator
@@ -24,9 +25,10 @@ _SPLITS = ('train', 'test')
 _EDGE = 106  # half of the plate's side
 _MESH = 36  # radius of the woven insert
 _SCREWS = [(x, y) for x in (-76, 76) for y in (-76, 76)]
-_RIVETS = [(59 * np.cos(angle), 59 * np.sin(angle))
-           for angle in np.arange(10) * np.pi / 5]
+_RIVETS = [(59 * math.cos(math.pi / 5 * number),
+            59 * math.sin(math.pi / 5 * number)) for number in range(10)]
 _RIVET = 4.0
+_SCREW = 9.5
 _LETTERS = [
     np.array([(-9, 93), (-9, 81), (0, 89), (9, 81), (9, 93)]) + [x, 0]
     for x in (-26, 0, 26)
@@ -40,8 +42,8 @@ _RUST = np.array([0.55, 0.8, 1.0], np.float32)
 
 
 def generate_demo(root: str | Path,
-                  *,
                   seed: int = 0,
+                  *,
                   num_train: int = 80,
                   num_good: int = 20,
                   num_per_kind: int = 12,
@@ -140,7 +142,7 @@ def render(seed: int,
         mask |= _pit(fate, u, v, albedo, height)
     elif kind == 'stain':
         mask |= _stain(fate, u, v, albedo)
-    _dust(rng, u, v, albedo)
+    _dust(rng, albedo)
     image = _photograph(rng, albedo, height)
     return image, np.uint8(255) * mask
 
@@ -191,11 +193,10 @@ def _pose(rng: np.random.Generator,
           size: int) -> tuple[np.ndarray, np.ndarray]:
     """The part's coordinates of each pixel: slightly moved and turned."""
     y, x = (np.mgrid[:size, :size].astype(np.float32) + 0.5) * 256 / size - 128
-    turn = np.deg2rad(rng.uniform(-1.5, 1.5))
+    turn = math.radians(rng.uniform(-1, 1))
     scale = rng.uniform(0.99, 1.01)
-    x, y = x - rng.uniform(-3, 3), y - rng.uniform(-3, 3)
-    cos, sin = np.float32(np.cos(turn) / scale), np.float32(
-        np.sin(turn) / scale)
+    x, y = x - rng.uniform(-2, 2), y - rng.uniform(-2, 2)
+    cos, sin = math.cos(turn) / scale, math.sin(turn) / scale
     return cos * x + sin * y, cos * y - sin * x
 
 
@@ -215,7 +216,8 @@ def _square(u: np.ndarray, v: np.ndarray, half: float,
 def _to_path(u: np.ndarray, v: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Distance to a chain of segments through ``points`` ``(N, 2)``."""
     nearest = np.full_like(u, np.inf)
-    for (x, y), (dx, dy) in zip(points[:-1], np.diff(points, axis=0)):
+    steps = np.diff(points, axis=0)
+    for (x, y), (dx, dy) in zip(points[:-1].tolist(), steps.tolist()):
         along = ((u - x) * dx + (v - y) * dy) / (dx * dx + dy * dy)
         along = np.clip(along, 0, 1)
         nearest = np.minimum(nearest,
@@ -241,7 +243,7 @@ def _plate(rng: np.random.Generator, u: np.ndarray, v: np.ndarray,
     """Albedo ``(H, W, 3)`` and height ``(H, W)`` of a plate on the belt."""
     inside = _square(u, v, _EDGE, 20)
     radius = np.hypot(u, v)
-    belt = 1 + 0.10 * _noise(rng, u, v, 9, 9) + 0.08 * _noise(
+    belt = 1 + 0.06 * _noise(rng, u, v, 9, 9) + 0.05 * _noise(
         rng, u, v, 2, 2)
     belt *= 1 - 0.4 * np.exp(-np.maximum(-inside, 0) / 6)
     brushed = (1 + 0.030 * _noise(rng, u, v, 45, 1.1) +
@@ -263,19 +265,19 @@ def _plate(rng: np.random.Generator, u: np.ndarray, v: np.ndarray,
     ink = np.maximum(ink, 0.6 * ticks)
     albedo += ink[..., None] * (_INK - albedo)
 
-    for x, y, size in [*rivets, *((*at, 9.5) for at in _SCREWS)]:
-        depth = size - np.hypot(u - x, v - y)
-        height -= 1.5 * np.clip(1 + depth / 2.5, 0, 1)
-        albedo += _cover(depth)[..., None] * (0.35 * _BELT - albedo)
+    holes = [*rivets, *((*at, _SCREW) for at in _SCREWS)]
+    depth = np.max([size - np.hypot(u - x, v - y) for x, y, size in holes], 0)
+    height -= 1.5 * np.clip(1 + depth / 2.5, 0, 1)
+    albedo += _cover(depth)[..., None] * (0.35 * _BELT - albedo)
     return albedo, height
 
 
 def _weave(rng: np.random.Generator, u: np.ndarray,
            v: np.ndarray) -> np.ndarray:
     """Brightness of a plain weave that lies a little differently each time."""
-    pitch = rng.uniform(6.8, 7.2)
-    return _threads(u + rng.uniform(0, 14), v + rng.uniform(0, 14),
-                    pitch) * (1 + 0.05 * _noise(rng, u, v, 4, 4))
+    pitch = rng.uniform(6.95, 7.05)
+    return _threads(u + rng.uniform(-1.5, 1.5), v + rng.uniform(-1.5, 1.5),
+                    pitch) * (1 + 0.04 * _noise(rng, u, v, 4, 4))
 
 
 def _threads(u: np.ndarray, v: np.ndarray, pitch: float) -> np.ndarray:
@@ -297,62 +299,59 @@ def _misdrill(fate: np.random.Generator, u: np.ndarray, v: np.ndarray,
     if fault == 0:
         return wrong
     if fault == 1:
-        angle = fate.uniform(0, 2 * np.pi)
-        far = fate.uniform(4, 7)
-        x, y = x + far * np.cos(angle), y + far * np.sin(angle)
+        angle = fate.uniform(0, 2 * math.pi)
+        far = fate.uniform(5, 8)
+        x, y = x + far * math.cos(angle), y + far * math.sin(angle)
     else:
-        size *= fate.uniform(1.45, 1.8)
+        size *= fate.uniform(1.5, 1.9)
     rivets.append((x, y, size))
     return wrong | (np.hypot(u - x, v - y) < size + 2)
 
 
 def _disturb_weave(fate: np.random.Generator, u: np.ndarray, v: np.ndarray,
                    woven: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Turn or flatten the weave in a spot."""
-    angle = fate.uniform(0, 2 * np.pi)
-    far = fate.uniform(0, 24)
-    radius = fate.uniform(7, 12)
-    spot = _blob(fate, u, v, far * np.cos(angle), far * np.sin(angle), radius)
+    """Turn or clog the weave in a spot."""
+    angle = fate.uniform(0, 2 * math.pi)
+    far = fate.uniform(0, 22)
+    radius = fate.uniform(8, 13)
+    spot = _blob(fate, u, v, far * math.cos(angle), far * math.sin(angle), radius)
     spot = np.clip(4 * (spot - 0.5) + 0.5, 0, 1)
     if fate.random() < 0.5:
-        turn = fate.uniform(0.4, np.pi / 4)
+        turn = fate.uniform(0.5, math.pi / 4)
         other = _threads(
-            np.cos(turn) * u + np.sin(turn) * v,
-            np.cos(turn) * v - np.sin(turn) * u, 7)
+            math.cos(turn) * u + math.sin(turn) * v,
+            math.cos(turn) * v - math.sin(turn) * u, 7)
     else:
-        mean = woven[np.hypot(u, v) < _MESH].mean()
-        other = mean + fate.uniform(0.1, 0.4) * (woven - mean)
+        other = fate.uniform(0.3, 0.45) + 0.25 * woven
     return woven + spot * (other - woven), spot
 
 
-def _scratch(rng, image, free):
-    visible = 0.0
-    while visible < 0.9:  # Draw again what mostly misses the metal.
-        start = _somewhere(rng, free)
-        # Across the brushing rather than along it.
-        angle = rng.uniform(0.4, np.pi - 0.4) + np.pi * rng.integers(2)
-        turn = angle + rng.uniform(-0.5, 0.5) * np.linspace(0, 1, 40)
-        length = rng.uniform(35, 80)
-        path = start + np.cumsum(
-            np.stack([np.cos(turn), np.sin(turn)], 1) * length / 40, 0)
-        line = np.zeros((_SIZE, _SIZE), np.uint8)
-        cv2.polylines(line, [np.int32(path * 16)], False, 255,
-                      int(rng.integers(1, 3)), cv2.LINE_AA, 4)
-        visible = (line * free).sum() / max(line.sum(), 1)
-        visible *= min(1, (line > 0).sum() / length)
-    line = line / 255 * free
-    depth = rng.uniform(0.14, 0.26) * rng.choice([-1, 1])
-    mask = cv2.dilate((line > 0.2).astype(np.uint8), np.ones((3, 3)))
-    return image + depth * line, mask.astype(float)
+def _scratch(fate: np.random.Generator, u: np.ndarray, v: np.ndarray,
+             albedo: np.ndarray, height: np.ndarray) -> np.ndarray:
+    """Draw a thin, bent line, in place; lighter or darker."""
+    x, y = _spot(fate, 0)
+    length = fate.uniform(25, 60)
+    angle = fate.uniform(0.25, np.pi - 0.25)
+    angles = angle + fate.uniform(-0.5, 0.5) * np.linspace(-1, 1, 13)
+    steps = np.stack([np.cos(angles), np.sin(angles)], 1) * length / 13
+    points = [x, y] + np.cumsum(steps, 0) - steps.sum(0) / 2
+    distance = _to_path(u, v, points)
+    width = fate.uniform(0.6, 1.1)
+    solid = _square(u, v, _EDGE - 3, 20) > 0
+    line = _cover(width - distance) * solid
+    change = float(fate.uniform(0.18, 0.36) * fate.choice([-1, 1]))
+    albedo *= 1 + change * line[..., None]
+    height -= 0.35 * line
+    return (distance < width + 1) & solid
 
 
 def _pit(fate: np.random.Generator, u: np.ndarray, v: np.ndarray,
          albedo: np.ndarray, height: np.ndarray) -> np.ndarray:
     """Sink a small, irregular pit, in place."""
-    radius = fate.uniform(2.0, 4.0)
+    radius = fate.uniform(2.2, 4.2)
     pit = _blob(fate, u, v, *_spot(fate, 6), radius)
     pit = np.clip(2.5 * (pit - 0.5) + 0.5, 0, 1)
-    albedo *= 1 - fate.uniform(0.25, 0.6) * pit[..., None]
+    albedo *= 1 - fate.uniform(0.35, 0.7) * pit[..., None]
     height -= fate.uniform(0.3, 0.9) * pit
     return pit > 0.1
 
@@ -363,7 +362,7 @@ def _stain(fate: np.random.Generator, u: np.ndarray, v: np.ndarray,
     radius = fate.uniform(8, 17)
     stain = _blob(fate, u, v, *_spot(fate, radius / 2), radius)
     stain = np.clip(1.6 * (stain - 0.5) + 0.5, 0, 1)
-    albedo *= 1 - fate.uniform(0.12, 0.26) * stain[..., None] * _RUST
+    albedo *= 1 - fate.uniform(0.17, 0.32) * stain[..., None] * _RUST
     return stain > 0.3
 
 
@@ -374,29 +373,26 @@ def _blob(fate: np.random.Generator, u: np.ndarray, v: np.ndarray, x: float,
     rim = 1.0
     for lobes in (2, 3, 5):
         rim = rim + fate.uniform(0, 0.5 / lobes) * np.sin(
-            lobes * angle + fate.uniform(0, 2 * np.pi))
+            lobes * angle + fate.uniform(0, 2 * math.pi))
     return np.clip(1 - 0.5 * np.hypot(u - x, v - y) / (radius * rim), 0, 1)
 
 
 def _spot(fate: np.random.Generator, margin: float) -> tuple[float, float]:
     """A place on bare metal, ``margin`` away from what is drilled there."""
     while True:
-        x, y = fate.uniform(-86, 86, 2)
+        x, y = fate.uniform(-86, 86, 2).tolist()
         holes = [*((*at, _RIVET) for at in _RIVETS),
-                 *((*at, 9.5) for at in _SCREWS), (0, 0, _MESH + 11)]
-        if all(np.hypot(x - a, y - b) > size + margin for a, b, size in holes):
+                 *((*at, _SCREW) for at in _SCREWS), (0, 0, _MESH + 11)]
+        if all(math.hypot(x - a, y - b) > size + margin for a, b, size in holes):
             return x, y
 
 
-def _dust(rng: np.random.Generator, u: np.ndarray, v: np.ndarray,
-          albedo: np.ndarray) -> None:
+def _dust(rng: np.random.Generator, albedo: np.ndarray) -> None:
     """Strew harmless specks and hairs along the grain, in place."""
-    for _ in range(rng.integers(15, 40)):
-        x, y = rng.uniform(-100, 100, 2)
-        reach = rng.uniform(0, 3) if rng.random() < 0.3 else 0
-        distance = np.hypot(np.maximum(np.abs(u - x) - reach, 0), v - y)
-        change = rng.uniform(-0.16, 0.16)
-        albedo *= 1 + change * _cover(0.4 - distance)[..., None]
+    size = len(albedo)
+    for x, y in rng.integers(0, size, (rng.integers(15, 40), 2)):
+        length = rng.integers(2, 7) if rng.random() < 0.3 else 1
+        albedo[y, x:x + length] *= 1 + np.float32(rng.uniform(-0.14, 0.14))
 
 
 def _photograph(rng: np.random.Generator, albedo: np.ndarray,
@@ -404,16 +400,17 @@ def _photograph(rng: np.random.Generator, albedo: np.ndarray,
     """Light the part from the upper left and take a picture of it."""
     size = len(height)
     down, right = np.gradient(height * size / 256)
-    angle = np.deg2rad(rng.uniform(215, 235))
-    slope = np.cos(angle) * right + np.sin(angle) * down
+    angle = math.radians(rng.uniform(215, 235))
+    slope = math.cos(angle) * right + math.sin(angle) * down
     shade = 1 - rng.uniform(0.28, 0.36) * np.tanh(slope)
 
     y, x = np.mgrid[:size, :size].astype(np.float32) / size - 0.5
-    angle = rng.uniform(0, 2 * np.pi)
+    angle = rng.uniform(0, 2 * math.pi)
     light = rng.uniform(0.92, 1.08) * (
-        1 + rng.uniform(0, 0.22) * (np.cos(angle) * x + np.sin(angle) * y))
-    tint = 1 + rng.uniform(-0.02, 0.02, 3)
+        1 + rng.uniform(0, 0.22) * (math.cos(angle) * x + math.sin(angle) * y))
+    tint = np.float32(1 + rng.uniform(-0.02, 0.02, 3))
     image = albedo * (shade * light)[..., None] * tint
     image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.45, 0.65))
-    image += rng.uniform(0.006, 0.014) * rng.standard_normal(image.shape)
+    image += rng.uniform(0.006, 0.014) * rng.standard_normal(
+        image.shape, dtype=np.float32)
     return np.uint8(np.clip(image, 0, 1)**(1 / 1.25) * 255 + 0.5)

@@ -3,13 +3,15 @@ import argparse
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from mmengine.config import Config, DictAction
+from mmengine.registry import init_default_scope
 
 from mmad.errors import InputError
+from mmad.registry import DATASETS
 
 from .checkpoint import load_checkpoint
 
@@ -101,6 +103,18 @@ def use_checkpoint_backbone(cfg: Config, checkpoint: str) -> None:
     state = load_checkpoint(checkpoint, map_location='cpu')
     if any(key.startswith('backbone.') for key in state.get('state_dict', {})):
         cfg.model.backbone.weights = None
+
+
+def check_data(cfg: Config, loaders: Sequence[str]) -> None:
+    """Scan the data sets before anything is built, downloaded or written.
+
+    Raises:
+        InputError: A folder, a category or a mask is missing.
+    """
+    init_default_scope('mmad')
+    for loader in loaders:
+        if cfg.get(loader) is not None:
+            DATASETS.build(cfg[loader].dataset)
 
 
 def guard_amp(cfg: Config) -> None:

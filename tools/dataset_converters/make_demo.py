@@ -9,7 +9,8 @@ def main() -> None:
     parser.add_argument('root', help='folder to hold it')
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()
-    print(f'The generated data set is in {generate_demo(args.root, args.seed)}')
+    folder = generate_demo(args.root, seed=args.seed)
+    print(f'The generated data set is in {folder}')
 
 
 if __name__ == '__main__':

@@ -1,5 +1,6 @@
 import mmcv.transforms
 
+from mmad.errors import InputError
 from mmad.registry import TRANSFORMS
 
 
@@ -13,14 +14,18 @@ class CenterCrop(mmcv.transforms.CenterCrop):
     - crop_offset (tuple[int, int]): Top and left edge of the crop.
 
     Raises:
-        ValueError: The crop is larger than the image (from mmcv's padding
-            rules, none is added here).
+        InputError: The crop is larger than the image.
     """
 
     def transform(self, results: dict) -> dict:
         height, width = results['img'].shape[:2]
+        crop_width, crop_height = self.crop_size
+        if crop_height > height or crop_width > width:
+            raise InputError(
+                f'image "{results.get("img_path")}" is {width}x{height} '
+                f'after resizing, smaller than the crop of {crop_width}x'
+                f'{crop_height}; resize it to more, or crop less.')
         results = super().transform(results)
-        crop_height, crop_width = results['img'].shape[:2]
         results['resized_shape'] = (height, width)
         results['crop_offset'] = (round((height - crop_height) / 2),
                                   round((width - crop_width) / 2))

@@ -1,5 +1,6 @@
+import pickle
 from collections.abc import Sequence
-from urllib.error import URLError
+from http.client import HTTPException
 
 import torch
 from torch import Tensor
@@ -81,10 +82,12 @@ def _find_weights(name: str, weights: str) -> tuple[dict[str, Tensor], str]:
     entry = known[weights]
     try:
         state = entry.get_state_dict(progress=True, check_hash=True)
-    except (URLError, OSError) as error:
+    # No network, half a download, another hash, a broken file in the cache.
+    except (OSError, HTTPException, RuntimeError, EOFError,
+            pickle.UnpicklingError) as error:
         file = entry.url.rsplit('/', 1)[-1]
         raise InputError(
-            f'the weights of {name} ({weights}) cannot be downloaded '
+            f'the weights of {name} ({weights}) cannot be fetched '
             f'({error}); fetch "{file}" from download.pytorch.org on another '
             f'machine and put it into "{torch.hub.get_dir()}/checkpoints", or '
             'name a local file with --weights FILE.') from error

@@ -2,10 +2,11 @@ import json
 from abc import abstractmethod
 
 import torch
-from mmengine.dist import all_reduce, get_dist_info
+from mmengine.dist import all_reduce, get_dist_info, get_world_size
 from torch import Tensor
 
 from mmad.errors import InputError
+from mmad.models.layers.fitted_buffers import resize_buffers
 from mmad.structures import AnomalyDataSample
 
 from .base import BaseDetector
@@ -70,7 +71,14 @@ class FitDetector(BaseDetector):
             batch_size (int): Images per step. A smaller last batch is padded
                 to it, so that the features of an image do not depend on
                 which others happen to be in its batch.
+
+        Raises:
+            InputError: There are more processes than images.
         """
+        if get_world_size() > num_images:
+            raise InputError(
+                f'there are {get_world_size()} processes for {num_images} '
+                'training images; use at most one for each image.')
         self.signature_bytes = self.signature_bytes.new_empty(0)
         self._num_images, self._batch_size = num_images, batch_size
         self._num_seen = self._num_collected = 0
@@ -152,6 +160,6 @@ class FitDetector(BaseDetector):
             raise InputError(
                 f'the checkpoint does not fit the config: it was made with '
                 f'{"; ".join(differing)}. Use the config it was fitted with.')
-        self.signature_bytes = self.signature_bytes.new_empty(stored.shape)
+        resize_buffers(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
 

@@ -37,7 +37,8 @@ class PatchCore(FitDetector):
             Defaults to 128.
         seed (int): Of the projection and of ``max_patches``. Defaults to 0.
         first_patch (int): Patch that the selection begins with: image x
-            patches per image + position, row by row. Defaults to 0.
+            patches per image + position, row by row. Where ``max_patches``
+            leaves it out, the next one that is held. Defaults to 0.
         max_patches (int): Most patches that all processes together hold
             while fitting. A larger training set is thinned out at random,
             evenly over its images. Defaults to 1,000,000.
@@ -169,7 +170,9 @@ class PatchCore(FitDetector):
     def estimate(self) -> None:
         """Choose the coreset together and give every process the bank."""
         rows, row_ids = self._collected()
-        total = int(_over_processes(len(rows), 'sum'))
+        total = torch.tensor(len(rows))
+        all_reduce(total)
+        total = int(total)
         size = int(self.coreset_ratio * total)
         if size < self.num_neighbours:
             raise InputError(
@@ -190,20 +193,26 @@ class PatchCore(FitDetector):
             device = self.memory_bank.rows.device
             chosen = k_center_greedy(
                 self._project(rows, row_ids).to(device), size,
-                self.first_patch, row_ids,
+                self._first_row(), row_ids,
                 distributed=get_world_size() > 1,
                 progress=is_main_process())
         self.memory_bank.store(self._replicate(rows, row_ids, chosen))
 
+    def _first_row(self) -> int:
+        image, position = divmod(self.first_patch, self._per_image)
+        if not 0 <= image < self.num_images:
+            raise InputError(
+                f'`first_patch` {self.first_patch} is not one of the '
+                f'{self.num_images * self._per_image} patches.')
+        kept = self._kept_patches(image)
+        kept = kept[kept >= position]
+        while not len(kept):
+            image = (image + 1) % self.num_images
+            kept = self._kept_patches(image)
+        return image * self._per_image + int(kept[0])
+
     def _collected(self) -> tuple[Tensor, Tensor]:
         """Rows and ids of this process by increasing id; gives them up."""
-        # A process may have had no image at all.
-        self._per_image = int(_over_processes(
-            0 if self._rows is None else self._per_image, 'max'))
-        dim = int(_over_processes(
-            0 if self._rows is None else self._rows.shape[1], 'max'))
-        if self._rows is None:
-            return torch.empty(0, dim), torch.empty(0, dtype=torch.int64)
         rows = self._rows[:self._num_rows]
         row_ids = self._row_ids[:self._num_rows]
         self._rows = self._row_ids = None
@@ -232,7 +241,7 @@ class PatchCore(FitDetector):
                    chosen: Tensor) -> Tensor:
         """The chosen rows, in order, in every process."""
         bank = torch.zeros(len(chosen), rows.shape[1])
-        if len(rows):
+        if len(rows):  # `max_patches` may leave a process none
             place = torch.searchsorted(row_ids, chosen).clamp(
                 max=len(rows) - 1)
             here = row_ids[place] == chosen
@@ -240,8 +249,3 @@ class PatchCore(FitDetector):
         all_reduce(bank)
         return bank.to(self.memory_bank.rows.device)
 
-
-def _over_processes(value: int, op: str) -> Tensor:
-    total = torch.tensor(value)
-    all_reduce(total, op)
-    return total

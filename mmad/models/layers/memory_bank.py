@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from mmad.errors import InputError
 
+from .fitted_buffers import resize_buffers
 from .nearest_neighbours import distances_to, nearest_rows, squared_norms
 
 
@@ -111,16 +112,11 @@ class MemoryBank(nn.Module):
         self._index = index
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
-        rows = state_dict.get(prefix + 'rows')
-        index_bytes = state_dict.get(prefix + 'index_bytes')
-        if rows is not None and index_bytes is not None:
-            self.rows = self.rows.new_empty(rows.shape)
-            self.index_bytes = self.index_bytes.new_empty(index_bytes.shape)
+        resize_buffers(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
-        if rows is not None and len(rows):
-            self._index = None
-            if self.backend == 'torch':
-                self.norms = squared_norms(self.rows)
+        self._index = None
+        if self.backend == 'torch' and len(self.rows):
+            self.norms = squared_norms(self.rows)
 
 
 def _faiss():

@@ -1,0 +1,31 @@
+"""Sphinx configuration: MyST pages, Google-style docstrings, furo."""
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from mmad import __version__
+
+project = 'mmad'
+copyright = 'the mmad authors'
+version = release = __version__
+
+extensions = [
+    'myst_parser',
+    'sphinx.ext.autodoc',
+    'sphinx.ext.mathjax',
+    'sphinx.ext.napoleon',
+    'sphinx.ext.viewcode',
+]
+myst_enable_extensions = ['colon_fence', 'deflist', 'dollarmath']
+myst_heading_anchors = 3
+exclude_patterns = ['_build', 'examples']
+
+autodoc_member_order = 'bysource'
+autodoc_typehints = 'none'  # the docstrings have the types, as prose
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True
+napoleon_custom_sections = ['Required Keys', 'Optional Keys', 'Added Keys']
+
+html_theme = 'furo'
+html_title = f'mmad {release}'

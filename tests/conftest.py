@@ -1,0 +1,281 @@
+import gc
+import os
+import runpy
+import shutil
+import sys
+import traceback
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from mmengine.config import Config
+from mmengine.registry import DefaultScope, init_default_scope
+from mmengine.runner import Runner
+from PIL import Image
+from torch import nn
+
+from mmad.models import FrozenBackbone, PatchCore
+from mmad.models.layers import k_center_greedy
+from mmad.registry import MODELS, VISUALIZERS
+from mmad.structures import AnomalyDataSample
+from mmad.utils import setup_environment
+
+# The tools run in forks of this process, which a used GPU and threads do not
+# outlive.
+os.environ.setdefault('CUDA_VISIBLE_DEVICES', '')
+torch.set_num_threads(1)
+
+ROOT = Path(__file__).resolve().parents[1]
+HEIGHT, WIDTH = 48, 56
+
+
+@MODELS.register_module(force=True)
+class TinyBackbone(FrozenBackbone):
+    """Two convolutions with fixed random weights."""
+
+    def __init__(self, stages=('layer2', 'layer3'), seed=0, weights=None):
+        super().__init__(stages)
+        generator = torch.Generator().manual_seed(seed)
+        self.body = nn.ModuleDict(
+            dict(
+                layer2=nn.Conv2d(3, 6, 5, stride=4, padding=2),
+                layer3=nn.Conv2d(6, 10, 3, stride=2, padding=1)))
+        for parameter in self.body.parameters():
+            nn.init.normal_(parameter, std=0.3, generator=generator)
+        self.freeze()
+
+    def forward(self, inputs):
+        maps = {}
+        for name, part in self.body.items():
+            inputs = maps[name] = part(inputs).relu()
+        return tuple(maps[stage] for stage in self.stages)
+
+
+def pytest_collection_finish():
+    # Every data set collects garbage, over all that is imported here.
+    gc.freeze()
+
+
+def pytest_unconfigure():
+    gc.unfreeze()
+
+
+@pytest.fixture(autouse=True)
+def default_scope():
+    # A test before may have left another one behind.
+    if DefaultScope.get_current_instance() is None:
+        init_default_scope('mmad')
+
+
+def _picture(rng, defect=None):
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    waves = 110 + 40 * np.sin(rows / 3) + 30 * np.cos(columns / 4)
+    picture = waves[..., None] + rng.normal(0, 4, (HEIGHT, WIDTH, 3))
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    if defect is not None:
+        # Inside the central crop of the tools' tests.
+        top, left = rng.integers(14, 24, 2)
+        size = (4, 14) if defect == 'scratch' else (9, 9)
+        mask[top:top + size[0], left:left + size[1]] = True
+        picture[mask] = 250 if defect == 'scratch' else 5
+    return np.clip(picture, 0, 255).astype(np.uint8), mask
+
+
+def write_data(folder, num_train=7, seed=0):
+    """A category in MVTec layout: 2 kinds of defect, 8 test images."""
+    rng = np.random.default_rng(seed)
+    splits = [('train/good', None, num_train), ('test/good', None, 3),
+              ('test/hole', 'hole', 2), ('test/scratch', 'scratch', 3)]
+    for name, defect, number in splits:
+        (folder / name).mkdir(parents=True)
+        if defect is not None:
+            (folder / 'ground_truth' / defect).mkdir(parents=True)
+        for i in range(number):
+            picture, mask = _picture(rng, defect)
+            Image.fromarray(picture).save(folder / name / f'{i:03}.png')
+            if defect is not None:
+                Image.fromarray(mask.astype(np.uint8) * 255).save(
+                    folder / 'ground_truth' / defect / f'{i:03}_mask.png')
+
+
+@pytest.fixture(scope='session')
+def mvtec_root(tmp_path_factory):
+    """Data set with the category `bottle`; not to be written to."""
+    root = tmp_path_factory.mktemp('mvtec')
+    write_data(root / 'bottle')
+    return root
+
+
+@pytest.fixture
+def own_root(mvtec_root, tmp_path):
+    """A copy of `mvtec_root` that a test may spoil."""
+    return Path(shutil.copytree(mvtec_root, tmp_path / 'data'))
+
+
+@pytest.fixture
+def images():
+    """Seven images ``(7, 3, 32, 40)`` with a grid of 8 x 10 patches."""
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(7, 3, 32, 40, generator=generator)
+
+
+@pytest.fixture
+def make_patchcore():
+    """PatchCore on the tiny backbone, with what differs from the test's
+    usual setting."""
+
+    def make(**kwargs):
+        backbone = kwargs.pop('backbone', dict(type='TinyBackbone'))
+        kwargs.setdefault('num_neighbours', 3)
+        return PatchCore(backbone, **kwargs)
+
+    return make
+
+
+@pytest.fixture
+def fit():
+    """Fit a detector on images ``(N, 3, H, W)`` as the runner would."""
+
+    def fit_on(detector, images, batch_size=2):
+        detector.begin_fit(len(images), batch_size)
+        feed(detector, images, batch_size)
+        detector.fit()
+        return detector.eval()
+
+    return fit_on
+
+
+def feed(detector, images, batch_size):
+    for start in range(0, len(images), batch_size):
+        batch = images[start:start + batch_size]
+        samples = [
+            AnomalyDataSample(
+                metainfo=dict(sample_idx=i, img_path=f'image_{i}.png'))
+            for i in range(start, start + len(batch))
+        ]
+        detector.train_step(dict(inputs=batch, data_samples=samples))
+
+
+@pytest.fixture
+def run_processes(tmp_path):
+    """Call `function(rank, *args)` in gloo processes; what each returned."""
+
+    def run(world, function, *args):
+        # Forked, which takes no time: what is compiled is compiled already.
+        mp.start_processes(
+            _in_group, (world, tmp_path, function, args), world,
+            start_method='fork')
+        return [
+            torch.load(tmp_path / f'{rank}.pt', weights_only=True)
+            for rank in range(world)
+        ]
+
+    return run
+
+
+def _in_group(rank, world, folder, function, args):
+    dist.init_process_group(
+        'gloo', init_method=f'file://{folder / "rendezvous"}', rank=rank,
+        world_size=world)
+    torch.save(function(rank, *args), folder / f'{rank}.pt')
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+CONFIG = """
+_base_ = '{root}/configs/patchcore/patchcore_resnet18_10pct_mvtec.py'
+
+pipeline = [
+    dict(type='LoadImage'),
+    dict(type='LoadMask'),
+    dict(type='Resize', scale=(60, 52), backend='pillow'),
+    dict(type='CenterCrop', crop_size=48),
+    dict(type='PackInputs'),
+]
+loader = dict(
+    batch_size=3,
+    num_workers=0,
+    persistent_workers=False,
+    dataset=dict(
+        type='AnomalyDataset', data_root='{data}', pipeline=pipeline))
+train_dataloader = val_dataloader = test_dataloader = loader
+
+model = dict(backbone=dict(weights=None), num_neighbours=3, sigma=2.0)
+"""
+
+
+@pytest.fixture(scope='session')
+def config(mvtec_root, tmp_path_factory):
+    """Config file of a ResNet-18 with random weights at 48 pixels."""
+    path = tmp_path_factory.mktemp('config') / 'tiny.py'
+    path.write_text(CONFIG.format(root=ROOT, data=mvtec_root))
+    return path
+
+
+@pytest.fixture(scope='session')
+def fitted(config, tmp_path_factory):
+    """A finished run of the tiny backbone: its runner, in this process."""
+    cfg = Config.fromfile(config)
+    cfg.model.backbone = dict(type='TinyBackbone')
+    cfg.work_dir = str(tmp_path_factory.mktemp('fitted'))
+    setup_environment()
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    return runner
+
+
+@pytest.fixture(scope='session')
+def start_tool(config):
+    """Start a script of `tools/` in a fork, which saves the imports."""
+    # Compiled, imported and cached once for all.
+    k_center_greedy(torch.rand(50, 4), 20)
+    VISUALIZERS.build(dict(type='AnomalyVisualizer', name='warm'))
+    assert Config.fromfile(config).pretty_text
+
+    def start(folder, name, *args, **env):
+        folder.mkdir(parents=True, exist_ok=True)
+        process = mp.get_context('fork').Process(
+            target=_tool, args=(folder, name, [str(a) for a in args], env))
+        process.start()
+        return process
+
+    return start
+
+
+@pytest.fixture(scope='session')
+def run_tool(start_tool):
+    """Run a script of `tools/` in `folder`: its status and output."""
+
+    def run(folder, name, *args):
+        process = start_tool(folder, name, *args)
+        process.join()
+        return SimpleNamespace(
+            status=process.exitcode,
+            out=(folder / 'stdout').read_text(),
+            err=(folder / 'stderr').read_text())
+
+    return run
+
+
+def _tool(folder, name, args, env):
+    os.chdir(folder)
+    os.environ.update(env)
+    rank = env.get('RANK', '')
+    with open('stdout' + rank, 'w') as sys.stdout, open(
+            'stderr' + rank, 'w') as sys.stderr:
+        os.dup2(sys.stdout.fileno(), 1)
+        os.dup2(sys.stderr.fileno(), 2)
+        sys.argv = [name, *args]
+        _run_script(name)
+
+
+def _run_script(name):
+    try:
+        runpy.run_path(str(ROOT / 'tools' / name), run_name='__main__')
+    except Exception:
+        traceback.print_exc()
+        sys.exit(1)

@@ -1,0 +1,127 @@
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from mmad.errors import InputError
+from mmad.registry import DATASETS
+
+
+def draw(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new('RGB', (8, 6)).save(root / name)
+
+
+@pytest.fixture
+def root(tmp_path):
+    draw(tmp_path, *(f'ok/{day}/{i}.png' for day in 'ab' for i in range(5)),
+         'bad/cut/0.png', 'bad/cut/deep/1.jpg', 'bad/hole/0.png', 'bad/x.png')
+    return tmp_path
+
+
+def build(root, split='test', **kwargs):
+    kwargs = dict(normal_dir='ok', abnormal_dir='bad') | kwargs
+    return DATASETS.build(dict(
+        type='FolderDataset', data_root=str(root), split=split, **kwargs))
+
+
+def names(dataset, root, good=True):
+    return [Path(e['img_path']).relative_to(root).as_posix()
+            for e in dataset if (e['gt_label'] == 0) is good]
+
+
+@pytest.mark.parametrize('holdout', [0.01, 0.2, 0.5])
+@pytest.mark.parametrize('seed', [0, 1])
+def test_holdout_is_disjoint_and_complete(root, holdout, seed):
+    train, test = (
+        names(build(root, split, holdout=holdout, seed=seed), root)
+        for split in ('train', 'test'))
+    assert sorted(train + test) == [
+        f'ok/{day}/{i}.png' for day in 'ab' for i in range(5)
+    ]
+    assert len(test) == max(1, round(10 * holdout))
+
+
+def test_holdout_follows_the_seed(root):
+    held = [tuple(names(build(root, seed=seed), root)) for seed in range(3)]
+    assert held[0] == tuple(names(build(root), root))
+    assert len(set(held)) > 1
+
+
+def test_kinds(root):
+    entries = {e['img_path'][len(str(root)):]: e for e in build(root)
+               if e['gt_label'] == 1}
+    assert {path: e['kind'] for path, e in entries.items()} == {
+        '/bad/cut/0.png': 'cut',
+        '/bad/cut/deep/1.jpg': 'cut/deep',
+        '/bad/hole/0.png': 'hole',
+        '/bad/x.png': 'bad',
+    }
+    assert all(e['mask_path'] is None for e in entries.values())
+
+
+def test_training_needs_no_defects(root):
+    assert len(build(root, 'train', abnormal_dir=None)) == 8
+    assert names(build(root, abnormal_dir=None), root, good=False) == []
+
+
+def test_own_folder_of_normal_test_images(root):
+    draw(root, 'fine/0.png', 'fine/1.png')
+    settings = dict(normal_test_dir='fine')
+    assert len(build(root, 'train', **settings)) == 10
+    assert names(build(root, **settings), root) == ['fine/0.png', 'fine/1.png']
+
+
+def test_normal_images_and_masks_below_the_abnormal_ones(tmp_path):
+    draw(tmp_path, 'train/0.png', 'test/good/0.png', 'test/cut/0.png',
+         'test/masks/cut/0.png')
+    entries = list(build(
+        tmp_path, normal_dir='train', normal_test_dir='test/good',
+        abnormal_dir='test', mask_dir='test/masks'))
+    assert [(e['kind'], e['gt_label']) for e in entries] == [('good', 0),
+                                                             ('cut', 1)]
+    assert entries[1]['mask_path'].endswith('test/masks/cut/0.png')
+
+
+def test_masks(root):
+    draw(root, 'truth/cut/0_mask.png', 'truth/cut/deep/1.png',
+         'truth/hole/0.bmp', 'truth/x_mask.tif')
+    masks = {e['kind']: e['mask_path'][len(str(root)):]
+             for e in build(root, mask_dir='truth') if e['gt_label']}
+    assert masks == {
+        'cut': '/truth/cut/0_mask.png',
+        'cut/deep': '/truth/cut/deep/1.png',
+        'hole': '/truth/hole/0.bmp',
+        'bad': '/truth/x_mask.tif',
+    }
+
+
+def test_missing_mask(root):
+    draw(root, 'truth/cut/0.png')
+    with pytest.raises(InputError, match=r'deep/1\.jpg" has no mask'):
+        build(root, mask_dir='truth')
+
+
+@pytest.mark.parametrize(('kwargs', 'message'), [
+    (dict(normal_dir='no'), '`normal_dir` ".*/no" does not exist or holds'),
+    (dict(normal_test_dir='no'), '`normal_test_dir` ".*/no" does not exist'),
+    (dict(abnormal_dir='no'), '`abnormal_dir` ".*/no" does not exist'),
+    (dict(mask_dir='no'), '`mask_dir` ".*/no" holds no images'),
+    (dict(holdout=1), r'`holdout` must lie in \(0, 1\), got 1'),
+    (dict(holdout=0), 'got 0'),
+])
+def test_wrong_arguments(root, kwargs, message):
+    with pytest.raises(InputError, match=message):
+        build(root, **kwargs)
+
+
+def test_single_normal_image(tmp_path):
+    draw(tmp_path, 'ok/0.png')
+    with pytest.raises(InputError, match='holds one image only'):
+        build(tmp_path, 'train', abnormal_dir=None)
+
+
+def test_missing_root(tmp_path):
+    with pytest.raises(InputError, match='/none/ok" does not exist'):
+        build(tmp_path / 'none', 'train')

@@ -1,0 +1,137 @@
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from mmad.utils import load_checkpoint
+
+TOOLS = Path(__file__).resolve().parents[1] / 'tools'
+CATEGORY = ('--category', 'bottle')
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(('127.0.0.1', 0))
+        return str(one.getsockname()[1])
+
+
+@pytest.fixture(scope='module')
+def alone(run_tool, config, tmp_path_factory):
+    """Work dir of a training of 7 images by one process."""
+    folder = tmp_path_factory.mktemp('alone')
+    result = run_tool(folder, 'train.py', config, *CATEGORY, '--work-dir',
+                      'work')
+    assert result.status == 0, result.err
+    return folder / 'work'
+
+
+@pytest.fixture
+def launch(start_tool, tmp_path):
+    """Run a tool as so many processes, as torchrun would."""
+
+    def run(world, *args):
+        port = free_port()
+        processes = [
+            start_tool(
+                tmp_path, *args, '--launcher', 'pytorch',
+                RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world),
+                MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
+            for rank in range(world)
+        ]
+        for process in processes:
+            process.join()
+        return [(process.exitcode, (tmp_path / f'stderr{rank}').read_text())
+                for rank, process in enumerate(processes)]
+
+    return run
+
+
+def assert_same(work_dir, alone):
+    states = [load_checkpoint(str(folder / 'epoch_1.pth'))['state_dict']
+              for folder in (work_dir, alone)]
+    assert states[0].keys() == states[1].keys()
+    for name, value in states[1].items():
+        assert torch.equal(states[0][name], value), name
+    assert_same_metrics(work_dir, alone)
+
+
+def assert_same_metrics(work_dir, alone):
+    assert (work_dir / 'metrics.json').read_text() == (
+        alone / 'metrics.json').read_text()
+
+
+@pytest.mark.parametrize('world', [2, 3])
+def test_train(launch, config, alone, tmp_path, world):
+    ends = launch(world, 'train.py', config, *CATEGORY, '--work-dir',
+                  tmp_path / 'work')
+    assert [status for status, _ in ends] == [0] * world, ends
+    assert_same(tmp_path / 'work', alone)
+
+
+def test_test(launch, config, alone, tmp_path):
+    ends = launch(
+        3, 'test.py', config, alone / 'epoch_1.pth', *CATEGORY, '--work-dir',
+        tmp_path / 'work', '--show-dir', tmp_path / 'maps')
+    assert [status for status, _ in ends] == [0] * 3, ends
+    assert_same_metrics(tmp_path / 'work', alone)
+    assert len(list(tmp_path.glob('maps/*/*.png'))) == 8
+
+
+def script(folder, name, *args):
+    return subprocess.run(
+        ['bash', TOOLS / name, *map(str, args)], capture_output=True,
+        text=True, cwd=folder, check=False, env=dict(
+            os.environ, PYTHON=sys.executable, MASTER_PORT=free_port(),
+            PYTHONPATH=str(TOOLS.parent), OMP_NUM_THREADS='1'))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('world', [2, 3])
+def test_dist_train_script(config, alone, tmp_path, world):
+    result = script(tmp_path, 'dist_train.sh', config, world, *CATEGORY,
+                    '--work-dir', 'work')
+    assert result.returncode == 0, result.stderr
+    assert_same(tmp_path / 'work', alone)
+
+
+@pytest.mark.slow
+def test_dist_test_script(config, alone, tmp_path):
+    result = script(tmp_path, 'dist_test.sh', config, alone / 'epoch_1.pth', 2,
+                    *CATEGORY, '--work-dir', 'work')
+    assert result.returncode == 0, result.stderr
+    assert_same_metrics(tmp_path / 'work', alone)
+
+
+@pytest.mark.parametrize(('name', 'args', 'command'), [
+    ('dist_train.sh', ['c.py', '4', '--amp'],
+     '-m torch.distributed.run --nnodes=2 --node_rank=1 --master_addr=host '
+     '--master_port=7 --nproc_per_node=4 {tools}/train.py c.py '
+     '--launcher pytorch --amp'),
+    ('dist_test.sh', ['c.py', 'a.pth', '4', '--show-dir', 'a b'],
+     '-m torch.distributed.run --nnodes=2 --node_rank=1 --master_addr=host '
+     '--master_port=7 --nproc_per_node=4 {tools}/test.py c.py a.pth '
+     '--launcher pytorch --show-dir a b'),
+    ('slurm_train.sh', ['part', 'job', 'c.py', '--amp'],
+     '-p part --job-name=job --gres=gpu:4 --ntasks=6 --ntasks-per-node=4 '
+     '--cpus-per-task=3 --kill-on-bad-exit=1 --qos=x python -u '
+     '{tools}/train.py c.py --amp --launcher slurm'),
+    ('slurm_test.sh', ['part', 'job', 'c.py', 'a.pth'],
+     '-p part --job-name=job --gres=gpu:4 --ntasks=6 --ntasks-per-node=4 '
+     '--cpus-per-task=3 --kill-on-bad-exit=1 --qos=x python -u '
+     '{tools}/test.py c.py a.pth --launcher slurm'),
+])
+def test_command_of_the_script(tmp_path, name, args, command):
+    for fake in ('python', 'srun'):
+        (tmp_path / fake).write_text('#!/bin/sh\necho "$@"\n')
+        (tmp_path / fake).chmod(0o755)
+    result = subprocess.run(
+        ['bash', TOOLS / name, *args], capture_output=True, text=True,
+        check=False, env=dict(
+            PATH=f'{tmp_path}:{os.environ["PATH"]}', NNODES='2',
+            NODE_RANK='1', MASTER_ADDR='host', MASTER_PORT='7', GPUS='6',
+            GPUS_PER_NODE='4', CPUS_PER_TASK='3', SRUN_ARGS='--qos=x'))
+    assert result.stdout.strip() == command.format(tools=TOOLS)

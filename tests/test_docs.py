@@ -1,0 +1,146 @@
+"""What the documentation shows must work."""
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
+from PIL import Image
+
+from mmad.apis import AnomalyInferencer
+from mmad.registry import MODELS
+from mmad.utils import setup_environment
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [
+    ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md')),
+    *sorted((ROOT / 'configs').glob('*/README.md'))
+]
+
+
+@pytest.fixture
+def fitted(mvtec_root, tmp_path, monkeypatch):
+    """The worked example of own_method.md after `tools/train.py`."""
+    monkeypatch.syspath_prepend(ROOT / 'docs' / 'examples')
+    cfg = Config.fromfile(ROOT / 'docs/examples/diagonal_gaussian_demo.py')
+    cfg.merge_from_dict({
+        'model.backbone.weights': None,
+        'model.sigma': 1.0,
+        'work_dir': str(tmp_path),
+        'log_level': 'WARNING'
+    })
+    pipeline = [
+        dict(type='LoadImage'),
+        dict(type='LoadMask'),
+        dict(type='PackInputs')
+    ]
+    for loader in (cfg.train_dataloader, cfg.val_dataloader,
+                   cfg.test_dataloader):
+        loader.update(batch_size=5, num_workers=0, persistent_workers=False)
+        loader.dataset.update(
+            data_root=str(mvtec_root), category='bottle', pipeline=pipeline)
+    setup_environment()
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    return runner.model, tmp_path / 'epoch_1.pth'
+
+
+def test_worked_example_fits_the_training_images(fitted, mvtec_root):
+    model, _ = fitted
+    images = [
+        torch.from_numpy(np.array(Image.open(path))[..., ::-1].copy())
+        for path in sorted((mvtec_root / 'bottle/train/good').iterdir())
+    ]
+    data = dict(inputs=[image.permute(2, 0, 1) for image in images])
+    with torch.no_grad():
+        features = model.extract(model.data_preprocessor(data)['inputs'])
+
+    # Seven images in batches of five and two.
+    torch.testing.assert_close(model.mean, features.mean(0))
+    torch.testing.assert_close(
+        model.std, (features.var(0, correction=0) + 0.01).sqrt())
+
+
+def test_worked_example_finds_defects_from_its_checkpoint(fitted, mvtec_root):
+    model, checkpoint = fitted
+
+    inferencer = AnomalyInferencer(checkpoint, device='cpu')
+
+    assert torch.equal(inferencer.model.mean, model.mean)
+    assert torch.equal(inferencer.model.std, model.std)
+    good = inferencer(mvtec_root / 'bottle/test/good')
+    bad = inferencer(mvtec_root / 'bottle/test/hole')
+    bad += inferencer(mvtec_root / 'bottle/test/scratch')
+    assert max(s.pred_score for s in good) < min(s.pred_score for s in bad)
+    for sample in bad:
+        path = Path(sample.img_path)
+        mask = np.array(
+            Image.open(mvtec_root / 'bottle/ground_truth' / path.parent.name /
+                       f'{path.stem}_mask.png'))
+        row, column = divmod(int(sample.pred_map.argmax()), mask.shape[1])
+        # The hottest pixel lies on the defect, give or take a grid cell.
+        around = np.s_[max(0, row - 8):row + 9, max(0, column - 8):column + 9]
+        assert mask[around].any()
+
+
+def test_readme_example_scores_by_distance_from_the_mean(fit, images):
+    code, = (code for code in _python_snippets(ROOT / 'README.md')
+             if 'register_module' in code)
+    exec(compile(code, 'README.md', 'exec'), {})
+    detector = fit(
+        MODELS.build(
+            dict(
+                type='MeanDistance',
+                dim=10,
+                backbone=dict(type='TinyBackbone', stages=['layer3']))),
+        images)
+    assert detector.mean.shape == (10, 1, 1)
+    features = detector.extract(images)
+    torch.testing.assert_close(
+        detector.mean[:, 0, 0], features.mean((0, 2, 3)))
+
+    odd = images.clone()
+    odd[0, :, :16, :20] *= 20
+    scores, maps = detector(odd)
+
+    assert maps.shape == (7, 1, 32, 40)
+    assert scores.argmax() == 0
+    assert maps[0, 0, :16, :20].max() == maps[0].max()
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_page_names_files_that_exist(page):
+    text = page.read_text()
+    named = re.findall(
+        r'(?<![\w/.-])(?:configs|tools|docs|tests|mmad)/[\w./-]+\.\w+', text)
+    linked = [
+        link for link in re.findall(r'\]\(([^)#\s]+)[^)]*\)', text)
+        if '://' not in link
+    ]
+    missing = [name for name in named if not (ROOT / name).exists()]
+    missing += [link for link in linked if not (page.parent / link).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_page_has_valid_python(page):
+    for code in _python_snippets(page):
+        compile(code, str(page), 'exec')
+
+
+def test_own_data_pages_inherit_a_config_that_takes_their_keys():
+    for page in (ROOT / 'README.md', ROOT / 'docs/own_data.md'):
+        code, = (code for code in _python_snippets(page) if 'parts' in code)
+        cfg = Config.fromstring(
+            code.replace("'configs/", f"'{ROOT.as_posix()}/configs/"), '.py')
+        assert cfg.test_dataloader.dataset.type == 'FolderDataset'
+        assert cfg.test_dataloader.dataset.split == 'test'
+        assert cfg.train_dataloader.dataset.split == 'train'
+        assert cfg.train_dataloader.dataset.normal_dir == 'good'
+
+
+def _python_snippets(page):
+    return re.findall(r'^```python\n(.*?)^```', page.read_text(),
+                      re.MULTILINE | re.DOTALL)

@@ -1,0 +1,145 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from mmad.errors import InputError
+from mmad.models.layers.coreset import (
+    _plain_greedy,
+    k_center_greedy,
+    random_projection,
+)
+
+
+def naive(rows, number, first=0):
+    """Algorithm 1 of the paper, literally, in float64."""
+    rows = np.asarray(rows, np.float64)
+    nearest = np.full(len(rows), np.inf)
+    chosen = []
+    for _ in range(number):
+        chosen.append(first)
+        nearest = np.minimum(nearest, np.square(rows - rows[first]).sum(1))
+        nearest[first] = -1
+        first = int(nearest.argmax())
+    return chosen
+
+
+def radius(rows, chosen):
+    rows = torch.as_tensor(rows).double()
+    return torch.cdist(rows, rows[chosen]).min(1).values.max()
+
+
+def data(kind, dim, number=300, seed=0):
+    rng = np.random.default_rng(seed)
+    rows = rng.normal(size=(number, dim))
+    if kind == 'clustered':
+        rows = 10 * rng.normal(size=(6, dim))[rng.integers(6, size=number)]
+        rows += 0.05 * rng.normal(size=rows.shape)
+    elif kind == 'duplicated':
+        rows = rows[rng.integers(number // 4, size=number)]
+    elif kind == 'grid':
+        rows = rng.integers(0, 3, rows.shape)
+    elif kind == 'offset':
+        rows = rows + 1e4
+    return torch.from_numpy(rows.astype(np.float32))
+
+
+KINDS = ['random', 'clustered', 'duplicated', 'grid', 'offset']
+
+
+@pytest.mark.parametrize('dim', [3, 16, 128])
+@pytest.mark.parametrize('kind', KINDS)
+def test_equals_the_naive_loop(kind, dim):
+    rows = data(kind, dim)
+    for number in (1, 40, 300):
+        assert k_center_greedy(rows, number).tolist() == naive(rows, number)
+
+
+def test_many_rows_and_regroupings():
+    rows = data('clustered', 8, 3000)
+    assert k_center_greedy(rows, 400).tolist() == naive(rows, 400)
+
+
+@pytest.mark.parametrize('rows', [torch.zeros(50, 4), torch.ones(50, 200)])
+def test_equal_rows_are_taken_once_each(rows):
+    assert k_center_greedy(rows, 50, first=7).tolist() == [
+        7, *range(7), *range(8, 50)
+    ]
+
+
+@pytest.mark.parametrize('kind', ['random', 'grid'])
+def test_plain_loop_of_the_gpu(kind):
+    rows = data(kind, 16)
+    assert _plain_greedy(rows, 5, range(300)).tolist() == naive(rows, 300, 5)
+
+
+def test_first_and_row_ids():
+    rows = data('random', 5, 60)
+    ids = torch.arange(60) * 3 + 100
+    chosen = k_center_greedy(rows, 20, first=130, row_ids=ids)
+    assert chosen.tolist() == [100 + 3 * i for i in naive(rows, 20, 10)]
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_radius(kind):
+    rows = data(kind, 16)
+    chosen = k_center_greedy(rows, 60)
+    radii = [radius(rows, chosen[:n]) for n in range(1, 61)]
+    assert all(a >= b for a, b in pairwise(radii))
+    for seed in range(3):
+        generator = torch.Generator().manual_seed(seed)
+        subset = torch.randperm(len(rows), generator=generator)[:60]
+        assert radii[-1] <= radius(rows, subset)
+
+
+def test_gonzalez_bound():
+    # Greedy is at most twice as bad as any choice of as many centres.
+    rows = data('random', 2, 40)
+    distances = torch.cdist(rows.double(), rows.double())
+    i, j, k = torch.combinations(torch.arange(40), 3).T
+    best = torch.minimum(distances[i], torch.minimum(
+        distances[j], distances[k])).max(1).values.min()
+    assert radius(rows, k_center_greedy(rows, 3)) <= 2 * best
+
+
+@pytest.mark.parametrize('number', [0, -1, 11])
+def test_number_out_of_range(number):
+    with pytest.raises(InputError, match=f'cannot select {number} of 10'):
+        k_center_greedy(torch.zeros(10, 2), number)
+
+
+def test_unknown_first():
+    with pytest.raises(InputError, match='first row 10'):
+        k_center_greedy(torch.zeros(10, 2), 3, first=10)
+
+
+def _choose(rank, shards, number, first):
+    rows, ids = shards[rank]
+    return k_center_greedy(rows, number, first, ids, distributed=True)
+
+
+@pytest.mark.parametrize('kind', ['random', 'grid'])
+@pytest.mark.parametrize('sizes', [(90, 30), (50, 0, 70)])
+def test_processes_choose_as_one(run_processes, kind, sizes):
+    rows = data(kind, 16, 120)
+    order = torch.randperm(120, generator=torch.Generator().manual_seed(0))
+    shards = [(rows[ids], ids)
+              for ids in (part.sort().values for part in order.split(sizes))]
+    alone = k_center_greedy(rows, 100, first=33)
+    assert alone.tolist() == naive(rows, 100, 33)
+    for chosen in run_processes(len(sizes), _choose, shards, 100, 33):
+        assert torch.equal(chosen, alone)
+
+
+def test_random_projection():
+    matrix = random_projection(400, 100, seed=3)
+    assert torch.equal(matrix, random_projection(400, 100, seed=3))
+    assert not torch.equal(matrix, random_projection(400, 100, seed=4))
+    assert matrix.shape == (400, 100)
+    assert matrix.dtype == torch.float32
+    # Squared lengths survive on average; standard error below 1 %.
+    rows = data('random', 400, 200)
+    ratio = (rows @ matrix).square().sum(1) / rows.square().sum(1)
+    assert abs(float(ratio.mean()) - 1) < 0.05
+    assert abs(float(matrix.var()) * 100 - 1) < 0.05

@@ -1,0 +1,122 @@
+import sys
+
+import pytest
+import torch
+
+from mmad.errors import InputError
+from mmad.models.layers.memory_bank import MemoryBank
+
+APPROXIMATE = ['HNSW32', 'IVF4,Flat']
+
+
+def draw(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def filled(**kwargs):
+    bank = MemoryBank(**kwargs)
+    bank.store(draw(600, 8))
+    return bank
+
+
+@pytest.mark.parametrize('backend', ['torch', 'faiss'])
+@pytest.mark.parametrize('k', [1, 5])
+def test_search_equals_brute_force(backend, k):
+    queries = draw(40, 8, seed=1)
+    distances, index = filled(backend=backend).search(queries, k)
+    expected = torch.cdist(queries.double(), draw(600, 8).double()).topk(
+        k, largest=False)
+    assert torch.equal(index, expected.indices)
+    torch.testing.assert_close(
+        distances.double(), expected.values, rtol=1e-6, atol=0)
+
+
+def test_back_ends_give_the_same_bits():
+    queries = draw(40, 8, seed=1)
+    ours, theirs = (filled(backend=backend).search(queries, 3)
+                    for backend in ('torch', 'faiss'))
+    assert torch.equal(ours[0], theirs[0])
+    assert torch.equal(ours[1], theirs[1])
+
+
+@pytest.mark.parametrize('backend', ['torch', 'faiss'])
+def test_rows_find_themselves(backend):
+    bank = filled(backend=backend)
+    distances, index = bank.search(bank.rows)
+    assert torch.equal(index[:, 0], torch.arange(600))
+    assert distances.eq(0).all()
+
+
+@pytest.mark.parametrize('kwargs', [
+    dict(),
+    dict(backend='faiss'),
+    *(dict(backend='faiss', index=index) for index in APPROXIMATE)
+])
+def test_state_dict_round_trip(tmp_path, kwargs):
+    bank = filled(**kwargs)
+    torch.save(bank.state_dict(), tmp_path / 'bank.pth')
+    other = MemoryBank(**kwargs)
+    other.store(draw(30, 8, seed=5))
+    other.load_state_dict(
+        torch.load(tmp_path / 'bank.pth', weights_only=True), strict=True)
+    assert len(other) == 600
+    queries = draw(40, 8, seed=1)
+    for mine, theirs in zip(bank.search(queries, 3), other.search(queries, 3)):
+        assert torch.equal(mine, theirs)
+
+
+def test_approximate_index_is_part_of_the_state():
+    state = filled(backend='faiss', index='HNSW32').state_dict()
+    assert len(state['index_bytes']) > 0
+    assert len(filled(backend='faiss').state_dict()['index_bytes']) == 0
+    assert set(state) == {'rows', 'index_bytes'}
+
+
+@pytest.mark.parametrize('index', APPROXIMATE)
+def test_approximate_search(index):
+    bank = filled(backend='faiss', index=index)
+    queries = draw(100, 8, seed=1)
+    distances, found = bank.search(queries)
+    exact, nearest = filled().search(queries)
+    assert (distances >= exact).all()
+    assert (found == nearest).float().mean() > 0.9
+
+
+def test_nprobe_reaches_the_index():
+    queries, (exact, _) = draw(100, 8, seed=1), filled().search(
+        draw(100, 8, seed=1))
+    few = filled(backend='faiss', index='IVF16,Flat', nprobe=1)
+    many = filled(backend='faiss', index='IVF16,Flat', nprobe=16)
+    assert torch.equal(many.search(queries)[0], exact)
+    assert not torch.equal(few.search(queries)[0], exact)
+
+
+def test_too_few_neighbours_in_the_lists():
+    bank = filled(backend='faiss', index='IVF16,Flat', nprobe=1)
+    with pytest.raises(InputError, match='raise `nprobe`'):
+        bank.search(draw(3, 8, seed=1), 400)
+
+
+def test_storing_again_replaces():
+    bank = filled(backend='faiss', index='HNSW32')
+    rows = draw(50, 3, seed=2)
+    bank.store(rows)
+    distances, index = bank.search(rows)
+    assert len(bank) == 50
+    assert distances.eq(0).all()
+    assert torch.equal(index[:, 0], torch.arange(50))
+
+
+@pytest.mark.parametrize(('kwargs', 'message'), [
+    (dict(backend='annoy'), 'must be "torch" or "faiss", got "annoy"'),
+    (dict(index='HNSW32'), 'index "HNSW32" needs backend="faiss"'),
+])
+def test_wrong_arguments(kwargs, message):
+    with pytest.raises(InputError, match=message):
+        MemoryBank(**kwargs)
+
+
+def test_faiss_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'faiss', None)
+    with pytest.raises(InputError, match='pip install faiss-cpu'):
+        MemoryBank(backend='faiss')

@@ -1,0 +1,84 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mmad.errors import InputError
+from mmad.models.layers.patch_features import PatchFeatures
+
+
+def draw(*shapes):
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randn(*shape, generator=generator) for shape in shapes]
+
+
+@pytest.mark.parametrize('patch_size', [1, 3, 5])
+def test_concat(patch_size):
+    maps = draw((2, 4, 10, 12), (2, 6, 5, 6), (2, 3, 3, 4))
+    found = PatchFeatures('concat', patch_size)(maps)
+    pooled = [
+        F.avg_pool2d(level, patch_size, 1, patch_size // 2,
+                     count_include_pad=True) for level in maps
+    ]
+    expected = torch.cat([pooled[0]] + [
+        F.interpolate(level, (10, 12), mode='bilinear', align_corners=False)
+        for level in pooled[1:]
+    ], 1)
+    assert found.shape == (2, 13, 10, 12)
+    assert torch.equal(found, expected)
+
+
+def test_padding_counts_in_the_mean():
+    found = PatchFeatures()([torch.ones(1, 1, 4, 4)])[0, 0]
+    assert float(found[0, 0]) == pytest.approx(4 / 9)
+    assert float(found[0, 1]) == pytest.approx(6 / 9)
+    assert float(found[1, 1]) == pytest.approx(1)
+
+
+def test_official_equals_the_closed_form_of_wide_resnet50():
+    level2, level3 = maps = draw((1, 512, 6, 8), (1, 1024, 3, 4))
+    kernel = torch.full((512, 1, 3, 3), 0.1)
+    kernel[:, :, 1, 1] = 0.2
+    first = F.conv2d(level2, kernel, padding=1, groups=512)
+    pooled = F.interpolate(
+        F.avg_pool2d(level3, 3, 1, 1), (6, 8), mode='bilinear')
+    second = pooled.unflatten(1, (512, 2)).mean(2)
+    found = PatchFeatures('official')(maps)
+    assert found.shape == (1, 1024, 6, 8)
+    torch.testing.assert_close(
+        found, torch.cat([first, second], 1), rtol=0, atol=1e-5)
+
+
+def test_official_as_the_authors_write_it():
+    # Patch by patch, with other channel counts and an odd dimension.
+    maps = draw((2, 5, 4, 6), (2, 9, 2, 3))
+    found = PatchFeatures('official', dim=7)(maps)
+    pooled = []
+    for level in maps:
+        padded = F.pad(level, (1, 1, 1, 1))
+        height, width = level.shape[-2:]
+        grid = torch.stack([
+            F.adaptive_avg_pool1d(
+                padded[:, :, i:i + 3, j:j + 3].flatten(1)[:, None], 7)[:, 0]
+            for i in range(height) for j in range(width)
+        ], 2).unflatten(2, (height, width))
+        pooled.append(F.interpolate(grid, (4, 6), mode='bilinear'))
+    expected = F.adaptive_avg_pool1d(
+        torch.cat(pooled, 1).permute(0, 2, 3, 1).reshape(2, 24, 14), 7)
+    torch.testing.assert_close(
+        found, expected.transpose(1, 2).unflatten(2, (4, 6)))
+
+
+def test_official_with_single_cells():
+    level, = draw((1, 12, 3, 3))
+    found = PatchFeatures('official', patch_size=1, dim=4)([level])
+    torch.testing.assert_close(found, level.unflatten(1, (4, 3)).mean(2))
+
+
+@pytest.mark.parametrize(('kwargs', 'message'), [
+    (dict(embedding='sum'), '"concat" or "official", got "sum"'),
+    (dict(patch_size=2), '`patch_size` must be odd and positive, got 2'),
+    (dict(patch_size=-1), 'got -1'),
+])
+def test_wrong_arguments(kwargs, message):
+    with pytest.raises(InputError, match=message):
+        PatchFeatures(**kwargs)

@@ -1,0 +1,56 @@
+import numpy as np
+import pytest
+import torch
+
+from mmad.structures import AnomalyDataSample
+
+
+@pytest.mark.parametrize(('name', 'dtype'), [
+    ('gt_label', torch.int64),
+    ('pred_score', torch.float32),
+    ('pred_label', torch.bool),
+])
+@pytest.mark.parametrize(
+    'value', [1, 1.0, np.float64(1), torch.ones(1), torch.tensor(1), [1]])
+def test_scalars(name, dtype, value):
+    sample = AnomalyDataSample()
+    setattr(sample, name, value)
+    found = getattr(sample, name)
+    assert found.shape == ()
+    assert found.dtype == dtype
+    assert found == 1
+
+
+@pytest.mark.parametrize(('name', 'dtype'), [
+    ('gt_mask', torch.bool),
+    ('pred_map', torch.float32),
+    ('pred_mask', torch.bool),
+])
+def test_maps(name, dtype):
+    sample = AnomalyDataSample()
+    setattr(sample, name, np.eye(3, 4))
+    found = getattr(sample, name)
+    assert found.dtype == dtype
+    assert found.tolist() == torch.eye(3, 4).to(dtype).tolist()
+    with pytest.raises(ValueError, match=rf'`{name}` must have .*\(1, 3, 4\)'):
+        setattr(sample, name, np.ones((1, 3, 4)))
+
+
+def test_more_than_one_score():
+    with pytest.raises(RuntimeError):
+        AnomalyDataSample().pred_score = [1, 2]
+
+
+def test_metainfo():
+    sample = AnomalyDataSample(metainfo=dict(kind='cut'), gt_label=1)
+    assert sample.kind == 'cut'
+    assert sample.get('category') is None
+    assert sample.gt_label.dtype == torch.int64
+    assert 'pred_map' not in sample
+
+
+def test_to_keeps_the_types():
+    sample = AnomalyDataSample(gt_mask=np.eye(2), pred_score=0.25)
+    copy = sample.cpu()
+    assert copy.gt_mask.dtype == torch.bool
+    assert copy.pred_score == 0.25

@@ -1,0 +1,116 @@
+import builtins
+import os
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer, MessageHub
+from mmengine.runner import CheckpointLoader
+
+from mmad.errors import InputError
+from mmad.utils.checkpoint import load_checkpoint, register_safe_loader
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A checkpoint with all that MMEngine's runner stores."""
+    hub = MessageHub.get_instance('test_checkpoint')
+    for i in range(3):
+        hub.update_scalar('train/loss', torch.tensor(0.5 * i))
+        hub.update_scalar('train/time', np.float32(i))
+        hub.update_scalar('val/auroc', float(i))
+    hub.update_info('iter', 3)
+    state = dict(
+        meta=dict(epoch=1, cfg='a = 1', seed=np.int64(0)),
+        state_dict=dict(weight=torch.arange(4.0)),
+        message_hub=hub.state_dict(),
+        curve=np.linspace(0, 1, 5))
+    torch.save(state, tmp_path / 'epoch_1.pth')
+    return tmp_path / 'epoch_1.pth'
+
+
+def test_real_checkpoint(path):
+    state = load_checkpoint(str(path), map_location='cpu')
+    assert torch.equal(state['state_dict']['weight'], torch.arange(4.0))
+    assert state['meta'] == dict(epoch=1, cfg='a = 1', seed=0)
+    assert state['curve'].tolist() == [0, 0.25, 0.5, 0.75, 1]
+    log = state['message_hub']['log_scalars']['train/loss']
+    assert isinstance(log, HistoryBuffer)
+    assert log.mean() == 0.5
+    assert log.current() == 1
+
+
+def test_mmengine_reads_through_it(path, tmp_path):
+    register_safe_loader()
+    state = CheckpointLoader.load_checkpoint(str(path))
+    assert state['meta']['epoch'] == 1
+    with open(path, 'wb') as file:
+        torch.save(Call(os.system, f'touch {tmp_path}/run'), file)
+    with pytest.raises(InputError, match='was refused'):
+        CheckpointLoader.load_checkpoint(str(path))
+
+
+class Call:
+
+    def __init__(self, function, *args):
+        self.call = function, args
+
+    def __reduce__(self):
+        return self.call
+
+
+def _getattr(*path):
+    found = path[0]
+    for name in path[1:]:
+        found = Call(getattr, found, name)
+    return found
+
+
+ATTACKS = dict(
+    system=lambda run: Call(os.system, f'touch {run}'),
+    open=lambda run: Call(builtins.open, str(run), 'w'),
+    eval=lambda run: Call(eval, f'open({str(run)!r}, "w")'),
+    # The builtin that a HistoryBuffer needs must not lead any further.
+    getattr_globals=lambda run: _getattr(
+        HistoryBuffer, '__init__', '__globals__'),
+    getattr_class=lambda run: _getattr(HistoryBuffer, '__class__'),
+    getattr_instance=lambda run: _getattr(HistoryBuffer(), 'min'),
+    getattr_array=lambda run: _getattr(np.ndarray, 'tofile'),
+    getattr_tensor=lambda run: _getattr(torch.Tensor, 'mean'),
+)
+
+
+@pytest.mark.parametrize('attack', ATTACKS)
+@pytest.mark.parametrize('save', [torch.save, pickle.dump])
+@pytest.mark.filterwarnings('ignore:Detected pickle protocol')
+def test_attacks_are_refused(tmp_path, attack, save):
+    with open(tmp_path / 'evil.pth', 'wb') as file:
+        save(dict(state_dict=ATTACKS[attack](tmp_path / 'run')), file)
+    with pytest.raises(InputError, match=r'evil\.pth" was refused'):
+        load_checkpoint(str(tmp_path / 'evil.pth'))
+    assert not (tmp_path / 'run').exists()
+
+
+def test_nothing_stays_allowed(path):
+    load_checkpoint(str(path))
+    with pytest.raises(pickle.UnpicklingError):
+        torch.load(path, weights_only=True)
+
+
+@pytest.mark.parametrize('share', [0, 0.1, 0.5, 0.99])
+def test_truncated(path, share):
+    content = path.read_bytes()
+    path.write_bytes(content[:int(share * len(content))])
+    with pytest.raises(InputError, match=r'epoch_1\.pth"'):
+        load_checkpoint(str(path))
+
+
+def test_missing(tmp_path):
+    with pytest.raises(InputError, match=r'none\.pth" does not exist'):
+        load_checkpoint(str(tmp_path / 'none.pth'))
+
+
+def test_folder(tmp_path):
+    with pytest.raises(InputError, match='cannot be read'):
+        load_checkpoint(str(tmp_path))

@@ -1,0 +1,158 @@
+import argparse
+import os
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmad.errors import InputError
+from mmad.utils.command_line import (
+    add_run_arguments,
+    finish_config,
+    guard_amp,
+    load_config,
+    one_sentence_errors,
+    use_checkpoint_backbone,
+)
+
+CONFIG = '''
+dataset = dict(type='MVTecAD', data_root='data', category='bottle')
+train_dataloader = dict(dataset=dict(split='train', **dataset))
+val_dataloader = dict(dataset=dict(split='test', **dataset))
+test_dataloader = dict(dataset=dict(split='test', **dataset))
+model = dict(ratio=0.1, backbone=dict(weights='IMAGENET1K_V1'))
+optim_wrapper = dict()
+'''
+
+
+@pytest.fixture
+def parse(tmp_path):
+    (tmp_path / 'method.py').write_text(CONFIG)
+
+    def parse_args(*options):
+        parser = argparse.ArgumentParser()
+        parser.add_argument('config')
+        add_run_arguments(parser)
+        return parser.parse_args([str(tmp_path / 'method.py'), *options])
+
+    return parse_args
+
+
+def test_plain(parse):
+    cfg = load_config(parse())
+    assert cfg.train_dataloader.dataset.data_root == 'data'
+    assert cfg.model.backbone.weights == 'IMAGENET1K_V1'
+
+
+def test_options(parse):
+    cfg = load_config(parse(
+        '--data-root', 'there', '--category', 'zipper', '--weights', 'w.pth',
+        '--cfg-options', 'model.ratio=0.5', 'model.names=[a,b]'))
+    for split in ('train', 'val', 'test'):
+        dataset = cfg[f'{split}_dataloader'].dataset
+        assert dataset.data_root == 'there'
+        assert dataset.category == 'zipper'
+        assert dataset.split == ('train' if split == 'train' else 'test')
+    assert cfg.model.ratio == 0.5
+    assert cfg.model.names == ['a', 'b']
+    assert cfg.model.backbone.weights == 'w.pth'
+
+
+def test_without_a_test_split(parse, tmp_path):
+    with open(tmp_path / 'method.py', 'a') as file:
+        file.write('val_dataloader = None\n')
+    cfg = load_config(parse('--category', 'zipper'))
+    assert cfg.val_dataloader is None
+
+
+def test_missing_config(parse, tmp_path):
+    args = parse()
+    (tmp_path / 'method.py').unlink()
+    with pytest.raises(InputError, match=r'method\.py" does not exist'):
+        load_config(args)
+
+
+def test_option_without_a_place(parse, tmp_path):
+    (tmp_path / 'method.py').write_text(
+        CONFIG.replace(", category='bottle'", ''))
+    with pytest.raises(InputError, match='--category does not apply: the '
+                       'MVTecAD of this config has no `category`'):
+        load_config(parse('--category', 'zipper'))
+
+
+@pytest.mark.parametrize(('options', 'work_dir'), [
+    ([], 'work_dirs/method/bottle'),
+    (['--category', 'zipper'], 'work_dirs/method/zipper'),
+    (['--work-dir', 'here'], 'here'),
+    (['--cfg-options', 'work_dir=there'], 'there'),
+    (['--cfg-options', 'work_dir=there', '--work-dir', 'here'], 'here'),
+])
+def test_work_dir(parse, monkeypatch, options, work_dir):
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    args = parse(*options)
+    cfg = load_config(args)
+    finish_config(cfg, args)
+    assert cfg.work_dir == work_dir
+    assert cfg.launcher == 'none'
+
+
+@pytest.mark.parametrize('option', ['--local_rank=2', '--local-rank=2'])
+def test_local_rank(parse, monkeypatch, option):
+    monkeypatch.setattr(os, 'environ', {})
+    args = parse(option, '--launcher', 'pytorch')
+    cfg = load_config(args)
+    finish_config(cfg, args)
+    assert os.environ['LOCAL_RANK'] == '2'
+    assert cfg.launcher == 'pytorch'
+
+
+@pytest.mark.parametrize(('key', 'weights'), [
+    ('backbone.body.weight', None),
+    ('head.weight', 'IMAGENET1K_V1'),
+])
+def test_backbone_of_the_checkpoint(parse, tmp_path, key, weights):
+    cfg = load_config(parse())
+    torch.save(dict(state_dict={key: torch.zeros(1)}), tmp_path / 'a.pth')
+    use_checkpoint_backbone(cfg, str(tmp_path / 'a.pth'))
+    assert cfg.model.backbone.weights == weights
+
+
+def test_amp(monkeypatch):
+    cfg = Config(dict(optim_wrapper=dict(type='OptimWrapper')))
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    with pytest.raises(InputError, match='--amp needs a CUDA GPU'):
+        guard_amp(cfg)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    guard_amp(cfg)
+    assert cfg.optim_wrapper == dict(
+        type='AmpOptimWrapper', loss_scale='dynamic')
+    with pytest.raises(InputError, match='no optimiser'):
+        guard_amp(Config(dict(optim_wrapper=dict())))
+
+
+@pytest.mark.parametrize(('message', 'line'), [
+    ('no such thing.', 'error: no such thing.'),
+    ('Caught InputError in DataLoader worker process 0.\nTraceback (most '
+     'recent call last):\n  File "x.py"\nmmad.errors.InputError: image "a" '
+     'is broken.\n', 'error: image "a" is broken.'),
+])
+def test_errors_are_one_line(capsys, message, line):
+
+    @one_sentence_errors
+    def main():
+        raise InputError(message)
+
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 2
+    assert capsys.readouterr() == ('', line + '\n')
+
+
+def test_bugs_keep_their_traceback():
+
+    @one_sentence_errors
+    def main():
+        raise KeyError('bug')
+
+    with pytest.raises(KeyError):
+        main()
