@@ -24,7 +24,8 @@ class FolderDataset(AnomalyDataset):
         normal_test_dir (str, optional): Good parts to test with. Defaults to
             None: ``holdout`` of ``normal_dir`` is kept from training.
         abnormal_dir (str, optional): Pictures of bad parts. What lies in a
-            folder of normal pictures or masks inside it is left out.
+            folder of normal pictures or masks inside it is left out, and a
+            folder called ``good`` directly in it holds good parts.
         mask_dir (str, optional): Masks at the same relative paths as in
             ``abnormal_dir``, with or without ``_mask`` before the suffix.
         holdout (float): Share of ``normal_dir`` to test with where there is

@@ -3,7 +3,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from mmengine.fileio import LocalBackend, register_backend
+from mmengine.fileio import LocalBackend, io, register_backend
 
 from mmad.errors import InputError
 
@@ -56,3 +56,5 @@ class AtomicLocalBackend(LocalBackend):
 def register_atomic_backend() -> None:
     """Make MMEngine write local files, checkpoints first, atomically."""
     register_backend('local', AtomicLocalBackend, force=True, prefixes='')
+    # MMEngine goes on using what it made before.
+    io.backend_instances.clear()

@@ -1,6 +1,4 @@
-import pickle
 from collections.abc import Sequence
-from http.client import HTTPException
 
 import torch
 from torch import Tensor
@@ -81,10 +79,11 @@ def _find_weights(name: str, weights: str) -> tuple[dict[str, Tensor], str]:
         return read_weights(weights), f'weights file "{weights}"'
     entry = known[weights]
     try:
-        state = entry.get_state_dict(progress=True, check_hash=True)
-    # No network, half a download, another hash, a broken file in the cache.
-    except (OSError, HTTPException, RuntimeError, EOFError,
-            pickle.UnpicklingError) as error:
+        state = entry.get_state_dict(
+            progress=True, check_hash=True, weights_only=True)
+    # No network, half a download, another hash, a broken file in the cache:
+    # these have no narrower common base.
+    except Exception as error:
         file = entry.url.rsplit('/', 1)[-1]
         raise InputError(
             f'the weights of {name} ({weights}) cannot be fetched '

@@ -13,8 +13,9 @@ def squared_norms(rows: Tensor) -> Tensor:
 
 def nearest_rows(queries: Tensor, rows: Tensor, norms: Tensor,
                  k: int) -> Tensor:
-    """Exact k nearest rows in Euclidean distance, by brute force.
+    """The k nearest rows in Euclidean distance, by brute force.
 
+    Distances are compared up to float32 rounding of their squares.
     The distance matrix is visited in blocks with a running best, so the
     memory does not grow with either side.
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from mmcv.transforms import Compose
 
+from mmad.errors import InputError
 from mmad.registry import TRANSFORMS
 
 
@@ -46,3 +47,12 @@ def test_mask_stays_on_the_defect():
     assert not results['gt_seg_map'][grey == 0].any()
     assert set(np.unique(results['gt_seg_map'])) == {0, 1}
     assert 100 < results['gt_seg_map'].sum() < 500
+
+
+@pytest.mark.parametrize('shape', [(8, 20), (20, 8)])
+def test_crop_larger_than_the_image(shape):
+    crop = build(dict(type='CenterCrop', crop_size=9))
+    image = np.zeros((*shape, 3), np.uint8)
+    with pytest.raises(InputError, match=(
+            fr'image "a\.png" is {shape[1]}x{shape[0]} .* crop of 9x9')):
+        crop(dict(img=image, img_path='a.png'))

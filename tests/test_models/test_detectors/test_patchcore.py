@@ -226,6 +226,18 @@ def test_processes_fit_as_one(run_processes, images, make_patchcore, fit,
             assert torch.equal(state[name], value), name
 
 
+def _begin(rank, detector):
+    try:
+        detector.begin_fit(2, 2)
+    except InputError as error:
+        return str(error)
+
+
+def test_more_processes_than_images(run_processes, make_patchcore):
+    for message in run_processes(3, _begin, make_patchcore()):
+        assert 'there are 3 processes for 2 training images' in message
+
+
 @pytest.mark.parametrize('memory_bank', [
     dict(),
     dict(backend='faiss'),
