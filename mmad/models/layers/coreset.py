@@ -162,13 +162,19 @@ class _Clusters:
         num_rows, dim = rows.shape
         self.rows = np.ascontiguousarray(rows)
         self.mean, self.basis = _principal_axes(rows)
-        centred = rows - self.mean
-        self.sketches = centred @ self.basis
-        self.tolerance = 1e-4 * np.square(centred).sum(1).max(initial=0)
+        self.sketches = np.empty((num_rows, _SKETCH_DIM), np.float32)
+        self.tolerance = np.float32(0)
+        for start in range(0, num_rows, 4096):
+            centred = rows[start:start + 4096] - self.mean
+            np.matmul(
+                centred, self.basis, out=self.sketches[start:start + 4096])
+            longest = np.einsum('ij,ij->i', centred, centred).max()
+            self.tolerance = max(self.tolerance, np.float32(1e-4) * longest)
         self.ids = ids
         self.centres = np.empty((num_centres, dim), np.float32)
-        self.centre_sketches = np.empty(
-            (num_centres, self.basis.shape[1]), np.float32)
+        # One row per axis, so that one axis of all centres lies side by side.
+        self.centre_sketches = np.empty((_SKETCH_DIM, num_centres),
+                                        np.float32)
         self.nearest = np.full(num_rows, np.inf)  # squared distances
         self.next = np.arange(1, num_rows + 1)
         self.heads = np.full(num_centres, -1)
@@ -194,8 +200,9 @@ class _Clusters:
         new = self.num
         self.centres[new] = row
         centred = row - self.mean
-        self.centre_sketches[new] = centred @ self.basis
-        self.tolerance = max(self.tolerance, 1e-4 * (centred @ centred))
+        self.centre_sketches[:, new] = centred @ self.basis
+        self.tolerance = max(self.tolerance,
+                             np.float32(1e-4) * (centred @ centred))
         if new == 0:
             # All rows start in the list of the first centre.
             self.heads[0] = 0 if len(self.rows) else -1
@@ -221,13 +228,14 @@ class _Clusters:
 def _principal_axes(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean ``(D,)`` and leading axes ``(D, d)`` of a sample of the rows."""
     dim = rows.shape[1]
+    basis = np.zeros((dim, _SKETCH_DIM), np.float32)
     if not len(rows):
-        return np.zeros(dim, np.float32), np.zeros((dim, 1), np.float32)
-    sample = rows[::max(1, len(rows) // 20000)].astype(np.float64)
+        return np.zeros(dim, np.float32), basis
+    sample = rows[::max(1, len(rows) // 4096)].astype(np.float64)
     mean = sample.mean(0)
     axes = np.linalg.eigh((sample - mean).T @ (sample - mean))[1]
-    return (mean.astype(np.float32),
-            axes[:, :-_SKETCH_DIM - 1:-1].astype(np.float32))
+    basis[:, :dim] = axes[:, :-_SKETCH_DIM - 1:-1]
+    return mean.astype(np.float32), basis
 
 
 @numba.njit(fastmath=_FAST_MATH)
@@ -239,19 +247,47 @@ def _squared_distance(a, i, b, j):
     return total
 
 
+# Bounds from below of squared distances, with room for the rounding of
+# float32: one that is too low only costs time.
+
+
 @numba.njit(fastmath=_FAST_MATH)
-def _sketch_bound(a, i, b, j, tolerance):
+def _distance_bound(a, i, b, j):
+    # A difference of float32 numbers and each step of the sum are rounded
+    # once, so the relative error stays below (D + 2) / 2^24.
     total = np.float32(0)
     for k in range(a.shape[1]):
         difference = a[i, k] - b[j, k]
         total += difference * difference
-    # Room for the rounding of a float32 sketch: too low only costs time.
+    return total * (1 - 1.2e-7 * (a.shape[1] + 2))
+
+
+@numba.njit(fastmath=_FAST_MATH)
+def _row_bound(sketches, row, centre, tolerance):
+    total = np.float32(0)
+    for k in range(_SKETCH_DIM):
+        difference = sketches[row, k] - centre[k]
+        total += difference * difference
     return total - tolerance
+
+
+@numba.njit(fastmath=_FAST_MATH)
+def _centre_bounds(centre_sketches, new, tolerance):
+    bounds = np.full(new, -tolerance, np.float32)
+    for k in range(0, _SKETCH_DIM, 4):
+        a, b = centre_sketches[k], centre_sketches[k + 1]
+        c, d = centre_sketches[k + 2], centre_sketches[k + 3]
+        for i in range(new):
+            bounds[i] += ((a[i] - a[new])**2 + (b[i] - b[new])**2 +
+                          (c[i] - c[new])**2 + (d[i] - d[new])**2)
+    return bounds
 
 
 @numba.njit
 def _add_centre(rows, sketches, ids, centres, centre_sketches, new, chosen,
                 nearest, following, heads, radii, far, tolerance):
+    bounds = _centre_bounds(centre_sketches, new, tolerance)
+    sketch = centre_sketches[:, new].copy()
     for i in range(max(new, 1)):
         if radii[i] < 0:
             continue
@@ -261,12 +297,9 @@ def _add_centre(rows, sketches, ids, centres, centre_sketches, new, chosen,
             if radii[i] == 0:
                 continue
             reach = 4 * radii[i]
-            if _sketch_bound(centre_sketches, new, centre_sketches, i,
-                             tolerance) >= reach:
+            if bounds[i] >= reach:
                 continue
-            # Slightly low, so that rounding never rules out a row.
-            between = _squared_distance(centres, new, centres,
-                                        i) * (1 - 1e-12)
+            between = _distance_bound(centres, new, centres, i)
             if between >= reach:
                 continue
             limit = between / 4
@@ -276,9 +309,10 @@ def _add_centre(rows, sketches, ids, centres, centre_sketches, new, chosen,
             after = following[row]
             distance = nearest[row]
             moved = row == chosen
-            if not moved and distance > limit and _sketch_bound(
-                    sketches, row, centre_sketches, new,
-                    tolerance) < distance:
+            if not moved and distance > limit and _row_bound(
+                    sketches, row, sketch,
+                    tolerance) < distance and _distance_bound(
+                        rows, row, centres, new) < distance:
                 closer = _squared_distance(rows, row, centres, new)
                 moved = new > 0 and closer < distance
                 if closer < distance:
