@@ -35,8 +35,11 @@ def main() -> None:
     cfg = load_config(args)
     finish_config(cfg, args)
     if args.show_dir is not None:
-        cfg.default_hooks.visualization.update(
-            enable=True, out_dir=args.show_dir, interval=args.interval)
+        cfg.default_hooks.visualization = dict(
+            type='VisualizationHook',
+            enable=True,
+            out_dir=args.show_dir,
+            interval=args.interval)
     if args.weights is None:
         use_checkpoint_backbone(cfg, args.checkpoint)
     cfg.load_from = args.checkpoint

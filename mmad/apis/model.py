@@ -1,3 +1,4 @@
+import ast
 from pathlib import Path
 
 import torch
@@ -36,7 +37,7 @@ def init_model(checkpoint: str | Path,
         if text is None:
             raise InputError(f'checkpoint "{checkpoint}" stores no config; '
                              'give one.')
-        config = Config.fromstring(text, '.py')
+        config = _read_config(text, checkpoint)
     elif not isinstance(config, Config):
         config = Config.fromfile(config)
     config.model.backbone.weights = None
@@ -45,3 +46,28 @@ def init_model(checkpoint: str | Path,
     model.cfg = config
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     return model.to(device).eval()
+
+
+def _read_config(text: str, checkpoint: str | Path) -> Config:
+    """Read a dumped config as data; a checkpoint must not run code."""
+    try:
+        return Config({
+            statement.targets[0].id:
+            ast.literal_eval(_DictCalls().visit(statement.value))
+            for statement in ast.parse(text).body
+        })
+    except (AttributeError, SyntaxError, ValueError) as error:
+        raise InputError(
+            f'the config stored in checkpoint "{checkpoint}" holds more than '
+            'plain values; give the config file instead.') from error
+
+
+class _DictCalls(ast.NodeTransformer):
+    """Turns ``dict(key=value)`` into a literal; other calls stay."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        if getattr(node.func, 'id', None) != 'dict' or node.args:
+            return node
+        return ast.Dict([k.arg and ast.Constant(k.arg) for k in node.keywords],
+                        [k.value for k in node.keywords])

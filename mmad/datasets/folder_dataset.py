@@ -14,7 +14,8 @@ from .files import index_masks, list_images
 class FolderDataset(AnomalyDataset):
     """Your own pictures, wherever they lie.
 
-    Folders are searched with all that is below them. The defect kind of a
+    Folders are searched with all that is below them, except for another of
+    these folders. The defect kind of a
     picture is the path of its folder inside ``abnormal_dir``.
 
     Args:
@@ -23,8 +24,7 @@ class FolderDataset(AnomalyDataset):
         normal_dir (str): Pictures of good parts.
         normal_test_dir (str, optional): Good parts to test with. Defaults to
             None: ``holdout`` of ``normal_dir`` is kept from training.
-        abnormal_dir (str, optional): Pictures of bad parts. What lies in a
-            folder of normal pictures or masks inside it is left out, and a
+        abnormal_dir (str, optional): Pictures of bad parts. A
             folder called ``good`` directly in it holds good parts.
         mask_dir (str, optional): Masks at the same relative paths as in
             ``abnormal_dir``, with or without ``_mask`` before the suffix.
@@ -91,11 +91,6 @@ class FolderDataset(AnomalyDataset):
         if self.abnormal_dir is None:
             return []
         images = self.folder / self.abnormal_dir
-        inside = [
-            self.folder / other
-            for other in (self.normal_dir, self.normal_test_dir, self.mask_dir)
-            if other is not None and images in (self.folder / other).parents
-        ]
         truth = masks = None
         if self.mask_dir is not None:
             truth = self.folder / self.mask_dir
@@ -104,9 +99,9 @@ class FolderDataset(AnomalyDataset):
                 raise InputError(f'`mask_dir` "{truth}" holds no images.')
         entries = []
         for path in self._list('abnormal_dir'):
-            if any(other in path.parents for other in inside):
-                continue
             kind = path.parent.relative_to(images).as_posix()
+            if kind.split('/')[0] == 'good':
+                kind = 'good'
             entries.append(
                 self.entry(path, images.name if kind == '.' else kind,
                            self.find_mask(path, images, masks, truth)))
@@ -114,7 +109,17 @@ class FolderDataset(AnomalyDataset):
 
     def _list(self, name: str) -> list[Path]:
         folder = self.folder / getattr(self, name)
-        images = list_images(folder, recursive=True)
+        # A folder within another one belongs to its own setting alone.
+        inside = [
+            self.folder / other
+            for other in (self.normal_dir, self.normal_test_dir,
+                          self.abnormal_dir, self.mask_dir)
+            if other is not None and folder in (self.folder / other).parents
+        ]
+        images = [
+            path for path in list_images(folder, recursive=True)
+            if not any(other in path.parents for other in inside)
+        ]
         if not images:
             raise InputError(
                 f'`{name}` "{folder}" does not exist or holds no images.')

@@ -25,7 +25,7 @@ def load_checkpoint(filename: str, map_location=None) -> dict:
     """
     try:
         with torch.serialization.safe_globals(_log_globals()):
-            return torch.load(
+            state = torch.load(
                 filename, map_location=map_location, weights_only=True)
     except FileNotFoundError as error:
         raise InputError(f'checkpoint "{filename}" does not exist.') from error
@@ -38,6 +38,10 @@ def load_checkpoint(filename: str, map_location=None) -> dict:
         raise InputError(
             f'checkpoint "{filename}" cannot be read, it may be truncated '
             f'({type(error).__name__}).') from error
+    if not isinstance(state, dict):
+        raise InputError(f'checkpoint "{filename}" holds no state; it must be '
+                         'one that tools/train.py wrote.')
+    return state
 
 
 def register_safe_loader() -> None:

@@ -87,6 +87,10 @@ def finish_config(cfg: Config, args: argparse.Namespace) -> None:
     """Set launcher and work dir."""
     cfg.launcher = args.launcher
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    for loader in _LOADERS:
+        # torch refuses the one without the other.
+        if cfg.get(loader) is not None and cfg[loader].get('num_workers') == 0:
+            cfg[loader].persistent_workers = False
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
@@ -146,6 +150,12 @@ def one_sentence_errors(main: Callable) -> Callable:
             # line is the message.
             text = str(error).strip().splitlines()[-1]
             sys.stderr.write('error: ' + text.split('InputError: ')[-1] + '\n')
+            sys.exit(2)
+        except TypeError as error:
+            if 'unexpected keyword argument' not in str(error):
+                raise
+            sys.stderr.write(f'error: the config has a key that is unknown '
+                             f'there: {error}; mind the spelling.\n')
             sys.exit(2)
 
     return wrapped

@@ -3,6 +3,8 @@ import os
 import torch
 from mmengine.registry import init_default_scope
 
+from mmad.errors import InputError
+
 from .atomic_files import register_atomic_backend
 from .checkpoint import register_safe_loader
 
@@ -33,6 +35,10 @@ def _set_rendezvous(launcher: str) -> None:
         mpi=('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE',
              'OMPI_COMM_WORLD_LOCAL_RANK')).get(launcher)
     if names is not None:
+        if any(name not in os.environ for name in names):
+            raise InputError(
+                f'--launcher {launcher} needs {", ".join(names)} in the '
+                'environment; start this with the launcher itself.')
         for target, name in zip(('RANK', 'WORLD_SIZE', 'LOCAL_RANK'), names):
             os.environ.setdefault(target, os.environ[name])
         os.environ.setdefault('MASTER_ADDR', '127.0.0.1')

@@ -59,3 +59,12 @@ def test_weights_are_no_checkpoint(tmp_path, fitted):
 def test_missing(tmp_path):
     with pytest.raises(InputError, match=r'a\.pth" does not exist'):
         init_model(tmp_path / 'a.pth')
+
+
+def test_config_in_a_checkpoint_runs_no_code(tmp_path):
+    path = tmp_path / 'evil.pth'
+    text = f'x = __import__("os").mkdir({str(tmp_path / "owned")!r})\n'
+    torch.save(dict(state_dict={}, meta=dict(cfg=text)), path)
+    with pytest.raises(InputError, match='more than plain values'):
+        init_model(path)
+    assert not (tmp_path / 'owned').exists()

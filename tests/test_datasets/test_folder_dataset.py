@@ -125,3 +125,17 @@ def test_single_normal_image(tmp_path):
 def test_missing_root(tmp_path):
     with pytest.raises(InputError, match='/none/ok" does not exist'):
         build(tmp_path / 'none', 'train')
+
+
+def test_folders_inside_the_normal_one_are_not_trained_on(tmp_path):
+    for place in ('0', '1', 'bad/0', 'held/0', 'masks/0'):
+        path = tmp_path / f'{place}.png'
+        path.parent.mkdir(exist_ok=True)
+        Image.new('RGB', (8, 8)).save(path)
+    dataset = DATASETS.build(
+        dict(
+            type='FolderDataset', data_root=str(tmp_path), split='train',
+            normal_dir='.', abnormal_dir='bad', normal_test_dir='held',
+            mask_dir='masks'))
+    assert [Path(dataset.get_data_info(i)['img_path']).parent
+            for i in range(len(dataset))] == [tmp_path, tmp_path]

@@ -1,4 +1,5 @@
 from mmcv.transforms import LoadImageFromFile
+from PIL import Image
 
 from mmad.errors import InputError
 from mmad.registry import TRANSFORMS
@@ -20,7 +21,8 @@ class LoadImage(LoadImageFromFile):
     - img_shape, ori_shape (tuple[int, int])
 
     Raises:
-        InputError: The file is missing, empty, truncated or no image.
+        InputError: The file is missing, empty, truncated, no image, or has
+            more than 8 bits per channel.
     """
 
     def __init__(self) -> None:
@@ -28,7 +30,15 @@ class LoadImage(LoadImageFromFile):
 
     def transform(self, results: dict) -> dict:
         try:
+            with Image.open(results['img_path']) as image:
+                mode = image.mode
+            if mode.startswith(('I', 'F')):
+                raise InputError(
+                    f'image "{results["img_path"]}" has more than 8 bits per '
+                    f'channel (mode {mode}); convert it to 8 bits.')
             return super().transform(results)
+        except InputError:
+            raise
         # Pillow reports a broken file in any of these.
         except (OSError, SyntaxError, ValueError) as error:
             raise InputError(

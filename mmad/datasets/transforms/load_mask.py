@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 from mmcv.transforms import BaseTransform
-from PIL import Image
+from PIL import Image, ImageOps
 
 from mmad.errors import InputError
 from mmad.registry import TRANSFORMS
@@ -49,17 +49,18 @@ class LoadMask(BaseTransform):
 def read_mask(path: str | Path) -> np.ndarray:
     """Read a mask file as ``(H, W)`` bool.
 
-    Whatever the file's scale (0/1 or 0/255), values above half of its
-    maximum are defect.
+    In a file of the scale 0/255 values above 127 are defect; in one without
+    such values (0/1, or numbered classes) all above 0.
 
     Raises:
         InputError: The file is missing, truncated or no image.
     """
     try:
         with Image.open(path) as image:
-            values = np.asarray(image.convert('L'))
+            values = np.asarray(
+                ImageOps.exif_transpose(image).convert('L'))
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(
             f'mask "{path}" cannot be read ({type(error).__name__}: it is '
             'missing, truncated or not an image); replace it.') from error
-    return values > values.max() / 2
+    return values > (127 if values.max() > 127 else 0)

@@ -90,6 +90,7 @@ class PatchCore(FitDetector):
             backbone=self.backbone.name,
             stages=list(self.backbone.stages),
             embedding=self.patch_features.embedding,
+            dim=self.patch_features.dim,
             patch_size=self.patch_features.patch_size)
 
     def extract(self, inputs: Tensor) -> Tensor:
@@ -142,6 +143,11 @@ class PatchCore(FitDetector):
         patches = features.flatten(2).transpose(1, 2).cpu()
         if self._rows is None:
             self._reserve(*patches.shape[1:])
+        if patches.shape[1] != self._per_image:
+            raise InputError(
+                f'{patches.shape[1]} patches per image after '
+                f'{self._per_image}; all images must reach the model in one '
+                'size: resize or crop them in the pipeline.')
         for patch, image in zip(patches, sample_ids, strict=True):
             kept = self._kept_patches(image)
             rows = slice(self._num_rows, self._num_rows + len(kept))
@@ -219,6 +225,10 @@ class PatchCore(FitDetector):
         if (row_ids.diff() < 0).any():
             row_ids, order = row_ids.sort()
             rows = rows[order]
+        if (row_ids.diff() == 0).any():
+            raise InputError(
+                'two training images have the same `sample_idx`; a data set '
+                'must number its images (ConcatDataset does not).')
         return rows, row_ids
 
     def _project(self, rows: Tensor, row_ids: Tensor) -> Tensor:

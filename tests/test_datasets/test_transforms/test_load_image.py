@@ -53,3 +53,11 @@ def test_missing_or_no_image(tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(InputError, match=r'a\.png" cannot be read'):
         load(path)
+
+
+def test_sixteen_bits_are_refused_rather_than_clipped(tmp_path):
+    path = tmp_path / 'deep.png'
+    Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 900).save(
+        path)
+    with pytest.raises(InputError, match=r'deep\.png.* more than 8 bits'):
+        TRANSFORMS.build(dict(type='LoadImage'))(dict(img_path=str(path)))
