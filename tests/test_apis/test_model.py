@@ -4,6 +4,7 @@ from conftest import TinyBackbone
 
 from mmad.apis import init_model
 from mmad.errors import InputError
+from mmad.utils import load_checkpoint
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def test_nothing_is_downloaded(checkpoint, tmp_path, config, monkeypatch):
         raise AssertionError('download')
 
     monkeypatch.setattr('torch.hub.download_url_to_file', refuse)
-    state = torch.load(checkpoint, weights_only=False)
+    state = load_checkpoint(checkpoint)
     assert "'TinyBackbone'" in state['meta']['cfg']
     state['meta']['cfg'] = state['meta']['cfg'].replace(
         "type='TinyBackbone'", "type='TinyBackbone', weights='IMAGENET'")
