@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from mmad.errors import InputError
+from mmad.models.layers import coreset
 from mmad.models.layers.coreset import (
     _plain_greedy,
     k_center_greedy,
@@ -48,21 +49,34 @@ def data(kind, dim, number=300, seed=0):
 KINDS = ['random', 'clustered', 'duplicated', 'grid', 'offset']
 
 
+@pytest.fixture(params=[1, 7, 100, 1024])
+def pool(request, monkeypatch):
+    """Rows that the next centres come from: none of its sizes matters."""
+    monkeypatch.setattr(coreset, '_POOL', request.param)
+
+
 @pytest.mark.parametrize('dim', [3, 16, 128])
 @pytest.mark.parametrize('kind', KINDS)
-def test_equals_the_naive_loop(kind, dim):
+def test_equals_the_naive_loop(kind, dim, pool):
     rows = data(kind, dim)
     for number in (1, 40, 300):
         assert k_center_greedy(rows, number).tolist() == naive(rows, number)
 
 
-def test_many_rows_and_regroupings():
-    rows = data('clustered', 8, 3000)
-    assert k_center_greedy(rows, 400).tolist() == naive(rows, 400)
+@pytest.mark.parametrize('threads', [1, 3])
+@pytest.mark.parametrize('kind', ['random', 'clustered', 'duplicated'])
+def test_many_rows(kind, threads):
+    rows = data(kind, 8, 4000)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        assert k_center_greedy(rows, 900).tolist() == naive(rows, 900)
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize('rows', [torch.zeros(50, 4), torch.ones(50, 200)])
-def test_equal_rows_are_taken_once_each(rows):
+def test_equal_rows_are_taken_once_each(rows, pool):
     assert k_center_greedy(rows, 50, first=7).tolist() == [
         7, *range(7), *range(8, 50)
     ]
@@ -121,7 +135,8 @@ def _choose(rank, shards, number, first):
 
 @pytest.mark.parametrize('kind', ['random', 'grid'])
 @pytest.mark.parametrize('sizes', [(90, 30), (50, 0, 70)])
-def test_processes_choose_as_one(run_processes, kind, sizes):
+def test_processes_choose_as_one(run_processes, kind, sizes, monkeypatch):
+    monkeypatch.setattr(coreset, '_POOL', 9)
     rows = data(kind, 16, 120)
     order = torch.randperm(120, generator=torch.Generator().manual_seed(0))
     shards = [(rows[ids], ids)
