@@ -1,6 +1,7 @@
 """What the command-line tools share."""
 import argparse
 import functools
+import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
 
 from mmad.errors import InputError
 from mmad.registry import DATASETS
@@ -65,6 +67,12 @@ def load_config(args: argparse.Namespace) -> Config:
         raise InputError(f'config "{args.config}" does not exist.')
     cfg = Config.fromfile(args.config)
     if args.cfg_options is not None:
+        known = set(cfg) | set(inspect.signature(Runner).parameters)
+        for key in args.cfg_options:
+            if key.split('.')[0] not in known:
+                raise InputError(
+                    f'--cfg-options {key} begins with none of the keys of '
+                    f'"{args.config}": {", ".join(sorted(cfg))}.')
         cfg.merge_from_dict(args.cfg_options)
     for key in ('data_root', 'category'):
         value = getattr(args, key)

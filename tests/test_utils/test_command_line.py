@@ -44,6 +44,16 @@ def test_plain(parse):
     assert cfg.model.backbone.weights == 'IMAGENET1K_V1'
 
 
+def test_misspelt_option(parse):
+    with pytest.raises(InputError, match=r'modle\.ratio begins with none'):
+        load_config(parse('--cfg-options', 'modle.ratio=0.5'))
+
+
+def test_option_of_the_runner_that_the_config_lacks(parse):
+    cfg = load_config(parse('--cfg-options', 'resume=True'))
+    assert cfg.resume is True
+
+
 def test_options(parse):
     cfg = load_config(parse(
         '--data-root', 'there', '--category', 'zipper', '--weights', 'w.pth',

@@ -1,3 +1,5 @@
+from collections import Counter
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +20,10 @@ class VisualizationHook(Hook):
 
     Args:
         enable (bool): Draw at all. Defaults to False.
-        out_dir (str, optional): Folder for ``KIND/STEM.png``. Defaults to
-            None: ``visualization`` in the work dir.
+        out_dir (str, optional): Folder for ``KIND/STEM.png``; where several
+            images of a kind have the same stem, ``KIND/STEM_INDEX.png`` with
+            their positions in the data set. Defaults to None:
+            ``visualization`` in the work dir.
         interval (int): Draw every so many images. Defaults to 1.
         max_images (int): Most images that a process draws. Defaults to 1000.
     """
@@ -61,13 +65,18 @@ class VisualizationHook(Hook):
             for values in (self._means, self._maxima))
         value_range = float(np.median(means)), float(np.percentile(maxima, 98))
         folder = Path(self.out_dir or Path(runner.work_dir) / 'visualization')
-        for image, sample in self._waiting:
-            path = Path(sample.img_path)
+        names = [(sample.kind, Path(sample.img_path).stem)
+                 for _, sample in self._waiting]
+        counts = Counter(chain.from_iterable(all_gather_object(names)))
+        for (image, sample), name in zip(self._waiting, names, strict=True):
+            kind, stem = name
+            if counts[name] > 1:
+                stem += f'_{sample.sample_idx}'
             runner.visualizer.add_datasample(
-                path.stem,
+                stem,
                 np.ascontiguousarray(image.permute(1, 2, 0).numpy()),
                 sample,
                 value_range,
-                out_file=folder / sample.kind / f'{path.stem}.png')
+                out_file=folder / kind / f'{stem}.png')
         self._waiting = []
         runner.logger.info(f'Heat maps: {folder}')

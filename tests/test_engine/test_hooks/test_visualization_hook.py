@@ -10,12 +10,12 @@ from mmad.structures import AnomalyDataSample
 from mmad.visualization import AnomalyVisualizer
 
 
-def batch(start, number=2):
+def batch(start, number=2, path='x/{:03}.png'):
     images = [torch.full((3, 10, 12), 40 * i, dtype=torch.uint8)
               for i in range(start, start + number)]
     samples = [AnomalyDataSample(
-        metainfo=dict(img_path=f'x/{i:03}.png', kind='cut' if i % 2 else
-                      'good'),
+        metainfo=dict(img_path=path.format(i), sample_idx=i,
+                      kind='cut' if i % 2 else 'good'),
         pred_score=float(i), pred_map=torch.full((10, 12), float(i)))
         for i in range(start, start + number)]
     return dict(inputs=images), samples
@@ -28,12 +28,12 @@ def runner(tmp_path):
         visualizer=AnomalyVisualizer('show'))
 
 
-def show(runner, **kwargs):
+def show(runner, path='x/{:03}.png', **kwargs):
     hook = HOOKS.build(dict(type='VisualizationHook', **kwargs))
     for _ in range(2):  # a second epoch begins anew
         hook.before_test_epoch(runner)
         for i in range(3):
-            hook.after_test_iter(runner, i, *batch(2 * i))
+            hook.after_test_iter(runner, i, *batch(2 * i, path=path))
         hook.after_test_epoch(runner)
 
 
@@ -51,6 +51,14 @@ def test_all_images(runner, tmp_path):
     assert names(tmp_path / 'work/visualization') == [
         'cut/001.png', 'cut/003.png', 'cut/005.png', 'good/000.png',
         'good/002.png', 'good/004.png'
+    ]
+
+
+def test_equal_stems_do_not_overwrite_each_other(runner, tmp_path):
+    show(runner, 'x/{}/part.png', enable=True)
+    assert names(tmp_path / 'work/visualization') == [
+        f'{kind}/part_{i}.png' for kind, first in (('cut', 1), ('good', 0))
+        for i in range(first, 6, 2)
     ]
 
 
