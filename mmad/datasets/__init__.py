@@ -6,9 +6,10 @@ from .magnetic_tile import MagneticTile
 from .mpdd import MPDD
 from .mvtec_ad import MVTecAD
 from .mvtec_loco import MVTecLOCO
+from .one_class import OneClassDataset
 from .visa import VisA
 
 __all__ = [
     'BTAD', 'MPDD', 'AnomalyDataset', 'FolderDataset', 'MVTecAD', 'MVTecLOCO',
-    'MagneticTile', 'VisA', 'transforms'
+    'MagneticTile', 'OneClassDataset', 'VisA', 'transforms'
 ]
