@@ -1,6 +1,15 @@
 from . import transforms
 from .anomaly_dataset import AnomalyDataset
+from .btad import BTAD
 from .folder_dataset import FolderDataset
+from .magnetic_tile import MagneticTile
+from .mpdd import MPDD
 from .mvtec_ad import MVTecAD
+from .mvtec_loco import MVTecLOCO
+from .one_class import OneClassDataset
+from .visa import VisA
 
-__all__ = ['AnomalyDataset', 'FolderDataset', 'MVTecAD', 'transforms']
+__all__ = [
+    'BTAD', 'MPDD', 'AnomalyDataset', 'FolderDataset', 'MVTecAD', 'MVTecLOCO',
+    'MagneticTile', 'OneClassDataset', 'VisA', 'transforms'
+]

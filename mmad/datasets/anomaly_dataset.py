@@ -21,7 +21,8 @@ class AnomalyDataset(BaseDataset):
                              ground_truth/KIND/STEM_mask.png
 
     Any usual image suffix will do, for masks too, with or without ``_mask``.
-    Without a folder ``ground_truth`` there are no pixel-level labels.
+    Without a folder ``ground_truth`` there are no pixel-level labels. A
+    subclass for a data set with other names sets the attributes below.
 
     Args:
         data_root (str): Folder of the data set.
@@ -33,11 +34,23 @@ class AnomalyDataset(BaseDataset):
             images, or these. Defaults to None.
         lazy_init (bool): Scan the folders on first use. Defaults to False.
 
+    Attributes:
+        CATEGORIES (tuple[str, ...]): What ``category`` may be. Empty: any
+            name, or None.
+        NORMAL (str): Folder of the good parts.
+        TRUTH (str, optional): Folder of the masks. None: image level only.
+        LAYOUT (str): What an error says of the folders.
+
     Raises:
-        InputError: The folder, the training images or a mask is missing.
+        InputError: The category is unknown, or the folder, the training
+            images or a mask is missing.
     """
 
     METAINFO = dict(classes=('normal', 'anomalous'))
+    CATEGORIES: tuple[str, ...] = ()
+    NORMAL = 'good'
+    TRUTH: str | None = 'ground_truth'
+    LAYOUT = 'train/good and test/KIND'
 
     def __init__(self,
                  data_root: str,
@@ -49,6 +62,10 @@ class AnomalyDataset(BaseDataset):
         if split not in ('train', 'test'):
             raise InputError(f'`split` must be "train" or "test", got '
                              f'"{split}".')
+        if self.CATEGORIES and category not in self.CATEGORIES:
+            raise InputError(
+                f'{type(self).__name__} has no category "{category}"; it has '
+                f'{", ".join(self.CATEGORIES)}.')
         self.split = split
         self.category = category
         super().__init__(
@@ -68,30 +85,43 @@ class AnomalyDataset(BaseDataset):
         if not self.folder.is_dir():
             raise InputError(
                 f'the data folder "{self.folder}" does not exist; '
-                f'{type(self).__name__} expects train/good and test/KIND '
-                'below it. Name the place with --data-root (and --category).')
+                f'{self.expected}. Name the place with --data-root (and '
+                '--category).')
         if self.split == 'train':
-            normal = list_images(self.folder / 'train' / 'good')
+            folder = self.folder / 'train' / self.NORMAL
+            normal = list_images(folder)
             if not normal:
                 raise InputError(
-                    f'there are no images in "{self.folder}/train/good"; '
-                    'training needs pictures of good parts there.')
+                    f'there are no images in "{folder}"; training needs '
+                    f'pictures of good parts there ({self.expected}).')
             return [self.entry(path, 'good') for path in normal]
         return self._load_test()
 
+    @property
+    def expected(self) -> str:
+        """The layout in words, for errors."""
+        return (f'{type(self).__name__} expects {self.LAYOUT} below '
+                f'"{self.folder}"')
+
     def _load_test(self) -> list[dict]:
-        test, truth = self.folder / 'test', self.folder / 'ground_truth'
-        kinds = sorted(p.name for p in test.iterdir()
-                       if p.is_dir()) if test.is_dir() else []
-        masks = index_masks(truth) if truth.is_dir() else None
-        entries = [
-            self.entry(path, kind, self.find_mask(path, test, masks, truth))
-            for kind in kinds for path in list_images(test / kind)
-        ]
+        test = self.folder / 'test'
+        truth = self.folder / self.TRUTH if self.TRUTH else None
+        masks = index_masks(truth) if truth and truth.is_dir() else None
+        folders = sorted(p.name for p in test.iterdir()
+                         if p.is_dir()) if test.is_dir() else []
+        entries = []
+        for folder in folders:
+            for path in list_images(test / folder):
+                if folder == self.NORMAL:
+                    entries.append(self.entry(path, 'good'))
+                else:
+                    mask = self.find_mask(path, test, masks, truth)
+                    entries.append(self.entry(path, folder, mask))
         if not entries:
             raise InputError(
                 f'there are no images in "{test}/KIND"; testing needs good '
-                f'ones in "{test}/good" and defective ones beside it.')
+                f'ones in "{test / self.NORMAL}" and defective ones beside '
+                f'it ({self.expected}).')
         return entries
 
     def entry(self, path: Path, kind: str, mask: Path | None = None) -> dict:
@@ -105,12 +135,11 @@ class AnomalyDataset(BaseDataset):
 
     @staticmethod
     def find_mask(path: Path, images: Path, masks: dict[str, Path] | None,
-                  truth: Path) -> Path | None:
+                  truth: Path | None) -> Path | None:
         """The mask of a defective image, looked up by its relative path."""
-        relative = path.relative_to(images)
-        if masks is None or relative.parts[0] == 'good':
+        if masks is None:
             return None
-        stem = relative.with_suffix('').as_posix()
+        stem = path.relative_to(images).with_suffix('').as_posix()
         if stem not in masks:
             raise InputError(
                 f'image "{path}" has no mask; expected '

@@ -101,7 +101,8 @@ class FolderDataset(AnomalyDataset):
         for path in self._list('abnormal_dir'):
             kind = path.parent.relative_to(images).as_posix()
             if kind.split('/')[0] == 'good':
-                kind = 'good'
+                entries.append(self.entry(path, 'good'))
+                continue
             entries.append(
                 self.entry(path, images.name if kind == '.' else kind,
                            self.find_mask(path, images, masks, truth)))

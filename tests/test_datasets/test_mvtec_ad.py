@@ -23,11 +23,13 @@ def test_layout(mvtec_root):
 
 def test_unknown_category(mvtec_root):
     with pytest.raises(InputError) as error:
-        MVTecAD(str(mvtec_root), 'botle', 'train')
+        MVTecAD(str(mvtec_root), 'train', 'botle')
     assert 'no category "botle"' in str(error.value)
     assert all(name in str(error.value) for name in MVTecAD.CATEGORIES)
+    with pytest.raises(InputError, match='no category "None"; it has bottle'):
+        MVTecAD(str(mvtec_root), 'train')
 
 
 def test_category_that_is_not_there(mvtec_root):
     with pytest.raises(InputError, match='/zipper" does not exist'):
-        MVTecAD(str(mvtec_root), 'zipper', 'train')
+        MVTecAD(str(mvtec_root), 'train', 'zipper')

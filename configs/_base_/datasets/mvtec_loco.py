@@ -1,0 +1,14 @@
+# MVTec LOCO AD, one category, resized and cropped like MVTec AD. Its masks are
+# not read, so there are image-level metrics only.
+_base_ = 'mvtec_ad.py'
+
+data_root = '{{$MMAD_DATA:data}}/mvtec_loco'
+category = 'breakfast_box'
+
+dataset = dict(type='MVTecLOCO', data_root=data_root, category=category)
+train_dataloader = dict(dataset=dataset)
+val_dataloader = dict(dataset=dataset)
+test_dataloader = dict(dataset=dataset)
+
+val_evaluator = [dict(type='ImageMetric')]
+test_evaluator = val_evaluator

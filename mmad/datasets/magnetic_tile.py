@@ -1,0 +1,21 @@
+from mmad.registry import DATASETS
+
+from .anomaly_dataset import AnomalyDataset
+
+
+@DATASETS.register_module()
+class MagneticTile(AnomalyDataset):
+    """Surface defects of magnetic tiles.
+
+    Huang et al., "Surface defect saliency of magnetic tile", The Visual
+    Computer 36, 2020.
+
+    The download has neither a split nor this layout:
+    ``tools/dataset_converters/magnetic_tile.py`` makes both. There are no
+    categories; the kinds of defect are ``blowhole``, ``break``, ``crack``,
+    ``fray`` and ``uneven``. Arguments and errors are those of
+    :class:`~mmad.datasets.AnomalyDataset`, without ``category``.
+    """
+
+    LAYOUT = ('train/good and test/KIND, as '
+              'tools/dataset_converters/magnetic_tile.py makes them,')

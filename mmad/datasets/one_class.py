@@ -1,0 +1,96 @@
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mmad.errors import InputError
+from mmad.registry import DATASETS
+
+from .anomaly_dataset import AnomalyDataset
+from .class_arrays import NAMES, load_arrays
+
+
+@DATASETS.register_module()
+class OneClassDataset(AnomalyDataset):
+    """One class of a classification set is normal, the others are anomalous.
+
+    The protocol of Ruff et al., "Deep One-Class Classification", ICML 2018:
+    the training pictures of the normal class to train on, the whole test part
+    to test on, ten such runs and their mean. There are no masks, so only
+    image-level metrics are defined.
+
+    The pictures come with the annotation, under the keys ``img``,
+    ``img_shape`` and ``ori_shape``, as from
+    :class:`~mmad.datasets.transforms.LoadImage`, which has no place in the
+    pipeline then. ``kind`` is the name of the class, or ``'good'``;
+    ``img_path`` names no file.
+
+    Args:
+        name (str): ``'MNIST'``, ``'FashionMNIST'`` or ``'CIFAR10'`` of
+            torchvision, or ``'digits'``, which comes with scikit-learn; its
+            first 1000 pictures of 1797 are the training part.
+        data_root (str): Folder as torchvision fills it; without effect for
+            ``'digits'``.
+        category (str): Index of the normal class, ``'0'`` to ``'9'``.
+        split (str): ``'train'`` or ``'test'``.
+        download (bool): Let torchvision fetch what is missing. Defaults to
+            False.
+        pipeline (Sequence[dict]): Transforms.
+        indices (int | Sequence[int], optional): Use only the first so many
+            images, or these. Defaults to None.
+        lazy_init (bool): Read the pictures on first use. Defaults to False.
+
+    Raises:
+        InputError: The name or the category is unknown, or files are missing
+            or broken.
+    """
+
+    CATEGORIES = tuple('0123456789')
+
+    def __init__(self,
+                 name: str,
+                 data_root: str,
+                 category: str | int,
+                 split: str,
+                 download: bool = False,
+                 pipeline: Sequence = (),
+                 indices: int | Sequence[int] | None = None,
+                 lazy_init: bool = False) -> None:
+        if name not in NAMES:
+            raise InputError(
+                f'OneClassDataset has no data set "{name}"; it has '
+                f'{", ".join(NAMES)}.')
+        self.name = name
+        self.download = download
+        # --cfg-options makes a number of it.
+        super().__init__(data_root, split, str(category), pipeline, indices,
+                         lazy_init)
+
+    def load_data_list(self) -> list[dict]:
+        root = Path(self.data_root).expanduser()
+        images, labels, classes = load_arrays(
+            self.name, root, self.split == 'train', self.download)
+        normal = labels == int(self.category)
+        if self.split == 'train':
+            images, labels = images[normal], labels[normal]
+            normal = normal[normal]
+        # Beside the list, which MMEngine pickles image by image.
+        self._images = images
+        folder = root / self.name / self.split
+        return [
+            dict(
+                self.entry(folder / f'{number:05d}',
+                           'good' if is_normal else classes[label]),
+                number=number)
+            for number, (label, is_normal) in enumerate(zip(labels, normal))
+        ]
+
+    def get_data_info(self, idx: int) -> dict:
+        """The annotation of one image, and its pixels."""
+        info = super().get_data_info(idx)
+        image = self._images[info.pop('number')]
+        if image.ndim == 2:
+            image = np.repeat(image[..., None], 3, axis=2)
+        info['img'] = np.ascontiguousarray(image[..., ::-1])
+        info['img_shape'] = info['ori_shape'] = image.shape[:2]
+        return info

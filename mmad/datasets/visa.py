@@ -1,0 +1,82 @@
+import csv
+from pathlib import Path
+
+from mmad.errors import InputError
+from mmad.registry import DATASETS
+
+from .anomaly_dataset import AnomalyDataset
+
+_COLUMNS = ('object', 'split', 'label', 'image', 'mask')
+
+
+@DATASETS.register_module()
+class VisA(AnomalyDataset):
+    """One category of the Visual Anomaly data set, in its one-class split.
+
+    Zou et al., "SPot-the-Difference Self-Supervised Pre-training for Anomaly
+    Detection and Segmentation", ECCV 2022. CC BY 4.0.
+
+    Read as it comes::
+
+        DATA_ROOT/split_csv/1cls.csv
+                  CATEGORY/Data/Images/Normal/*.JPG
+                  CATEGORY/Data/Images/Anomaly/*.JPG
+                  CATEGORY/Data/Masks/Anomaly/*.png
+
+    The table has one label for all defects, so the only kind is ``anomaly``.
+    Without ``Data/Masks`` there are no pixel-level labels. Arguments are
+    those of :class:`~mmad.datasets.AnomalyDataset`; ``category`` is one of
+    :attr:`CATEGORIES`.
+
+    Raises:
+        InputError: The category is unknown, the table is missing or another
+            one, or an image or a mask that it lists is missing.
+    """
+
+    CATEGORIES = ('candle', 'capsules', 'cashew', 'chewinggum', 'fryum',
+                  'macaroni1', 'macaroni2', 'pcb1', 'pcb2', 'pcb3', 'pcb4',
+                  'pipe_fryum')
+
+    def load_data_list(self) -> list[dict]:
+        root = self.folder.parent
+        table = root / 'split_csv' / '1cls.csv'
+        if not table.is_file():
+            raise InputError(
+                f'the table "{table}" does not exist; VisA expects '
+                f'split_csv/1cls.csv and {self.category}/Data/Images below '
+                f'"{root}". Name the place with --data-root.')
+        with open(table, newline='', encoding='utf-8') as file:
+            reader = csv.DictReader(file)
+            if not set(_COLUMNS) <= set(reader.fieldnames or ()):
+                raise InputError(
+                    f'the table "{table}" does not have the columns '
+                    f'{",".join(_COLUMNS)}; take the one of the download.')
+            rows = [
+                row for row in reader if row['object'] == self.category
+                and row['split'] == self.split
+            ]
+        if not rows:
+            raise InputError(
+                f'the table "{table}" lists no images of {self.category} to '
+                f'{self.split} with; take the one of the download.')
+        rows.sort(key=lambda row: row['image'])
+        return [self._read(row, root, table) for row in rows]
+
+    def _read(self, row: dict, root: Path, table: Path) -> dict:
+        image, mask = root / row['image'], None
+        if not image.is_file():
+            raise InputError(
+                f'image "{image}" does not exist, but "{table}" lists it; '
+                'unpack the whole download.')
+        if row['label'] == 'normal':
+            return self.entry(image, 'good')
+        if self.split == 'train':
+            raise InputError(
+                f'the table "{table}" wants the defective "{image}" in '
+                'training; take the one-class table of the download.')
+        if (self.folder / 'Data' / 'Masks').is_dir():
+            mask = root / row['mask']
+            if not mask.is_file():
+                raise InputError(
+                    f'image "{image}" has no mask; expected "{mask}".')
+        return self.entry(image, row['label'], mask)

@@ -1,0 +1,161 @@
+"""Sort the download of the magnetic tile data into the layout of MVTec AD.
+
+The download has no split, and six shots of each tile under growing exposure,
+exp1_num_N to exp6_num_N, where N grows from shot to shot. Shots of one tile
+are nearly the same picture, so all go to the same side: in the order of N, a
+new tile begins where N jumps by more than 100 and the number after "exp" does
+not grow. Shots of two tiles that were taken in turns count as one tile. Tiles
+with a defect in any shot are for testing, as are others, drawn with the seed,
+until they hold the wanted share of the good pictures.
+"""
+import argparse
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mmad.datasets.files import list_images
+from mmad.datasets.transforms import read_mask
+from mmad.errors import InputError
+from mmad.utils.command_line import one_sentence_errors
+
+_FOLDERS = {'good': 'MT_Free'} | {
+    kind: f'MT_{kind.capitalize()}'
+    for kind in ('blowhole', 'break', 'crack', 'fray', 'uneven')
+}
+_LONGEST_PAUSE = 100
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A picture of the download."""
+    path: Path
+    kind: str
+    exposure: int
+    number: int
+
+    @property
+    def mask(self) -> Path:
+        return self.path.with_suffix('.png')
+
+
+def find_shots(source: Path) -> list[Shot]:
+    """All pictures, in the order in which they were taken.
+
+    Raises:
+        InputError: A folder is missing or empty, a name has another form, or
+            a mask is missing.
+    """
+    shots = []
+    for kind, name in _FOLDERS.items():
+        folder = source / name / 'Imgs'
+        paths = [p for p in list_images(folder) if p.suffix == '.jpg']
+        if not paths:
+            raise InputError(
+                f'there are no .jpg files in "{folder}"; expected '
+                f'{", ".join(sorted(_FOLDERS.values()))}, each with a folder '
+                f'Imgs, below "{source}", as in the download.')
+        for path in paths:
+            match = re.fullmatch(r'exp(\d)_num_(\d+)', path.stem)
+            if match is None:
+                raise InputError(
+                    f'image "{path}" is not named expE_num_N.jpg, as those of '
+                    'the download are; remove it.')
+            shots.append(Shot(path, kind, int(match[1]), int(match[2])))
+            if kind != 'good' and not shots[-1].mask.is_file():
+                raise InputError(
+                    f'image "{path}" has no mask; expected '
+                    f'"{shots[-1].mask}".')
+    return sorted(shots, key=lambda shot: (shot.number, shot.exposure))
+
+
+def group_tiles(shots: Sequence[Shot]) -> list[list[Shot]]:
+    """Cut shots, in the order in which they were taken, into tiles."""
+    tiles = []
+    for i, shot in enumerate(shots):
+        last = shots[i - 1]
+        if i == 0 or (shot.number - last.number > _LONGEST_PAUSE
+                      and shot.exposure <= last.exposure):
+            tiles.append([])
+        tiles[-1].append(shot)
+    return tiles
+
+
+def split_tiles(tiles: Sequence[list[Shot]], share: float,
+                seed: int) -> tuple[list[Shot], list[Shot]]:
+    """Shots to train and to test with."""
+    train, test = [], []
+    good = []
+    for tile in tiles:
+        if all(shot.kind == 'good' for shot in tile):
+            good.append(tile)
+        else:
+            test += tile
+    wanted = share * sum(s.kind == 'good' for tile in tiles for s in tile)
+    for i in np.random.default_rng(seed).permutation(len(good)):
+        held = sum(shot.kind == 'good' for shot in test)
+        (test if held < wanted else train).extend(good[i])
+    return train, test
+
+
+def is_usable(shot: Shot) -> bool:
+    """Whether the mask marks something and fits its picture."""
+    if shot.kind == 'good':
+        return True
+    mask = read_mask(shot.mask)
+    with Image.open(shot.path) as image:
+        return mask.any() and mask.shape == (image.height, image.width)
+
+
+def write(train: Sequence[Shot], test: Sequence[Shot], folder: Path) -> None:
+    """Copy the pictures, and the masks of the defective ones."""
+    for split, shots in (('train', train), ('test', test)):
+        for shot in shots:
+            copies = {folder / split / shot.kind / shot.path.name: shot.path}
+            if shot.kind != 'good':
+                mask = f'{shot.path.stem}_mask.png'
+                copies[folder / 'ground_truth' / shot.kind / mask] = shot.mask
+            for target, origin in copies.items():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(origin, target)
+
+
+@one_sentence_errors
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('source', type=Path, help='folder with MT_Free etc.')
+    parser.add_argument('target', type=Path, help='folder to make')
+    parser.add_argument(
+        '--share', type=float, default=0.2,
+        help='share of the good pictures to test with (default: 0.2)')
+    parser.add_argument('--seed', type=int, default=0)
+    args = parser.parse_args()
+    if not 0 < args.share < 1:
+        raise InputError(f'--share must lie in (0, 1), got {args.share}.')
+    if args.target.exists():
+        raise InputError(
+            f'"{args.target}" exists; remove it or choose another folder.')
+    shots = find_shots(args.source)
+    train, test = split_tiles(group_tiles(shots), args.share, args.seed)
+    usable = [shot for shot in test if is_usable(shot)]
+    args.target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(
+            dir=args.target.parent, prefix=f'.{args.target.name}.') as folder:
+        # Whole or not at all.
+        built = Path(folder, args.target.name)
+        write(train, usable, built)
+        os.rename(built, args.target)
+    for shot in sorted(set(test) - set(usable), key=lambda s: s.path):
+        print(f'Left out, its mask is empty or of another size: {shot.path}')
+    print(f'{len(train)} good pictures to train with and {len(usable)} to '
+          f'test with are in {args.target}.')
+
+
+if __name__ == '__main__':
+    main()
