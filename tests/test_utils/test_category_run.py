@@ -1,8 +1,22 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from mmad.utils.category_run import CategoryError
+
+
+@pytest.fixture
+def finish():
+    """Let a run take all its steps; the returned one is complete."""
+
+    def finish_run(run, resume=False, environment=()):
+        dropped = run.prepare(resume)
+        for process in run.steps(dict(environment)):
+            process.wait()
+        return SimpleNamespace(dropped=dropped, result=run.result)
+
+    return finish_run
 
 
 def calls(run):
