@@ -95,6 +95,7 @@ class CategoryRun:
 
     def _fit(self, environment: dict[str, str]) -> Iterator[subprocess.Popen]:
         resumed = self._checkpoint() is not None
+        self._record = {}
         self._save(config=self._digest)
         seconds = yield from self._run(
             environment, 'train.py', self._config, '--no-validate',

@@ -137,6 +137,21 @@ def test_resume_fits_anew_without_the_checkpoint(make_run, finish):
     assert again.result['fit_seconds'] > 0
 
 
+def test_half_a_fit_is_not_tested(make_run, finish):
+    run = make_run()
+    finish(run)
+    (run.folder / 'epoch_1.pth').unlink()
+    saved = record(run)
+    del saved['result']
+    (run.folder / 'sweep_record.json').write_text(json.dumps(saved))
+    (run.folder / 'train.spoil').write_text(
+        '(folder / "epoch_1.pth").touch(); sys.exit(1)')
+    for _ in range(2):
+        with pytest.raises(CategoryError):
+            finish(make_run(), resume=True)
+    assert calls(run) == [FIT, TEST, FIT, (*FIT, '--resume')]
+
+
 def test_resume_with_another_config(make_run, finish):
     run, other = make_run(ratio=0.1), make_run(ratio=0.2)
     finish(run)
