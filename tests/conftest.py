@@ -23,6 +23,7 @@ from mmad.models.layers import k_center_greedy
 from mmad.registry import MODELS, VISUALIZERS
 from mmad.structures import AnomalyDataSample
 from mmad.utils import setup_environment
+from mmad.utils.category_run import CategoryRun
 
 # The tools run in forks of this process, which a used GPU and threads do not
 # outlive.
@@ -279,3 +280,56 @@ def _run_script(name):
     except Exception:
         traceback.print_exc()
         sys.exit(1)
+
+
+# Stands in for train.py and test.py, and starts in no time. What a test left
+# in `train.spoil` or `test.spoil` is run in between.
+QUICK_TOOL = r'''
+import json, os, sys, time
+from pathlib import Path
+
+tool = Path(sys.argv[0]).stem
+folder = Path(sys.argv[sys.argv.index('--work-dir') + 1])
+options = [arg for arg in sys.argv[2:] if arg.startswith('--')]
+with open(folder / 'calls', 'a') as calls:
+    json.dump(dict(tool=tool, options=options[:-1], pid=os.getpid(),
+                   begin=time.time(), env=dict(os.environ)), calls)
+    calls.write('\n')
+print('Some words')
+spoil = folder / (tool + '.spoil')
+if spoil.exists():
+    exec(spoil.read_text())
+if tool == 'train':
+    (folder / 'epoch_1.pth').touch()
+    (folder / 'last_checkpoint').write_text(str(folder / 'epoch_1.pth'))
+else:
+    assert sys.argv[2].endswith('epoch_1.pth')
+    (folder / 'metrics.json').write_text(json.dumps(dict(
+        image_auroc=0.75, aupro='undefined', per_kind={},
+        conditions=dict(images=8))))
+'''
+
+
+@pytest.fixture
+def quick_tools(tmp_path):
+    """Folder with stand-ins for `train.py` and `test.py`."""
+    folder = tmp_path / 'tools'
+    folder.mkdir()
+    for name in ('train.py', 'test.py'):
+        (folder / name).write_text(QUICK_TOOL)
+    return folder
+
+
+@pytest.fixture
+def make_run(quick_tools, tmp_path):
+    """Make a `CategoryRun` with quick tools and a config of one entry."""
+    (tmp_path / 'method.py').touch()
+
+    def make(category='plate', **entries):
+        cfg = Config(entries, filename=str(tmp_path / 'method.py'))
+        run = CategoryRun(category, cfg, tmp_path / 'work' / category,
+                          quick_tools)
+        run.folder.mkdir(parents=True, exist_ok=True)
+        return run
+
+    return make

@@ -20,12 +20,11 @@ from .checkpoint import load_checkpoint
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options that every tool with a config has."""
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of every tool with a config."""
     parser.add_argument(
         '--data-root',
         help='folder of the data set, in place of the one in the config')
-    parser.add_argument('--category', help='category of the data set')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -35,17 +34,28 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         'model.coreset_ratio=0.01')
 
 
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of train.py and test.py."""
-    add_common_arguments(parser)
-    parser.add_argument(
-        '--work-dir',
-        help='folder for logs, checkpoints and results (default: '
-        'work_dirs/CONFIG[/CATEGORY])')
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of every tool with a config for one category."""
+    add_config_arguments(parser)
+    parser.add_argument('--category', help='category of the data set')
+
+
+def add_weights_argument(parser: argparse.ArgumentParser) -> None:
+    """The option of every tool that fits."""
     parser.add_argument(
         '--weights',
         help='local file with the weights of the backbone, in place of the '
         'config\'s')
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of train.py and test.py."""
+    add_common_arguments(parser)
+    add_weights_argument(parser)
+    parser.add_argument(
+        '--work-dir',
+        help='folder for logs, checkpoints and results (default: '
+        'work_dirs/CONFIG[/CATEGORY])')
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],

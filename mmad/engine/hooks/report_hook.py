@@ -13,7 +13,7 @@ from mmad.utils import write_atomically
 
 _NAMES = ('image_auroc', 'image_ap', 'image_f1max', 'pixel_auroc', 'pixel_ap',
           'pixel_f1max', 'aupro')
-_UNDEFINED = 'undefined'
+UNDEFINED = 'undefined'
 
 
 @HOOKS.register_module()
@@ -79,7 +79,8 @@ class ReportHook(Hook):
         write_atomically(
             Path(runner.work_dir) / 'metrics.json', (text + '\n').encode())
         rows.update(per_kind)
-        runner.logger.info('\n' + _table(rows) + _caption(conditions))
+        runner.logger.info(
+            '\n' + _table(rows) + describe_conditions(conditions))
 
 
 def _in_order(values: dict[str, float]) -> dict[str, float]:
@@ -93,7 +94,7 @@ def _jsonable(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _jsonable(value[key]) for key in value}
     if isinstance(value, float) and math.isnan(value):
-        return _UNDEFINED
+        return UNDEFINED
     return value
 
 
@@ -103,7 +104,7 @@ def _table(rows: dict[str, dict[str, float]]) -> str:
     for kind, values in rows.items():
         numbers = (values.get(name, math.nan) for name in names)
         cells.append([kind] + [
-            _UNDEFINED if math.isnan(number) else f'{number:.4f}'
+            UNDEFINED if math.isnan(number) else f'{number:.4f}'
             for number in numbers
         ])
     widths = [max(map(len, column)) for column in zip(*cells)]
@@ -113,7 +114,15 @@ def _table(rows: dict[str, dict[str, float]]) -> str:
         for row in cells)
 
 
-def _caption(conditions: dict[str, Any]) -> str:
+def describe_conditions(conditions: dict[str, Any]) -> str:
+    """How the pixel metrics were computed, in words.
+
+    Args:
+        conditions (dict[str, Any]): ``conditions`` of ``metrics.json``.
+
+    Returns:
+        str: One line, empty without pixel metrics.
+    """
     parts = []
     for name, resolution in conditions.items():
         prefix, slash, name = name.rpartition('/')

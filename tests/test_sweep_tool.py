@@ -1,0 +1,221 @@
+"""`tools/sweep.py`: real ones of two categories, quick ones of many."""
+import csv
+import json
+import os
+import runpy
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmad.datasets import MVTecAD
+from mmad.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[1]
+MVTEC = ROOT / 'configs/patchcore/patchcore_resnet18_1pct_mvtec.py'
+FOLDER = ROOT / 'configs/patchcore/patchcore_resnet18_10pct_folder.py'
+
+
+@pytest.fixture(autouse=True)
+def package_is_found(monkeypatch):
+    monkeypatch.setenv('PYTHONPATH', str(ROOT))
+
+
+@pytest.fixture(scope='module')
+def tool():
+    """What `tools/sweep.py` defines."""
+    return runpy.run_path(str(ROOT / 'tools/sweep.py'))
+
+
+@pytest.fixture
+def quick_sweep(quick_tools):
+    """The sweep beside stand-ins for the tools that it starts."""
+    return Path(shutil.copy(ROOT / 'tools/sweep.py', quick_tools))
+
+
+def calls(work_dir, category):
+    lines = (work_dir / category / 'calls').read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_broken_category_is_named_and_resumed_after_its_repair(
+        run_tool, config, own_root, tmp_path):
+    shutil.copytree(own_root / 'bottle', own_root / 'gear')
+    picture = own_root / 'gear/test/hole/001.png'
+    whole = picture.read_bytes()
+    picture.write_bytes(whole[:-500])
+    command = ('sweep.py', config, '--data-root', own_root, '--work-dir',
+               'work', '--jobs', '2', '--cfg-options',
+               'model.coreset_ratio=1.0')
+
+    result = run_tool(tmp_path, *command)
+
+    assert result.status == 1, result.err
+    *_, last = result.out.splitlines()
+    assert last == 'Failed: gear. Repair and add --resume.'
+    table = (tmp_path / 'work/sweep.md').read_text()
+    assert 'gear failed: image' in table
+    assert 'hole/001.png" cannot be read' in table
+    assert '| mean of 1 of 2 |' in table
+    assert table in result.out
+    assert 'hole/001.png' in (tmp_path / 'work/gear/sweep.log').read_text()
+
+    picture.write_bytes(whole)
+    result = run_tool(tmp_path, *command, '--resume')
+
+    assert result.status == 0, result.err
+    assert 'bottle: finished before' in result.out
+    with open(tmp_path / 'work/sweep.csv') as file:
+        bottle, gear, mean = list(csv.reader(file))[1:]
+    assert [bottle[0], gear[0], mean[0]] == ['bottle', 'gear', 'mean']
+    # The same pictures, so the same figures, that of the mean included.
+    assert bottle[1:8] == gear[1:8] == mean[1:8]
+    for name in ('bottle', 'gear'):
+        folder = tmp_path / 'work' / name
+        metrics = json.loads((folder / 'metrics.json').read_text())
+        assert float(bottle[1]) == metrics['image_auroc'] > 0.5
+        cfg = Config.fromfile(folder / 'sweep_config/tiny.py')
+        assert cfg.model.coreset_ratio == 1.0
+        assert cfg.train_dataloader.dataset.category == name
+
+
+def test_all_categories_with_means_as_papers_print_them(
+        run_tool, quick_sweep, tmp_path):
+    result = run_tool(tmp_path, quick_sweep, MVTEC, '--jobs', '3')
+    assert result.status == 0, result.err
+    work_dir = tmp_path / 'work_dirs' / MVTEC.stem
+    content = json.loads((work_dir / 'sweep.json').read_text())
+    assert list(content['categories']) == list(MVTecAD.CATEGORIES)
+    assert [(mean['name'], mean['of']) for mean in content['means']] == [
+        ('mean of textures', 5), ('mean of objects', 10), ('mean', 15)]
+
+
+def test_some_categories(run_tool, quick_sweep, tmp_path):
+    result = run_tool(tmp_path, quick_sweep, MVTEC, '--categories', 'zipper',
+                      'cable', 'zipper', '--weights', 'here.pth')
+    assert result.status == 0, result.err
+    work_dir = tmp_path / 'work_dirs' / MVTEC.stem
+    assert '| mean of 2 of 15' in (work_dir / 'sweep.md').read_text()
+    content = json.loads((work_dir / 'sweep.json').read_text())
+    assert list(content['categories']) == ['zipper', 'cable']
+    assert len(content['left_out']) == 13
+    cfg = Config.fromfile(work_dir / 'cable/sweep_config' / MVTEC.name)
+    assert cfg.model.backbone.weights == 'here.pth'
+
+
+def test_gpus_are_shared_out(run_tool, quick_sweep, tmp_path, monkeypatch):
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '4,5,6')
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 3)
+    monkeypatch.setattr(torch, 'get_num_threads', lambda: 8)
+    work_dir = tmp_path / 'work'
+    for name, other in (('cable', 'zipper'), ('zipper', 'cable')):
+        (work_dir / name).mkdir(parents=True)
+        (work_dir / name / 'train.spoil').write_text(
+            'deadline = time.time() + 30\n'
+            f'while not (folder.parent / "{other}" / "calls").exists():\n'
+            '    assert time.time() < deadline\n')
+    result = run_tool(
+        tmp_path, quick_sweep, MVTEC, '--categories', 'cable', 'zipper',
+        '--work-dir', work_dir, '--gpus', '4,6')
+    assert result.status == 0, result.out
+    for name, gpu in (('cable', '4'), ('zipper', '6')):
+        for call in calls(work_dir, name):
+            assert call['env']['CUDA_VISIBLE_DEVICES'] == gpu
+            assert call['env']['OMP_NUM_THREADS'] == '4'
+
+
+def test_terminated(start_tool, quick_sweep, tmp_path):
+    work_dir = tmp_path / 'work'
+    (work_dir / 'cable').mkdir(parents=True)
+    (work_dir / 'cable/train.spoil').write_text('time.sleep(60)')
+    process = start_tool(tmp_path, quick_sweep, MVTEC, '--work-dir', work_dir,
+                         '--categories', 'bottle', 'cable')
+    while not (work_dir / 'cable/calls').exists() and process.is_alive():
+        time.sleep(0.02)
+    time.sleep(0.2)
+    process.terminate()
+    process.join()
+    assert process.exitcode == 130
+    assert '--resume goes on from there' in (tmp_path / 'stdout').read_text()
+    with pytest.raises(ProcessLookupError):
+        os.kill(calls(work_dir, 'cable')[0]['pid'], 0)
+    table = (work_dir / 'sweep.md').read_text()
+    assert '| bottle ' in table
+    assert 'Not finished: cable.' in table
+
+
+@pytest.mark.parametrize(('path', 'options', 'words'), [
+    (MVTEC, ['--categories', 'cable', 'bottel'],
+     'MVTecAD has no category "bottel"; it has bottle, cable'),
+    (FOLDER, [], 'the FolderDataset of this config has no `category`'),
+    (MVTEC, ['--jobs', '0'], '--jobs must be at least 1, got 0'),
+    (MVTEC, ['--gpus', '0'], 'there is no GPU "0"; visible are: none'),
+    (ROOT / 'configs/patchcore/patchcore_demo.py', ['--data-root', 'none'],
+     'there is no CATEGORY/train/good in "none"'),
+    ('none.py', [], 'config "none.py" does not exist'),
+])
+def test_bad_input(run_tool, tmp_path, path, options, words):
+    result = run_tool(tmp_path, 'sweep.py', path, *options)
+    assert result.status == 2
+    assert result.err.startswith('error: ')
+    assert len(result.err.splitlines()) == 1
+    assert words in result.err
+    assert not (tmp_path / 'work_dirs').exists()
+
+
+@pytest.mark.parametrize(('visible', 'count', 'chosen', 'gpus'), [
+    (None, 0, None, []),
+    (None, 2, None, ['0', '1']),
+    (None, 4, ['3', '1'], ['3', '1']),
+    (None, 4, ['3,1'], ['3', '1']),
+    ('', 0, None, []),
+    ('2, 5', 2, None, ['2', '5']),
+    ('2,5', 2, ['5'], ['5']),
+    ('2,-1,5', 1, None, ['2']),  # what CUDA makes of it
+    ('GPU-1a', 1, None, ['GPU-1a']),
+])
+def test_find_gpus(tool, monkeypatch, visible, count, chosen, gpus):
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: count)
+    monkeypatch.delenv('CUDA_VISIBLE_DEVICES')
+    if visible is not None:
+        monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible)
+    assert tool['find_gpus'](chosen) == gpus
+
+
+def test_gpu_that_is_not_visible(tool, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '2,5')
+    with pytest.raises(InputError, match='no GPU "0"; visible are: 2, 5'):
+        tool['find_gpus'](['0'])
+
+
+@pytest.mark.parametrize(('jobs', 'gpus', 'runs', 'slots'), [
+    (None, [], 15, [{}]),
+    (2, [], 15, [{'OMP_NUM_THREADS': '3'}] * 2),
+    (99, [], 3, [{'OMP_NUM_THREADS': '2'}] * 3),
+    (8, [], 9, [{'OMP_NUM_THREADS': '1'}] * 8),
+    (None, ['5'], 15, [{'CUDA_VISIBLE_DEVICES': '5'}]),
+    (3, ['5', '7'], 15, [
+        {'CUDA_VISIBLE_DEVICES': gpu, 'OMP_NUM_THREADS': '2'}
+        for gpu in ('5', '7', '5')
+    ]),
+])
+def test_make_slots(tool, monkeypatch, jobs, gpus, runs, slots):
+    monkeypatch.setattr(torch, 'get_num_threads', lambda: 6)
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
+    assert tool['make_slots'](jobs, gpus, runs) == slots
+
+
+def test_own_number_of_threads_stands(tool, monkeypatch):
+    monkeypatch.setenv('OMP_NUM_THREADS', '5')
+    assert tool['make_slots'](2, [], 4) == [{}, {}]
+
+
+def test_find_folders(tool, tmp_path):
+    for name in ('plate/train/good', 'bolt/train/good', 'notes', 'nut/test'):
+        (tmp_path / name).mkdir(parents=True)
+    assert tool['find_folders'](str(tmp_path)) == ['bolt', 'plate']

@@ -1,0 +1,157 @@
+import csv
+import io
+import json
+
+import pytest
+
+from mmad.utils.sweep_table import SweepTable
+
+NAMES = ['bottle', 'carpet', 'cable']
+GROUPS = dict(textures=['carpet'], objects=['bottle', 'cable'])
+CONDITIONS = dict(
+    resolution='input', map_size='224x224', fpr_limit=0.3, cropped_images=0,
+    score_bits=None)
+
+
+def result(auroc, aupro, **conditions):
+    return dict(
+        metrics=dict(image_auroc=auroc, aupro=aupro),
+        conditions=dict(CONDITIONS, **conditions),
+        fit_seconds=12.3,
+        test_seconds=4.5)
+
+
+@pytest.fixture
+def table():
+    table = SweepTable('method', NAMES, NAMES, GROUPS)
+    # Not in the order of the rows.
+    table.results.update(
+        carpet=result(0.75, 0.5), bottle=result(1.0, 0.875),
+        cable=result(0.5, 0.25))
+    return table
+
+
+def cells(table):
+    return [[cell.strip() for cell in line.strip('|').split('|')]
+            for line in table.to_markdown().splitlines()
+            if line.startswith('|')]
+
+
+def notes(table):
+    return [line for line in table.to_markdown().splitlines()[1:]
+            if line and not line.startswith('|')]
+
+
+def test_markdown(table):
+    assert cells(table) == [
+        ['category', 'image_auroc', 'aupro', 'fit, s', 'test, s'],
+        ['--------------------'[:len('mean of textures')]] + [
+            '-' * (width - 1) + ':' for width in (11, 5, 6, 7)],
+        ['bottle', '100.0', '87.5', '12', '4'],
+        ['carpet', '75.0', '50.0', '12', '4'],
+        ['cable', '50.0', '25.0', '12', '4'],
+        ['mean of textures', '75.0', '50.0', '', ''],
+        ['mean of objects', '75.0', '56.2', '', ''],
+        ['mean', '75.0', '54.2', '', ''],
+    ]
+    assert notes(table) == [
+        'Metrics in %; pixel metrics at model input 224x224; AUPRO up to FPR '
+        '0.3.'
+    ]
+    assert len(set(map(len, table.to_markdown().splitlines()[2:10]))) == 1
+
+
+def test_csv_has_full_precision(table):
+    rows = list(csv.reader(io.StringIO(table.to_csv())))
+    assert rows[0] == [
+        'category', 'image_auroc', 'aupro', 'fit_seconds', 'test_seconds']
+    assert rows[1] == ['bottle', '1.0', '0.875', '12.3', '4.5']
+    assert rows[-1][0] == 'mean'
+    assert float(rows[-1][2]) == (0.875 + 0.5 + 0.25) / 3
+
+
+def test_json(table):
+    content = json.loads(table.to_json())
+    assert content['categories'] == table.results
+    assert [mean['of'] for mean in content['means']] == [1, 2, 3]
+    assert content['means'][-1]['categories'] == NAMES
+    assert content['means'][-1]['metrics']['image_auroc'] == 0.75
+    assert content['failed'] == {}
+    assert content['unfinished'] == content['left_out'] == []
+
+
+def test_failed_category(table):
+    del table.results['cable']
+    table.failures['cable'] = 'image "a.png" cannot be read.'
+    names = [row[0] for row in cells(table)[2:]]
+    assert names == ['bottle', 'carpet', 'mean of textures',
+                     'mean of 1 of 2 objects', 'mean of 2 of 3']
+    assert cells(table)[-1][1:3] == ['87.5', '68.8']
+    assert notes(table)[1:] == [
+        'cable failed: image "a.png" cannot be read.']
+    assert 'mean of 2 of 3,0.875,' in table.to_csv()
+    content = json.loads(table.to_json())
+    assert content['failed'] == table.failures
+    assert content['means'][-1]['of'] == 3
+
+
+def test_only_some_were_asked_for():
+    table = SweepTable('method', ['carpet'], NAMES, GROUPS)
+    table.results['carpet'] = result(0.75, 0.5)
+    assert [row[0] for row in cells(table)[2:]] == [
+        'carpet', 'mean of textures', 'mean of 1 of 3']
+    assert notes(table)[-1] == 'Not in this sweep: bottle, cable.'
+
+
+def test_nothing_is_finished():
+    table = SweepTable('method', NAMES, NAMES, GROUPS)
+    assert len(cells(table)) == 2
+    assert notes(table) == [
+        'Metrics in %.', 'Not finished: bottle, carpet, cable.']
+    assert json.loads(table.to_json())['means'] == []
+    assert table.to_csv() == 'category,fit_seconds,test_seconds\n'
+
+
+def test_undefined_has_no_mean(table):
+    table.results['cable']['metrics']['aupro'] = 'undefined'
+    rows = {row[0]: row[1:3] for row in cells(table)}
+    assert rows['cable'] == ['50.0', 'undefined']
+    assert rows['mean of textures'] == ['75.0', '50.0']
+    assert rows['mean of objects'] == ['75.0', 'undefined']
+    assert rows['mean'] == ['75.0', 'undefined']
+    assert 'mean,0.75,undefined' in table.to_csv()
+
+
+def test_metric_that_one_category_lacks(table):
+    del table.results['bottle']['metrics']['aupro']
+    rows = {row[0]: row[1:3] for row in cells(table)}
+    assert rows['bottle'] == ['100.0', 'undefined']
+    assert rows['mean'] == ['75.0', 'undefined']
+
+
+def test_unknown_seconds(table):
+    table.results['cable']['fit_seconds'] = None
+    assert cells(table)[4][3:] == ['-', '4']
+    assert 'cable,0.5,0.25,,4.5' in table.to_csv()
+
+
+def test_conditions_that_differ(table):
+    table.results['cable'] = result(0.5, 0.25, map_size='256x256')
+    table.results['bottle']['conditions'] = dict(images=3)
+    assert notes(table) == [
+        'Metrics in %.', 'bottle: no pixel metrics.',
+        'carpet: pixel metrics at model input 224x224; AUPRO up to FPR 0.3.',
+        'cable: pixel metrics at model input 256x256; AUPRO up to FPR 0.3.',
+    ]
+
+
+def test_files(table, tmp_path):
+    table.write(tmp_path / 'work')
+    assert {
+        path.name: path.read_text()
+        for path in (tmp_path / 'work').iterdir()
+    } == {
+        'sweep.md': table.to_markdown(),
+        'sweep.csv': table.to_csv(),
+        'sweep.json': table.to_json()
+    }
