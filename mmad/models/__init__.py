@@ -1,7 +1,7 @@
 from .backbones import DemoBackbone, FrozenBackbone, TorchvisionBackbone
-from .detectors import BaseDetector, FitDetector, PatchCore
+from .detectors import BaseDetector, FitDetector, PaDiM, PatchCore
 
 __all__ = [
     'BaseDetector', 'DemoBackbone', 'FitDetector', 'FrozenBackbone',
-    'PatchCore', 'TorchvisionBackbone'
+    'PaDiM', 'PatchCore', 'TorchvisionBackbone'
 ]

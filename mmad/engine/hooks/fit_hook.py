@@ -2,27 +2,40 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from mmad.errors import InputError
 from mmad.models import FitDetector
 from mmad.registry import HOOKS
 
 
 @HOOKS.register_module()
 class FitHook(Hook):
-    """Fits a :class:`~mmad.models.FitDetector` after its one epoch.
+    """Fits a :class:`~mmad.models.FitDetector` after each of its epochs.
 
     At NORMAL priority it comes before the checkpoint is written and before
     validation. Where a resumed run finds the fit done, only the validation
     is left, and runs.
+
+    Raises:
+        InputError: ``max_epochs`` is not the number of passes that the
+            detector takes.
     """
 
     priority = 'NORMAL'
 
     def before_train(self, runner: Runner) -> None:
+        detector = _detector(runner)
+        if runner.max_epochs != detector.num_passes:
+            raise InputError(
+                f'{type(detector).__name__} as configured is fitted in '
+                f'{detector.num_passes} epoch(s), but `train_cfg.max_epochs` '
+                f'is {runner.max_epochs}.')
         self._resumed_after_fit = runner.epoch >= runner.max_epochs
 
     def before_train_epoch(self, runner: Runner) -> None:
-        loader = runner.train_loop.dataloader
-        _detector(runner).begin_fit(len(loader.dataset), loader.batch_size)
+        if runner.epoch == 0:
+            loader = runner.train_loop.dataloader
+            _detector(runner).begin_fit(
+                len(loader.dataset), loader.batch_size)
 
     def after_train_epoch(self, runner: Runner) -> None:
         _detector(runner).fit()

@@ -13,9 +13,10 @@ from .base import BaseDetector
 
 
 class FitDetector(BaseDetector):
-    """A detector that is fitted in one pass without gradients.
+    """A detector that is fitted in one pass or few, without gradients.
 
-    The training loop hands over every image once (:meth:`train_step`), then
+    In each of :attr:`num_passes` epochs the training loop hands over every
+    image once (:meth:`train_step`), then
     :class:`~mmad.engine.hooks.FitHook` calls :meth:`fit`. Each process sees
     the images of its own shard; samples that a sampler repeats to fill up
     the last round are dropped.
@@ -35,7 +36,7 @@ class FitDetector(BaseDetector):
         # Travels with the state wherever it goes; empty until fitted.
         self.register_buffer('signature_bytes',
                              torch.empty(0, dtype=torch.uint8))
-        self._num_images = self._batch_size = 0
+        self._num_images = self._batch_size = self._passes_done = 0
         self._num_seen = self._num_collected = 0
 
     @abstractmethod
@@ -48,7 +49,11 @@ class FitDetector(BaseDetector):
 
     @abstractmethod
     def estimate(self) -> None:
-        """Turn what was collected, by all processes, into the state."""
+        """Turn what was collected, by all processes, into the state.
+
+        Once per pass; what a pass before the last one estimates is there for
+        :meth:`extract` and :meth:`collect` in the next.
+        """
 
     @abstractmethod
     def signature(self) -> dict:
@@ -57,6 +62,11 @@ class FitDetector(BaseDetector):
     @property
     def is_fitted(self) -> bool:
         return len(self.signature_bytes) > 0
+
+    @property
+    def num_passes(self) -> int:
+        """Epochs that a fit takes."""
+        return 1
 
     @property
     def num_images(self) -> int:
@@ -81,7 +91,7 @@ class FitDetector(BaseDetector):
                 'training images; use at most one for each image.')
         self.signature_bytes = self.signature_bytes.new_empty(0)
         self._num_images, self._batch_size = num_images, batch_size
-        self._num_seen = self._num_collected = 0
+        self._passes_done = self._num_seen = self._num_collected = 0
 
     @torch.no_grad()
     def train_step(self, data: dict, optim_wrapper=None) -> dict:
@@ -115,7 +125,7 @@ class FitDetector(BaseDetector):
 
     @torch.no_grad()
     def fit(self) -> None:
-        """Estimate the state from everything collected.
+        """End a pass: estimate from everything collected in it.
 
         Raises:
             InputError: Some images of the training set were not seen.
@@ -125,9 +135,13 @@ class FitDetector(BaseDetector):
         if int(count) != self._num_images:
             raise InputError(
                 f'collected {int(count)} of {self._num_images} training '
-                'images; fitting needs each once: use DefaultSampler, '
-                'drop_last=False and one epoch.')
+                'images; fitting needs each once: use DefaultSampler and '
+                'drop_last=False.')
         self.estimate()
+        self._num_seen = self._num_collected = 0
+        self._passes_done += 1
+        if self._passes_done < self.num_passes:
+            return
         text = json.dumps(self.signature(), sort_keys=True)
         self.signature_bytes = torch.tensor(
             list(text.encode()),

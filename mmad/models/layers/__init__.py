@@ -1,11 +1,14 @@
 from .anomaly_map import AnomalyMap
+from .channel_reduction import ChannelReduction
 from .coreset import k_center_greedy, random_projection
 from .fitted_buffers import resize_buffers
 from .memory_bank import MemoryBank
 from .nearest_neighbours import distances_to, nearest_rows
 from .patch_features import PatchFeatures
+from .position_gaussians import PositionGaussians
 
 __all__ = [
-    'AnomalyMap', 'MemoryBank', 'PatchFeatures', 'distances_to',
-    'k_center_greedy', 'nearest_rows', 'random_projection', 'resize_buffers'
+    'AnomalyMap', 'ChannelReduction', 'MemoryBank', 'PatchFeatures',
+    'PositionGaussians', 'distances_to', 'k_center_greedy', 'nearest_rows',
+    'random_projection', 'resize_buffers'
 ]

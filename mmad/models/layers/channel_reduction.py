@@ -1,0 +1,148 @@
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+
+import torch
+from torch import Tensor, nn
+
+from mmad.errors import InputError
+
+from .fitted_buffers import resize_buffers
+from .pyramid import to_grid
+
+
+class ChannelReduction(nn.Module):
+    """Concatenate the stages at each position and keep fewer channels.
+
+    PaDiM (arXiv 2011.08785), section III.C:
+
+    - ``'random'``: one random subset of the channels, for all positions.
+    - ``'pca'``: the leading principal components of the patches of all
+      positions and images, centred and not whitened. The paper does not say
+      what its PCA is fitted to. It takes a pass over the images of its own.
+    - ``'none'``: all channels.
+
+    Args:
+        kind (str): ``'random'``, ``'pca'`` or ``'none'``.
+        dim (int, optional): Channels to keep; None for ``'none'`` only.
+        seed (int): Of the random subset. Defaults to 0.
+
+    Raises:
+        InputError: An argument is out of range, or the stages have fewer
+            channels than ``dim``.
+    """
+
+    indices: Tensor
+    mean: Tensor
+    basis: Tensor
+
+    def __init__(self, kind: str, dim: int | None, seed: int = 0) -> None:
+        super().__init__()
+        if kind not in ('random', 'pca', 'none'):
+            raise InputError('`reduction` must be "random", "pca" or "none", '
+                             f'got "{kind}".')
+        if (dim is None) != (kind == 'none') or (dim is not None and dim < 1):
+            raise InputError(
+                f'`dim` must be a positive number for reduction "random" or '
+                f'"pca" and None for "none", got {dim} for "{kind}".')
+        self.kind = kind
+        self.dim = dim
+        self.seed = seed
+        if kind == 'random':
+            self.register_buffer('indices', torch.empty(0, dtype=torch.int64))
+        if kind == 'pca':
+            self.register_buffer('mean', torch.empty(0))
+            self.register_buffer('basis', torch.empty(0, 0))
+        self.begin()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it reduces; else :meth:`collect` is waiting for patches."""
+        return self.kind != 'pca' or len(self.mean) > 0
+
+    def begin(self) -> None:
+        """Forget what was estimated or collected."""
+        if self.kind == 'random':
+            self.indices = self.indices.new_empty(0)
+        if self.kind == 'pca':
+            self.mean = self.mean.new_empty(0)
+            self.basis = self.basis.new_empty(0, 0)
+        self._sum = self._products = None
+        self._count = 0
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Join the stages, and reduce them once ready.
+
+        Args:
+            maps (Sequence[Tensor]): ``(B, C_k, H_k, W_k)`` each; the first
+                sets the grid.
+
+        Returns:
+            Tensor: ``(B, dim, H_1, W_1)``, or with ``sum of C_k`` channels.
+        """
+        grid = maps[0].shape[-2:]
+        channels = [level.shape[1] for level in maps]
+        if self.dim is not None and self.dim > sum(channels):
+            raise InputError(
+                f'`dim` is {self.dim}, but the stages have '
+                f'{sum(channels)} channels together; lower it.')
+        if self.kind == 'none' or not self.is_ready:
+            return torch.cat([to_grid(level, grid) for level in maps], 1)
+        # Reduced before it is brought to the fine grid, a coarse stage costs
+        # little.
+        if self.kind == 'random':
+            if not len(self.indices):
+                self.indices = self._draw(sum(channels))
+            starts = list(accumulate(channels, initial=0))
+            cuts = torch.searchsorted(
+                self.indices, self.indices.new_tensor(starts[1:-1]))
+            parts = self.indices.tensor_split(cuts.tolist())
+            return torch.cat([
+                to_grid(level[:, part - start], grid)
+                for level, part, start in zip(maps, parts, starts)
+                if len(part)
+            ], 1)
+        return sum(
+            to_grid(
+                torch.einsum('bchw,cd->bdhw', level - mean[:, None, None],
+                             basis), grid)
+            for level, mean, basis in zip(
+                maps, self.mean.split(channels), self.basis.split(channels)))
+
+    def _draw(self, channels: int) -> Tensor:
+        generator = torch.Generator().manual_seed(self.seed)
+        chosen = torch.randperm(channels, generator=generator)[:self.dim]
+        return chosen.sort().values.to(self.indices.device)
+
+    def collect(self, features: Tensor) -> None:
+        """Add patches ``(B, D, h, w)`` to what the PCA is estimated from."""
+        patches = features.transpose(0, 1).flatten(1).double()
+        if self._sum is None:
+            dim = len(patches)
+            self._sum = patches.new_zeros(dim)
+            self._products = patches.new_zeros(dim, dim)
+        self._count += patches.shape[1]
+        self._sum += patches.sum(1)
+        self._products.addmm_(patches, patches.T)
+
+    def estimate(self, all_reduce: Callable[[Tensor], None]) -> None:
+        """Turn what all processes collected into the components.
+
+        Args:
+            all_reduce (Callable): Adds up a tensor over the processes, in
+                place.
+        """
+        count = torch.tensor(self._count)
+        for value in (count, self._sum, self._products):
+            all_reduce(value)
+        mean = self._sum / int(count)
+        covariance = self._products / int(count) - torch.outer(mean, mean)
+        axes = torch.linalg.eigh(covariance)[1].flip(1)[:, :self.dim]
+        # The sign of a component is arbitrary; its largest entry decides.
+        largest = axes.gather(0, axes.abs().argmax(0, keepdim=True))
+        self.basis = (axes * largest.sign()).to(self.basis).contiguous()
+        self.mean = mean.to(self.mean)
+        self._sum = self._products = None
+
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        resize_buffers(self, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)

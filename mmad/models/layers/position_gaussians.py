@@ -1,0 +1,157 @@
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from mmad.errors import InputError
+
+from .fitted_buffers import resize_buffers
+from .packed_triangle import (
+    pack,
+    packed_matmul,
+    packed_parts,
+    packed_shape,
+    unpack,
+)
+
+# Matrix entries that are worked on at a time, so that they stay in the caches.
+_BLOCK = 1 << 20
+
+
+class PositionGaussians(nn.Module):
+    """A multivariate Gaussian at each position of a grid, fitted in one pass.
+
+    PaDiM (arXiv 2011.08785), eq. 1: at position (i, j) the mean of the
+    training features and their covariance
+    ``1 / (N - 1) sum (x - mean)(x - mean)^T + epsilon I``. Only sums are kept
+    while fitting, in float64, so memory does not depend on N.
+
+    Kept are the means and, with the covariance ``L L^T``, the inverse of its
+    Cholesky factor ``L``, in half the memory of a square matrix. There is no
+    inverse of a covariance at any time.
+
+    Args:
+        epsilon (float): Added to the diagonal. Defaults to 0.01.
+
+    Attributes:
+        mean (Tensor): ``(P, D)`` float32.
+        factor (Tensor): ``(P, H, w)`` float32, ``L^-1`` as
+            :mod:`~mmad.models.layers.packed_triangle` stores it.
+    """
+
+    mean: Tensor
+    factor: Tensor
+
+    def __init__(self, epsilon: float = 0.01) -> None:
+        super().__init__()
+        self.epsilon = epsilon
+        self.register_buffer('mean', torch.empty(0, 0))
+        self.register_buffer('factor', torch.empty(0, 0, 0))
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what was estimated or collected."""
+        self.mean = self.mean.new_empty(0, 0)
+        self.factor = self.factor.new_empty(0, 0, 0)
+        self._count, self._sum, self._products = 0, None, None
+
+    def collect(self, features: Tensor) -> None:
+        """Add features ``(B, D, h, w)`` to the sums.
+
+        Raises:
+            InputError: The grid is not the one of the features before.
+        """
+        samples = _by_position(features)
+        positions, dim, number = samples.shape
+        if self._sum is not None:
+            self._check(positions, len(self._sum))
+        if self._sum is None:
+            self._sum = samples.new_zeros(positions, dim, dtype=torch.float64)
+            self._products = self._sum.new_zeros(positions,
+                                                 *packed_shape(dim))
+        self._count += number
+        for rows in self._blocks(positions, dim):
+            block = samples[rows].double()
+            self._sum[rows] += block.sum(2)
+            left, right = packed_parts(self._products[rows], dim)
+            width = left.shape[-1]
+            left += torch.bmm(block, block[:, :width].mT).tril()
+            rest = block[:, width:]
+            right += torch.bmm(rest, rest.mT).triu()
+
+    def estimate(self, all_reduce: Callable[[Tensor], None]) -> None:
+        """Turn the sums of all processes into means and factors.
+
+        Args:
+            all_reduce (Callable): Adds up a tensor over the processes, in
+                place.
+        """
+        count = torch.tensor(self._count)
+        all_reduce(count)
+        count = int(count)
+        all_reduce(self._sum)
+        mean = self._sum / count
+        positions, dim = mean.shape
+        device = self.mean.device
+        factor = torch.empty(
+            positions, *packed_shape(dim), device=device)
+        unit = torch.eye(dim, dtype=mean.dtype, device=mean.device)
+        for rows in self._blocks(positions, dim):
+            products = self._products[rows]
+            all_reduce(products)
+            centre = mean[rows, :, None]
+            scatter = unpack(products, dim) - count * (centre @ centre.mT)
+            covariance = scatter / max(count - 1, 1) + self.epsilon * unit
+            lower = torch.linalg.cholesky(covariance)
+            factor[rows] = pack(
+                torch.linalg.solve_triangular(
+                    lower, unit.expand_as(lower), upper=False)).to(factor)
+        self._count, self._sum, self._products = 0, None, None
+        self.mean, self.factor = mean.to(self.mean), factor
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Mahalanobis distances (eq. 2) from the means.
+
+        Args:
+            features (Tensor): ``(B, D, h, w)``.
+
+        Returns:
+            Tensor: ``(B, 1, h, w)``.
+
+        Raises:
+            InputError: The grid is not the one of the fit.
+        """
+        samples = _by_position(features)
+        self._check(len(samples), len(self.mean))
+        samples -= self.mean[..., None]
+        distances = torch.cat([
+            torch.linalg.vector_norm(
+                packed_matmul(self.factor[rows], samples[rows]), dim=1)
+            for rows in self._blocks(*self.mean.shape)
+        ])
+        return distances.T.unflatten(1, features.shape[-2:])[:, None]
+
+    @staticmethod
+    def _check(positions: int, expected: int) -> None:
+        if positions != expected:
+            raise InputError(
+                f'{positions} positions per image instead of {expected}; all '
+                'images must reach the model in one size: resize or crop '
+                'them in the pipeline.')
+
+    @staticmethod
+    def _blocks(positions: int, dim: int) -> list[slice]:
+        step = max(1, _BLOCK // dim**2)
+        return [
+            slice(start, start + step) for start in range(0, positions, step)
+        ]
+
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        resize_buffers(self, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _by_position(features: Tensor) -> Tensor:
+    """A copy of ``(B, D, h, w)`` as ``(h w, D, B)``."""
+    return features.flatten(2).permute(2, 1, 0).clone(
+        memory_format=torch.contiguous_format)

@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA
+
+from mmad.errors import InputError
+from mmad.models.layers import ChannelReduction
+
+
+@pytest.fixture
+def maps():
+    """Three stages with 3 + 4 + 5 channels of unequal spread."""
+    generator = torch.Generator().manual_seed(0)
+    maps = [
+        torch.randn(6, channels, side, side + 2, generator=generator)
+        for channels, side in ((3, 8), (4, 4), (5, 2))
+    ]
+    for number, level in enumerate(maps):
+        level *= torch.arange(1., 1 + level.shape[1])[:, None, None]
+        level += number
+    return maps
+
+
+def joined(maps):
+    return torch.cat([
+        torch.nn.functional.interpolate(level, size=maps[0].shape[-2:])
+        for level in maps
+    ], 1)
+
+
+def add_up(value):
+    """The sum over one process."""
+
+
+def fit_pca(maps, dim=4, parts=(4, 2)):
+    reduction = ChannelReduction('pca', dim)
+    for batch in zip(*(level.split(parts) for level in maps), strict=True):
+        reduction.collect(reduction(batch))
+    reduction.estimate(add_up)
+    return reduction
+
+
+def test_none_keeps_all(maps):
+    torch.testing.assert_close(
+        ChannelReduction('none', None)(maps), joined(maps))
+
+
+@pytest.mark.parametrize('dim', [1, 5, 12])
+def test_random_is_one_subset_of_the_joined_channels(maps, dim):
+    reduction = ChannelReduction('random', dim, seed=3)
+    features = reduction(maps)
+    assert features.shape == (6, dim, 8, 10)
+    assert len(set(reduction.indices.tolist())) == dim
+    assert torch.equal(features, joined(maps)[:, reduction.indices])
+
+
+def test_random_depends_on_the_seed_alone(maps):
+    draw = []
+    for seed in (0, 0, 1):
+        reduction = ChannelReduction('random', 6, seed)
+        reduction(maps)
+        draw.append(reduction.indices.tolist())
+    assert draw[0] == draw[1] != draw[2]
+
+
+def test_same_indices_after_reload(maps):
+    reduction = ChannelReduction('random', 6, seed=1)
+    features = reduction(maps)
+    other = ChannelReduction('random', 6, seed=2)
+    other.load_state_dict(reduction.state_dict())
+    assert torch.equal(other(maps), features)
+
+
+def test_pca_is_that_of_scikit_learn(maps):
+    reduction = fit_pca(maps)
+    patches = joined(maps).permute(0, 2, 3, 1).flatten(0, 2).double().numpy()
+    pca = PCA(4).fit(patches)
+    np.testing.assert_allclose(
+        reduction.mean.numpy(), pca.mean_, rtol=1e-6, atol=1e-6)
+    # The same axes up to their signs.
+    overlap = np.abs(pca.components_ @ reduction.basis.double().numpy())
+    np.testing.assert_allclose(overlap, np.eye(4), atol=1e-5)
+    np.testing.assert_allclose(
+        np.abs(reduction(maps).permute(0, 2, 3, 1).flatten(0, 2).numpy()),
+        np.abs(pca.transform(patches)),
+        atol=1e-4)
+
+
+def test_pca_does_not_depend_on_the_batches(maps):
+    one, other = fit_pca(maps, parts=6), fit_pca(maps, parts=(1, 3, 2))
+    torch.testing.assert_close(one.basis, other.basis)
+    # Neither do the signs.
+    largest = one.basis.gather(0, one.basis.abs().argmax(0, keepdim=True))
+    assert (largest > 0).all()
+
+
+def test_pca_is_not_ready_before_its_pass(maps):
+    reduction = ChannelReduction('pca', 4)
+    assert not reduction.is_ready
+    assert torch.equal(reduction(maps), joined(maps))
+    reduction = fit_pca(maps)
+    assert reduction.is_ready
+    other = ChannelReduction('pca', 4)
+    other.load_state_dict(reduction.state_dict())
+    assert torch.equal(other(maps), reduction(maps))
+    reduction.begin()
+    assert not reduction.is_ready
+
+
+@pytest.mark.parametrize(('kind', 'dim', 'message'), [
+    ('lda', 4, '"random", "pca" or "none"'), ('random', 0, '`dim`'),
+    ('random', None, '`dim`'), ('none', 4, '`dim`'), ('pca', -1, '`dim`')
+])
+def test_bad_arguments(kind, dim, message):
+    with pytest.raises(InputError, match=message):
+        ChannelReduction(kind, dim)
+
+
+@pytest.mark.parametrize('kind', ['random', 'pca'])
+def test_more_than_there_are(maps, kind):
+    with pytest.raises(InputError, match='12 channels together'):
+        ChannelReduction(kind, 13)(maps)

@@ -1,0 +1,127 @@
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.distance import mahalanobis
+
+from mmad.errors import InputError
+from mmad.models.layers import PositionGaussians, position_gaussians
+from mmad.models.layers.packed_triangle import unpack
+
+
+def add_up(value):
+    """The sum over one process."""
+
+
+def features(number=20, dim=7, height=3, width=4, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    mixing = torch.randn(dim, dim, generator=generator)
+    samples = torch.randn(number, height, width, dim, generator=generator)
+    return (samples @ mixing + 3).permute(0, 3, 1, 2)
+
+
+def fit(samples, epsilon=0.01, batch=6):
+    gaussians = PositionGaussians(epsilon)
+    for part in samples.split(batch):
+        gaussians.collect(part)
+    gaussians.estimate(add_up)
+    return gaussians
+
+
+def by_numpy(samples, epsilon=0.01):
+    """Means and covariances ``(P, D)``, ``(P, D, D)`` of all at once."""
+    rows = samples.flatten(2).permute(2, 0, 1).double().numpy()
+    covariances = [np.cov(one, rowvar=False) for one in rows]
+    return rows.mean(1), np.stack(covariances) + epsilon * np.eye(
+        rows.shape[2])
+
+
+@pytest.mark.parametrize('block', [1, 100, 1 << 20])
+@pytest.mark.parametrize('dim', [1, 2, 7, 10])
+def test_streamed_statistics_are_those_of_all_images(monkeypatch, block, dim):
+    monkeypatch.setattr(position_gaussians, '_BLOCK', block)
+    samples = features(dim=dim)
+    gaussians = fit(samples)
+    means, covariances = by_numpy(samples) if dim > 1 else (
+        samples.flatten(2).permute(2, 0, 1).double().mean(1).numpy(),
+        samples.flatten(2).double().var(0)[0][:, None, None].numpy() + 0.01)
+    np.testing.assert_allclose(gaussians.mean.numpy(), means, rtol=1e-6)
+    inverse = unpack(gaussians.factor, dim).double().numpy()
+    np.testing.assert_allclose(
+        inverse @ covariances @ inverse.swapaxes(1, 2),
+        np.broadcast_to(np.eye(dim), covariances.shape),
+        atol=1e-4)
+
+
+def test_mahalanobis_distance_is_that_of_scipy():
+    samples, queries = features(), features(5, seed=1)
+    distances = fit(samples)(queries)
+    assert distances.shape == (5, 1, 3, 4)
+    means, covariances = by_numpy(samples)
+    inverses = np.linalg.inv(covariances)
+    expected = [[
+        mahalanobis(query, means[p], inverses[p])
+        for p, query in enumerate(image.flatten(1).T.double().numpy())
+    ] for image in queries]
+    np.testing.assert_allclose(
+        distances.flatten(1).numpy(), expected, rtol=1e-4)
+
+
+def test_more_channels_than_images():
+    samples = features(number=4, dim=30)
+    distances = fit(samples)(features(3, dim=30, seed=1))
+    means, covariances = by_numpy(samples)
+    query = features(3, dim=30, seed=1)[0, :, 0, 0].double().numpy()
+    assert float(distances[0, 0, 0, 0]) == pytest.approx(
+        mahalanobis(query, means[0], np.linalg.inv(covariances[0])), rel=1e-4)
+
+
+def test_one_image():
+    samples = features(number=1)
+    distances = fit(samples, epsilon=0.25)(samples + 1)
+    # The covariance is epsilon I: 7 channels that are off by 1.
+    torch.testing.assert_close(
+        distances, torch.full_like(distances, (7 / 0.25)**0.5))
+
+
+@pytest.mark.parametrize('level', [0, 5, 1e4])
+def test_constant_channel(level):
+    samples = features()
+    samples[:, 2] = level
+    distances = fit(samples)(samples)
+    assert torch.isfinite(distances).all()
+    assert distances.max() < 20
+
+
+def test_forgetting_and_fitting_again():
+    gaussians = fit(features())
+    gaussians.begin()
+    gaussians.collect(features(seed=1))
+    gaussians.estimate(add_up)
+    expected = fit(features(seed=1), batch=20)
+    torch.testing.assert_close(gaussians.mean, expected.mean)
+    torch.testing.assert_close(gaussians.factor, expected.factor)
+
+
+def test_state_dict_round_trip():
+    gaussians = fit(features())
+    other = PositionGaussians()
+    other.load_state_dict(gaussians.state_dict())
+    queries = features(5, seed=1)
+    assert torch.equal(other(queries), gaussians(queries))
+
+
+def test_state_is_means_and_one_triangle_each():
+    state = fit(features(dim=9)).state_dict()
+    assert {name: value.numel() for name, value in state.items()} == dict(
+        mean=12 * 9, factor=12 * 45)
+
+
+def test_another_grid():
+    gaussians = PositionGaussians()
+    gaussians.collect(features())
+    with pytest.raises(InputError, match='20 positions per image instead of '
+                       '12'):
+        gaussians.collect(features(height=5))
+    gaussians.estimate(add_up)
+    with pytest.raises(InputError, match='9 positions'):
+        gaussians(features(height=3, width=3))
