@@ -7,15 +7,15 @@ from mmad.errors import InputError
 
 from .fitted_buffers import resize_buffers
 from .packed_triangle import (
+    add_gram,
     pack,
     packed_matmul,
-    packed_parts,
     packed_shape,
     unpack,
 )
 
 # Matrix entries that are worked on at a time, so that they stay in the caches.
-_BLOCK = 1 << 20
+_BLOCK = 1 << 19
 
 
 class PositionGaussians(nn.Module):
@@ -61,23 +61,18 @@ class PositionGaussians(nn.Module):
         Raises:
             InputError: The grid is not the one of the features before.
         """
-        samples = _by_position(features)
-        positions, dim, number = samples.shape
-        if self._sum is not None:
-            self._check(positions, len(self._sum))
+        samples = features.flatten(2)
+        number, dim, positions = samples.shape
         if self._sum is None:
             self._sum = samples.new_zeros(positions, dim, dtype=torch.float64)
             self._products = self._sum.new_zeros(positions,
                                                  *packed_shape(dim))
+        self._check(positions, len(self._sum))
         self._count += number
         for rows in self._blocks(positions, dim):
-            block = samples[rows].double()
-            self._sum[rows] += block.sum(2)
-            left, right = packed_parts(self._products[rows], dim)
-            width = left.shape[-1]
-            left += torch.bmm(block, block[:, :width].mT).tril()
-            rest = block[:, width:]
-            right += torch.bmm(rest, rest.mT).triu()
+            columns = _by_position(samples[..., rows]).double()
+            self._sum[rows] += columns.sum(2)
+            add_gram(self._products[rows], columns)
 
     def estimate(self, all_reduce: Callable[[Tensor], None]) -> None:
         """Turn the sums of all processes into means and factors.
@@ -121,13 +116,15 @@ class PositionGaussians(nn.Module):
         Raises:
             InputError: The grid is not the one of the fit.
         """
-        samples = _by_position(features)
-        self._check(len(samples), len(self.mean))
-        samples -= self.mean[..., None]
+        samples = features.flatten(2)
+        self._check(samples.shape[2], len(self.mean))
         distances = torch.cat([
             torch.linalg.vector_norm(
-                packed_matmul(self.factor[rows], samples[rows]), dim=1)
-            for rows in self._blocks(*self.mean.shape)
+                packed_matmul(
+                    self.factor[rows],
+                    _by_position(samples[..., rows]) -
+                    self.mean[rows, :, None]),
+                dim=1) for rows in self._blocks(*self.mean.shape)
         ])
         return distances.T.unflatten(1, features.shape[-2:])[:, None]
 
@@ -151,7 +148,6 @@ class PositionGaussians(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-def _by_position(features: Tensor) -> Tensor:
-    """A copy of ``(B, D, h, w)`` as ``(h w, D, B)``."""
-    return features.flatten(2).permute(2, 1, 0).clone(
-        memory_format=torch.contiguous_format)
+def _by_position(samples: Tensor) -> Tensor:
+    """``(B, D, p)`` as ``(p, D, B)``."""
+    return samples.permute(2, 1, 0).contiguous()

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from mmad.models.layers.packed_triangle import (
+    add_gram,
     pack,
     packed_matmul,
     packed_shape,
@@ -37,3 +38,13 @@ def test_matmul(dim):
     vectors = matrices(dim)[..., :3]
     torch.testing.assert_close(
         packed_matmul(pack(square), vectors), square.tril() @ vectors)
+
+
+@pytest.mark.parametrize('dim', DIMS)
+def test_gram(dim):
+    columns = matrices(dim)[..., :3]
+    start = matrices(dim)
+    packed = pack(start)
+    add_gram(packed, columns)
+    torch.testing.assert_close(
+        unpack(packed, dim), (start + columns @ columns.mT).tril())

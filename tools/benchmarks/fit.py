@@ -1,0 +1,87 @@
+"""Time and memory of a fit, beside those of the backbone alone.
+
+The images are loaded beforehand, so what is timed is: all of them through the
+backbone, and a whole fit of the detector. Both times are medians, the peak is
+that of the process.
+"""
+import argparse
+import re
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+
+from mmad.models import FitDetector
+from mmad.registry import MODELS
+from mmad.utils.command_line import (
+    add_common_arguments,
+    add_weights_argument,
+    load_config,
+    one_sentence_errors,
+)
+
+
+def seconds(function: Callable[[], object], repeats: int) -> float:
+    """Median time of a call."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def peak_memory() -> float:
+    """Peak resident size of this process in GB (Linux)."""
+    # Not getrusage: its peak begins with that of the parent process.
+    status = Path('/proc/self/status').read_text()
+    return int(re.search(r'VmHWM:\s*(\d+)', status)[1]) / 1024**2
+
+
+def fit(model: FitDetector, batches: list, number: int) -> None:
+    model.begin_fit(number, len(batches[0]['inputs']))
+    for _ in range(model.num_passes):
+        for batch in batches:
+            model.train_step(batch)
+        model.fit()
+
+
+@torch.no_grad()
+def run_backbone(model: FitDetector, batches: list) -> None:
+    for batch in batches:
+        model.backbone(model.data_preprocessor(batch)['inputs'])
+
+
+@one_sentence_errors
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config')
+    add_common_arguments(parser)
+    add_weights_argument(parser)
+    parser.add_argument('--repeats', type=int, default=3)
+    args = parser.parse_args()
+    cfg = load_config(args)
+    init_default_scope('mmad')
+    loader = Runner.build_dataloader(cfg.train_dataloader)
+    model = MODELS.build(cfg.model)
+    model.to('cuda' if torch.cuda.is_available() else 'cpu')
+    batches = list(loader)
+    before = peak_memory()
+    run_backbone(model, batches[:1])
+    backbone = seconds(lambda: run_backbone(model, batches), args.repeats)
+    fitting = seconds(
+        lambda: fit(model, batches, len(loader.dataset)), args.repeats)
+    print(f'{len(loader.dataset)} images, {torch.get_num_threads()} threads: '
+          f'backbone {backbone:.2f} s, fit {fitting:.2f} s '
+          f'({fitting / backbone:.2f} x), peak {peak_memory():.2f} GB '
+          f'({before:.2f} GB before)')
+
+
+if __name__ == '__main__':
+    main()
