@@ -1,7 +1,7 @@
 from .backbones import DemoBackbone, FrozenBackbone, TorchvisionBackbone
-from .detectors import BaseDetector, FitDetector, PaDiM, PatchCore
+from .detectors import SPADE, BaseDetector, FitDetector, PaDiM, PatchCore
 
 __all__ = [
-    'BaseDetector', 'DemoBackbone', 'FitDetector', 'FrozenBackbone',
+    'SPADE', 'BaseDetector', 'DemoBackbone', 'FitDetector', 'FrozenBackbone',
     'PaDiM', 'PatchCore', 'TorchvisionBackbone'
 ]

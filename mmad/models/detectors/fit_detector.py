@@ -4,6 +4,7 @@ from abc import abstractmethod
 import torch
 from mmengine.dist import all_reduce, get_dist_info, get_world_size
 from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
 
 from mmad.errors import InputError
 from mmad.models.layers.fitted_buffers import resize_buffers
@@ -40,11 +41,12 @@ class FitDetector(BaseDetector):
         self._num_seen = self._num_collected = 0
 
     @abstractmethod
-    def extract(self, inputs: Tensor) -> Tensor:
-        """Features ``(B, D, h, w)`` of images ``(B, 3, H, W)``."""
+    def extract(self, inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Features ``(B, ...)`` of images ``(B, 3, H, W)``, or several."""
 
     @abstractmethod
-    def collect(self, features: Tensor, sample_ids: list[int]) -> None:
+    def collect(self, features: Tensor | tuple[Tensor, ...],
+                sample_ids: list[int]) -> None:
         """Take in the features of new images, each seen once."""
 
     @abstractmethod
@@ -104,9 +106,11 @@ class FitDetector(BaseDetector):
         missing = self._batch_size - len(inputs)
         if missing > 0:
             inputs = torch.cat([inputs, inputs[:1].repeat(missing, 1, 1, 1)])
-        features = self.extract(inputs)[:len(data_samples)]
-        for sample, feature in zip(data_samples, features, strict=True):
-            if not torch.isfinite(feature).all():
+        features = self.extract(inputs)
+        for i, sample in enumerate(data_samples):
+            if not all(
+                    torch.isfinite(part[i]).all()
+                    for part in tree_leaves(features)):
                 raise InputError(
                     f'image "{sample.get("img_path")}" has non-finite '
                     'features; check the weights and the normalisation.')
@@ -119,8 +123,9 @@ class FitDetector(BaseDetector):
         self._num_seen += len(data_samples)
         self._num_collected += len(fresh)
         if fresh:
-            self.collect(features[fresh],
-                         [data_samples[i].sample_idx for i in fresh])
+            self.collect(
+                tree_map(lambda part: part[fresh], features),
+                [data_samples[i].sample_idx for i in fresh])
         return {}
 
     @torch.no_grad()

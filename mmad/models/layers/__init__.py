@@ -6,9 +6,11 @@ from .memory_bank import MemoryBank
 from .nearest_neighbours import distances_to, nearest_rows
 from .patch_features import PatchFeatures
 from .position_gaussians import PositionGaussians
+from .pyramid_search import nearest_in_images
+from .pyramid_store import PyramidStore
 
 __all__ = [
     'AnomalyMap', 'ChannelReduction', 'MemoryBank', 'PatchFeatures',
-    'PositionGaussians', 'distances_to', 'k_center_greedy', 'nearest_rows',
-    'random_projection', 'resize_buffers'
+    'PositionGaussians', 'PyramidStore', 'distances_to', 'k_center_greedy',
+    'nearest_in_images', 'nearest_rows', 'random_projection', 'resize_buffers'
 ]

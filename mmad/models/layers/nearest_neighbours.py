@@ -47,19 +47,26 @@ def _search(queries: Tensor, rows: Tensor, norms: Tensor, k: int,
             queries,
             rows[start:start + width].T,
             alpha=-2)
-        if k == 1:
-            value, place = block.min(1, keepdim=True)
-        else:
-            value, place = block.topk(min(k, block.shape[1]), largest=False)
+        value, place = smallest(block, k)
         place = place + start
         if best is not None:
-            value, place = torch.cat([best, value], 1), torch.cat(
-                [index, place], 1)
-            value, order = value.topk(
-                min(k, value.shape[1]), largest=False)
-            place = place.gather(1, order)
+            value, place = merge_smallest(best, index, value, place, k)
         best, index = value, place
     return index
+
+
+def smallest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k smallest entries of each row, or all, and their columns."""
+    if k == 1:
+        return values.min(1, keepdim=True)
+    return values.topk(min(k, values.shape[1]), largest=False)
+
+
+def merge_smallest(values: Tensor, places: Tensor, more_values: Tensor,
+                   more_places: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k smallest of two sets of values ``(Q, ...)``, with their places."""
+    values, order = smallest(torch.cat([values, more_values], 1), k)
+    return values, torch.cat([places, more_places], 1).gather(1, order)
 
 
 def distances_to(queries: Tensor, rows: Tensor, index: Tensor) -> Tensor:

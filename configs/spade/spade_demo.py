@@ -1,0 +1,17 @@
+# Runs anywhere without a download: generated data, a backbone in the package.
+_base_ = 'spade_resnet18_mvtec.py'
+
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='DemoBackbone',
+        stages=['layer1', 'layer2', 'layer3'],
+        weights='demo'))
+
+dataset = dict(
+    type='AnomalyDataset',
+    data_root='{{$MMAD_DATA:data}}/demo',
+    category='plate')
+train_dataloader = dict(dataset=dataset)
+val_dataloader = dict(dataset=dataset)
+test_dataloader = dict(dataset=dataset)

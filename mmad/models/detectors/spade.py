@@ -1,0 +1,180 @@
+from collections.abc import Sequence
+
+import torch
+from mmengine.dist import all_reduce
+from torch import Tensor, nn
+
+from mmad.errors import InputError
+from mmad.models.layers.anomaly_map import AnomalyMap
+from mmad.models.layers.memory_bank import MemoryBank
+from mmad.models.layers.pyramid_search import nearest_in_images
+from mmad.models.layers.pyramid_store import PyramidStore
+from mmad.registry import MODELS
+
+from .fit_detector import FitDetector
+
+
+@MODELS.register_module()
+class SPADE(FitDetector):
+    """SPADE: nearest normal images, then nearest positions in them.
+
+    Implementation of `Sub-Image Anomaly Detection with Deep Pyramid
+    Correspondences <https://arxiv.org/abs/2005.02357>`_ (Cohen and Hoshen,
+    2020).
+
+    The score of an image is the mean squared distance of its pooled features
+    from those of the ``num_neighbours`` nearest normal images. The map is, at
+    each position, the mean squared distance of its pyramid feature from the
+    nearest pyramid features anywhere in those images, up-sampled and
+    smoothed.
+
+    Args:
+        backbone (dict | nn.Module): Frozen network with the stages below.
+        image_stage (str): Stage whose mean over all positions is the image
+            feature. Defaults to ``'layer4'``.
+        pyramid_stages (Sequence[str]): Stages of the pyramid features, the
+            finest first. Defaults to the first three.
+        num_neighbours (int): ``K``, nearest images; all where there are
+            fewer. Defaults to 50.
+        num_pixel_neighbours (int): ``kappa``, nearest positions. Defaults to
+            1.
+        fusion (str): ``'concat'`` searches all stages of the pyramid jointly;
+            ``'per_level'`` searches each alone on its own grid and averages
+            the maps, as the public implementations do. Defaults to
+            ``'concat'``.
+        gallery (str): ``'topk'`` looks for positions in the nearest images;
+            ``'all'`` in all. Defaults to ``'topk'``.
+        gallery_dtype (str): Of the stored pyramids, ``'float32'`` or
+            ``'float16'``. Defaults to ``'float32'``.
+        gallery_dir (str, optional): Folder for the stored pyramids where they
+            exceed the memory; see
+            :class:`~mmad.models.layers.PyramidStore`. Defaults to None: they
+            are part of the checkpoint.
+        sigma (float): Smoothing of the maps in input pixels. Defaults to 4.
+        data_preprocessor (dict, optional): Defaults to None.
+
+    Raises:
+        InputError: An argument is out of its range.
+    """
+
+    def __init__(self,
+                 backbone: dict | nn.Module,
+                 image_stage: str = 'layer4',
+                 pyramid_stages: Sequence[str] = ('layer1', 'layer2',
+                                                  'layer3'),
+                 num_neighbours: int = 50,
+                 num_pixel_neighbours: int = 1,
+                 fusion: str = 'concat',
+                 gallery: str = 'topk',
+                 gallery_dtype: str = 'float32',
+                 gallery_dir: str | None = None,
+                 sigma: float = 4.0,
+                 data_preprocessor: dict | None = None) -> None:
+        super().__init__(data_preprocessor)
+        for name, value, known in (('fusion', fusion, ('concat', 'per_level')),
+                                   ('gallery', gallery, ('topk', 'all'))):
+            if value not in known:
+                raise InputError(f'`{name}` must be "{known[0]}" or '
+                                 f'"{known[1]}", got "{value}".')
+        for name, value in (('num_neighbours', num_neighbours),
+                            ('num_pixel_neighbours', num_pixel_neighbours)):
+            if value < 1:
+                raise InputError(f'`{name}` must be at least 1, got {value}.')
+        self.backbone = backbone if isinstance(
+            backbone, nn.Module) else MODELS.build(backbone)
+        missing = {image_stage, *pyramid_stages} - set(self.backbone.stages)
+        if missing or not pyramid_stages:
+            raise InputError(
+                f'`image_stage` and `pyramid_stages` must be `stages` of the '
+                f'backbone, which lacks {sorted(missing)}.')
+        self.image_stage = image_stage
+        self.pyramid_stages = tuple(pyramid_stages)
+        self.num_neighbours = num_neighbours
+        self.num_pixel_neighbours = num_pixel_neighbours
+        self.fusion = fusion
+        self.gallery = gallery
+        self.image_bank = MemoryBank()
+        self.pyramids = PyramidStore(
+            len(self.pyramid_stages), gallery_dtype, gallery_dir)
+        self.anomaly_map = AnomalyMap(sigma)
+
+    def signature(self) -> dict:
+        return dict(
+            detector='SPADE',
+            backbone=self.backbone.name,
+            image_stage=self.image_stage,
+            pyramid_stages=list(self.pyramid_stages),
+            gallery_dtype=str(self.pyramids.dtype),
+            gallery_in='memory' if self.pyramids.folder is None else 'files')
+
+    def extract(self, inputs: Tensor) -> tuple[Tensor, ...]:
+        """Image features ``(B, C)`` and stages ``(B, C_k, h_k, w_k)``."""
+        maps = dict(zip(self.backbone.stages, self.backbone(inputs)))
+        return (maps[self.image_stage].mean((2, 3)),
+                *(maps[stage] for stage in self.pyramid_stages))
+
+    def begin_fit(self, num_images: int, batch_size: int) -> None:
+        super().begin_fit(num_images, batch_size)
+        self._image_features = None
+
+    def collect(self, features: tuple[Tensor, ...],
+                sample_ids: list[int]) -> None:
+        image_features, *levels = features
+        levels = [level.flatten(2).mT for level in levels]
+        if self._image_features is None:
+            self._image_features = image_features.new_zeros(
+                self.num_images, image_features.shape[1])
+            self.pyramids.reserve(
+                [(self.num_images, *level.shape[1:]) for level in levels])
+        self._check([level.shape[1] for level in levels])
+        self._image_features[sample_ids] = image_features
+        self.pyramids.put(sample_ids, levels)
+
+    def estimate(self) -> None:
+        all_reduce(self._image_features)
+        self.image_bank.store(self._image_features)
+        self.pyramids.finish(self._image_features, all_reduce)
+        self._image_features = None
+
+    def score(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        self.require_fitted()
+        image_features, *levels = self.extract(inputs)
+        self._check([level[0, 0].numel() for level in levels])
+        distances, nearest = self.image_bank.search(
+            image_features, min(self.num_neighbours, len(self.image_bank)))
+        if self.gallery == 'all':
+            nearest = torch.arange(len(self.image_bank)).expand(
+                len(inputs), -1)
+        maps = [
+            self._map([level[i] for level in levels], images, inputs)
+            for i, images in enumerate(nearest.tolist())
+        ]
+        return distances.square().mean(1), torch.cat(maps)
+
+    def _map(self, levels: list[Tensor], images: list[int],
+             inputs: Tensor) -> Tensor:
+        """Map ``(1, 1, H, W)`` of the stages ``(C_k, h_k, w_k)`` of one."""
+        if self.fusion == 'concat':
+            pyramids = [list(range(len(levels)))]
+        else:
+            pyramids = [[number] for number in range(len(levels))]
+        maps = []
+        for pyramid in pyramids:
+            grids = [tuple(levels[k].shape[1:]) for k in pyramid]
+            distances = nearest_in_images(
+                [levels[k].flatten(1).T.contiguous() for k in pyramid], grids,
+                lambda image, pyramid=pyramid:
+                [self.pyramids.image(image)[k] for k in pyramid], images,
+                self.num_pixel_neighbours).mean(1)
+            maps.append(
+                self.anomaly_map(
+                    distances.view(1, 1, *grids[0]), inputs.shape[-2:]))
+        return torch.stack(maps).mean(0)
+
+    def _check(self, positions: list[int]) -> None:
+        expected = self.pyramids.shapes[:, 1].tolist()
+        if positions != expected:
+            raise InputError(
+                f'the stages of an image have {positions} positions instead '
+                f'of {expected}; all images must reach the model in one size: '
+                'resize or crop them in the pipeline.')
