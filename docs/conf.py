@@ -25,7 +25,9 @@ autodoc_member_order = 'bysource'
 autodoc_typehints = 'none'  # the docstrings have the types, as prose
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
-napoleon_custom_sections = ['Required Keys', 'Optional Keys', 'Added Keys']
+napoleon_custom_sections = [
+    'Required Keys', 'Optional Keys', 'Modified Keys', 'Added Keys'
+]
 
 html_theme = 'furo'
 html_title = f'mmad {release}'

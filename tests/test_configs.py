@@ -39,7 +39,11 @@ def test_builds(path, tmp_path, monkeypatch):
     # Random weights need no values, so this takes no time.
     with torch.device('meta'):
         model = MODELS.build(cfg.model)
-    assert model.num_neighbours >= 1
+    assert model.signature()['detector'] == cfg.model.type
+    # Validated and saved once the last pass is over, and not before.
+    assert cfg.train_cfg.max_epochs == model.num_passes
+    assert cfg.train_cfg.get('val_interval', 1) == model.num_passes
+    assert cfg.default_hooks.checkpoint.interval == model.num_passes
     for split in ('train', 'val', 'test'):
         dataset = cfg[f'{split}_dataloader'].dataset
         assert dataset.data_root.startswith(f'{tmp_path}/')

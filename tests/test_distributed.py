@@ -72,6 +72,45 @@ def test_train(launch, config, alone, tmp_path, world):
     assert_same(tmp_path / 'work', alone)
 
 
+PADIM = """
+_base_ = '{base}'
+model = dict(
+    _delete_=True,
+    type='PaDiM',
+    data_preprocessor={{{{_base_.model.data_preprocessor}}}},
+    backbone=dict(
+        type='TorchvisionBackbone', name='resnet18',
+        stages=['layer1', 'layer2'], weights=None),
+    reduction='pca',
+    dim=8,
+    sigma=2.0)
+train_cfg = dict(max_epochs=2, val_interval=2)
+default_hooks = dict(checkpoint=dict(interval=2))
+"""
+
+
+def test_train_in_two_passes(run_tool, launch, config, tmp_path):
+    path = tmp_path / 'padim.py'
+    path.write_text(PADIM.format(base=config))
+    args = ('train.py', path, *CATEGORY, '--work-dir')
+    result = run_tool(tmp_path, *args, tmp_path / '1')
+    assert result.status == 0, result.err
+    alone = load_checkpoint(str(tmp_path / '1' / 'epoch_2.pth'))['state_dict']
+    for world in (2, 3):
+        folder = tmp_path / str(world)
+        ends = launch(world, *args, folder)
+        assert [status for status, _ in ends] == [0] * world, ends
+        state = load_checkpoint(str(folder / 'epoch_2.pth'))['state_dict']
+        assert state.keys() == alone.keys()
+        for name, value in alone.items():
+            # Sums in float64 differ in their last digits, so that float32
+            # may be rounded the other way.
+            torch.testing.assert_close(
+                state[name], value, rtol=0,
+                atol=1e-6 * float(value.abs().max()))
+        assert_same_metrics(folder, tmp_path / '1')
+
+
 def test_test(launch, config, alone, tmp_path):
     ends = launch(
         3, 'test.py', config, alone / 'epoch_1.pth', *CATEGORY, '--work-dir',

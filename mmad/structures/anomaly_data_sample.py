@@ -15,7 +15,8 @@ class AnomalyDataSample(BaseDataElement):
     defect; ``'good'`` for normal), ``category``, ``sample_idx`` (position in
     the data set), and as ``(height, width)`` ``ori_shape``, ``img_shape``,
     ``resized_shape`` and ``crop_offset`` (place of the input in the resized
-    picture).
+    picture), and ``rotation`` (of the resized picture before the crop, in
+    degrees).
 
     Attributes:
         gt_label (Tensor): ``()`` int64, 1 for anomalous.

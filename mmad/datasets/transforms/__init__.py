@@ -4,7 +4,9 @@ from .center_crop import CenterCrop
 from .load_image import LoadImage
 from .load_mask import LoadMask, read_mask
 from .pack_inputs import PackInputs
+from .random_pose import RandomPose
 
 __all__ = [
-    'CenterCrop', 'LoadImage', 'LoadMask', 'PackInputs', 'Resize', 'read_mask'
+    'CenterCrop', 'LoadImage', 'LoadMask', 'PackInputs', 'RandomPose',
+    'Resize', 'read_mask'
 ]

@@ -6,7 +6,8 @@ from mmad.registry import TRANSFORMS
 from mmad.structures import AnomalyDataSample
 
 _META_KEYS = ('img_path', 'mask_path', 'kind', 'category', 'sample_idx',
-              'ori_shape', 'img_shape', 'resized_shape', 'crop_offset')
+              'ori_shape', 'img_shape', 'resized_shape', 'crop_offset',
+              'rotation')
 
 
 @TRANSFORMS.register_module()

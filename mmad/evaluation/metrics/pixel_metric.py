@@ -105,7 +105,8 @@ class PixelMetric(BaseMetric):
             compares with the mask file, as
             the evaluation tool of MVTec AD does; pixels outside the crop that
             the model saw are left out, and regions are clipped to the crop.
-            Defaults to 'input'.
+            A picture that the pipeline rotated is refused. Defaults to
+            'input'.
         score_bits (int, optional): None computes exactly and keeps all
             scores, 4 bytes per pixel of the test set. A number keeps that
             many bits of each float32 score in a
@@ -164,8 +165,9 @@ class PixelMetric(BaseMetric):
             data_samples (Sequence[dict]): Predicted samples.
 
         Raises:
-            InputError: If a map is NaN, or a mask is missing, broken or of
-                another size.
+            InputError: If a map is NaN, a mask is missing, broken or of
+                another size, or a picture that was rotated is to be compared
+                at its original resolution.
         """
         for sample in data_samples:
             image = self._measure(sample)
@@ -354,6 +356,11 @@ class PixelMetric(BaseMetric):
     def _to_original(
             sample: dict, scores: np.ndarray
     ) -> tuple[np.ndarray, tuple[slice, slice]]:
+        if sample.get('rotation'):
+            raise InputError(
+                f'{sample["img_path"]} was rotated by the pipeline, so its '
+                'anomaly map cannot be compared with the mask of the original '
+                "picture; evaluate with resolution='input'.")
         resized_shape = tuple(sample.get('resized_shape', scores.shape))
         if resized_shape != scores.shape and 'crop_offset' not in sample:
             raise InputError(

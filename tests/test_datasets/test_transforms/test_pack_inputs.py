@@ -10,7 +10,7 @@ def results():
     image = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
     return dict(
         img=image, img_path='a.png', kind='cut', sample_idx=3, scale=(9, 9),
-        ori_shape=(2, 4))
+        ori_shape=(2, 4), rotation=1.5)
 
 
 def pack(results):
@@ -29,7 +29,8 @@ def test_image(results):
 def test_metainfo(results):
     sample = pack(results)['data_samples']
     assert sample.metainfo == dict(
-        img_path='a.png', kind='cut', sample_idx=3, ori_shape=(2, 4))
+        img_path='a.png', kind='cut', sample_idx=3, ori_shape=(2, 4),
+        rotation=1.5)
     assert 'gt_label' not in sample
     assert 'gt_mask' not in sample
 

@@ -40,6 +40,32 @@ class MeanColour(FitDetector):
         return maps.amax((1, 2, 3)), maps
 
 
+class Spread(MeanColour):
+    """In two passes: the mean, then the mean distance from it."""
+
+    num_passes = 2
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer('spread', torch.zeros(3))
+
+    def begin_fit(self, num_images, batch_size):
+        super().begin_fit(num_images, batch_size)
+        self.has_mean = False
+
+    def collect(self, features, sample_ids):
+        if self.has_mean:
+            features = (features - self.state[:, None, None]).abs()
+        super().collect(features, sample_ids)
+
+    def estimate(self):
+        if self.has_mean:
+            self.spread = torch.stack(self.sums).mean(0)
+        else:
+            super().estimate()
+            self.has_mean, self.ids, self.sums = True, [], []
+
+
 @pytest.mark.parametrize('batch_size', [1, 2, 3, 7, 10])
 def test_every_image_is_collected_once(images, fit, batch_size):
     detector = fit(MeanColour(), images, batch_size)
@@ -48,6 +74,43 @@ def test_every_image_is_collected_once(images, fit, batch_size):
     assert set(detector.batches) == {batch_size}
     torch.testing.assert_close(
         detector.state, images[..., ::2, ::2].mean((0, 2, 3)))
+
+
+@pytest.mark.parametrize('batch_size', [2, 7])
+def test_two_passes(images, batch_size):
+    detector = Spread()
+    for _ in range(2):
+        detector.begin_fit(7, batch_size)
+        for is_last in (False, True):
+            feed(detector, images, batch_size)
+            assert detector.ids == list(range(7))
+            assert not detector.is_fitted
+            detector.fit()
+            assert detector.is_fitted == is_last
+    pixels = images[..., ::2, ::2]
+    mean = pixels.mean((0, 2, 3), keepdim=True)
+    torch.testing.assert_close(
+        detector.spread, (pixels - mean).abs().mean((0, 2, 3)))
+
+
+def test_each_pass_needs_every_image(images):
+    detector = Spread()
+    detector.begin_fit(7, 2)
+    feed(detector, images, 2)
+    detector.fit()
+    feed(detector, images[:6], 2)
+    with pytest.raises(InputError, match='collected 6 of 7 training images'):
+        detector.fit()
+    assert not detector.is_fitted
+
+
+def test_a_pass_that_is_over_is_no_state(images):
+    detector = Spread()
+    detector.begin_fit(7, 2)
+    feed(detector, images, 2)
+    detector.fit()
+    with pytest.raises(InputError, match='no fitted state'):
+        Spread().load_state_dict(detector.state_dict())
 
 
 def test_no_gradients(images):

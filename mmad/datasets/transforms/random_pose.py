@@ -1,0 +1,106 @@
+import hashlib
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+
+from mmad.errors import InputError
+from mmad.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class RandomPose(BaseTransform):
+    """Rotate about the centre and crop, at random but always alike.
+
+    This makes the Rd-MVTec of PaDiM (arXiv 2011.08785), section IV.A, out of
+    MVTec AD: parts that are not aligned. An image keeps its pose in every
+    epoch, run and process, since nothing but the seed and its own pixels
+    decide on it; not its place in the data set, nor its path, which an array
+    does not have.
+
+    The paper is silent on what lies beyond the border. Here it is the
+    reflection of image and mask alike: no black corner gives the rotation
+    away, and a reflected defect is labelled as one.
+
+    Required Keys:
+
+    - img (np.ndarray): ``(H, W, 3)`` uint8.
+    - gt_seg_map (np.ndarray, optional): ``(H, W)`` uint8.
+
+    Modified Keys:
+
+    - img, bilinearly, gt_seg_map, by nearest neighbour, and img_shape
+
+    Added Keys:
+
+    - rotation (float): In degrees, counter-clockwise.
+    - resized_shape (tuple[int, int]): Height and width before the crop.
+    - crop_offset (tuple[int, int]): Top and left edge of the crop.
+
+    Args:
+        angle (float): Largest rotation either way, 0 to 180 degrees.
+            Defaults to 10.
+        crop_size (int | tuple[int, int]): Side, or width and height, in
+            pixels. Defaults to 224.
+        seed (int): Of the poses. Defaults to 0.
+
+    Raises:
+        InputError: An argument is out of range, or the crop is larger than
+            the image.
+    """
+
+    def __init__(self,
+                 angle: float = 10.0,
+                 crop_size: int | tuple[int, int] = 224,
+                 seed: int = 0) -> None:
+        if not 0 <= angle <= 180:
+            raise InputError('`angle` must be from 0 to 180 degrees, got '
+                             f'{angle}.')
+        if isinstance(crop_size, int):
+            crop_size = (crop_size, crop_size)
+        if len(crop_size) != 2 or min(crop_size) < 1:
+            raise InputError('`crop_size` must be one or two positive '
+                             f'numbers, got {crop_size}.')
+        if seed < 0:
+            raise InputError(f'`seed` must not be negative, got {seed}.')
+        self.angle = angle
+        self.crop_size = tuple(crop_size)
+        self.seed = seed
+
+    def transform(self, results: dict) -> dict:
+        image = results['img']
+        height, width = image.shape[:2]
+        crop_width, crop_height = self.crop_size
+        if crop_height > height or crop_width > width:
+            raise InputError(
+                f'image "{results.get("img_path")}" is {width}x{height} '
+                f'after resizing, smaller than the crop of {crop_width}x'
+                f'{crop_height}; resize it to more, or crop less.')
+        rng = self._generator(image)
+        rotation = rng.uniform(-self.angle, self.angle)
+        top = int(rng.integers(height - crop_height, endpoint=True))
+        left = int(rng.integers(width - crop_width, endpoint=True))
+        # Both at once, so that pixels are interpolated once.
+        matrix = cv2.getRotationMatrix2D(
+            ((width - 1) / 2, (height - 1) / 2), rotation, 1)
+        matrix[:, 2] -= left, top
+        for key, interpolation in (('img', cv2.INTER_LINEAR),
+                                   ('gt_seg_map', cv2.INTER_NEAREST)):
+            if key in results:
+                results[key] = cv2.warpAffine(
+                    results[key],
+                    matrix,
+                    self.crop_size,
+                    flags=interpolation,
+                    borderMode=cv2.BORDER_REFLECT)
+        results['img_shape'] = (crop_height, crop_width)
+        results['rotation'] = rotation
+        results['resized_shape'] = (height, width)
+        results['crop_offset'] = (top, left)
+        return results
+
+    def _generator(self, image: np.ndarray) -> np.random.Generator:
+        pixels = np.ascontiguousarray(image)
+        digest = hashlib.blake2b(pixels, digest_size=8).digest()
+        return np.random.default_rng(
+            [self.seed, int.from_bytes(digest, 'little')])
