@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from mmengine.config import Config
+from mmengine.dataset import DefaultSampler
 from mmengine.registry import DefaultScope, init_default_scope
 from mmengine.runner import Runner
 from PIL import Image
@@ -142,23 +143,32 @@ def fit():
     """Fit a detector on images ``(N, 3, H, W)`` as the runner would."""
 
     def fit_on(detector, images, batch_size=2):
-        detector.begin_fit(len(images), batch_size)
-        feed(detector, images, batch_size)
-        detector.fit()
-        return detector.eval()
+        return fit_shard(detector, images, batch_size)
 
     return fit_on
 
 
-def feed(detector, images, batch_size):
-    for start in range(0, len(images), batch_size):
-        batch = images[start:start + batch_size]
+def feed(detector, images, batch_size, order=None):
+    """One epoch of training steps, in another order if given."""
+    order = list(range(len(images))) if order is None else list(order)
+    for start in range(0, len(order), batch_size):
+        batch = order[start:start + batch_size]
         samples = [
             AnomalyDataSample(
                 metainfo=dict(sample_idx=i, img_path=f'image_{i}.png'))
-            for i in range(start, start + len(batch))
+            for i in batch
         ]
-        detector.train_step(dict(inputs=batch, data_samples=samples))
+        detector.train_step(dict(inputs=images[batch], data_samples=samples))
+
+
+def fit_shard(detector, images, batch_size=2):
+    """Fit with the images that the sampler deals to this process."""
+    detector.begin_fit(len(images), batch_size)
+    for _ in range(detector.num_passes):
+        feed(detector, images, batch_size,
+             DefaultSampler(images, shuffle=False))
+        detector.fit()
+    return detector.eval()
 
 
 @pytest.fixture

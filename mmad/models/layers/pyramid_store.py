@@ -50,7 +50,10 @@ class PyramidStore(nn.Module):
         self.register_buffer('digest', torch.empty(0, dtype=torch.uint8))
         self._files: list[Tensor] = []
         if self.folder is None:
-            self._hold([torch.empty(0, 0, 0, dtype=self.dtype)] * num_levels)
+            self._hold([
+                torch.empty(0, 0, 0, dtype=self.dtype)
+                for _ in range(num_levels)
+            ])
 
     def _hold(self, levels: Sequence[Tensor]) -> None:
         for number, level in enumerate(levels):

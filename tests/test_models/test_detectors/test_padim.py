@@ -1,6 +1,6 @@
 import pytest
 import torch
-from conftest import feed
+from conftest import feed, fit_shard
 
 from mmad.errors import InputError
 from mmad.models import PaDiM
@@ -15,25 +15,11 @@ def make_padim():
     return make
 
 
-@pytest.fixture
-def fit_padim(fit):
-    """Fit in as many passes as it takes."""
-
-    def fit_on(detector, images):
-        detector.begin_fit(len(images), 2)
-        for _ in range(detector.num_passes):
-            feed(detector, images, 2)
-            detector.fit()
-        return detector.eval()
-
-    return fit_on
-
-
 @pytest.mark.parametrize(('reduction', 'dim', 'channels'), [
     ('random', 6, 6), ('pca', 6, 6), ('none', None, 16)])
-def test_all_reductions(make_padim, fit_padim, images, reduction, dim,
+def test_all_reductions(make_padim, fit, images, reduction, dim,
                         channels):
-    detector = fit_padim(make_padim(reduction=reduction, dim=dim), images)
+    detector = fit(make_padim(reduction=reduction, dim=dim), images)
     assert detector.gaussians.mean.shape == (80, channels)
     scores, maps = detector(images)
     assert scores.shape == (7, )
@@ -41,14 +27,14 @@ def test_all_reductions(make_padim, fit_padim, images, reduction, dim,
     assert torch.isfinite(maps).all()
 
 
-def test_score_is_the_maximum_of_the_map(make_padim, fit_padim, images):
-    detector = fit_padim(make_padim(), images)
+def test_score_is_the_maximum_of_the_map(make_padim, fit, images):
+    detector = fit(make_padim(), images)
     scores, maps = detector(images)
     assert torch.equal(scores, maps.flatten(1).max(1).values)
 
 
-def test_an_odd_patch_is_found(make_padim, fit_padim, images):
-    detector = fit_padim(make_padim(sigma=2.0), images)
+def test_an_odd_patch_is_found(make_padim, fit, images):
+    detector = fit(make_padim(sigma=2.0), images)
     odd = images.clone()
     odd[3, :, 8:16, 20:28] += 8
     scores, maps = detector(odd)
@@ -58,17 +44,17 @@ def test_an_odd_patch_is_found(make_padim, fit_padim, images):
     assert 16 <= column < 32
 
 
-def test_pca_without_reduction_changes_no_distance(make_padim, fit_padim,
+def test_pca_without_reduction_changes_no_distance(make_padim, fit,
                                                    images):
     # Mahalanobis distances do not depend on the axes.
-    rotated = fit_padim(make_padim(reduction='pca', dim=16), images)
-    plain = fit_padim(make_padim(reduction='none', dim=None), images)
+    rotated = fit(make_padim(reduction='pca', dim=16), images)
+    plain = fit(make_padim(reduction='none', dim=None), images)
     torch.testing.assert_close(
         rotated(images)[1], plain(images)[1], rtol=1e-3, atol=1e-3)
 
 
-def test_reload(make_padim, fit_padim, images):
-    detector = fit_padim(make_padim(seed=1), images)
+def test_reload(make_padim, fit, images):
+    detector = fit(make_padim(seed=1), images)
     other = make_padim(seed=2).eval()
     other.load_state_dict(detector.state_dict())
     assert torch.equal(
@@ -76,8 +62,8 @@ def test_reload(make_padim, fit_padim, images):
     assert torch.equal(other(images)[1], detector(images)[1])
 
 
-def test_reload_of_another_reduction(make_padim, fit_padim, images):
-    state = fit_padim(make_padim(), images).state_dict()
+def test_reload_of_another_reduction(make_padim, fit, images):
+    state = fit(make_padim(), images).state_dict()
     with pytest.raises(InputError, match="reduction 'random' instead of "
                        "'none'"):
         make_padim(reduction='none', dim=None).load_state_dict(state)
@@ -98,43 +84,30 @@ def test_between_the_passes_of_pca_it_is_unfitted(make_padim, images):
         detector(images)
 
 
-def test_one_image(make_padim, fit_padim, images):
-    detector = fit_padim(make_padim(), images[:1])
+def test_one_image(make_padim, fit, images):
+    detector = fit(make_padim(), images[:1])
     scores, _ = detector(images)
     assert scores[0] < 1e-3
     assert (scores[1:] > 1).all()
 
 
-def test_images_of_another_size(make_padim, fit_padim, images):
-    detector = fit_padim(make_padim(), images)
+def test_images_of_another_size(make_padim, fit, images):
+    detector = fit(make_padim(), images)
     with pytest.raises(InputError, match='must reach the model in one size'):
         detector(images[..., :32])
 
 
-def _fit_shard(rank, images, reduction):
-    world = torch.distributed.get_world_size()
-    detector = PaDiM(
-        dict(type='TinyBackbone'), dim=6, reduction=reduction)
-    detector.begin_fit(len(images), 1)
-    count = -(-len(images) // world)
-    order = [(rank + world * i) % len(images) for i in range(count)]
-    for _ in range(detector.num_passes):
-        for i in order:
-            feed(detector, images[i:i + 1], 1)
-        detector.fit()
-    return detector.eval().state_dict()
+def _fit_shard(rank, detector, images):
+    return fit_shard(detector, images).state_dict()
 
 
 @pytest.mark.parametrize('reduction', ['random', 'pca'])
 @pytest.mark.parametrize('world', [2, 3])
-def test_processes_fit_as_one(run_processes, make_padim, fit_padim, images,
-                              world, reduction):
-    alone = make_padim(reduction=reduction)
-    alone.begin_fit(7, 1)
-    for _ in range(alone.num_passes):
-        feed(alone, images, 1)
-        alone.fit()
-    for state in run_processes(world, _fit_shard, images, reduction):
-        assert state.keys() == alone.state_dict().keys()
-        for name, value in alone.state_dict().items():
+def test_processes_fit_as_one(run_processes, make_padim, fit, images, world,
+                              reduction):
+    expected = fit(make_padim(reduction=reduction), images).state_dict()
+    for state in run_processes(world, _fit_shard,
+                               make_padim(reduction=reduction), images):
+        assert state.keys() == expected.keys()
+        for name, value in expected.items():
             torch.testing.assert_close(state[name], value)

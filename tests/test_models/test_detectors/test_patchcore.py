@@ -3,8 +3,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import TinyBackbone, feed
-from mmengine.dataset import DefaultSampler
+from conftest import TinyBackbone, feed, fit_shard
 from scipy.ndimage import gaussian_filter
 
 from mmad.errors import InputError
@@ -197,15 +196,7 @@ def test_selection_from_what_max_patches_leaves(images, make_patchcore, fit,
 
 
 def _fit_shard(rank, detector, images):
-    sampler = DefaultSampler(images, shuffle=False)
-    detector.begin_fit(len(images), 2)
-    for start in range(0, len(sampler), 2):
-        batch = list(sampler)[start:start + 2]
-        samples = [AnomalyDataSample(metainfo=dict(sample_idx=i))
-                   for i in batch]
-        detector.train_step(dict(inputs=images[batch], data_samples=samples))
-    detector.fit()
-    return detector.state_dict()
+    return fit_shard(detector, images).state_dict()
 
 
 @pytest.mark.parametrize(('world', 'number', 'kwargs'), [
