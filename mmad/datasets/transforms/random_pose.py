@@ -12,7 +12,7 @@ from mmad.registry import TRANSFORMS
 class RandomPose(BaseTransform):
     """Rotate about the centre and crop, at random but always alike.
 
-    This makes the Rd-MVTec of PaDiM (arXiv 2011.08785), section IV.A, out of
+    This makes the Rd-MVTec of PaDiM (arXiv 2011.08785) out of
     MVTec AD: parts that are not aligned. An image keeps its pose in every
     epoch, run and process, since nothing but the seed and its own pixels
     decide on it; not its place in the data set, nor its path, which an array

@@ -13,7 +13,7 @@ from .pyramid import to_grid
 class ChannelReduction(nn.Module):
     """Concatenate the stages at each position and keep fewer channels.
 
-    PaDiM (arXiv 2011.08785), section III.A:
+    PaDiM (arXiv 2011.08785):
 
     - ``'random'``: one random subset of the channels, for all positions.
     - ``'pca'``: the leading principal components of the patches of all

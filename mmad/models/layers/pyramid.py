@@ -6,7 +6,7 @@ def to_grid(level: Tensor, grid: Size | tuple[int, int]) -> Tensor:
     """Bring the features of a coarse stage to a finer grid.
 
     Each cell takes over the features of the nearest coarse one, as in PaDiM
-    (arXiv 2011.08785, section III.A).
+    (arXiv 2011.08785).
 
     Args:
         level (Tensor): ``(B, C, h, w)``.
