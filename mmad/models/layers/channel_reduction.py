@@ -7,7 +7,12 @@ from torch import Tensor, nn
 from mmad.errors import InputError
 
 from .fitted_buffers import resize_buffers
+from .fixed_point import to_fixed_point
 from .pyramid import to_grid
+
+# Of the patches of a PCA: enough for its axes, few enough that the sums over
+# all patches are exact.
+_BITS = 12
 
 
 class ChannelReduction(nn.Module):
@@ -115,7 +120,8 @@ class ChannelReduction(nn.Module):
 
     def collect(self, features: Tensor) -> None:
         """Add patches ``(B, D, h, w)`` to what the PCA is estimated from."""
-        patches = features.transpose(0, 1).flatten(1).double()
+        patches = to_fixed_point(
+            features.transpose(0, 1).flatten(1), _BITS)
         if self._sum is None:
             dim = len(patches)
             self._sum = patches.new_zeros(dim)

@@ -1,11 +1,9 @@
 import pytest
 import torch
 from conftest import feed, fit_shard
-from mmengine.dist import all_reduce
 
 from mmad.errors import InputError
 from mmad.models import PaDiM
-from mmad.models.detectors import padim
 
 
 @pytest.fixture
@@ -112,29 +110,4 @@ def test_processes_fit_as_one(run_processes, make_padim, fit, images, world,
                                make_padim(reduction=reduction), images):
         assert state.keys() == expected.keys()
         for name, value in expected.items():
-            torch.testing.assert_close(state[name], value)
-
-
-def _sums(rank, detector, images):
-    """What the statistics are computed from, added up over all processes."""
-    reduced = []
-
-    def record(value):
-        all_reduce(value)
-        reduced.append(value.flatten().clone())
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(padim, 'all_reduce', record)
-        fit_shard(detector, images)
-    return torch.cat(reduced)
-
-
-@pytest.mark.parametrize('reduction', ['random', 'pca'])
-@pytest.mark.parametrize('world', [2, 3])
-def test_sums_of_processes_in_double_precision(
-        run_processes, make_padim, images, world, reduction):
-    expected = _sums(0, make_padim(reduction=reduction), images)
-    assert expected.dtype == torch.float64
-    for sums in run_processes(world, _sums, make_padim(reduction=reduction),
-                              images):
-        torch.testing.assert_close(sums, expected, rtol=1e-10, atol=0)
+            assert torch.equal(state[name], value), name

@@ -5,6 +5,7 @@ from scipy.spatial.distance import mahalanobis
 
 from mmad.errors import InputError
 from mmad.models.layers import PositionGaussians, position_gaussians
+from mmad.models.layers.fixed_point import to_fixed_point
 from mmad.models.layers.packed_triangle import unpack
 
 
@@ -12,11 +13,13 @@ def add_up(value):
     """The sum over one process."""
 
 
-def features(number=20, dim=7, height=3, width=4, seed=0):
+def features(number=20, dim=7, height=3, width=4, seed=0, bits=16):
+    """Random features, by default such as need no rounding."""
     generator = torch.Generator().manual_seed(seed)
     mixing = torch.randn(dim, dim, generator=generator)
     samples = torch.randn(number, height, width, dim, generator=generator)
-    return (samples @ mixing + 3).permute(0, 3, 1, 2)
+    samples = (samples @ mixing + 3).permute(0, 3, 1, 2)
+    return to_fixed_point(samples, bits).float()
 
 
 def fit(samples, epsilon=0.01, batch=6):
@@ -52,8 +55,9 @@ def test_streamed_statistics_are_those_of_all_images(monkeypatch, block, dim):
         atol=1e-4)
 
 
-def test_mahalanobis_distance_is_that_of_scipy():
-    samples, queries = features(), features(5, seed=1)
+@pytest.mark.parametrize('bits', [16, 30])
+def test_mahalanobis_distance_is_that_of_scipy(bits):
+    samples, queries = features(bits=bits), features(5, seed=1, bits=bits)
     distances = fit(samples)(queries)
     assert distances.shape == (5, 1, 3, 4)
     means, covariances = by_numpy(samples)
@@ -125,3 +129,10 @@ def test_another_grid():
     gaussians.estimate(add_up)
     with pytest.raises(InputError, match='9 positions'):
         gaussians(features(height=3, width=3))
+
+
+def test_batches_and_order_change_nothing():
+    samples = features()
+    one, other = fit(samples, batch=20), fit(samples.flip(0), batch=3)
+    assert torch.equal(one.mean, other.mean)
+    assert torch.equal(one.factor, other.factor)
