@@ -136,3 +136,13 @@ def test_batches_and_order_change_nothing():
     one, other = fit(samples, batch=20), fit(samples.flip(0), batch=3)
     assert torch.equal(one.mean, other.mean)
     assert torch.equal(one.factor, other.factor)
+
+
+@pytest.mark.parametrize('batch', [1, 5, 16, 20])
+def test_distances_do_not_depend_on_the_batch(batch):
+    gaussians = fit(features(dim=50))
+    queries = features(40, dim=50, seed=1)
+    together = gaussians(queries)
+    assert together.shape == (40, 1, 3, 4)
+    parts = torch.cat([gaussians(part) for part in queries.split(batch)])
+    assert torch.equal(parts, together)
