@@ -6,14 +6,12 @@ that of the process.
 """
 import argparse
 import re
-import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
+from timing import fit, median_seconds
 
 from mmad.models import FitDetector
 from mmad.registry import MODELS
@@ -25,31 +23,11 @@ from mmad.utils.command_line import (
 )
 
 
-def seconds(function: Callable[[], object], repeats: int) -> float:
-    """Median time of a call."""
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
 def peak_memory() -> float:
     """Peak resident size of this process in GB (Linux)."""
     # Not getrusage: its peak begins with that of the parent process.
     status = Path('/proc/self/status').read_text()
     return int(re.search(r'VmHWM:\s*(\d+)', status)[1]) / 1024**2
-
-
-def fit(model: FitDetector, batches: list, number: int) -> None:
-    model.begin_fit(number, len(batches[0]['inputs']))
-    for _ in range(model.num_passes):
-        for batch in batches:
-            model.train_step(batch)
-        model.fit()
 
 
 @torch.no_grad()
@@ -72,12 +50,12 @@ def main() -> None:
     model = MODELS.build(cfg.model)
     model.to('cuda' if torch.cuda.is_available() else 'cpu')
     batches = list(loader)
+    number = len(loader.dataset)
     before = peak_memory()
-    run_backbone(model, batches[:1])
-    backbone = seconds(lambda: run_backbone(model, batches), args.repeats)
-    fitting = seconds(
-        lambda: fit(model, batches, len(loader.dataset)), args.repeats)
-    print(f'{len(loader.dataset)} images, {torch.get_num_threads()} threads: '
+    backbone, fitting = median_seconds(
+        [lambda: run_backbone(model, batches),
+         lambda: fit(model, batches, number)], args.repeats)
+    print(f'{number} images, {torch.get_num_threads()} threads: '
           f'backbone {backbone:.2f} s, fit {fitting:.2f} s '
           f'({fitting / backbone:.2f} x), peak {peak_memory():.2f} GB '
           f'({before:.2f} GB before)')

@@ -1,27 +1,36 @@
-"""Milliseconds per image of a fitted PatchCore, split into its parts."""
+"""Milliseconds per image of a fitted detector, beside those of its backbone.
+
+PatchCore is split into all its parts.
+"""
 import argparse
-import statistics
-import time
 from collections.abc import Callable
 
 import torch
+from timing import median_seconds
+from torch import Tensor
 
 from mmad.apis import init_model
+from mmad.errors import InputError
+from mmad.models import PatchCore
 from mmad.utils.command_line import one_sentence_errors
 
+Parts = dict[str, Callable[[], object]]
 
-def milliseconds(function: Callable[[], object], repeats: int) -> float:
-    """Median time of a call, after one to warm up."""
-    times = []
-    for _ in range(repeats + 1):
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        start = time.perf_counter()
-        function()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        times.append(1000 * (time.perf_counter() - start))
-    return statistics.median(times[1:])
+
+def patchcore_parts(model: PatchCore, inputs: Tensor) -> Parts:
+    """What PatchCore does behind the backbone, each with its input ready."""
+    maps = model.backbone(inputs)
+    features = model.patch_features(maps)
+    queries = features.flatten(2).transpose(1, 2)
+    distances, nearest = model.memory_bank.search(queries.flatten(0, 1))
+    distances = distances.view(len(inputs), -1)
+    nearest = nearest.view_as(distances)
+    grid = distances.view(len(inputs), 1, *features.shape[-2:])
+    return dict(
+        features=lambda: model.patch_features(maps),
+        search=lambda: model.memory_bank.search(queries.flatten(0, 1)),
+        map=lambda: model.anomaly_map(grid, inputs.shape[-2:]),
+        score=lambda: model._image_score(queries, distances, nearest))
 
 
 @one_sentence_errors
@@ -34,39 +43,34 @@ def main() -> None:
     parser.add_argument('--size', type=int, default=224)
     parser.add_argument('--repeats', type=int, default=15)
     parser.add_argument(
-        '--backend', choices=['torch', 'faiss'], help='of the search')
+        '--backend', choices=['torch', 'faiss'],
+        help='of the search of PatchCore')
     args = parser.parse_args()
     model = init_model(args.checkpoint)
-    bank = model.memory_bank
-    if args.backend is not None:
-        bank.backend = args.backend
-    print(f'{len(bank)} rows of {bank.rows.shape[1]} dimensions, '
-          f'{bank.backend}, {torch.get_num_threads()} threads')
-    print(f'{"batch":>5} {"backbone":>9} {"features":>9} {"search":>9} '
-          f'{"map":>9} {"score":>9} {"all":>9}   (search + map) / backbone')
-    for batch in args.batch_sizes:
-        inputs = torch.randn(
-            batch, 3, args.size, args.size, device=bank.rows.device)
-        maps = model.backbone(inputs)
-        features = model.patch_features(maps)
-        queries = features.flatten(2).transpose(1, 2)
-        distances, nearest = bank.search(queries.flatten(0, 1))
-        grid = distances.view(batch, 1, *features.shape[-2:])
-        flat = distances.view(batch, -1), nearest.view(batch, -1)
-        size = inputs.shape[-2:]
-        parts = [
-            milliseconds(call, args.repeats) / batch for call in (
-                lambda x=inputs: model.backbone(x),
-                lambda x=maps: model.patch_features(x),
-                lambda x=queries: bank.search(x.flatten(0, 1)),
-                lambda x=grid, s=size: model.anomaly_map(x, s),
-                lambda x=queries, f=flat: model._image_score(x, *f),
-                lambda x=inputs: model(x),
-            )
-        ]
-        backbone, _, search, smooth, _, _ = parts
-        print(f'{batch:>5} ' + ' '.join(f'{part:9.2f}' for part in parts) +
-              f'   {(search + smooth) / backbone:.2f}')
+    print(f'{type(model).__name__}, {model.backbone.name}, '
+          f'{torch.get_num_threads()} threads')
+    if isinstance(model, PatchCore):
+        bank = model.memory_bank
+        bank.backend = args.backend or bank.backend
+        print(f'{len(bank)} rows of {bank.rows.shape[1]} dimensions, '
+              f'{bank.backend}')
+    elif args.backend is not None:
+        raise InputError('--backend is for PatchCore, this is '
+                         f'{type(model).__name__}; leave it out.')
+    device = next(model.parameters()).device
+    for number, batch in enumerate(args.batch_sizes):
+        inputs = torch.randn(batch, 3, args.size, args.size, device=device)
+        parts: Parts = dict(backbone=lambda x=inputs: model.backbone(x))
+        if isinstance(model, PatchCore):
+            parts.update(patchcore_parts(model, inputs))
+        parts['all'] = lambda x=inputs: model(x)
+        if number == 0:
+            print(f'{"batch":>5}' + ''.join(f'{name:>10}' for name in parts) +
+                  '   all / backbone')
+        seconds = median_seconds(list(parts.values()), args.repeats)
+        print(f'{batch:>5}' + ''.join(
+            f'{1000 * part / batch:10.2f}' for part in seconds) +
+              f'   {seconds[-1] / seconds[0]:.2f}')
 
 
 if __name__ == '__main__':
