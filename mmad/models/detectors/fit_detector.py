@@ -38,7 +38,8 @@ class FitDetector(BaseDetector):
         self.register_buffer('signature_bytes',
                              torch.empty(0, dtype=torch.uint8))
         self._num_images = self._batch_size = self._passes_done = 0
-        self._num_seen = self._num_collected = 0
+        self._num_seen = 0
+        self._ids: list[int] = []
 
     @abstractmethod
     def extract(self, inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
@@ -93,7 +94,8 @@ class FitDetector(BaseDetector):
                 'training images; use at most one for each image.')
         self.signature_bytes = self.signature_bytes.new_empty(0)
         self._num_images, self._batch_size = num_images, batch_size
-        self._passes_done = self._num_seen = self._num_collected = 0
+        self._passes_done = self._num_seen = 0
+        self._ids = []
 
     @torch.no_grad()
     def train_step(self, data: dict, optim_wrapper=None) -> dict:
@@ -121,11 +123,15 @@ class FitDetector(BaseDetector):
             if rank + world * (self._num_seen + i) < self._num_images
         ]
         self._num_seen += len(data_samples)
-        self._num_collected += len(fresh)
         if fresh:
-            self.collect(
-                tree_map(lambda part: part[fresh], features),
-                [data_samples[i].sample_idx for i in fresh])
+            ids = [data_samples[i].sample_idx for i in fresh]
+            if max(ids) >= self._num_images:
+                raise InputError(
+                    f'a training image has the `sample_idx` {max(ids)}, but '
+                    f'there are {self._num_images} images; a data set must '
+                    'number its images from 0.')
+            self._ids += ids
+            self.collect(tree_map(lambda part: part[fresh], features), ids)
         return {}
 
     @torch.no_grad()
@@ -133,17 +139,24 @@ class FitDetector(BaseDetector):
         """End a pass: estimate from everything collected in it.
 
         Raises:
-            InputError: Some images of the training set were not seen.
+            InputError: Some images of the training set were not seen, or two
+                have the same number.
         """
-        count = torch.tensor(self._num_collected)
-        all_reduce(count)
-        if int(count) != self._num_images:
+        counts = torch.bincount(
+            torch.tensor(self._ids, dtype=torch.int64),
+            minlength=self._num_images)
+        all_reduce(counts)
+        if int(counts.sum()) != self._num_images:
             raise InputError(
-                f'collected {int(count)} of {self._num_images} training '
-                'images; fitting needs each once: use DefaultSampler and '
-                'drop_last=False.')
+                f'collected {int(counts.sum())} of {self._num_images} '
+                'training images; fitting needs each once: use '
+                'DefaultSampler and drop_last=False.')
+        if (counts > 1).any():
+            raise InputError(
+                'two training images have the same `sample_idx`; a data set '
+                'must number its images (ConcatDataset does not).')
         self.estimate()
-        self._num_seen = self._num_collected = 0
+        self._num_seen, self._ids = 0, []
         self._passes_done += 1
         if self._passes_done < self.num_passes:
             return

@@ -225,10 +225,6 @@ class PatchCore(FitDetector):
         if (row_ids.diff() < 0).any():
             row_ids, order = row_ids.sort()
             rows = rows[order]
-        if (row_ids.diff() == 0).any():
-            raise InputError(
-                'two training images have the same `sample_idx`; a data set '
-                'must number its images (ConcatDataset does not).')
         return rows, row_ids
 
     def _project(self, rows: Tensor, row_ids: Tensor) -> Tensor:

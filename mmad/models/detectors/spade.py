@@ -1,7 +1,9 @@
+import math
+import uuid
 from collections.abc import Sequence
 
 import torch
-from mmengine.dist import all_reduce
+from mmengine.dist import all_reduce, broadcast
 from torch import Tensor, nn
 
 from mmad.errors import InputError
@@ -36,8 +38,8 @@ class SPADE(FitDetector):
             finest first. Defaults to the first three.
         num_neighbours (int): ``K``, nearest images; all where there are
             fewer. Defaults to 50.
-        num_pixel_neighbours (int): ``kappa``, nearest positions. Defaults to
-            1.
+        num_pixel_neighbours (int): ``kappa``, nearest positions; all where
+            there are fewer. Defaults to 1.
         fusion (str): ``'concat'`` searches all stages of the pyramid jointly;
             ``'per_level'`` searches each alone on its own grid and averages
             the maps, as the public implementations do. Defaults to
@@ -82,6 +84,8 @@ class SPADE(FitDetector):
                 raise InputError(f'`{name}` must be at least 1, got {value}.')
         self.backbone = backbone if isinstance(
             backbone, nn.Module) else MODELS.build(backbone)
+        if isinstance(pyramid_stages, str):
+            pyramid_stages = (pyramid_stages, )
         missing = {image_stage, *pyramid_stages} - set(self.backbone.stages)
         if missing or not pyramid_stages:
             raise InputError(
@@ -105,7 +109,7 @@ class SPADE(FitDetector):
             image_stage=self.image_stage,
             pyramid_stages=list(self.pyramid_stages),
             gallery_dtype=str(self.pyramids.dtype),
-            gallery_in='memory' if self.pyramids.folder is None else 'files')
+            gallery_dir=None if self.pyramids.folder is None else 'a folder')
 
     def extract(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Image features ``(B, C)`` and stages ``(B, C_k, h_k, w_k)``."""
@@ -116,19 +120,23 @@ class SPADE(FitDetector):
     def begin_fit(self, num_images: int, batch_size: int) -> None:
         super().begin_fit(num_images, batch_size)
         self._image_features = None
+        token = torch.tensor(uuid.uuid4().int >> 80)
+        broadcast(token)
+        self._token = int(token)
 
     def collect(self, features: tuple[Tensor, ...],
                 sample_ids: list[int]) -> None:
         image_features, *levels = features
-        levels = [level.flatten(2).mT for level in levels]
         if self._image_features is None:
             self._image_features = image_features.new_zeros(
                 self.num_images, image_features.shape[1])
-            self.pyramids.reserve(
-                [(self.num_images, *level.shape[1:]) for level in levels])
-        self._check([level.shape[1] for level in levels])
+            self.pyramids.reserve([(self.num_images, *level.shape[2:],
+                                    level.shape[1]) for level in levels],
+                                  self._token)
+        self._check(levels)
         self._image_features[sample_ids] = image_features
-        self.pyramids.put(sample_ids, levels)
+        self.pyramids.put(
+            sample_ids, [level.flatten(2).mT for level in levels])
 
     def estimate(self) -> None:
         all_reduce(self._image_features)
@@ -139,7 +147,7 @@ class SPADE(FitDetector):
     def score(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         self.require_fitted()
         image_features, *levels = self.extract(inputs)
-        self._check([level[0, 0].numel() for level in levels])
+        self._check(levels)
         distances, nearest = self.image_bank.search(
             image_features, min(self.num_neighbours, len(self.image_bank)))
         if self.gallery == 'all':
@@ -165,16 +173,17 @@ class SPADE(FitDetector):
                 [levels[k].flatten(1).T.contiguous() for k in pyramid], grids,
                 lambda image, pyramid=pyramid:
                 [self.pyramids.image(image)[k] for k in pyramid], images,
-                self.num_pixel_neighbours).mean(1)
+                min(self.num_pixel_neighbours,
+                    len(images) * math.prod(grids[0]))).mean(1)
             maps.append(
                 self.anomaly_map(
                     distances.view(1, 1, *grids[0]), inputs.shape[-2:]))
         return torch.stack(maps).mean(0)
 
-    def _check(self, positions: list[int]) -> None:
-        expected = self.pyramids.shapes[:, 1].tolist()
-        if positions != expected:
+    def _check(self, levels: Sequence[Tensor]) -> None:
+        grids = [tuple(level.shape[-2:]) for level in levels]
+        if grids != self.pyramids.grids:
             raise InputError(
-                f'the stages of an image have {positions} positions instead '
-                f'of {expected}; all images must reach the model in one size: '
-                'resize or crop them in the pipeline.')
+                f'the stages of an image have the grids {grids} instead of '
+                f'{self.pyramids.grids}; all images must reach the model in '
+                'one size: resize or crop them in the pipeline.')

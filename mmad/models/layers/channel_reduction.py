@@ -67,7 +67,7 @@ class ChannelReduction(nn.Module):
     def begin(self) -> None:
         """Forget what was estimated or collected."""
         if self.kind == 'random':
-            self.indices = self.indices.new_empty(0)
+            self.indices, self._chosen = self.indices.new_empty(0), []
         if self.kind == 'pca':
             self.mean = self.mean.new_empty(0)
             self.basis = self.basis.new_empty(0, 0)
@@ -96,16 +96,14 @@ class ChannelReduction(nn.Module):
         # little.
         if self.kind == 'random':
             if not len(self.indices):
-                self.indices = self._draw(sum(channels))
-            starts = list(accumulate(channels, initial=0))
-            cuts = torch.searchsorted(
-                self.indices, self.indices.new_tensor(starts[1:-1]))
-            parts = self.indices.tensor_split(cuts.tolist())
-            return torch.cat([
-                to_grid(level[:, part - start], grid)
-                for level, part, start in zip(maps, parts, starts)
-                if len(part)
-            ], 1)
+                self._choose(self._draw(sum(channels)))
+            parts = []
+            for level, start in zip(maps, accumulate(channels, initial=0)):
+                own = [i - start for i in self._chosen
+                       if start <= i < start + level.shape[1]]
+                if own:
+                    parts.append(to_grid(level[:, own], grid))
+            return torch.cat(parts, 1)
         return sum(
             to_grid(
                 torch.einsum('bchw,cd->bdhw', level - mean[:, None, None],
@@ -117,6 +115,11 @@ class ChannelReduction(nn.Module):
         generator = torch.Generator().manual_seed(self.seed)
         chosen = torch.randperm(channels, generator=generator)[:self.dim]
         return chosen.sort().values.to(self.indices.device)
+
+    def _choose(self, indices: Tensor) -> None:
+        self.indices = indices
+        # As numbers, so that the model can be exported.
+        self._chosen = indices.tolist()
 
     def collect(self, features: Tensor) -> None:
         """Add patches ``(B, D, h, w)`` to what the PCA is estimated from."""
@@ -152,3 +155,5 @@ class ChannelReduction(nn.Module):
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         resize_buffers(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
+        if self.kind == 'random':
+            self._choose(self.indices)

@@ -5,8 +5,6 @@ full packed", Gustavson et al., ACM TOMS 37(2), 2010): the left
 ``w = (d + 1) // 2`` columns stay, and the triangle to the right of them,
 transposed, fills the corner above their diagonal.
 """
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 
@@ -34,18 +32,13 @@ def packed_parts(packed: Tensor, dim: int) -> tuple[Tensor, Tensor]:
             packed[..., :rest, width - rest:])
 
 
-@lru_cache(maxsize=8)
-def _masks(dim: int, dtype: torch.dtype,
-           device: torch.device) -> tuple[Tensor, Tensor]:
-    """1 where the two parts have entries of the triangle, else 0."""
-    # A product with them is much faster than torch.tril.
-    packed = torch.ones(packed_shape(dim), dtype=dtype, device=device)
-    left, right = packed_parts(packed, dim)
+def packed_masks(dim: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """1 where the two parts have entries of the triangle, else 0.
+
+    A product with them is much faster than :func:`torch.tril`.
+    """
+    left, right = packed_parts(like.new_ones(packed_shape(dim)), dim)
     return left.tril(), right.triu()
-
-
-def _own_masks(packed: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    return _masks(dim, packed.dtype, packed.device)
 
 
 def pack(lower: Tensor) -> Tensor:
@@ -53,7 +46,7 @@ def pack(lower: Tensor) -> Tensor:
     dim = lower.shape[-1]
     packed = lower.new_zeros(*lower.shape[:-2], *packed_shape(dim))
     left, right = packed_parts(packed, dim)
-    left_mask, right_mask = _own_masks(packed, dim)
+    left_mask, right_mask = packed_masks(dim, packed)
     width = left.shape[-1]
     left.addcmul_(lower[..., :width], left_mask)
     right.addcmul_(lower[..., width:, width:].mT, right_mask)
@@ -63,7 +56,7 @@ def pack(lower: Tensor) -> Tensor:
 def unpack(packed: Tensor, dim: int) -> Tensor:
     """The lower triangular matrices ``(..., d, d)`` of ``(..., H, w)``."""
     left, right = packed_parts(packed, dim)
-    left_mask, right_mask = _own_masks(packed, dim)
+    left_mask, right_mask = packed_masks(dim, packed)
     width = left.shape[-1]
     lower = packed.new_zeros(*packed.shape[:-2], dim, dim)
     lower[..., :width] = left * left_mask
@@ -71,35 +64,37 @@ def unpack(packed: Tensor, dim: int) -> Tensor:
     return lower
 
 
-def add_gram(packed: Tensor, columns: Tensor) -> None:
+def add_gram(packed: Tensor, columns: Tensor,
+             masks: tuple[Tensor, Tensor]) -> None:
     """Add the symmetric products ``X X^T``, of which one half is stored.
 
     Args:
         packed (Tensor): ``(P, H, w)``, changed in place.
         columns (Tensor): ``X``, ``(P, d, B)``.
+        masks (tuple[Tensor, Tensor]): See :func:`packed_masks`.
     """
-    dim = columns.shape[1]
-    left, right = packed_parts(packed, dim)
-    left_mask, right_mask = _own_masks(packed, dim)
+    left, right = packed_parts(packed, columns.shape[1])
+    left_mask, right_mask = masks
     width = left.shape[-1]
     rest = columns[:, width:]
     left.addcmul_(torch.bmm(columns, columns[:, :width].mT), left_mask)
     right.addcmul_(torch.bmm(rest, rest.mT), right_mask)
 
 
-def packed_matmul(packed: Tensor, columns: Tensor) -> Tensor:
+def packed_matmul(packed: Tensor, columns: Tensor,
+                  masks: tuple[Tensor, Tensor]) -> Tensor:
     """Product of triangular matrices and columns.
 
     Args:
         packed (Tensor): ``(P, H, w)``.
         columns (Tensor): ``(P, d, B)``.
+        masks (tuple[Tensor, Tensor]): See :func:`packed_masks`.
 
     Returns:
         Tensor: ``(P, d, B)``.
     """
-    dim = columns.shape[1]
-    left, right = packed_parts(packed, dim)
-    left_mask, right_mask = _own_masks(packed, dim)
+    left, right = packed_parts(packed, columns.shape[1])
+    left_mask, right_mask = masks
     width = left.shape[-1]
     product = torch.bmm(left * left_mask, columns[:, :width])
     product[:, width:] += torch.bmm((right * right_mask).mT,

@@ -11,6 +11,7 @@ from .fixed_point import to_fixed_point
 from .packed_triangle import (
     add_gram,
     pack,
+    packed_masks,
     packed_matmul,
     packed_shape,
     unpack,
@@ -43,9 +44,12 @@ class PositionGaussians(nn.Module):
     Args:
         epsilon (float): Added to the diagonal. Defaults to 0.01.
 
+    Raises:
+        InputError: ``epsilon`` is not positive.
+
     Attributes:
-        mean (Tensor): ``(P, D)`` float32.
-        factor (Tensor): ``(P, H, w)`` float32, ``L^-1`` as
+        mean (Tensor): ``(h, w, D)`` float32.
+        factor (Tensor): ``(h w, ...)`` float32, ``L^-1`` as
             :mod:`~mmad.models.layers.packed_triangle` stores it.
     """
 
@@ -54,14 +58,16 @@ class PositionGaussians(nn.Module):
 
     def __init__(self, epsilon: float = 0.01) -> None:
         super().__init__()
+        if not epsilon > 0:
+            raise InputError(f'`epsilon` must be positive, got {epsilon}.')
         self.epsilon = epsilon
-        self.register_buffer('mean', torch.empty(0, 0))
+        self.register_buffer('mean', torch.empty(0, 0, 0))
         self.register_buffer('factor', torch.empty(0, 0, 0))
         self.begin()
 
     def begin(self) -> None:
         """Forget what was estimated or collected."""
-        self.mean = self.mean.new_empty(0, 0)
+        self.mean = self.mean.new_empty(0, 0, 0)
         self.factor = self.factor.new_empty(0, 0, 0)
         self._count, self._sum, self._products = 0, None, None
 
@@ -77,13 +83,15 @@ class PositionGaussians(nn.Module):
             self._sum = samples.new_zeros(positions, dim, dtype=torch.float64)
             self._products = self._sum.new_zeros(positions,
                                                  *packed_shape(dim))
-        self._check(positions, len(self._sum))
+            self._grid = features.shape[-2:]
+        self._check(features, self._grid)
         self._count += number
+        masks = packed_masks(dim, self._products)
         for rows in self._blocks(positions, dim):
             columns = to_fixed_point(
                 _by_position(samples[..., rows]), _BITS)
             self._sum[rows] += columns.sum(2)
-            add_gram(self._products[rows], columns)
+            add_gram(self._products[rows], columns, masks)
 
     def estimate(self, all_reduce: Callable[[Tensor], None]) -> None:
         """Turn the sums of all processes into means and factors.
@@ -113,7 +121,8 @@ class PositionGaussians(nn.Module):
                 torch.linalg.solve_triangular(
                     lower, unit.expand_as(lower), upper=False)).to(factor)
         self._count, self._sum, self._products = 0, None, None
-        self.mean, self.factor = mean.to(self.mean), factor
+        self.mean = mean.to(self.mean).unflatten(0, self._grid)
+        self.factor = factor
 
     def forward(self, features: Tensor) -> Tensor:
         """Mahalanobis distances (eq. 2) from the means.
@@ -128,7 +137,7 @@ class PositionGaussians(nn.Module):
             InputError: The grid is not the one of the fit.
         """
         samples = features.flatten(2)
-        self._check(samples.shape[2], len(self.mean))
+        self._check(features, self.mean.shape[:2])
         # In groups of one size, a product is rounded alike for an image
         # whatever others are in its batch.
         distances = torch.cat([
@@ -140,22 +149,25 @@ class PositionGaussians(nn.Module):
 
     def _distances(self, samples: Tensor) -> Tensor:
         """Of samples ``(B, D, P)``, ``(B, P)``."""
+        mean = self.mean.flatten(0, 1)
+        masks = packed_masks(mean.shape[1], self.factor)
         return torch.cat([
             torch.linalg.vector_norm(
                 packed_matmul(
                     self.factor[rows],
-                    _by_position(samples[..., rows]) -
-                    self.mean[rows, :, None]),
-                dim=1) for rows in self._blocks(*self.mean.shape)
+                    _by_position(samples[..., rows]) - mean[rows, :, None],
+                    masks),
+                dim=1) for rows in self._blocks(*mean.shape)
         ]).T
 
     @staticmethod
-    def _check(positions: int, expected: int) -> None:
-        if positions != expected:
+    def _check(features: Tensor, expected: torch.Size) -> None:
+        grid = features.shape[-2:]
+        if grid != expected:
             raise InputError(
-                f'{positions} positions per image instead of {expected}; all '
-                'images must reach the model in one size: resize or crop '
-                'them in the pipeline.')
+                f'a grid of {grid[0]} x {grid[1]} positions instead of '
+                f'{expected[0]} x {expected[1]}; all images must reach the '
+                'model in one size: resize or crop them in the pipeline.')
 
     @staticmethod
     def _blocks(positions: int, dim: int) -> list[slice]:

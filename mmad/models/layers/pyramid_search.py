@@ -68,8 +68,9 @@ def nearest_in_images(query: Sequence[Tensor],
     """Squared distances to the k nearest pyramid features of some images.
 
     Any position of any of the images may be the nearest (SPADE, arXiv
-    2005.02357, section 3.3). One image is visited after the other with a
-    running best, so memory does not grow with their number.
+    2005.02357). One image is visited after the other with a
+    running best, and the distances within are formed in blocks, so memory
+    grows neither with their number nor with the product of their positions.
 
     Args:
         query (Sequence[Tensor]): Per stage ``(P_k, C_k)`` float32, row by row.
@@ -83,30 +84,36 @@ def nearest_in_images(query: Sequence[Tensor],
         Tensor: ``(P_1, k)``, in ascending order up to rounding.
     """
     nesting = nest(tuple(grids), query[0].device)
-    order = nesting.members.flatten()
-    rows = max(1, _BLOCK // len(order))
+    members = nesting.members
+    order = members.flatten()
     best = query[0].new_empty(len(query[0]), 0)
     place = torch.empty_like(best, dtype=torch.int64)
     for number, image in enumerate(images):
         levels = gallery(image)
-        # All up to the norms of the query, which change no order.
-        coarse = [
-            _distances(level, other, squared_norms(other))[parent][:, parent]
-            for level, other, parent in zip(
-                query[1:], levels[1:], nesting.parents, strict=True)
-        ]
-        total = sum(coarse)
-        fine = levels[0][order]
-        norms = squared_norms(fine).masked_fill_(order < 0, torch.inf)
-        found = []
-        for block, cell in zip(
-                query[0].split(rows), nesting.cell.split(rows), strict=True):
-            distances = _distances(block, fine, norms)
-            if coarse:
-                distances.unflatten(1, nesting.members.shape).add_(
-                    total[cell, None])
-            found.append(smallest(distances, k))
-        values, columns = (torch.cat(parts) for parts in zip(*found))
+        fine, norms = levels[0][order], squared_norms(levels[0])[order]
+        norms.masked_fill_(order < 0, torch.inf)
+        coarse_norms = [squared_norms(level) for level in levels[1:]]
+        values = query[0].new_empty(len(query[0]), min(k, len(order)))
+        columns = torch.empty_like(values, dtype=torch.int64)
+        # Block by block of cells, with all their positions. Distances are
+        # up to the norms of the query, which change no order.
+        for cells in torch.arange(members.shape[1]).split(
+                max(1, _BLOCK // (len(members) * len(order)))):
+            cells = slice(int(cells[0]), int(cells[-1]) + 1)
+            own = members[:, cells]
+            block = _distances(query[0][own.flatten()], fine, norms)
+            if nesting.parents:
+                coarse = sum(
+                    _distances(level[parent[cells]], other, norm)[:, parent]
+                    for level, other, norm, parent in zip(
+                        query[1:], levels[1:], coarse_norms, nesting.parents,
+                        strict=True))
+                block.view(*own.shape, *members.shape).add_(
+                    coarse[None, :, None])
+            valid = own.flatten() >= 0
+            rows = own.flatten()[valid]
+            values[rows], columns[rows] = (
+                found[valid] for found in smallest(block, values.shape[1]))
         best, place = merge_smallest(
             best, place, values, number * len(query[0]) + order[columns], k)
     return _exactly(query, nesting, gallery, images, place)

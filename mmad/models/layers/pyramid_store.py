@@ -1,10 +1,12 @@
 import hashlib
 import os
 import shutil
+import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from mmad.errors import InputError
@@ -28,8 +30,8 @@ class PyramidStore(nn.Module):
             memory.
 
     Attributes:
-        shapes (Tensor): ``(num_levels, 3)`` int64: N images, P_k positions
-            and C_k channels of each stage.
+        shapes (Tensor): ``(num_levels, 4)`` int64: N, h_k, w_k and C_k of
+            each stage.
     """
 
     shapes: Tensor
@@ -46,7 +48,7 @@ class PyramidStore(nn.Module):
         self.num_levels = num_levels
         self.dtype = getattr(torch, dtype)
         self.folder = None if folder is None else Path(folder).expanduser()
-        self.register_buffer('shapes', torch.empty(0, 3, dtype=torch.int64))
+        self.register_buffer('shapes', torch.empty(0, 4, dtype=torch.int64))
         self.register_buffer('digest', torch.empty(0, dtype=torch.uint8))
         self._files: list[Tensor] = []
         if self.folder is None:
@@ -73,8 +75,22 @@ class PyramidStore(nn.Module):
             for level in self.levels
         ]
 
-    def reserve(self, shapes: Sequence[tuple[int, int, int]]) -> None:
-        """Make room for stages of these shapes ``(N, P_k, C_k)``.
+    @property
+    def grids(self) -> list[tuple[int, int]]:
+        """Height and width of each stage."""
+        return [(h, w) for _, h, w, _ in self.shapes.tolist()]
+
+    def _sizes(self) -> list[tuple[int, int, int]]:
+        return [(n, h * w, c) for n, h, w, c in self.shapes.tolist()]
+
+    def reserve(self, shapes: Sequence[tuple[int, int, int, int]],
+                token: int) -> None:
+        """Make room for stages of these shapes ``(N, h_k, w_k, C_k)``.
+
+        Args:
+            shapes (Sequence): Of all stages.
+            token (int): Tells this fit from others that may run at the same
+                time; the same in all processes.
 
         Raises:
             InputError: The files cannot be made.
@@ -82,16 +98,26 @@ class PyramidStore(nn.Module):
         self.shapes = self.shapes.new_tensor(shapes)
         if self.folder is None:
             self._hold([
-                torch.zeros(shape, dtype=self.dtype, device=self.digest.device)
-                for shape in shapes
+                torch.zeros(size, dtype=self.dtype, device=self.digest.device)
+                for size in self._sizes()
             ])
         else:
-            self._files = self._create(self.folder / 'partial')
+            self._partial = self.folder / f'partial-{token:x}'
+            self._files = self._create(self._partial)
 
     def put(self, numbers: Sequence[int], levels: Sequence[Tensor]) -> None:
-        """Store the stages ``(B, P_k, C_k)`` of images by their numbers."""
+        """Store the stages ``(B, P_k, C_k)`` of images by their numbers.
+
+        Raises:
+            InputError: A value is too large for the data type.
+        """
         for store, level in zip(self.levels, levels, strict=True):
-            store[numbers] = level.to(store)
+            level = level.to(store)
+            if not torch.isfinite(level).all():
+                raise InputError(
+                    'features beyond 65504 do not fit into float16; use '
+                    '`gallery_dtype="float32"`, or check the weights.')
+            store[numbers] = level
 
     def finish(self, key: Tensor, all_reduce: Callable[[Tensor],
                                                        None]) -> None:
@@ -114,34 +140,45 @@ class PyramidStore(nn.Module):
                     all_reduce(images)
             return
         self._files = []
-        all_reduce(torch.zeros(1))  # all have written
-        try:
-            os.rename(self.folder / 'partial', self.folder / name)
-        except OSError:
-            # Another process was faster, or the same fit is there already.
-            if not (self.folder / name).is_dir():
-                raise
+        partial, final = self._partial, self.folder / name
+        (partial / f'{uuid.uuid4().hex}.done').touch()
+        number = torch.ones(1)
+        all_reduce(number)  # after this, all have written
+        done = list(partial.glob('*.done'))
+        all_reduce(torch.zeros(1))  # and counted
+        if len(done) != int(number):
+            raise InputError(
+                f'{int(number)} processes wrote a gallery, but {len(done)} of '
+                f'them are to be seen in "{partial}"; `gallery_dir` must be '
+                'one folder for all.')
+        if not dist.is_initialized() or dist.get_rank() == 0:
+            for path in done:
+                path.unlink()
+            # What is there already is of the same fit, whole or damaged.
+            shutil.rmtree(final, ignore_errors=True)
+            os.rename(partial, final)
         all_reduce(torch.zeros(1))  # it has its name
-        shutil.rmtree(self.folder / 'partial', ignore_errors=True)
         self._open()
 
     def _create(self, folder: Path) -> list[Tensor]:
         levels = []
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for number, shape in enumerate(self.shapes.tolist()):
+            for number, shape in enumerate(self._sizes()):
                 path = folder / f'level_{number}.bin'
                 size = torch.Size(shape).numel()
                 with open(path, 'ab') as file:
                     file.truncate(size * self.dtype.itemsize)
                     # Else a full disk would be found out by a signal.
-                    os.posix_fallocate(file.fileno(), 0,
-                                       size * self.dtype.itemsize)
+                    if hasattr(os, 'posix_fallocate'):
+                        os.posix_fallocate(file.fileno(), 0,
+                                           size * self.dtype.itemsize)
                 levels.append(
                     torch.from_file(
                         str(path), shared=True, size=size,
                         dtype=self.dtype).view(shape))
         except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
             raise InputError(
                 f'the gallery "{folder}" cannot be written '
                 f'({error.strerror}); free some space or choose another '
@@ -151,7 +188,7 @@ class PyramidStore(nn.Module):
     def _open(self) -> None:
         folder = self.folder / bytes(self.digest.tolist()).decode()
         self._files = []
-        for number, shape in enumerate(self.shapes.tolist()):
+        for number, shape in enumerate(self._sizes()):
             path = folder / f'level_{number}.bin'
             size = torch.Size(shape).numel()
             if (not path.is_file()

@@ -113,7 +113,7 @@ def test_two_passes(config, tmp_path):
     assert [path.name for path in tmp_path.glob('*.pth')] == ['epoch_2.pth']
     state = load_checkpoint(str(tmp_path / 'epoch_2.pth'))['state_dict']
     assert state['reduction.basis'].shape == (16, 5)
-    assert state['gaussians.mean'].shape == (144, 5)
+    assert state['gaussians.mean'].shape == (12, 12, 5)
     for name, value in runner.model.state_dict().items():
         assert torch.equal(state[name], value)
     assert (tmp_path / 'metrics.json').exists()

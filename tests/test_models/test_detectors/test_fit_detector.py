@@ -183,3 +183,19 @@ def test_signature_must_agree(images, fit, strict):
 def test_unfitted_state(state):
     with pytest.raises(InputError, match='no fitted state'):
         MeanColour().load_state_dict(state, strict=False)
+
+
+def test_equal_numbers(images):
+    detector = MeanColour()
+    detector.begin_fit(7, 2)
+    feed(detector, images, 2, order=[0, 1, 2, 2, 4, 5, 6])
+    with pytest.raises(InputError, match='have the same `sample_idx`'):
+        detector.fit()
+    assert not detector.is_fitted
+
+
+def test_numbers_beyond_the_data_set(images):
+    detector = MeanColour()
+    detector.begin_fit(6, 2)
+    with pytest.raises(InputError, match='`sample_idx` 6, but there are 6'):
+        feed(detector, images, 2, order=[0, 6])

@@ -20,7 +20,7 @@ def make_padim():
 def test_all_reductions(make_padim, fit, images, reduction, dim,
                         channels):
     detector = fit(make_padim(reduction=reduction, dim=dim), images)
-    assert detector.gaussians.mean.shape == (80, channels)
+    assert detector.gaussians.mean.shape == (8, 10, channels)
     scores, maps = detector(images)
     assert scores.shape == (7, )
     assert maps.shape == (7, 1, 32, 40)
@@ -111,3 +111,11 @@ def test_processes_fit_as_one(run_processes, make_padim, fit, images, world,
         assert state.keys() == expected.keys()
         for name, value in expected.items():
             assert torch.equal(state[name], value), name
+
+
+@pytest.mark.parametrize('reduction', ['random', 'pca'])
+def test_export(make_padim, fit, images, reduction):
+    detector = fit(make_padim(reduction=reduction), images)
+    program = torch.export.export(detector, (images, ))
+    for exported, own in zip(program.module()(images), detector(images)):
+        torch.testing.assert_close(exported, own)

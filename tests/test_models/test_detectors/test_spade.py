@@ -48,7 +48,7 @@ def test_more_neighbours_than_images(make_spade, fit, images, queries):
         assert torch.equal(one, other)
 
 
-@pytest.mark.parametrize('kappa', [1, 4])
+@pytest.mark.parametrize('kappa', [1, 4, 1000])
 @pytest.mark.parametrize('gallery', ['topk', 'all'])
 def test_map_by_brute_force(make_spade, fit, images, queries, kappa, gallery):
     detector = fit(
@@ -65,7 +65,8 @@ def test_map_by_brute_force(make_spade, fit, images, queries, kappa, gallery):
     for query, chosen in zip(features(queries), nearest):
         rows = features(images)[chosen].flatten(0, 1)
         squares = (query[:, None] - rows).square().sum(2)
-        maps.append(squares.topk(kappa, largest=False).values.mean(1))
+        k = min(kappa, len(rows))
+        maps.append(squares.topk(k, largest=False).values.mean(1))
     expected = detector.anomaly_map(
         torch.stack(maps).view(3, 1, 8, 10), (32, 40))
     torch.testing.assert_close(
@@ -125,8 +126,8 @@ def test_files_and_memory_are_the_same(make_spade, fit, images, queries,
 
 def test_checkpoint_of_the_other_storage(make_spade, fit, images, tmp_path):
     state = fit(make_spade(gallery_dir=tmp_path), images).state_dict()
-    with pytest.raises(InputError, match="gallery_in 'files' instead of "
-                       "'memory'"):
+    with pytest.raises(InputError, match="gallery_dir 'a folder' "
+                       'instead of None'):
         make_spade().load_state_dict(state, strict=False)
 
 
@@ -139,9 +140,11 @@ def test_half_precision_is_close(make_spade, fit, images, queries):
 
 def test_images_of_another_size(make_spade, fit, images):
     detector = fit(make_spade(), images)
-    with pytest.raises(InputError, match=r'\[64, 16\] positions instead of '
-                       r'\[80, 20\]'):
+    with pytest.raises(InputError, match=r'grids \[\(8, 8\), \(4, 4\)\] '
+                       r'instead of \[\(8, 10\), \(4, 5\)\]'):
         detector(images[..., :32])
+    with pytest.raises(InputError, match='in one size'):
+        detector(images.mT)
 
 
 def test_unfitted(make_spade, images):

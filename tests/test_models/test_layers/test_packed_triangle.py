@@ -4,6 +4,7 @@ import torch
 from mmad.models.layers.packed_triangle import (
     add_gram,
     pack,
+    packed_masks,
     packed_matmul,
     packed_shape,
     unpack,
@@ -37,7 +38,8 @@ def test_matmul(dim):
     square = matrices(dim)
     vectors = matrices(dim)[..., :3]
     torch.testing.assert_close(
-        packed_matmul(pack(square), vectors), square.tril() @ vectors)
+        packed_matmul(pack(square), vectors, packed_masks(dim, square)),
+        square.tril() @ vectors)
 
 
 @pytest.mark.parametrize('dim', DIMS)
@@ -45,6 +47,6 @@ def test_gram(dim):
     columns = matrices(dim)[..., :3]
     start = matrices(dim)
     packed = pack(start)
-    add_gram(packed, columns)
+    add_gram(packed, columns, packed_masks(dim, packed))
     torch.testing.assert_close(
         unpack(packed, dim), (start + columns @ columns.mT).tril())

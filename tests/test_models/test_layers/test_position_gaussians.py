@@ -47,7 +47,8 @@ def test_streamed_statistics_are_those_of_all_images(monkeypatch, block, dim):
     means, covariances = by_numpy(samples) if dim > 1 else (
         samples.flatten(2).permute(2, 0, 1).double().mean(1).numpy(),
         samples.flatten(2).double().var(0)[0][:, None, None].numpy() + 0.01)
-    np.testing.assert_allclose(gaussians.mean.numpy(), means, rtol=1e-6)
+    np.testing.assert_allclose(
+        gaussians.mean.flatten(0, 1).numpy(), means, rtol=1e-6)
     inverse = unpack(gaussians.factor, dim).double().numpy()
     np.testing.assert_allclose(
         inverse @ covariances @ inverse.swapaxes(1, 2),
@@ -123,12 +124,17 @@ def test_state_is_means_and_one_triangle_each():
 def test_another_grid():
     gaussians = PositionGaussians()
     gaussians.collect(features())
-    with pytest.raises(InputError, match='20 positions per image instead of '
-                       '12'):
+    with pytest.raises(InputError, match='5 x 4 positions instead of 3 x 4'):
         gaussians.collect(features(height=5))
     gaussians.estimate(add_up)
-    with pytest.raises(InputError, match='9 positions'):
-        gaussians(features(height=3, width=3))
+    with pytest.raises(InputError, match='4 x 3 positions instead of 3 x 4'):
+        gaussians(features(height=4, width=3))
+
+
+@pytest.mark.parametrize('epsilon', [0, -0.01, float('nan')])
+def test_epsilon_must_be_positive(epsilon):
+    with pytest.raises(InputError, match='`epsilon` must be positive'):
+        PositionGaussians(epsilon)
 
 
 def test_batches_and_order_change_nothing():
