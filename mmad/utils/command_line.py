@@ -102,8 +102,15 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def finish_config(cfg: Config, args: argparse.Namespace) -> None:
-    """Set launcher and work dir."""
+    """Set launcher and work dir, and what follows from them."""
     cfg.launcher = args.launcher
+    if (args.launcher != 'none' and not torch.cuda.is_available()
+            and cfg.get('model_wrapper_cfg') is None):
+        # MMEngine's default asks for a CUDA device in every process.
+        cfg.model_wrapper_cfg = dict(
+            type='MMDistributedDataParallel',
+            device_ids=None,
+            broadcast_buffers=False)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     for loader in _LOADERS:
         # torch refuses the one without the other.

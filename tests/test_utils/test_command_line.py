@@ -116,6 +116,21 @@ def test_local_rank(parse, monkeypatch, option):
     assert cfg.launcher == 'pytorch'
 
 
+@pytest.mark.parametrize(('launcher', 'cuda', 'wraps'), [
+    ('pytorch', False, True), ('none', False, False),
+    ('pytorch', True, False)])
+def test_wrapper_without_a_gpu(parse, monkeypatch, launcher, cuda, wraps):
+    monkeypatch.setattr(os, 'environ', {})
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: cuda)
+    args = parse('--launcher', launcher)
+    cfg = load_config(args)
+    finish_config(cfg, args)
+    assert (cfg.get('model_wrapper_cfg') is not None) == wraps
+    cfg.model_wrapper_cfg = dict(type='MMSeparateDistributedDataParallel')
+    finish_config(cfg, args)
+    assert cfg.model_wrapper_cfg.type == 'MMSeparateDistributedDataParallel'
+
+
 @pytest.mark.parametrize(('key', 'weights'), [
     ('backbone.body.weight', None),
     ('head.weight', 'IMAGENET1K_V1'),
