@@ -103,7 +103,8 @@ def test_caption_of_anomalous_images_only(runner):
     pixels.conditions['anomalous_only'] = True
     ReportHook().after_test_epoch(runner, metrics=VALUES)
     assert runner.lines.text.strip().endswith(
-        'AUPRO up to FPR 0.3; pixels of anomalous images only')
+        '\npixel metrics of anomalous images only at model input 224x224; '
+        'AUPRO up to FPR 0.3')
 
 
 def test_a_failed_write_leaves_the_old_file(runner, monkeypatch):
