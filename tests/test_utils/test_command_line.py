@@ -50,8 +50,9 @@ def test_misspelt_option(parse):
 
 
 def test_option_of_the_runner_that_the_config_lacks(parse):
-    cfg = load_config(parse('--cfg-options', 'resume=True'))
+    cfg = load_config(parse('--cfg-options', 'resume=True', 'compile=True'))
     assert cfg.resume is True
+    assert cfg.compile is True
 
 
 def test_options(parse):
