@@ -1,5 +1,6 @@
 import torch
 from mmengine.dist import all_reduce
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmad.errors import InputError
@@ -168,6 +169,8 @@ class MKD(SignedDetector):
                     f'{float(sizes[0])} and {float(sizes[1])}; check weights '
                     'and normalisation, or give a number.')
             self.weight.copy_(ratio)
+            print_log(f'Lambda of the {self.weighted_loss} loss: '
+                      f'{float(ratio):.4g}', 'current')
         self.sign()
 
 

@@ -180,6 +180,15 @@ def test_gradient_goes_through_both_networks(trained, images):
     assert not torch.allclose(trained(images)[1], maps)
 
 
+def test_mixed_precision(make_mkd, images):
+    full, half = make_mkd(), make_mkd()
+    with torch.autocast('cpu', torch.bfloat16):
+        losses = half(images, mode='loss')
+    assert all(loss.dtype == torch.float32 for loss in losses.values())
+    full(images, mode='loss')
+    torch.testing.assert_close(half.weight, full.weight, rtol=0.02, atol=0)
+
+
 def test_compiled(trained, images):
     expected = trained(images)
     compiled = torch.compile(trained.test_step, backend='eager')
