@@ -1,11 +1,16 @@
+from pathlib import Path
+
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from torch import nn
 
 from mmad.errors import InputError
 from mmad.models import MKD, DirectionLoss, ValueLoss
+from mmad.registry import MODELS
 
+CONFIGS = Path(__file__).parents[3] / 'configs'
 CLONER = dict(
     type='Cloner', widths=[[8, 6], [8, 10]], points=[0, 1], strides=[4, 2],
     ceil_mode=True)
@@ -267,6 +272,20 @@ def test_shapes_must_agree(make_mkd, images):
 def test_bad_arguments(make_mkd, kwargs, message):
     with pytest.raises(InputError, match=message):
         make_mkd(**kwargs)
+
+
+@pytest.mark.parametrize('name', ['vgg16_mvtec', 'resnet18_mvtec'])
+def test_configs_train_and_score(name):
+    cfg = Config.fromfile(CONFIGS / f'mkd/mkd_{name}.py')
+    cfg.model.backbone.weights = None
+    detector = MODELS.build(cfg.model)
+    images = torch.randint(256, (2, 3, 32, 32), dtype=torch.uint8)
+    log, = train(detector, list(images), 1)
+    assert log['loss_value'] == pytest.approx(log['loss_direction'])
+    with torch.no_grad():
+        samples = detector.test_step(dict(inputs=list(images)))
+    assert samples[0].pred_map.shape == (32, 32)
+    assert samples[0].pred_score != samples[1].pred_score
 
 
 def _first_step(rank, detector, images):
