@@ -5,5 +5,5 @@ _base_ = [
 ]
 
 train_dataloader = dict(batch_size=16)
-train_cfg = dict(max_epochs=80, val_interval=10)
+train_cfg = dict(max_epochs=70, val_interval=10)
 default_hooks = dict(checkpoint=dict(interval=10, max_keep_ckpts=1))
