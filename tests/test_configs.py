@@ -4,11 +4,13 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from mmad.models import FitDetector
 from mmad.registry import (
     DATASETS,
     HOOKS,
     METRICS,
     MODELS,
+    OPTIMIZERS,
     TRANSFORMS,
     VISUALIZERS,
 )
@@ -40,10 +42,15 @@ def test_builds(path, tmp_path, monkeypatch):
     with torch.device('meta'):
         model = MODELS.build(cfg.model)
     assert model.signature()['detector'] == cfg.model.type
-    # Validated and saved once the last pass is over, and not before.
-    assert cfg.train_cfg.max_epochs == model.num_passes
-    assert cfg.train_cfg.get('val_interval', 1) == model.num_passes
-    assert cfg.default_hooks.checkpoint.interval == model.num_passes
+    interval = cfg.train_cfg.get('val_interval', 1)
+    assert cfg.default_hooks.checkpoint.interval == interval
+    if isinstance(model, FitDetector):
+        # Validated and saved once the last pass is over, and not before.
+        assert cfg.train_cfg.max_epochs == interval == model.num_passes
+    else:
+        assert cfg.train_cfg.max_epochs % interval == 0
+        assert cfg.train_dataloader.sampler.shuffle
+        assert OPTIMIZERS.get(cfg.optim_wrapper.optimizer.type) is not None
     for split in ('train', 'val', 'test'):
         dataset = cfg[f'{split}_dataloader'].dataset
         assert dataset.data_root.startswith(f'{tmp_path}/')

@@ -102,6 +102,18 @@ def test_train_in_two_passes(run_tool, launch, config, tmp_path):
         assert_same(folder, tmp_path / '1', 'epoch_2.pth')
 
 
+def test_train_by_gradients(run_tool, launch, mkd_config, tmp_path):
+    ends = launch(2, 'train.py', mkd_config, *CATEGORY, '--work-dir', 'work')
+    assert [status for status, _ in ends] == [0, 0], ends
+    # Half of these figures are of the other process, whose cloner must be
+    # the one that was saved.
+    result = run_tool(
+        tmp_path, 'test.py', mkd_config, tmp_path / 'work' / 'epoch_4.pth',
+        *CATEGORY, '--work-dir', 'alone')
+    assert result.status == 0, result.err
+    assert_same_metrics(tmp_path / 'work', tmp_path / 'alone')
+
+
 def test_test(launch, config, alone, tmp_path):
     ends = launch(
         3, 'test.py', config, alone / 'epoch_1.pth', *CATEGORY, '--work-dir',

@@ -14,6 +14,7 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
+from mmad.apis import AnomalyInferencer
 from mmad.models import TorchvisionBackbone
 from mmad.utils import load_checkpoint
 
@@ -89,6 +90,52 @@ def test_weights_from_a_file(run_tool, config, tmp_path):
         tmp_path / 'work_dirs/tiny/bottle/epoch_1.pth'))['state_dict']
     for name, value in backbone.state_dict().items():
         assert torch.equal(found[f'backbone.{name}'], value)
+
+
+@pytest.fixture(scope='module')
+def trained_mkd(run_tool, mkd_config, tmp_path_factory):
+    """Folder of a training by gradients, four epochs."""
+    folder = tmp_path_factory.mktemp('trained_mkd')
+    result = run_tool(
+        folder, 'train.py', mkd_config, *CATEGORY, '--work-dir', 'work')
+    assert result.status == 0, result.err
+    return folder / 'work'
+
+
+def test_training_by_gradients_resumes(run_tool, mkd_config, trained_mkd,
+                                       tmp_path):
+    result = run_tool(
+        tmp_path, 'train.py', mkd_config, *CATEGORY, '--work-dir', 'work',
+        '--resume', trained_mkd / 'epoch_2.pth')
+    assert result.status == 0, result.err
+    states = [load_checkpoint(str(folder / 'epoch_4.pth'))['state_dict']
+              for folder in (tmp_path / 'work', trained_mkd)]
+    for name, value in states[1].items():
+        assert torch.equal(states[0][name], value), name
+
+
+def test_metrics_of_mkd(trained_mkd):
+    report = json.loads(metrics(trained_mkd))
+    assert report['conditions']['anomalous_only/anomalous_only'] is True
+    assert report['pixel_auroc'] != report['anomalous_only/pixel_auroc']
+    assert 0 <= report['image_auroc'] <= 1
+
+
+def test_checkpoint_of_mkd_is_complete(trained_mkd, mvtec_root):
+    inferencer = AnomalyInferencer(trained_mkd / 'epoch_4.pth', device='cpu')
+    assert inferencer.model.weight > 0
+    sample, = inferencer(mvtec_root / 'bottle/test/hole/000.png')
+    assert sample.pred_map.shape == (48, 56)
+    assert sample.pred_map.std() > 0
+
+
+def test_checkpoint_of_another_method(run_tool, config, trained_mkd,
+                                      tmp_path):
+    result = run_tool(
+        tmp_path, 'test.py', config, trained_mkd / 'epoch_4.pth', *CATEGORY,
+        '--work-dir', 'test')
+    assert is_one_sentence(result), result.err
+    assert "detector 'MKD' instead of 'PatchCore'" in result.err
 
 
 def _truncate(root):

@@ -1,3 +1,3 @@
-from .hooks import FitHook, ReportHook, VisualizationHook
+from .hooks import FitHook, ReportHook, SyncNormHook, VisualizationHook
 
-__all__ = ['FitHook', 'ReportHook', 'VisualizationHook']
+__all__ = ['FitHook', 'ReportHook', 'SyncNormHook', 'VisualizationHook']

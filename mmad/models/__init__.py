@@ -1,7 +1,22 @@
-from .backbones import DemoBackbone, FrozenBackbone, TorchvisionBackbone
-from .detectors import SPADE, BaseDetector, FitDetector, PaDiM, PatchCore
+from .backbones import (
+    Cloner,
+    DemoBackbone,
+    FrozenBackbone,
+    TorchvisionBackbone,
+)
+from .detectors import (
+    MKD,
+    SPADE,
+    BaseDetector,
+    FitDetector,
+    PaDiM,
+    PatchCore,
+    SignedDetector,
+)
+from .losses import DirectionLoss, ValueLoss
 
 __all__ = [
-    'SPADE', 'BaseDetector', 'DemoBackbone', 'FitDetector', 'FrozenBackbone',
-    'PaDiM', 'PatchCore', 'TorchvisionBackbone'
+    'MKD', 'SPADE', 'BaseDetector', 'Cloner', 'DemoBackbone', 'DirectionLoss',
+    'FitDetector', 'FrozenBackbone', 'PaDiM', 'PatchCore', 'SignedDetector',
+    'TorchvisionBackbone', 'ValueLoss'
 ]

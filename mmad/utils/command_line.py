@@ -17,6 +17,8 @@ from mmad.registry import DATASETS
 
 from .checkpoint import load_checkpoint
 
+# Entries that the runner reads and does not take as arguments.
+_RUNNER_ENTRIES = {'compile', 'find_unused_parameters', 'sync_bn'}
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
@@ -77,7 +79,8 @@ def load_config(args: argparse.Namespace) -> Config:
         raise InputError(f'config "{args.config}" does not exist.')
     cfg = Config.fromfile(args.config)
     if args.cfg_options is not None:
-        known = set(cfg) | set(inspect.signature(Runner).parameters)
+        known = set(cfg) | _RUNNER_ENTRIES | set(
+            inspect.signature(Runner).parameters)
         for key in args.cfg_options:
             if key.split('.')[0] not in known:
                 raise InputError(
@@ -102,8 +105,15 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def finish_config(cfg: Config, args: argparse.Namespace) -> None:
-    """Set launcher and work dir."""
+    """Set launcher and work dir, and what follows from them."""
     cfg.launcher = args.launcher
+    if (args.launcher != 'none' and not torch.cuda.is_available()
+            and cfg.get('model_wrapper_cfg') is None):
+        # MMEngine's default asks for a CUDA device in every process.
+        cfg.model_wrapper_cfg = dict(
+            type='MMDistributedDataParallel',
+            device_ids=None,
+            broadcast_buffers=False)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     for loader in _LOADERS:
         # torch refuses the one without the other.

@@ -50,8 +50,9 @@ def test_misspelt_option(parse):
 
 
 def test_option_of_the_runner_that_the_config_lacks(parse):
-    cfg = load_config(parse('--cfg-options', 'resume=True'))
+    cfg = load_config(parse('--cfg-options', 'resume=True', 'compile=True'))
     assert cfg.resume is True
+    assert cfg.compile is True
 
 
 def test_options(parse):
@@ -114,6 +115,21 @@ def test_local_rank(parse, monkeypatch, option):
     finish_config(cfg, args)
     assert os.environ['LOCAL_RANK'] == '2'
     assert cfg.launcher == 'pytorch'
+
+
+@pytest.mark.parametrize(('launcher', 'cuda', 'wraps'), [
+    ('pytorch', False, True), ('none', False, False),
+    ('pytorch', True, False)])
+def test_wrapper_without_a_gpu(parse, monkeypatch, launcher, cuda, wraps):
+    monkeypatch.setattr(os, 'environ', {})
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: cuda)
+    args = parse('--launcher', launcher)
+    cfg = load_config(args)
+    finish_config(cfg, args)
+    assert (cfg.get('model_wrapper_cfg') is not None) == wraps
+    cfg.model_wrapper_cfg = dict(type='MMSeparateDistributedDataParallel')
+    finish_config(cfg, args)
+    assert cfg.model_wrapper_cfg.type == 'MMSeparateDistributedDataParallel'
 
 
 @pytest.mark.parametrize(('key', 'weights'), [

@@ -1,5 +1,6 @@
 from .fit_hook import FitHook
 from .report_hook import ReportHook
+from .sync_norm_hook import SyncNormHook
 from .visualization_hook import VisualizationHook
 
-__all__ = ['FitHook', 'ReportHook', 'VisualizationHook']
+__all__ = ['FitHook', 'ReportHook', 'SyncNormHook', 'VisualizationHook']

@@ -131,7 +131,10 @@ def describe_conditions(conditions: dict[str, Any]) -> str:
         prefix += slash
         place = ('model input'
                  if resolution == 'input' else 'the original resolution')
-        text = (f'{prefix}pixel metrics at {place} '
+        # Missing in results that a sweep of an earlier version left.
+        images = (' of anomalous images only'
+                  if conditions.get(f'{prefix}anomalous_only') else '')
+        text = (f'{prefix}pixel metrics{images} at {place} '
                 f'{conditions[f"{prefix}map_size"]}; {prefix}AUPRO up to FPR '
                 f'{conditions[f"{prefix}fpr_limit"]:g}')
         if conditions[f'{prefix}cropped_images']:

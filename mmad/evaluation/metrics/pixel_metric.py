@@ -84,7 +84,8 @@ class PixelMetric(BaseMetric):
 
     Reports ``pixel_auroc``, ``pixel_ap`` (average precision),
     ``pixel_f1max`` (highest F1 over all thresholds) and ``aupro`` (area under
-    the per-region overlap curve), with the pixels of all test images pooled.
+    the per-region overlap curve), with the pixels of all test images pooled,
+    or of the defective ones only.
     A value that is undefined, for want of masks, of defective or of
     defect-free pixels, is NaN.
 
@@ -114,6 +115,9 @@ class PixelMetric(BaseMetric):
             which there is one per kind of defect: memory is bounded, and
             ``conditions`` states guaranteed bounds of the errors.
             Defaults to None.
+        anomalous_only (bool): Leave out the pixels of normal images, as the
+            paper of MKD does for its ``pixel_auroc``. Such values do not
+            compare with those over all images. Defaults to False.
         collect_device (str): ``'cpu'`` or ``'gpu'``: how processes exchange
             exact results. Defaults to 'cpu'.
         prefix (str, optional): Prefix of the names, followed by a slash.
@@ -124,7 +128,7 @@ class PixelMetric(BaseMetric):
     Attributes:
         per_kind (dict[str, dict[str, float]]): After ``evaluate``, in the
             first process: the same metrics for the images of each kind of
-            defect together with all normal images.
+            defect together with all normal images, if these count.
         conditions (dict): After ``evaluate``, in the first process: how the
             metrics were computed, and from what.
 
@@ -138,6 +142,7 @@ class PixelMetric(BaseMetric):
                  fpr_limit: float = 0.3,
                  resolution: str = 'input',
                  score_bits: int | None = None,
+                 anomalous_only: bool = False,
                  collect_device: str = 'cpu',
                  prefix: str | None = None,
                  collect_dir: str | None = None) -> None:
@@ -151,6 +156,7 @@ class PixelMetric(BaseMetric):
         self.fpr_limit = fpr_limit
         self.resolution = resolution
         self.score_bits = score_bits
+        self.anomalous_only = anomalous_only
         if score_bits is not None:
             ScoreHistogram(score_bits)
         self.per_kind: dict[str, dict[str, float]] = {}
@@ -276,6 +282,7 @@ class PixelMetric(BaseMetric):
             resolution=self.resolution,
             fpr_limit=self.fpr_limit,
             score_bits=self.score_bits,
+            anomalous_only=self.anomalous_only,
             map_size=sizes[0] if len(sizes) == 1 else
             f'{sizes[0]} to {sizes[-1]}',
             images_with_mask=census.masked,
@@ -311,7 +318,7 @@ class PixelMetric(BaseMetric):
             scores, window = self._to_original(sample, scores)
             is_cropped = scores.shape != tuple(sample['ori_shape'])
             mask = None if mask is None else mask[window]
-        if mask is None:
+        if mask is None or (self.anomalous_only and kind is None):
             nothing = np.zeros(0, dtype=np.float32)
             return _Image(path, kind, nothing, nothing, nothing, 0,
                           scores.shape, False, is_cropped)

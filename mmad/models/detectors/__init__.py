@@ -1,7 +1,12 @@
 from .base import BaseDetector
 from .fit_detector import FitDetector
+from .mkd import MKD
 from .padim import PaDiM
 from .patchcore import PatchCore
+from .signed_detector import SignedDetector
 from .spade import SPADE
 
-__all__ = ['SPADE', 'BaseDetector', 'FitDetector', 'PaDiM', 'PatchCore']
+__all__ = [
+    'MKD', 'SPADE', 'BaseDetector', 'FitDetector', 'PaDiM', 'PatchCore',
+    'SignedDetector'
+]

@@ -1,4 +1,3 @@
-import json
 from abc import abstractmethod
 
 import torch
@@ -7,13 +6,12 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
 from mmad.errors import InputError
-from mmad.models.layers.fitted_buffers import resize_buffers
 from mmad.structures import AnomalyDataSample
 
-from .base import BaseDetector
+from .signed_detector import SignedDetector
 
 
-class FitDetector(BaseDetector):
+class FitDetector(SignedDetector):
     """A detector that is fitted in one pass or few, without gradients.
 
     In each of :attr:`num_passes` epochs the training loop hands over every
@@ -23,20 +21,15 @@ class FitDetector(BaseDetector):
     the last round are dropped.
 
     Subclasses implement :meth:`extract`, :meth:`collect`, :meth:`estimate`
-    and :meth:`signature`, and keep what they learn in persistent buffers.
+    and ``signature``, and keep what they learn in persistent buffers.
 
     Args:
         data_preprocessor (dict, optional): Batches and normalises images.
             Defaults to None.
     """
 
-    signature_bytes: Tensor
-
     def __init__(self, data_preprocessor: dict | None = None) -> None:
         super().__init__(data_preprocessor)
-        # Travels with the state wherever it goes; empty until fitted.
-        self.register_buffer('signature_bytes',
-                             torch.empty(0, dtype=torch.uint8))
         self._num_images = self._batch_size = self._passes_done = 0
         self._num_seen = 0
         self._ids: list[int] = []
@@ -57,14 +50,6 @@ class FitDetector(BaseDetector):
         Once per pass; what a pass before the last one estimates is there for
         :meth:`extract` and :meth:`collect` in the next.
         """
-
-    @abstractmethod
-    def signature(self) -> dict:
-        """What a state must have been fitted with to be of use here."""
-
-    @property
-    def is_fitted(self) -> bool:
-        return len(self.signature_bytes) > 0
 
     @property
     def num_passes(self) -> int:
@@ -158,40 +143,5 @@ class FitDetector(BaseDetector):
         self.estimate()
         self._num_seen, self._ids = 0, []
         self._passes_done += 1
-        if self._passes_done < self.num_passes:
-            return
-        text = json.dumps(self.signature(), sort_keys=True)
-        self.signature_bytes = torch.tensor(
-            list(text.encode()),
-            dtype=torch.uint8,
-            device=self.signature_bytes.device)
-
-    def require_fitted(self) -> None:
-        """Raise :class:`InputError` unless there is a fitted state."""
-        if not self.is_fitted:
-            raise InputError(
-                f'{type(self).__name__} is not fitted; fit it with '
-                'tools/train.py or load a checkpoint of a fitted one.')
-
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
-        name = prefix + 'signature_bytes'
-        stored = state_dict.get(name)
-        if stored is None or not len(stored):
-            raise InputError(
-                'the checkpoint holds no fitted state (memory bank or '
-                f'statistics) of {type(self).__name__}; it is of another '
-                'kind of model or was not fitted. Fit with tools/train.py.')
-        theirs = json.loads(bytes(stored.tolist()).decode())
-        ours = json.loads(json.dumps(self.signature()))
-        differing = [
-            f'{key} {theirs.get(key)!r} instead of {ours.get(key)!r}'
-            for key in sorted(ours.keys() | theirs.keys())
-            if theirs.get(key) != ours.get(key)
-        ]
-        if differing:
-            raise InputError(
-                f'the checkpoint does not fit the config: it was made with '
-                f'{"; ".join(differing)}. Use the config it was fitted with.')
-        resize_buffers(self, state_dict, prefix)
-        super()._load_from_state_dict(state_dict, prefix, *args)
-
+        if self._passes_done == self.num_passes:
+            self.sign()

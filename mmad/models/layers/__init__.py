@@ -1,16 +1,19 @@
 from .anomaly_map import AnomalyMap
+from .attribution import Attribution
 from .channel_reduction import ChannelReduction
 from .coreset import k_center_greedy, random_projection
 from .fitted_buffers import resize_buffers
 from .memory_bank import MemoryBank
 from .nearest_neighbours import distances_to, nearest_rows
+from .opening import open_maps
 from .patch_features import PatchFeatures
 from .position_gaussians import PositionGaussians
 from .pyramid_search import nearest_in_images
 from .pyramid_store import PyramidStore
 
 __all__ = [
-    'AnomalyMap', 'ChannelReduction', 'MemoryBank', 'PatchFeatures',
-    'PositionGaussians', 'PyramidStore', 'distances_to', 'k_center_greedy',
-    'nearest_in_images', 'nearest_rows', 'random_projection', 'resize_buffers'
+    'AnomalyMap', 'Attribution', 'ChannelReduction', 'MemoryBank',
+    'PatchFeatures', 'PositionGaussians', 'PyramidStore', 'distances_to',
+    'k_center_greedy', 'nearest_in_images', 'nearest_rows', 'open_maps',
+    'random_projection', 'resize_buffers'
 ]

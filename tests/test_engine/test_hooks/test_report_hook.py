@@ -98,6 +98,15 @@ def test_prefixed_metrics_stay_apart(runner):
         'to FPR 0.1; pixels outside the crop left out; scores kept to 20 bits')
 
 
+def test_caption_of_anomalous_images_only(runner):
+    pixels = runner.test_loop.evaluator.metrics[1]
+    pixels.conditions['anomalous_only'] = True
+    ReportHook().after_test_epoch(runner, metrics=VALUES)
+    assert runner.lines.text.strip().endswith(
+        '\npixel metrics of anomalous images only at model input 224x224; '
+        'AUPRO up to FPR 0.3')
+
+
 def test_a_failed_write_leaves_the_old_file(runner, monkeypatch):
     ReportHook().after_val_epoch(runner, metrics=VALUES)
     path = Path(runner.work_dir) / 'metrics.json'

@@ -64,10 +64,26 @@ def test_against_scikit_learn():
         resolution='input',
         fpr_limit=0.3,
         score_bits=None,
+        anomalous_only=False,
         map_size='24x20',
         images_with_mask=4,
         regions=8,
         cropped_images=0)
+
+
+@pytest.mark.parametrize('bits', [None, 32])
+def test_anomalous_images_only(bits):
+    samples = make_samples(KINDS)
+    metric, values = run(samples, score_bits=bits, anomalous_only=True)
+    subset = [sample for sample in samples if sample['kind'] != 'good']
+    other, expected = run(subset, score_bits=bits)
+    assert values == pytest.approx(expected, abs=1e-14)
+    for kind in ('cut', 'hole'):
+        assert metric.per_kind[kind] == pytest.approx(
+            other.per_kind[kind], abs=1e-14)
+    assert values != pytest.approx(run(samples, score_bits=bits)[1])
+    assert metric.conditions['anomalous_only']
+    assert metric.conditions['images_with_mask'] == 4
 
 
 @pytest.mark.parametrize('bits', [None, 12])

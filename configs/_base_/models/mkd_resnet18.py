@@ -1,0 +1,25 @@
+# Not of the paper: three stages of a ResNet, which, unlike VGG-16, is used to
+# normalised images, and a cloner with their channels and strides.
+model = dict(
+    type='MKD',
+    data_preprocessor=dict(
+        type='ImgDataPreprocessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True),
+    backbone=dict(
+        type='TorchvisionBackbone',
+        name='resnet18',
+        stages=['layer1', 'layer2', 'layer3'],
+        weights='IMAGENET1K_V1'),
+    cloner=dict(
+        type='Cloner',
+        widths=[[16, 16], [16, 64], [16, 16, 128], [16, 16, 256]],
+        points=[1, 2, 3],
+        ceil_mode=True),
+    value_loss=dict(type='ValueLoss'),
+    direction_loss=dict(type='DirectionLoss'),
+    loss_weight='auto',
+    weighted_loss='direction',
+    test_points=[0, 1, 2],
+    attribution=dict(method='gradients'))

@@ -1,0 +1,23 @@
+# The same images reach source and cloner, as RGB from 0 to 1: in the paper and
+# the authors' code they are not normalised for ImageNet.
+model = dict(
+    type='MKD',
+    data_preprocessor=dict(
+        type='ImgDataPreprocessor',
+        mean=[0, 0, 0],
+        std=[255, 255, 255],
+        bgr_to_rgb=True),
+    # The last four poolings.
+    backbone=dict(
+        type='TorchvisionBackbone',
+        name='vgg16',
+        stages=['features.9', 'features.16', 'features.23', 'features.30'],
+        weights='IMAGENET1K_V1'),
+    cloner=dict(type='Cloner', widths='light', points=[1, 2, 3, 4]),
+    value_loss=dict(type='ValueLoss'),
+    direction_loss=dict(type='DirectionLoss'),
+    loss_weight='auto',
+    weighted_loss='direction',
+    # As in the authors' code; [0, 1, 2, 3] is the formula of the paper.
+    test_points=[1, 2, 3],
+    attribution=dict(method='gradients'))

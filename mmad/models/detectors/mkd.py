@@ -1,0 +1,178 @@
+import torch
+from mmengine.dist import all_reduce
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+from mmad.errors import InputError
+from mmad.models.layers.anomaly_map import AnomalyMap
+from mmad.models.layers.attribution import Attribution
+from mmad.models.layers.opening import open_maps
+from mmad.registry import MODELS
+
+from .signed_detector import SignedDetector
+
+_TERMS = ('value', 'direction')
+
+
+@MODELS.register_module()
+class MKD(SignedDetector):
+    """MKD: a small network that imitates a large one on normal images only.
+
+    Implementation of `Multiresolution Knowledge Distillation for Anomaly
+    Detection <https://arxiv.org/abs/2011.11108>`_ (Salehi et al., CVPR 2021).
+
+    A cloner learns the activations of a frozen source at several critical
+    points, by their values and their direction: ``L_val + lambda * L_dir``.
+    What it has not seen it imitates badly, so the same loss is the score of
+    an image. The map is the gradient of the score with respect to the image,
+    smoothed and opened.
+
+    Args:
+        backbone (dict | nn.Module): The source, frozen, with one stage for
+            each critical point.
+        cloner (dict | nn.Module): See :class:`~mmad.models.Cloner`.
+        value_loss (dict | nn.Module, optional): Defaults to None:
+            :class:`~mmad.models.ValueLoss`.
+        direction_loss (dict | nn.Module, optional): Defaults to None:
+            :class:`~mmad.models.DirectionLoss`.
+        loss_weight (float | str): Lambda. ``'auto'`` gives both terms the
+            same size on the first batch and stays in the checkpoint. 0 leaves
+            out the term that it stands at. Defaults to ``'auto'``.
+        weighted_loss (str): Which term lambda stands at, ``'direction'`` as
+            in the paper or ``'value'`` as in the authors' code. Defaults to
+            ``'direction'``.
+        test_points (list[int], optional): Critical points that scores and
+            maps are made of, as indices. Defaults to None: all.
+        attribution (dict, optional): Arguments of :class:`Attribution`.
+        sigma (float): Smoothing of the maps in input pixels. Defaults to 4.
+        data_preprocessor (dict, optional): Defaults to None.
+
+    Raises:
+        InputError: An argument is out of its range, or cloner and source do
+            not fit together.
+    """
+
+    weight: Tensor
+
+    def __init__(self,
+                 backbone: dict | nn.Module,
+                 cloner: dict | nn.Module,
+                 value_loss: dict | nn.Module | None = None,
+                 direction_loss: dict | nn.Module | None = None,
+                 loss_weight: float | str = 'auto',
+                 weighted_loss: str = 'direction',
+                 test_points: list[int] | None = None,
+                 attribution: dict | None = None,
+                 sigma: float = 4.0,
+                 data_preprocessor: dict | None = None) -> None:
+        super().__init__(data_preprocessor)
+        self.backbone = _build(backbone)
+        self.cloner = _build(cloner)
+        num_points = len(self.backbone.stages)
+        if num_points != len(self.cloner.points):
+            raise InputError(
+                f'the backbone has {num_points} stages and the cloner '
+                f'{len(self.cloner.points)} `points`; each stage needs its '
+                'own.')
+        if weighted_loss not in _TERMS:
+            raise InputError(f'`weighted_loss` must be one of '
+                             f'{", ".join(_TERMS)}, got "{weighted_loss}".')
+        if loss_weight != 'auto' and (isinstance(loss_weight, str)
+                                      or loss_weight < 0):
+            raise InputError('`loss_weight` must be "auto" or at least 0, got '
+                             f'{loss_weight!r}.')
+        points = range(num_points)
+        self.test_points = list(points if test_points is None else test_points)
+        if not self.test_points or not set(self.test_points) <= set(points):
+            raise InputError(
+                f'`test_points` must be out of 0 to {num_points - 1}, got '
+                f'{test_points}.')
+        self.value_loss = _build(value_loss or dict(type='ValueLoss'))
+        self.direction_loss = _build(
+            direction_loss or dict(type='DirectionLoss'))
+        self.loss_weight = loss_weight
+        self.weighted_loss = weighted_loss
+        self.attribution = Attribution(**(attribution or {}))
+        self.anomaly_map = AnomalyMap(sigma)
+        self.register_buffer(
+            'weight',
+            torch.tensor(
+                float('nan' if loss_weight == 'auto' else loss_weight)))
+
+    def signature(self) -> dict:
+        return dict(
+            detector='MKD',
+            backbone=self.backbone.name,
+            stages=list(self.backbone.stages),
+            cloner_widths=self.cloner.widths,
+            cloner_points=self.cloner.points,
+            cloner_strides=self.cloner.strides,
+            loss_weight=self.loss_weight,
+            weighted_loss=self.weighted_loss)
+
+    def loss(self, inputs: Tensor, data_samples: list) -> dict:
+        """Both terms over all critical points, means over the batch."""
+        terms = self._compare(*self._activations(inputs))
+        terms = {name: term.mean() for name, term in terms.items()}
+        if not self.is_fitted:
+            self._begin(terms)
+        return {
+            f'loss_{name}': term
+            for name, term in self._weigh(terms).items()
+        }
+
+    def score(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        self.require_fitted()
+        scores, maps = self.attribution(self._distance, inputs, self.cloner)
+        return scores, open_maps(self.anomaly_map(maps, inputs.shape[-2:]))
+
+    def _distance(self, inputs: Tensor) -> Tensor:
+        """The loss ``(B,)`` of each image at the test points."""
+        source, clone = self._activations(inputs)
+        terms = self._compare([source[i] for i in self.test_points],
+                              [clone[i] for i in self.test_points])
+        return sum(self._weigh(terms).values())
+
+    def _activations(
+            self,
+            inputs: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        source, clone = self.backbone(inputs), self.cloner(inputs)
+        for stage, a, b in zip(self.backbone.stages, source, clone):
+            if a.shape != b.shape:
+                raise InputError(
+                    f'at stage "{stage}" the source has {tuple(a.shape[1:])} '
+                    f'channels, rows and columns and the cloner '
+                    f'{tuple(b.shape[1:])}; adapt the cloner (`widths`, '
+                    '`points`, `strides`) or the size of the images.')
+        return source, clone
+
+    def _compare(self, source, clone) -> dict[str, Tensor]:
+        return dict(
+            value=self.value_loss(source, clone),
+            direction=self.direction_loss(source, clone))
+
+    def _weigh(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        weighted = self.weight * terms[self.weighted_loss]
+        return {**terms, self.weighted_loss: weighted}
+
+    @torch.compiler.disable
+    def _begin(self, terms: dict[str, Tensor]) -> None:
+        if self.loss_weight == 'auto':
+            sizes = torch.stack([terms[name].detach() for name in _TERMS])
+            all_reduce(sizes, 'mean')
+            ratio = sizes[0] / sizes[1]
+            if self.weighted_loss == 'value':
+                ratio = 1 / ratio
+            if not torch.isfinite(ratio) or ratio == 0:
+                raise InputError(
+                    f'`loss_weight` cannot be balanced: the terms begin with '
+                    f'{float(sizes[0])} and {float(sizes[1])}; check weights '
+                    'and normalisation, or give a number.')
+            self.weight.copy_(ratio)
+            print_log(f'Lambda of the {self.weighted_loss} loss: '
+                      f'{float(ratio):.4g}', 'current')
+        self.sign()
+
+
+def _build(part: dict | nn.Module) -> nn.Module:
+    return part if isinstance(part, nn.Module) else MODELS.build(part)

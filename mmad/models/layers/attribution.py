@@ -1,0 +1,135 @@
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from mmad.errors import InputError
+
+METHODS = ('gradients', 'smooth_grad', 'gbp')
+
+
+class Attribution(nn.Module):
+    """Which pixels a value of the image comes from, by its gradient.
+
+    The map of an image is the sum over the channels of the gradient's
+    magnitude. It takes one backward pass per batch, since the images of a
+    batch do not touch each other, and works where gradients are switched off.
+
+    Args:
+        method (str): ``'gradients'``; ``'smooth_grad'``, the mean over noisy
+            copies of the image (Smilkov et al., 2017); or ``'gbp'``, guided
+            back-propagation, which lets only positive gradients through the
+            ReLUs (Springenberg et al., 2015). Defaults to ``'gradients'``.
+        percentile (float, optional): Scale each map so that its minimum
+            becomes 0 and this percentile 1, and clip it there; 100 is the
+            maximum. Maps are comparable within an image only then. Defaults
+            to None: as it is.
+        num_samples (int): Noisy copies. Defaults to 50.
+        noise (float): Standard deviation of the noise, relative to the range
+            of the image. Defaults to 0.05.
+        seed (int): Of the noise, which is the same for every image. Defaults
+            to 0.
+
+    Raises:
+        InputError: An argument is unknown or out of its range.
+    """
+
+    def __init__(self,
+                 method: str = 'gradients',
+                 percentile: float | None = None,
+                 num_samples: int = 50,
+                 noise: float = 0.05,
+                 seed: int = 0) -> None:
+        super().__init__()
+        if method not in METHODS:
+            raise InputError(f'`method` of the attribution must be one of '
+                             f'{", ".join(METHODS)}, got "{method}".')
+        if percentile is not None and not 0 < percentile <= 100:
+            raise InputError('`percentile` must be above 0 and at most 100, '
+                             f'got {percentile}.')
+        if num_samples < 1:
+            raise InputError('`num_samples` must be at least 1, got '
+                             f'{num_samples}.')
+        self.method = method
+        self.percentile = percentile
+        self.num_samples = num_samples
+        self.noise = noise
+        self.seed = seed
+
+    @torch.compiler.disable
+    def forward(self, function: Callable[[Tensor], Tensor], inputs: Tensor,
+                network: nn.Module) -> tuple[Tensor, Tensor]:
+        """Evaluate a function and attribute its values.
+
+        Args:
+            function (Callable): Maps images ``(B, 3, H, W)`` to ``(B,)``, each
+                value from its own image alone.
+            inputs (Tensor): ``(B, 3, H, W)``.
+            network (nn.Module): Whose ReLUs are guided by ``'gbp'``.
+
+        Returns:
+            tuple[Tensor, Tensor]: Values ``(B,)`` and maps ``(B, 1, H, W)``.
+        """
+        # A tensor of the inference mode cannot take part in a backward pass,
+        # its copy can.
+        with torch.inference_mode(False), ExitStack() as stack:
+            inputs = inputs.clone()
+            if self.method == 'gbp':
+                stack.enter_context(_guided(network))
+            if self.method != 'smooth_grad':
+                values, maps = _magnitudes(function, inputs)
+                return values, self._scale(maps)
+            with torch.no_grad():
+                values = function(inputs)
+            maps = sum(
+                self._scale(_magnitudes(function, noisy)[1])
+                for noisy in self._noisy(inputs)) / self.num_samples
+            return values, maps
+
+    def _noisy(self, inputs: Tensor) -> Iterator[Tensor]:
+        extent = (1, 2, 3)
+        std = self.noise * (
+            inputs.amax(extent, keepdim=True) -
+            inputs.amin(extent, keepdim=True))
+        # On the CPU and for one image: the same whatever device and batch.
+        generator = torch.Generator().manual_seed(self.seed)
+        for _ in range(self.num_samples):
+            noise = torch.randn(inputs.shape[1:], generator=generator)
+            yield inputs + std * noise.to(inputs)
+
+    def _scale(self, maps: Tensor) -> Tensor:
+        if self.percentile is None:
+            return maps
+        ordered = maps.flatten(1).sort().values
+        place = self.percentile / 100 * (ordered.shape[1] - 1)
+        below = ordered[:, int(place)]
+        above = ordered[:, min(int(place) + 1, ordered.shape[1] - 1)]
+        top = torch.lerp(below, above, place % 1)
+        low = ordered[:, 0]
+        span = (top - low).clamp_min(torch.finfo(maps.dtype).tiny)
+        shape = (-1, 1, 1, 1)
+        return ((maps - low.view(shape)) / span.view(shape)).clamp(0, 1)
+
+
+def _magnitudes(function: Callable[[Tensor], Tensor],
+                inputs: Tensor) -> tuple[Tensor, Tensor]:
+    with torch.enable_grad():
+        inputs = inputs.detach().requires_grad_()
+        values = function(inputs)
+        gradients, = torch.autograd.grad(values.sum(), inputs)
+    return values.detach(), gradients.abs().sum(1, keepdim=True)
+
+
+@contextmanager
+def _guided(network: nn.Module) -> Iterator[None]:
+    handles = [
+        module.register_full_backward_hook(
+            lambda module, incoming, outgoing: (incoming[0].clamp_min(0), ))
+        for module in network.modules() if isinstance(module, nn.ReLU)
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
