@@ -116,7 +116,10 @@ class FitDetector(SignedDetector):
                     f'there are {self._num_images} images; a data set must '
                     'number its images from 0.')
             self._ids += ids
-            self.collect(tree_map(lambda part: part[fresh], features), ids)
+            # Only the sampler's padding leaves gaps; mostly, nothing is copied.
+            if len(ids) < len(inputs):
+                features = tree_map(lambda part: part[fresh], features)
+            self.collect(features, ids)
         return {}
 
     @torch.no_grad()
