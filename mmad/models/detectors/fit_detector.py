@@ -116,7 +116,7 @@ class FitDetector(SignedDetector):
                     f'there are {self._num_images} images; a data set must '
                     'number its images from 0.')
             self._ids += ids
-            # Only the sampler's padding leaves gaps; mostly, nothing is copied.
+            # Most batches hold no padding, and then nothing is copied.
             if len(ids) < len(inputs):
                 features = tree_map(lambda part: part[fresh], features)
             self.collect(features, ids)
