@@ -10,6 +10,9 @@ from mmad.structures import AnomalyDataSample
 
 from .signed_detector import SignedDetector
 
+# Images at a time on a CPU, whose caches hold no more.
+_CPU_GROUP = 8
+
 
 class FitDetector(SignedDetector):
     """A detector that is fitted in one pass or few, without gradients.
@@ -66,9 +69,9 @@ class FitDetector(SignedDetector):
 
         Args:
             num_images (int): Size of the training set.
-            batch_size (int): Images per step. A smaller last batch is padded
-                to it, so that the features of an image do not depend on
-                which others happen to be in its batch.
+            batch_size (int): Images per step. They reach :meth:`extract` in
+                groups, of which all have one size, so that the features of
+                an image do not depend on how many there are in its batch.
 
         Raises:
             InputError: There are more processes than images.
@@ -90,17 +93,22 @@ class FitDetector(SignedDetector):
     def loss(self, inputs: Tensor,
              data_samples: list[AnomalyDataSample]) -> dict:
         """Collect the features of a batch; there is nothing to minimise."""
-        missing = self._batch_size - len(inputs)
+        size = self._batch_size
+        if inputs.is_cpu:
+            size = max(n for n in range(1, _CPU_GROUP + 1) if size % n == 0)
+        for start in range(0, len(inputs), size):
+            self._take_in(inputs[start:start + size],
+                          data_samples[start:start + size], size)
+        return {}
+
+    def _take_in(self, inputs: Tensor, data_samples: list[AnomalyDataSample],
+                 size: int) -> None:
+        """Collect the features of a group, padded to its ``size``."""
+        missing = size - len(inputs)
         if missing > 0:
             inputs = torch.cat([inputs, inputs[:1].repeat(missing, 1, 1, 1)])
         features = self.extract(inputs)
-        for i, sample in enumerate(data_samples):
-            if not all(
-                    torch.isfinite(part[i]).all()
-                    for part in tree_leaves(features)):
-                raise InputError(
-                    f'image "{sample.get("img_path")}" has non-finite '
-                    'features; check the weights and the normalisation.')
+        _check_finite(features, data_samples)
         rank, world = get_dist_info()
         # DefaultSampler deals images out in turn and fills up at the end.
         fresh = [
@@ -116,11 +124,10 @@ class FitDetector(SignedDetector):
                     f'there are {self._num_images} images; a data set must '
                     'number its images from 0.')
             self._ids += ids
-            # Most batches hold no padding, and then nothing is copied.
+            # Most groups hold no padding, and then nothing is copied.
             if len(ids) < len(inputs):
                 features = tree_map(lambda part: part[fresh], features)
             self.collect(features, ids)
-        return {}
 
     @torch.no_grad()
     def fit(self) -> None:
@@ -148,3 +155,17 @@ class FitDetector(SignedDetector):
         self._passes_done += 1
         if self._passes_done == self.num_passes:
             self.sign()
+
+
+def _check_finite(features: Tensor | tuple[Tensor, ...],
+                  data_samples: list[AnomalyDataSample]) -> None:
+    parts = tree_leaves(features)
+    # Both ends of a range are NaN where there is one in it.
+    if all(torch.isfinite(torch.stack(part.aminmax())).all()
+           for part in parts):
+        return
+    for i, sample in enumerate(data_samples):
+        if not all(torch.isfinite(part[i]).all() for part in parts):
+            raise InputError(
+                f'image "{sample.get("img_path")}" has non-finite features; '
+                'check the weights and the normalisation.')

@@ -102,12 +102,16 @@ class ChannelReduction(nn.Module):
                 own = [i - start for i in self._chosen
                        if start <= i < start + level.shape[1]]
                 if own:
-                    parts.append(to_grid(level[:, own], grid))
+                    # The channels of a position side by side, as they are
+                    # used later.
+                    part = level[:, own].contiguous(
+                        memory_format=torch.channels_last)
+                    parts.append(to_grid(part, grid))
             return torch.cat(parts, 1)
         return sum(
             to_grid(
-                torch.einsum('bchw,cd->bdhw', level - mean[:, None, None],
-                             basis), grid)
+                torch.einsum('bchw,cd->bhwd', level - mean[:, None, None],
+                             basis).permute(0, 3, 1, 2), grid)
             for level, mean, basis in zip(
                 maps, self.mean.split(channels), self.basis.split(channels)))
 

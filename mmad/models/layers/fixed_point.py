@@ -14,7 +14,8 @@ def to_fixed_point(values: Tensor, bits: int) -> Tensor:
         bits (int): Bits after the point.
 
     Returns:
-        Tensor: A float64 copy.
+        Tensor: A contiguous copy in float64.
     """
-    return values.to(torch.float64, copy=True).mul_(2.0**bits).round_().mul_(
-        2.0**-bits)
+    return values.to(
+        torch.float64, copy=True, memory_format=torch.contiguous_format).mul_(
+            2.0**bits).round_().mul_(2.0**-bits)

@@ -8,6 +8,7 @@ from mmad.errors import InputError
 
 from .fitted_buffers import resize_buffers
 from .fixed_point import to_fixed_point
+from .inverse_cholesky import invert_cholesky
 from .packed_triangle import (
     add_gram,
     pack,
@@ -20,7 +21,8 @@ from .packed_triangle import (
 # Matrix entries that are worked on at a time, so that they stay in the caches.
 _BLOCK = 1 << 19
 
-_GROUP = 16  # images
+_GROUP = 16  # images scored at a time
+_GATHERED = 32  # images whose products are added at a time
 
 # 1.5e-5, far below the standard deviation of 0.1 that the paper's epsilon
 # adds; sums are exact for 8192 images with features up to 16.
@@ -70,6 +72,7 @@ class PositionGaussians(nn.Module):
         self.mean = self.mean.new_empty(0, 0, 0)
         self.factor = self.factor.new_empty(0, 0, 0)
         self._count, self._sum, self._products = 0, None, None
+        self._gathered = []
 
     def collect(self, features: Tensor) -> None:
         """Add features ``(B, D, h, w)`` to the sums.
@@ -77,21 +80,28 @@ class PositionGaussians(nn.Module):
         Raises:
             InputError: The grid is not the one of the features before.
         """
-        samples = features.flatten(2)
-        number, dim, positions = samples.shape
+        samples = _by_position(features)
         if self._sum is None:
+            positions, _, dim = samples.shape
             self._sum = samples.new_zeros(positions, dim, dtype=torch.float64)
             self._products = self._sum.new_zeros(positions,
                                                  *packed_shape(dim))
             self._grid = features.shape[-2:]
         self._check(features, self._grid)
-        self._count += number
-        masks = packed_masks(dim, self._products)
-        for rows in self._blocks(positions, dim):
-            columns = to_fixed_point(
-                _by_position(samples[..., rows]), _BITS)
-            self._sum[rows] += columns.sum(2)
-            add_gram(self._products[rows], columns, masks)
+        self._count += len(features)
+        self._gathered.append(samples)
+        if sum(part.shape[1] for part in self._gathered) >= _GATHERED:
+            self._add_gathered()
+
+    def _add_gathered(self) -> None:
+        masks = packed_masks(self._sum.shape[1], self._products)
+        for rows in self._blocks(*self._sum.shape):
+            samples = torch.cat([
+                to_fixed_point(part[rows], _BITS) for part in self._gathered
+            ], 1)
+            self._sum[rows] += samples.sum(1)
+            add_gram(self._products[rows], samples.mT, masks)
+        self._gathered = []
 
     def estimate(self, all_reduce: Callable[[Tensor], None]) -> None:
         """Turn the sums of all processes into means and factors.
@@ -100,6 +110,8 @@ class PositionGaussians(nn.Module):
             all_reduce (Callable): Adds up a tensor over the processes, in
                 place.
         """
+        if self._gathered:
+            self._add_gathered()
         count = torch.tensor(self._count)
         all_reduce(count)
         count = int(count)
@@ -109,17 +121,15 @@ class PositionGaussians(nn.Module):
         device = self.mean.device
         factor = torch.empty(
             positions, *packed_shape(dim), device=device)
-        unit = torch.eye(dim, dtype=mean.dtype, device=mean.device)
         for rows in self._blocks(positions, dim):
             products = self._products[rows]
             all_reduce(products)
+            covariance = unpack(products, dim)
             centre = mean[rows, :, None]
-            scatter = unpack(products, dim) - count * (centre @ centre.mT)
-            covariance = scatter / max(count - 1, 1) + self.epsilon * unit
-            lower = torch.linalg.cholesky(covariance)
-            factor[rows] = pack(
-                torch.linalg.solve_triangular(
-                    lower, unit.expand_as(lower), upper=False)).to(factor)
+            covariance.baddbmm_(centre, centre.mT, alpha=-count)
+            covariance.div_(max(count - 1, 1)).diagonal(
+                dim1=1, dim2=2).add_(self.epsilon)
+            factor[rows] = pack(invert_cholesky(covariance)).to(factor)
         self._count, self._sum, self._products = 0, None, None
         self.mean = mean.to(self.mean).unflatten(0, self._grid)
         self.factor = factor
@@ -136,27 +146,25 @@ class PositionGaussians(nn.Module):
         Raises:
             InputError: The grid is not the one of the fit.
         """
-        samples = features.flatten(2)
         self._check(features, self.mean.shape[:2])
         # In groups of one size, a product is rounded alike for an image
         # whatever others are in its batch.
         distances = torch.cat([
-            self._distances(F.pad(group, (0, 0, 0, 0, 0, _GROUP - len(group))))
-            for group in samples.split(_GROUP)
+            self._distances(
+                F.pad(group, (0, 0, 0, _GROUP - group.shape[1])))
+            for group in _by_position(features).split(_GROUP, 1)
         ])
-        return distances[:len(samples), None].unflatten(
+        return distances[:len(features), None].unflatten(
             2, features.shape[-2:])
 
     def _distances(self, samples: Tensor) -> Tensor:
-        """Of samples ``(B, D, P)``, ``(B, P)``."""
+        """Of samples ``(P, B, D)``, ``(B, P)``."""
         mean = self.mean.flatten(0, 1)
         masks = packed_masks(mean.shape[1], self.factor)
         return torch.cat([
             torch.linalg.vector_norm(
-                packed_matmul(
-                    self.factor[rows],
-                    _by_position(samples[..., rows]) - mean[rows, :, None],
-                    masks),
+                packed_matmul(self.factor[rows],
+                              (samples[rows] - mean[rows, None]).mT, masks),
                 dim=1) for rows in self._blocks(*mean.shape)
         ]).T
 
@@ -181,6 +189,6 @@ class PositionGaussians(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-def _by_position(samples: Tensor) -> Tensor:
-    """``(B, D, p)`` as ``(p, D, B)``."""
-    return samples.permute(2, 1, 0).contiguous()
+def _by_position(features: Tensor) -> Tensor:
+    """``(B, D, h, w)`` as ``(h w, B, D)``."""
+    return features.flatten(2).permute(2, 0, 1)

@@ -1,0 +1,47 @@
+import torch
+from torch import Tensor
+
+# Of the side of a matrix: below it, LAPACK takes over.
+_SMALL = 32
+
+
+def invert_cholesky(matrices: Tensor) -> Tensor:
+    """Inverses of the Cholesky factors of many small matrices.
+
+    By halves, so that most of the work is done by batched products, which are
+    several times as fast as LAPACK on one matrix after the other:
+
+    ::
+
+        [A  B^T]       [a         0]
+        [B  C  ]  ->   [-c (D a)  c]   with D = B a^T
+
+    where ``a`` and ``c`` are those of ``A`` and of ``C - D D^T``.
+
+    Args:
+        matrices (Tensor): ``(P, d, d)``, symmetric and positive definite.
+            Only their lower triangles are read.
+
+    Returns:
+        Tensor: ``L^-1`` where a matrix is ``L L^T``; zero above the diagonal.
+
+    Raises:
+        torch.linalg.LinAlgError: A matrix is not positive definite.
+    """
+    dim = matrices.shape[-1]
+    if dim <= _SMALL:
+        lower = torch.linalg.cholesky(matrices)
+        unit = torch.eye(dim, dtype=lower.dtype, device=lower.device)
+        return torch.linalg.solve_triangular(
+            lower, unit.expand_as(lower), upper=False)
+    half = dim // 2
+    inverse = torch.zeros_like(matrices)
+    first = invert_cholesky(matrices[:, :half, :half])
+    below = matrices[:, half:, :half] @ first.mT
+    last = invert_cholesky(
+        torch.baddbmm(
+            matrices[:, half:, half:], below, below.mT, alpha=-1))
+    inverse[:, :half, :half] = first
+    inverse[:, half:, half:] = last
+    inverse[:, half:, :half] = -last @ (below @ first)
+    return inverse
