@@ -1,9 +1,8 @@
 """Uninformed Students through the tools, from stage to stage."""
 import json
-import shutil
 import time
-from pathlib import Path
 
+import mmengine.config.config
 import pytest
 import torch
 from mmengine.config import Config
@@ -14,8 +13,17 @@ from mmad.utils import load_checkpoint
 CATEGORY = ('--category', 'bottle')
 
 
+@pytest.fixture(scope='module', autouse=True)
+def plain_configs():
+    """Checkpoints hold the config unformatted, which takes less time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mmengine.config.config, 'FormatCode',
+                      lambda text, **kwargs: (text, True))
+        yield
+
+
 @pytest.fixture(scope='module')
-def trained(run_tool, students_config, tmp_path_factory):
+def trained(plain_configs, run_tool, students_config, tmp_path_factory):
     """Work dir of a whole run of four epochs."""
     folder = tmp_path_factory.mktemp('trained_students')
     result = run_tool(folder, 'train.py', students_config, *CATEGORY,
@@ -38,6 +46,9 @@ def assert_same(folder, trained):
 
 
 def test_train(trained):
+    out = (trained.parent / 'stdout').read_text()
+    assert out.count('Measuring the teachers') == 1
+    assert out.count('Calibrating') == 2
     assert 0 <= json.loads(
         (trained / 'metrics.json').read_text())['pixel_auroc'] <= 1
     measured, last = state_of(trained, 'epoch_0.pth'), state_of(trained)
@@ -70,38 +81,56 @@ def test_checkpoint_is_complete(run_tool, trained, students_config,
     assert sample.pred_score == sample.pred_map.max()
 
 
-def _files(work):
-    return {path.name for path in work.glob('epoch_*.pth')}
-
-
-def _in_statistics(work):
-    return (work / 'vis_data').exists()
-
-
-def _after_statistics(work):
-    return (work / 'epoch_0.pth').exists()
-
-
-def _between_epochs(work):
-    return (work / 'epoch_2.pth').exists()
-
-
-def _before_calibration(work):
-    return (work / 'epoch_4.pth').exists()
-
-
-@pytest.mark.parametrize('moment', [
-    _after_statistics, _between_epochs, _before_calibration])
+@pytest.mark.parametrize('name', ['epoch_0', 'epoch_2', 'epoch_4'])
 def test_killed_run_goes_on(start_tool, run_tool, students_config, trained,
-                            tmp_path, moment):
+                            tmp_path, name):
+    """After the statistics, between epochs, and before the calibration."""
     command = ('train.py', students_config, *CATEGORY, '--work-dir', 'work')
     process = start_tool(tmp_path, *command)
     work = tmp_path / 'work'
-    while process.is_alive() and not any(
-            moment(folder) for folder in (work, )):
+    while process.is_alive() and not (work / f'{name}.pth').exists():
         time.sleep(0.001)
     process.kill()
     process.join()
+    if name == 'epoch_4':
+        assert len(state_of(work)['scales.p17.score_mean']) == 0
     result = run_tool(tmp_path, *command, '--resume')
     assert result.status == 0, result.err
+    assert 'Measuring the teachers' not in result.out
     assert_same(work, trained)
+
+
+def test_not_calibrated(run_tool, students_config, trained, tmp_path):
+    result = run_tool(
+        tmp_path, 'test.py', students_config, trained / 'epoch_0.pth',
+        *CATEGORY, '--work-dir', 'test')
+    assert result.status == 2
+    assert 'is not calibrated' in result.err
+    assert len(result.err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(('options', 'words'), [
+    (['model.scales.0.teacher=None'],
+     'there is no `teacher` for the scales p17;'),
+    (['model.scales.0.teacher=none.pth'],
+     'there is no teacher "none.pth" for p = 17; train one with'),
+    (['train_dataloader.dataset.calibration=0'],
+     'no images are kept for calibration'),
+    (['model.data_preprocessor.bgr_to_rgb=False'], "normalisation {'mean'"),
+])
+def test_refused(run_tool, students_config, tmp_path, options, words):
+    result = run_tool(
+        tmp_path, 'train.py', students_config, *CATEGORY, '--work-dir',
+        'work', '--cfg-options', *options)
+    assert result.status == 2, result.err
+    assert len(result.err.splitlines()) == 1
+    assert words in result.err
+    assert not list(tmp_path.glob('**/*.pth'))
+
+
+def test_weights_are_not_the_teachers(run_tool, students_config, tmp_path):
+    result = run_tool(
+        tmp_path, 'train.py', students_config, *CATEGORY, '--weights',
+        'some.pth')
+    assert result.status == 2
+    assert 'model.scales.0.teacher=FILE' in result.err

@@ -16,8 +16,10 @@ def describe_normalisation(
     if data_preprocessor is None:
         return None
     if isinstance(data_preprocessor, nn.Module):
-        mean = data_preprocessor.mean.flatten().tolist()
-        std = data_preprocessor.std.flatten().tolist()
+        mean, std = (
+            getattr(data_preprocessor, name).flatten().tolist()
+            if hasattr(data_preprocessor, name) else None
+            for name in ('mean', 'std'))
         reversed_channels = data_preprocessor._channel_conversion
     else:
         mean = data_preprocessor.get('mean')

@@ -15,7 +15,8 @@ class TeacherStatisticsHook(Hook):
     of processes, and kept in ``epoch_0.pth``. A resumed run has them already.
     """
 
-    priority = 'NORMAL'
+    # After CalibrationHook, which first sees to it that it has images.
+    priority = 'BELOW_NORMAL'
 
     def before_train(self, runner: Runner) -> None:
         students = students_of(runner)
