@@ -1,11 +1,14 @@
 """Uninformed Students through the tools, from stage to stage."""
 import json
 import time
+from pathlib import Path
 
 import mmengine.config.config
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from PIL import Image
 
 from mmad.apis import AnomalyInferencer
 from mmad.utils import load_checkpoint
@@ -134,3 +137,73 @@ def test_weights_are_not_the_teachers(run_tool, students_config, tmp_path):
         'some.pth')
     assert result.status == 2
     assert 'model.scales.0.teacher=FILE' in result.err
+
+
+TEACHER = """
+_base_ = '{root}/configs/uninformed_students/teacher_p17.py'
+
+model = dict(
+    network=dict(width=0.02, out_channels=4),
+    backbone=dict(_delete_=True, type='TinyBackbone'))
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=0,
+    persistent_workers=False,
+    dataset=dict(length=8, data_root='{data}'))
+train_cfg = dict(max_epochs=2)
+"""
+
+
+@pytest.fixture(scope='module')
+def teacher_config(tmp_path_factory):
+    """Config file of a teacher, on five pictures of noise."""
+    folder = tmp_path_factory.mktemp('teacher')
+    rng = np.random.default_rng(0)
+    (folder / 'pictures').mkdir()
+    for number in range(5):
+        Image.fromarray(rng.integers(256, size=(30, 34, 3), dtype=np.uint8)
+                        ).save(folder / f'pictures/{number}.png')
+    path = folder / 'tiny_teacher.py'
+    path.write_text(TEACHER.format(
+        root=Path(__file__).parents[1], data=folder / 'pictures'))
+    return path
+
+
+def test_teacher_then_students(run_tool, start_tool, teacher_config,
+                               students_config, tmp_path):
+    command = ('train.py', teacher_config)
+    result = run_tool(tmp_path, *command)
+    assert result.status == 0, result.err
+    teacher = tmp_path / 'work_dirs/tiny_teacher/epoch_2.pth'
+
+    process = start_tool(tmp_path, *command, '--work-dir', 'killed')
+    killed = tmp_path / 'killed'
+    while process.is_alive() and not (killed / 'epoch_1.pth').exists():
+        time.sleep(0.001)
+    process.kill()
+    process.join()
+    result = run_tool(tmp_path, *command, '--work-dir', 'killed', '--resume')
+    assert result.status == 0, result.err
+    ours, theirs = state_of(killed, 'epoch_2.pth'), state_of(teacher.parent,
+                                                             'epoch_2.pth')
+    for name, value in theirs.items():
+        assert torch.equal(ours[name], value), name
+
+    result = run_tool(
+        tmp_path, 'train.py', students_config, *CATEGORY, '--no-validate',
+        '--work-dir', 'students', '--cfg-options',
+        f'model.scales.0.teacher={teacher}', 'train_cfg.max_epochs=1')
+    assert result.status == 0, result.err
+    students = state_of(tmp_path / 'students', 'epoch_1.pth')
+    assert torch.equal(students['scales.p17.teacher.layers.0.weight'],
+                       theirs['network.layers.0.weight'])
+
+
+def test_teacher_refuses_anomaly_data(run_tool, teacher_config, mvtec_root,
+                                      tmp_path):
+    result = run_tool(tmp_path, 'train.py', teacher_config, '--data-root',
+                      mvtec_root)
+    assert result.status == 2
+    assert len(result.err.splitlines()) == 1
+    assert 'a teacher must never see these' in result.err
+    assert not list(tmp_path.glob('work_dirs'))

@@ -218,7 +218,7 @@ def test_stages_out_of_order(make_students, pictures):
     with pytest.raises(InputError, match='is not fitted'):
         detector(inputs_of(detector, pictures))
     detector.measure_teachers(batches(pictures), 5)
-    with pytest.raises(InputError, match='not calibrated.*--resume'):
+    with pytest.raises(InputError, match=r'not calibrated.*--resume'):
         detector(inputs_of(detector, pictures))
     detector.calibrate(batches(pictures), 5)
     detector.forget_calibration()
