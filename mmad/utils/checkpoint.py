@@ -60,10 +60,11 @@ def latest_checkpoint(work_dir: str | Path) -> str | None:
     """
     work_dir = Path(work_dir)
     note = work_dir / 'last_checkpoint'
-    if note.is_file():
-        noted = note.read_text().strip()
-        if noted and Path(noted).is_file():
-            return noted
+    if not note.is_file():
+        return None
+    noted = note.read_text().strip()
+    if noted and Path(noted).is_file():
+        return noted
     numbered = [
         path for path in work_dir.glob('epoch_*.pth')
         if path.stem.removeprefix('epoch_').isdecimal()
