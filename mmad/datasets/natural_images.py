@@ -19,7 +19,8 @@ class NaturalImages(BaseDataset):
 
     - lies in one of ``forbidden_roots`` or holds one, or
     - looks like such data: there are ``train/good`` (or ``train/ok``) and
-      ``test``, or ``ground_truth`` and ``test``, around a picture.
+      ``test``, or ``ground_truth`` and ``test``, or ``Images/Anomaly``,
+      around a picture.
 
     Links are followed before.
 
@@ -116,6 +117,8 @@ class NaturalImages(BaseDataset):
 
 
 def _looks_like_anomaly_data(folder: Path) -> bool:
-    return (folder / 'test').is_dir() and any(
+    parted = (folder / 'test').is_dir() and any(
         (folder / name).is_dir()
         for name in ('train/good', 'train/ok', 'ground_truth'))
+    # The second is VisA.
+    return parted or (folder / 'Images' / 'Anomaly').is_dir()

@@ -146,7 +146,7 @@ def test_calibration_comes_out_of_what_is_trained_on(root):
              for split in ('train', 'calibration', 'test')}
     assert {split: len(part) for split, part in parts.items()} == dict(
         train=6, calibration=2, test=2)
-    assert sorted(sum(parts.values(), [])) == [
+    assert sorted(path for part in parts.values() for path in part) == [
         f'ok/{day}/{i}.png' for day in 'ab' for i in range(5)
     ]
     assert parts['test'] == names(build(root), root)

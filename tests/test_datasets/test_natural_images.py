@@ -102,3 +102,9 @@ def test_missing(folder, name, message):
 def test_bad_length():
     with pytest.raises(InputError, match='`length` must be at least 1'):
         NaturalImages('none', length=0)
+
+
+def test_layout_of_visa(folder):
+    (folder / 'Images/Anomaly').mkdir(parents=True)
+    with pytest.raises(InputError, match='belong to anomaly data'):
+        build(folder)

@@ -34,8 +34,12 @@ class PatchNetwork(nn.Module):
     ====  ======================================================
 
     :meth:`dense` describes the patches around all pixels of an image in one
-    pass. It is the same function: poolings without stride, and what follows
-    them dilated.
+    pass. It is the same function: poolings lose their stride, and what
+    follows them works on every other row and column, and on those between
+    them likewise (Bailer et al., "Fast Dense Feature Extraction with
+    Convolutional Neural Networks that have Pooling or Striding Layers",
+    BMVC 2017). Dilated convolutions would do the same, but the way back
+    through these takes more than twice as long on a CPU.
 
     Args:
         patch_size (int): ``p``: 17, 33 or 65 pixels.
@@ -80,7 +84,11 @@ class PatchNetwork(nn.Module):
             kernel, channels = layer
             new = out_channels if channels is None else max(
                 1, round(width * channels))
-            layers += [nn.Conv2d(old, new, kernel), nn.LeakyReLU(_SLOPE)]
+            layers += [
+                nn.Conv2d(old, new, kernel),
+                # In place, which halves what a backward pass has to keep.
+                nn.LeakyReLU(_SLOPE, inplace=True)
+            ]
             old, field = new, field + (kernel - 1) * stride
         self.layers = nn.Sequential(*layers[:-1])
         # Poolings round down, so the last rows and columns of a patch may
@@ -129,14 +137,31 @@ class PatchNetwork(nn.Module):
                 f'least {before + 1} pixels, or another `padding`.')
         mode = 'constant' if self.padding == 'zeros' else self.padding
         maps = F.pad(images, (before, after, before, after), mode=mode)
-        dilation = 1
+        pools = 0
         for layer in self.layers:
             if isinstance(layer, nn.MaxPool2d):
-                maps = F.max_pool2d(maps, 2, stride=1, dilation=dilation)
-                dilation *= 2
-            elif isinstance(layer, nn.Conv2d):
-                maps = F.conv2d(
-                    maps, layer.weight, layer.bias, dilation=dilation)
+                maps = _split(F.max_pool2d(maps, 2, stride=1))
+                pools += 1
             else:
                 maps = layer(maps)
-        return maps
+        for _ in range(pools):
+            maps = _join(maps)
+        height, width = images.shape[-2:]
+        return maps[..., :height, :width]
+
+
+def _split(maps: Tensor) -> Tensor:
+    """Every other row and column by itself, ``(4 B, C, h / 2, w / 2)``.
+
+    A map of odd size gets a row or column of zeros, which no descriptor of a
+    pixel sees.
+    """
+    maps = F.pad(maps, (0, maps.shape[-1] % 2, 0, maps.shape[-2] % 2))
+    parts = maps.unflatten(3, (-1, 2)).unflatten(2, (-1, 2))
+    return parts.permute(3, 5, 0, 1, 2, 4).flatten(0, 2)
+
+
+def _join(parts: Tensor) -> Tensor:
+    """Undo :func:`_split`: ``(B, C, 2 h, 2 w)``."""
+    maps = parts.unflatten(0, (2, 2, -1)).permute(2, 3, 4, 0, 5, 1)
+    return maps.flatten(4, 5).flatten(2, 3)
