@@ -91,7 +91,8 @@ def test_killed_run_goes_on(start_tool, run_tool, students_config, trained,
     command = ('train.py', students_config, *CATEGORY, '--work-dir', 'work')
     process = start_tool(tmp_path, *command)
     work = tmp_path / 'work'
-    while process.is_alive() and not (work / f'{name}.pth').exists():
+    awaited = [work / f'{name}.pth', work / 'last_checkpoint']
+    while process.is_alive() and not all(path.exists() for path in awaited):
         time.sleep(0.001)
     process.kill()
     process.join()
@@ -178,7 +179,7 @@ def test_teacher_then_students(run_tool, start_tool, teacher_config,
 
     process = start_tool(tmp_path, *command, '--work-dir', 'killed')
     killed = tmp_path / 'killed'
-    while process.is_alive() and not (killed / 'epoch_1.pth').exists():
+    while process.is_alive() and not (killed / 'last_checkpoint').exists():
         time.sleep(0.001)
     process.kill()
     process.join()
