@@ -257,6 +257,75 @@ def mkd_config(mvtec_root, tmp_path_factory):
     return path
 
 
+NETWORK = dict(
+    type='PatchNetwork', patch_size=17, width=0.02, out_channels=4)
+NORMALISATION = dict(
+    type='ImgDataPreprocessor',
+    mean=[123.675, 116.28, 103.53],
+    std=[58.395, 57.12, 57.375],
+    bgr_to_rgb=True)
+
+
+def write_teacher(path, patch_size=17, **kwargs):
+    """The checkpoint of a teacher with random weights."""
+    torch.manual_seed(patch_size)
+    teacher = MODELS.build(dict(dict(
+        type='PatchTeacher', network=dict(NETWORK, patch_size=patch_size),
+        knowledge_weight=0, data_preprocessor=NORMALISATION), **kwargs))
+    # Not as small as they begin.
+    with torch.no_grad():
+        for parameter in teacher.network.parameters():
+            parameter.mul_(3)
+    teacher.sign()
+    torch.save(dict(state_dict=teacher.state_dict()), path)
+    return path
+
+
+@pytest.fixture(scope='session')
+def teacher_files(tmp_path_factory):
+    """Checkpoints of teachers with random weights, by patch size."""
+    folder = tmp_path_factory.mktemp('teachers')
+    return {size: write_teacher(folder / f'p{size}.pth', size)
+            for size in (17, 33)}
+
+
+STUDENTS = """
+_base_ = '{root}/configs/uninformed_students/uninformed_students_mvtec.py'
+
+pipeline = [
+    dict(type='LoadImage'),
+    dict(type='LoadMask'),
+    dict(type='PackInputs'),
+]
+loader = dict(
+    batch_size=2,
+    num_workers=0,
+    persistent_workers=False,
+    dataset=dict(
+        type='AnomalyDataset', data_root='{data}', pipeline=pipeline))
+train_dataloader = dict(loader, dataset=dict(loader['dataset'],
+                                             calibration=0.3))
+val_dataloader = test_dataloader = loader
+
+network = dict(type='PatchNetwork', width=0.02, out_channels=4)
+model = dict(num_students=2, scales=[
+    dict(network=dict(network, patch_size=17), teacher='{teachers[17]}'),
+    dict(network=dict(network, patch_size=33), teacher='{teachers[33]}'),
+])
+train_cfg = dict(max_epochs=4, val_interval=2)
+default_hooks = dict(checkpoint=dict(interval=2, max_keep_ckpts=-1))
+"""
+
+
+@pytest.fixture(scope='session')
+def students_config(mvtec_root, teacher_files, tmp_path_factory):
+    """Config file of two scales, whose five images are two steps or three."""
+    path = tmp_path_factory.mktemp('config') / 'tiny_students.py'
+    path.write_text(STUDENTS.format(
+        root=ROOT, data=mvtec_root, teachers=teacher_files))
+    return path
+
+
 @pytest.fixture(scope='session')
 def fitted(config, tmp_path_factory):
     """A finished run of the tiny backbone: its runner, in this process."""

@@ -14,6 +14,7 @@ from mmad.registry import (
     TRANSFORMS,
     VISUALIZERS,
 )
+from mmad.utils.weights import forget_weights
 
 ROOT = Path(__file__).parents[1] / 'configs'
 LEAVES = sorted(
@@ -33,14 +34,42 @@ def test_unique_names():
     assert len({path.stem for path in LEAVES}) == len(LEAVES)
 
 
+def check_teacher(cfg, model):
+    assert model.signature()['model'] == cfg.model.type
+    dataset = cfg.train_dataloader.dataset
+    built = DATASETS.build(dict(dataset, lazy_init=True))
+    assert {Path(root).parent for root in built.forbidden_roots} == {
+        Path(dataset.data_root).parent}
+    patch, = (step for step in dataset.pipeline if step.type == 'RandomPatch')
+    assert patch.patch_size == cfg.model.network.patch_size
+    assert cfg.default_hooks.checkpoint.interval == 1
+
+
+def test_teachers_know_all_anomaly_data(tmp_path, monkeypatch):
+    monkeypatch.setenv('MMAD_DATA', str(tmp_path))
+    roots = set()
+    for path in (ROOT / '_base_' / 'datasets').glob('*.py'):
+        cfg = Config.fromfile(path)
+        if 'val_dataloader' in cfg:
+            roots.add(cfg.data_root)
+    cfg = Config.fromfile(ROOT / 'uninformed_students' / 'teacher_p33.py')
+    forbidden = set(cfg.train_dataloader.dataset.forbidden_roots)
+    # Classification sets are natural pictures, the generated data are not.
+    assert forbidden == roots - {f'{tmp_path}/torchvision'} | {
+        f'{tmp_path}/demo'}
+
+
 @pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
 def test_builds(path, tmp_path, monkeypatch):
     monkeypatch.setenv('MMAD_DATA', str(tmp_path))
     cfg = Config.fromfile(path)
-    cfg.model.backbone.weights = None
+    forget_weights(cfg.model)
     # Random weights need no values, so this takes no time.
     with torch.device('meta'):
         model = MODELS.build(cfg.model)
+    if cfg.get('val_cfg') is None:
+        check_teacher(cfg, model)
+        return
     assert model.signature()['detector'] == cfg.model.type
     interval = cfg.train_cfg.get('val_interval', 1)
     assert cfg.default_hooks.checkpoint.interval == interval

@@ -114,6 +114,20 @@ def test_train_by_gradients(run_tool, launch, mkd_config, tmp_path):
     assert_same_metrics(tmp_path / 'work', tmp_path / 'alone')
 
 
+@pytest.mark.parametrize('order', ['together', 'sequence'])
+def test_train_students(run_tool, launch, students_config, tmp_path, order):
+    ends = launch(
+        2, 'train.py', students_config, *CATEGORY, '--work-dir', 'work',
+        '--cfg-options', f'model.order={order}',
+        f'find_unused_parameters={order == "sequence"}')
+    assert [status for status, _ in ends] == [0, 0], ends
+    result = run_tool(
+        tmp_path, 'test.py', students_config,
+        tmp_path / 'work' / 'epoch_4.pth', *CATEGORY, '--work-dir', 'alone')
+    assert result.status == 0, result.err
+    assert_same_metrics(tmp_path / 'work', tmp_path / 'alone')
+
+
 def test_test(launch, config, alone, tmp_path):
     ends = launch(
         3, 'test.py', config, alone / 'epoch_1.pth', *CATEGORY, '--work-dir',

@@ -3,6 +3,7 @@ import argparse
 
 from mmengine.runner import Runner
 
+from mmad.utils.checkpoint import latest_checkpoint
 from mmad.utils.command_line import (
     add_run_arguments,
     check_data,
@@ -41,8 +42,10 @@ def main() -> None:
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.resume is not None:
+        auto = args.resume == 'auto'
+        cfg.load_from = latest_checkpoint(
+            cfg.work_dir) if auto else args.resume
         cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
     check_data(cfg, ['train_dataloader', 'val_dataloader'])
     setup_environment(args.launcher)
     Runner.from_cfg(cfg).train()

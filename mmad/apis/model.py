@@ -9,6 +9,7 @@ from mmad.errors import InputError
 from mmad.models import BaseDetector
 from mmad.registry import MODELS
 from mmad.utils import load_checkpoint, setup_environment
+from mmad.utils.weights import forget_weights
 
 
 def init_model(checkpoint: str | Path,
@@ -40,7 +41,7 @@ def init_model(checkpoint: str | Path,
         config = _read_config(text, checkpoint)
     elif not isinstance(config, Config):
         config = Config.fromfile(config)
-    config.model.backbone.weights = None
+    forget_weights(config.model)
     model = MODELS.build(config.model)
     load_state_dict(model, state.get('state_dict', {}), strict=True)
     model.cfg = config

@@ -6,7 +6,7 @@ from mmengine.dataset import BaseDataset
 from mmad.errors import InputError
 from mmad.registry import DATASETS
 
-from .files import index_masks, list_images
+from .files import draw, index_masks, list_images
 
 
 @DATASETS.register_module()
@@ -26,9 +26,14 @@ class AnomalyDataset(BaseDataset):
 
     Args:
         data_root (str): Folder of the data set.
-        split (str): ``'train'`` or ``'test'``.
+        split (str): ``'train'``, ``'test'``, or ``'calibration'`` for the
+            training images that are kept from ``'train'``.
         category (str, optional): Folder below ``data_root``. Defaults to
             None: ``data_root`` is that of the category itself.
+        calibration (float): Share of the training images that are kept for
+            methods which calibrate their scores, at least one, drawn with
+            ``seed``. Defaults to 0: none.
+        seed (int): Defaults to 0.
         pipeline (Sequence[dict]): Transforms.
         indices (int | Sequence[int], optional): Use only the first so many
             images, or these. Defaults to None.
@@ -58,16 +63,28 @@ class AnomalyDataset(BaseDataset):
                  category: str | None = None,
                  pipeline: Sequence = (),
                  indices: int | Sequence[int] | None = None,
-                 lazy_init: bool = False) -> None:
-        if split not in ('train', 'test'):
-            raise InputError(f'`split` must be "train" or "test", got '
-                             f'"{split}".')
+                 lazy_init: bool = False,
+                 calibration: float = 0.0,
+                 seed: int = 0) -> None:
+        if split not in ('train', 'test', 'calibration'):
+            raise InputError('`split` must be "train", "test" or '
+                             f'"calibration", got "{split}".')
+        if not 0 <= calibration < 1:
+            raise InputError('`calibration` must lie in [0, 1), got '
+                             f'{calibration}.')
+        if split == 'calibration' and calibration == 0:
+            raise InputError(
+                'no images are kept for calibration; set `calibration` of '
+                'the training data set, to 0.1 say.')
         if self.CATEGORIES and category not in self.CATEGORIES:
             raise InputError(
                 f'{type(self).__name__} has no category "{category}"; it has '
                 f'{", ".join(self.CATEGORIES)}.')
-        self.split = split
+        self.split = 'test' if split == 'test' else 'train'
         self.category = category
+        self.calibration = calibration
+        self.seed = seed
+        self._is_kept = split == 'calibration'
         super().__init__(
             data_root=str(data_root),
             pipeline=list(pipeline),
@@ -96,6 +113,22 @@ class AnomalyDataset(BaseDataset):
                     f'pictures of good parts there ({self.expected}).')
             return [self.entry(path, 'good') for path in normal]
         return self._load_test()
+
+    def filter_data(self) -> list[dict]:
+        """Part the training images from those kept for calibration."""
+        entries = self.data_list
+        if self.split == 'test' or not self.calibration:
+            return entries
+        if len(entries) < 2:
+            raise InputError(
+                f'"{self.folder}" has one training image, which cannot be '
+                'both trained and calibrated with; add more, or set '
+                '`calibration=0`.')
+        kept = draw(len(entries), self.calibration, self.seed)
+        return [
+            entry for number, entry in enumerate(entries)
+            if (number in kept) == self._is_kept
+        ]
 
     @property
     def expected(self) -> str:

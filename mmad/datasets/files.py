@@ -2,6 +2,8 @@
 import os
 from pathlib import Path
 
+import numpy as np
+
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 
 
@@ -34,3 +36,10 @@ def index_masks(folder: str | Path) -> dict[str, Path]:
         stem = path.relative_to(folder).with_suffix('').as_posix()
         masks[stem.removesuffix('_mask')] = path
     return masks
+
+
+def draw(number: int, share: float, seed: int) -> set[int]:
+    """A random share of ``range(number)``, but one of them at least."""
+    order = np.random.default_rng(seed).permutation(number)
+    number = max(1, min(number - 1, round(share * number)))
+    return set(order[:number].tolist())

@@ -1,13 +1,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from mmad.errors import InputError
 from mmad.registry import DATASETS
 
 from .anomaly_dataset import AnomalyDataset
-from .files import index_masks, list_images
+from .files import draw, index_masks, list_images
 
 
 @DATASETS.register_module()
@@ -20,7 +18,7 @@ class FolderDataset(AnomalyDataset):
 
     Args:
         data_root (str): Folder that the others are relative to.
-        split (str): ``'train'`` or ``'test'``.
+        split (str): ``'train'``, ``'test'`` or ``'calibration'``.
         normal_dir (str): Pictures of good parts.
         normal_test_dir (str, optional): Good parts to test with. Defaults to
             None: ``holdout`` of ``normal_dir`` is kept from training.
@@ -30,11 +28,13 @@ class FolderDataset(AnomalyDataset):
             ``abnormal_dir``, with or without ``_mask`` before the suffix.
         holdout (float): Share of ``normal_dir`` to test with where there is
             no ``normal_test_dir``, drawn with ``seed``. Defaults to 0.2.
-        seed (int): Defaults to 0.
+        seed (int): Of both draws. Defaults to 0.
         pipeline (Sequence[dict]): Transforms.
         indices (int | Sequence[int], optional): Use only the first so many
             images, or these. Defaults to None.
         lazy_init (bool): Scan the folders on first use. Defaults to False.
+        calibration (float): Share of what is left that is kept for methods
+            which calibrate their scores. Defaults to 0.
 
     Raises:
         InputError: A folder is missing or empty, or a mask is missing.
@@ -51,7 +51,8 @@ class FolderDataset(AnomalyDataset):
                  seed: int = 0,
                  pipeline: Sequence = (),
                  indices: int | Sequence[int] | None = None,
-                 lazy_init: bool = False) -> None:
+                 lazy_init: bool = False,
+                 calibration: float = 0.0) -> None:
         if not 0 < holdout < 1:
             raise InputError(f'`holdout` must lie in (0, 1), got {holdout}.')
         self.normal_dir = normal_dir
@@ -59,20 +60,19 @@ class FolderDataset(AnomalyDataset):
         self.abnormal_dir = abnormal_dir
         self.mask_dir = mask_dir
         self.holdout = holdout
-        self.seed = seed
         super().__init__(
             data_root,
             split,
             pipeline=pipeline,
             indices=indices,
-            lazy_init=lazy_init)
+            lazy_init=lazy_init,
+            calibration=calibration,
+            seed=seed)
 
     def load_data_list(self) -> list[dict]:
         normal = self._list('normal_dir')
         if self.normal_test_dir is None:
-            held = np.random.default_rng(self.seed).permutation(
-                len(normal))[:max(1, round(self.holdout * len(normal)))]
-            held = set(held.tolist())
+            held = draw(len(normal), self.holdout, self.seed)
             normal_test = [p for i, p in enumerate(normal) if i in held]
             normal = [p for i, p in enumerate(normal) if i not in held]
             if not normal:

@@ -32,13 +32,16 @@ class OneClassDataset(AnomalyDataset):
         data_root (str): Folder as torchvision fills it; without effect for
             ``'digits'``.
         category (str): Index of the normal class, ``'0'`` to ``'9'``.
-        split (str): ``'train'`` or ``'test'``.
+        split (str): ``'train'``, ``'test'`` or ``'calibration'``.
         download (bool): Let torchvision fetch what is missing. Defaults to
             False.
         pipeline (Sequence[dict]): Transforms.
         indices (int | Sequence[int], optional): Use only the first so many
             images, or these. Defaults to None.
         lazy_init (bool): Read the pictures on first use. Defaults to False.
+        calibration (float): Share of the training pictures that is kept for
+            methods which calibrate their scores. Defaults to 0.
+        seed (int): Of that draw. Defaults to 0.
 
     Raises:
         InputError: The name or the category is unknown, or files are missing
@@ -55,7 +58,9 @@ class OneClassDataset(AnomalyDataset):
                  download: bool = False,
                  pipeline: Sequence = (),
                  indices: int | Sequence[int] | None = None,
-                 lazy_init: bool = False) -> None:
+                 lazy_init: bool = False,
+                 calibration: float = 0.0,
+                 seed: int = 0) -> None:
         if name not in NAMES:
             raise InputError(
                 f'OneClassDataset has no data set "{name}"; it has '
@@ -64,7 +69,7 @@ class OneClassDataset(AnomalyDataset):
         self.download = download
         # --cfg-options makes a number of it.
         super().__init__(data_root, split, str(category), pipeline, indices,
-                         lazy_init)
+                         lazy_init, calibration, seed)
 
     def load_data_list(self) -> list[dict]:
         root = Path(self.data_root).expanduser()

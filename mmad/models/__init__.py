@@ -2,6 +2,7 @@ from .backbones import (
     Cloner,
     DemoBackbone,
     FrozenBackbone,
+    PatchNetwork,
     TorchvisionBackbone,
 )
 from .detectors import (
@@ -12,11 +13,22 @@ from .detectors import (
     PaDiM,
     PatchCore,
     SignedDetector,
+    UninformedStudents,
 )
-from .losses import DirectionLoss, ValueLoss
+from .losses import (
+    CompactnessLoss,
+    DirectionLoss,
+    KnowledgeLoss,
+    MetricLoss,
+    ValueLoss,
+)
+from .signed_model import SignedModel
+from .teachers import PatchTeacher, load_teacher
 
 __all__ = [
-    'MKD', 'SPADE', 'BaseDetector', 'Cloner', 'DemoBackbone', 'DirectionLoss',
-    'FitDetector', 'FrozenBackbone', 'PaDiM', 'PatchCore', 'SignedDetector',
-    'TorchvisionBackbone', 'ValueLoss'
+    'MKD', 'SPADE', 'BaseDetector', 'Cloner', 'CompactnessLoss',
+    'DemoBackbone', 'DirectionLoss', 'FitDetector', 'FrozenBackbone',
+    'KnowledgeLoss', 'MetricLoss', 'PaDiM', 'PatchCore', 'PatchNetwork',
+    'PatchTeacher', 'SignedDetector', 'SignedModel', 'TorchvisionBackbone',
+    'UninformedStudents', 'ValueLoss', 'load_teacher'
 ]

@@ -1,5 +1,6 @@
 """Reading checkpoints without running what is in them."""
 import pickle
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -42,6 +43,35 @@ def load_checkpoint(filename: str, map_location=None) -> dict:
         raise InputError(f'checkpoint "{filename}" holds no state; it must be '
                          'one that tools/train.py wrote.')
     return state
+
+
+def latest_checkpoint(work_dir: str | Path) -> str | None:
+    """The checkpoint of a work directory that ``--resume`` goes on from.
+
+    MMEngine notes it in ``last_checkpoint``, but first removes earlier ones
+    and then writes that file in place. Where a run was killed in between, the
+    newest checkpoint that is there counts.
+
+    Args:
+        work_dir (str | Path): Of the run.
+
+    Returns:
+        str | None: Its path; None if there is none.
+    """
+    work_dir = Path(work_dir)
+    note = work_dir / 'last_checkpoint'
+    if not note.is_file():
+        return None
+    noted = note.read_text().strip()
+    if noted and Path(noted).is_file():
+        return noted
+    numbered = [
+        path for path in work_dir.glob('epoch_*.pth')
+        if path.stem.removeprefix('epoch_').isdecimal()
+    ]
+    return max((str(path) for path in numbered),
+               key=lambda path: int(path[:-4].rpartition('_')[2]),
+               default=None)
 
 
 def register_safe_loader() -> None:

@@ -16,6 +16,7 @@ from mmad.errors import InputError
 from mmad.registry import DATASETS
 
 from .checkpoint import load_checkpoint
+from .weights import forget_weights, set_weights
 
 # Entries that the runner reads and does not take as arguments.
 _RUNNER_ENTRIES = {'compile', 'find_unused_parameters', 'sync_bn'}
@@ -100,7 +101,7 @@ def load_config(args: argparse.Namespace) -> Config:
                         f'{dataset.type} of this config has no `{key}`.')
                 dataset[key] = value
     if getattr(args, 'weights', None) is not None:
-        cfg.model.backbone.weights = args.weights
+        set_weights(cfg.model, args.weights)
     return cfg
 
 
@@ -113,7 +114,8 @@ def finish_config(cfg: Config, args: argparse.Namespace) -> None:
         cfg.model_wrapper_cfg = dict(
             type='MMDistributedDataParallel',
             device_ids=None,
-            broadcast_buffers=False)
+            broadcast_buffers=False,
+            find_unused_parameters=cfg.get('find_unused_parameters', False))
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     for loader in _LOADERS:
         # torch refuses the one without the other.
@@ -122,19 +124,22 @@ def finish_config(cfg: Config, args: argparse.Namespace) -> None:
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
-        category = cfg.test_dataloader.dataset.get('category')
+        loader = cfg.get('test_dataloader') or cfg.train_dataloader
+        category = loader.dataset.get('category')
         cfg.work_dir = str(
             Path('work_dirs', Path(args.config).stem, category or ''))
 
 
 def use_checkpoint_backbone(cfg: Config, checkpoint: str) -> None:
-    """Take the backbone from the checkpoint, which is complete in itself.
+    """Take all weights from the checkpoint, which is complete in itself.
 
     So nothing is downloaded, and the weights are those of the fit.
     """
     state = load_checkpoint(checkpoint, map_location='cpu')
-    if any(key.startswith('backbone.') for key in state.get('state_dict', {})):
-        cfg.model.backbone.weights = None
+    if any(
+            key.startswith(('backbone.', 'scales.'))
+            for key in state.get('state_dict', {})):
+        forget_weights(cfg.model)
 
 
 def check_data(cfg: Config, loaders: Sequence[str]) -> None:

@@ -132,7 +132,7 @@ def test_mask_of_another_size(own_root):
 
 
 def test_split():
-    with pytest.raises(InputError, match='"train" or "test", got "val"'):
+    with pytest.raises(InputError, match='"calibration", got "val"'):
         AnomalyDataset('none', 'val')
 
 
@@ -156,3 +156,43 @@ def test_same_samples_whatever_the_number_of_workers(mvtec_root, workers):
     assert [i['data_samples'].sample_idx for i in items] == list(range(8))
     for item, expected in zip(items, dataset):
         assert (item['inputs'] == expected['inputs']).all()
+
+
+def paths(dataset):
+    return [entry['img_path'] for entry in dataset]
+
+
+def test_calibration(mvtec_root):
+    everything = paths(build(mvtec_root, 'train'))
+    train = build(mvtec_root, 'train', calibration=0.3)
+    kept = build(mvtec_root, 'calibration', calibration=0.3)
+    assert len(kept) == 2
+    assert sorted(paths(train) + paths(kept)) == everything
+    assert [entry['sample_idx'] for entry in kept] == [0, 1]
+    assert all(entry['gt_label'] == 0 for entry in kept)
+    # The test images are what they are.
+    assert paths(build(mvtec_root, calibration=0.3)) == paths(
+        build(mvtec_root))
+    others = {tuple(paths(build(mvtec_root, 'calibration', calibration=0.3,
+                                seed=seed))) for seed in range(10)}
+    assert len(others) > 1
+
+
+def test_one_image_at_least_on_either_side(mvtec_root):
+    assert len(build(mvtec_root, 'calibration', calibration=0.01)) == 1
+    assert len(build(mvtec_root, 'train', calibration=0.99)) == 1
+
+
+@pytest.mark.parametrize(('split', 'share', 'message'), [
+    ('train', 1, r'must lie in \[0, 1\), got 1'),
+    ('calibration', 0, 'no images are kept for calibration')])
+def test_bad_calibration(mvtec_root, split, share, message):
+    with pytest.raises(InputError, match=message):
+        build(mvtec_root, split, calibration=share)
+
+
+def test_one_image_is_not_enough(own_root):
+    for path in list((own_root / 'bottle/train/good').iterdir())[1:]:
+        path.unlink()
+    with pytest.raises(InputError, match='has one training image'):
+        build(own_root, 'train', calibration=0.1)

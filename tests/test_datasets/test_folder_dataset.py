@@ -139,3 +139,14 @@ def test_folders_inside_the_normal_one_are_not_trained_on(tmp_path):
             mask_dir='masks'))
     assert [Path(dataset.get_data_info(i)['img_path']).parent
             for i in range(len(dataset))] == [tmp_path, tmp_path]
+
+
+def test_calibration_comes_out_of_what_is_trained_on(root):
+    parts = {split: names(build(root, split, calibration=0.3), root)
+             for split in ('train', 'calibration', 'test')}
+    assert {split: len(part) for split, part in parts.items()} == dict(
+        train=6, calibration=2, test=2)
+    assert sorted(path for part in parts.values() for path in part) == [
+        f'ok/{day}/{i}.png' for day in 'ab' for i in range(5)
+    ]
+    assert parts['test'] == names(build(root), root)

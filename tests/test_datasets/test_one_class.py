@@ -112,3 +112,16 @@ def test_wrong_arguments():
         build('train', 'cat')
     with pytest.raises(InputError, match='no data set "SVHN"; it has MNIST'):
         OneClassDataset('SVHN', 'none', '3', 'train')
+
+
+def test_calibration():
+    everything = build('train')
+    train, kept = (OneClassDataset(
+        'digits', 'none', '3', split, calibration=0.1)
+        for split in ('train', 'calibration'))
+    assert len(kept) == round(0.1 * len(everything))
+    pixels = {everything[i]['img'].tobytes() for i in range(len(everything))}
+    ours, theirs = ({part[i]['img'].tobytes() for i in range(len(part))}
+                    for part in (train, kept))
+    assert ours | theirs == pixels
+    assert not ours & theirs

@@ -9,7 +9,11 @@ from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner import CheckpointLoader
 
 from mmad.errors import InputError
-from mmad.utils.checkpoint import load_checkpoint, register_safe_loader
+from mmad.utils.checkpoint import (
+    latest_checkpoint,
+    load_checkpoint,
+    register_safe_loader,
+)
 
 
 @pytest.fixture
@@ -114,3 +118,22 @@ def test_missing(tmp_path):
 def test_folder(tmp_path):
     with pytest.raises(InputError, match='cannot be read'):
         load_checkpoint(str(tmp_path))
+
+
+@pytest.mark.parametrize(('note', 'expected'), [
+    (None, None), ('epoch_2.pth', 'epoch_2.pth'), ('', 'epoch_10.pth'),
+    ('epoch_3.pth', 'epoch_10.pth')])
+def test_latest_checkpoint(tmp_path, note, expected):
+    for name in ('epoch_2.pth', 'epoch_10.pth', 'epoch_x.pth', 'best.pth'):
+        (tmp_path / name).touch()
+    if note is not None:
+        (tmp_path / 'last_checkpoint').write_text(
+            note and str(tmp_path / note))
+    found = latest_checkpoint(tmp_path)
+    assert found == (expected and str(tmp_path / expected))
+
+
+def test_no_checkpoint(tmp_path):
+    assert latest_checkpoint(tmp_path / 'none') is None
+    (tmp_path / 'last_checkpoint').touch()
+    assert latest_checkpoint(tmp_path) is None

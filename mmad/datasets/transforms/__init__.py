@@ -4,9 +4,10 @@ from .center_crop import CenterCrop
 from .load_image import LoadImage
 from .load_mask import LoadMask, read_mask
 from .pack_inputs import PackInputs
+from .random_patch import RandomPatch
 from .random_pose import RandomPose
 
 __all__ = [
-    'CenterCrop', 'LoadImage', 'LoadMask', 'PackInputs', 'RandomPose',
-    'Resize', 'read_mask'
+    'CenterCrop', 'LoadImage', 'LoadMask', 'PackInputs', 'RandomPatch',
+    'RandomPose', 'Resize', 'read_mask'
 ]

@@ -1,6 +1,11 @@
+from .calibration_hook import CalibrationHook
 from .fit_hook import FitHook
 from .report_hook import ReportHook
 from .sync_norm_hook import SyncNormHook
+from .teacher_statistics_hook import TeacherStatisticsHook
 from .visualization_hook import VisualizationHook
 
-__all__ = ['FitHook', 'ReportHook', 'SyncNormHook', 'VisualizationHook']
+__all__ = [
+    'CalibrationHook', 'FitHook', 'ReportHook', 'SyncNormHook',
+    'TeacherStatisticsHook', 'VisualizationHook'
+]

@@ -1,6 +1,10 @@
 from .base import FrozenBackbone
 from .cloner import Cloner
 from .demo_backbone import DemoBackbone
+from .patch_network import PatchNetwork
 from .torchvision_backbone import TorchvisionBackbone
 
-__all__ = ['Cloner', 'DemoBackbone', 'FrozenBackbone', 'TorchvisionBackbone']
+__all__ = [
+    'Cloner', 'DemoBackbone', 'FrozenBackbone', 'PatchNetwork',
+    'TorchvisionBackbone'
+]

@@ -5,8 +5,9 @@ from .padim import PaDiM
 from .patchcore import PatchCore
 from .signed_detector import SignedDetector
 from .spade import SPADE
+from .uninformed_students import UninformedStudents
 
 __all__ = [
     'MKD', 'SPADE', 'BaseDetector', 'FitDetector', 'PaDiM', 'PatchCore',
-    'SignedDetector'
+    'SignedDetector', 'UninformedStudents'
 ]

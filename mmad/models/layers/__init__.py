@@ -3,6 +3,7 @@ from .attribution import Attribution
 from .channel_reduction import ChannelReduction
 from .coreset import k_center_greedy, random_projection
 from .fitted_buffers import resize_buffers
+from .image_moments import ImageMoments
 from .memory_bank import MemoryBank
 from .nearest_neighbours import distances_to, nearest_rows
 from .opening import open_maps
@@ -10,10 +11,16 @@ from .patch_features import PatchFeatures
 from .position_gaussians import PositionGaussians
 from .pyramid_search import nearest_in_images
 from .pyramid_store import PyramidStore
+from .student_ensemble import (
+    StudentEnsemble,
+    predictive_variance,
+    regression_error,
+)
 
 __all__ = [
-    'AnomalyMap', 'Attribution', 'ChannelReduction', 'MemoryBank',
-    'PatchFeatures', 'PositionGaussians', 'PyramidStore', 'distances_to',
-    'k_center_greedy', 'nearest_in_images', 'nearest_rows', 'open_maps',
-    'random_projection', 'resize_buffers'
+    'AnomalyMap', 'Attribution', 'ChannelReduction', 'ImageMoments',
+    'MemoryBank', 'PatchFeatures', 'PositionGaussians', 'PyramidStore',
+    'StudentEnsemble', 'distances_to', 'k_center_greedy', 'nearest_in_images',
+    'nearest_rows', 'open_maps', 'predictive_variance', 'random_projection',
+    'regression_error', 'resize_buffers'
 ]

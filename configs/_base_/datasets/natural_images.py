@@ -1,0 +1,24 @@
+# Natural pictures for teachers: any folder, such as ImageNet's training part.
+# It must not hold data that anomalies are to be found in, wherever that lies.
+data_root = '{{$MMAD_DATA:data}}/natural_images'
+
+train_dataloader = dict(
+    batch_size=64,
+    num_workers=2,
+    persistent_workers=True,
+    drop_last=True,
+    sampler=dict(type='DrawSampler', shuffle=True),
+    dataset=dict(
+        type='NaturalImages',
+        data_root=data_root,
+        length=64000,
+        forbidden_roots=[
+            '{{$MMAD_DATA:data}}/mvtec_ad',
+            '{{$MMAD_DATA:data}}/visa',
+            '{{$MMAD_DATA:data}}/btad',
+            '{{$MMAD_DATA:data}}/mpdd',
+            '{{$MMAD_DATA:data}}/mvtec_loco',
+            '{{$MMAD_DATA:data}}/magnetic_tile',
+            '{{$MMAD_DATA:data}}/own',
+            '{{$MMAD_DATA:data}}/demo',
+        ]))

@@ -1,0 +1,9 @@
+# A teacher of Uninformed Students: 50,000 steps, counted as 50 epochs of 1,000
+# so that a resumption needs not read again what was read before.
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=50)
+val_cfg = None
+test_cfg = None
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='Adam', lr=2e-4, weight_decay=1e-5))
+custom_hooks = []

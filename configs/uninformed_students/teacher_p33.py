@@ -1,0 +1,17 @@
+_base_ = [
+    '../_base_/models/patch_teacher.py',
+    '../_base_/datasets/natural_images.py',
+    '../_base_/schedules/adam_teacher.py', '../_base_/default_runtime.py'
+]
+
+model = dict(network=dict(patch_size=33))
+
+pipeline = [
+    dict(type='LoadImage'),
+    dict(type='RandomPatch', patch_size=33),
+    dict(type='PackInputs'),
+]
+train_dataloader = dict(dataset=dict(pipeline=pipeline))
+
+# Two, since an old one is removed before a new one is written.
+default_hooks = dict(checkpoint=dict(max_keep_ckpts=2))

@@ -1,0 +1,124 @@
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from mmengine.dataset import BaseDataset
+
+from mmad.errors import InputError
+from mmad.registry import DATASETS
+
+from .files import list_images
+
+
+@DATASETS.register_module()
+class NaturalImages(BaseDataset):
+    """Pictures of anything, to train a teacher of Uninformed Students on.
+
+    A folder with all that is below it. Anomaly detection on pictures that a
+    teacher has seen would not be honest, so a folder is refused that
+
+    - lies in one of ``forbidden_roots`` or holds one, or
+    - looks like such data: there are ``train/good`` (or ``train/ok``) and
+      ``test``, or ``ground_truth`` and ``test``, or ``Images/Anomaly``,
+      around a picture.
+
+    Links are followed before.
+
+    Args:
+        data_root (str): Folder of the pictures.
+        length (int): Draws that an epoch consists of, whatever the number of
+            pictures. Defaults to 64000.
+        forbidden_roots (Sequence[str]): Folders of anomaly data.
+        pipeline (Sequence[dict]): Transforms.
+        lazy_init (bool): Scan the folder on first use. Defaults to False.
+
+    Raises:
+        InputError: There are no pictures, or they are anomaly data.
+    """
+
+    def __init__(self,
+                 data_root: str,
+                 length: int = 64000,
+                 forbidden_roots: Sequence[str] = (),
+                 pipeline: Sequence = (),
+                 lazy_init: bool = False) -> None:
+        if length < 1:
+            raise InputError(f'`length` must be at least 1, got {length}.')
+        self.length = length
+        self.forbidden_roots = tuple(forbidden_roots)
+        super().__init__(
+            data_root=str(data_root),
+            pipeline=list(pipeline),
+            lazy_init=lazy_init)
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the pictures."""
+        return Path(self.data_root).expanduser()
+
+    def __len__(self) -> int:
+        return self.length
+
+    def load_data_list(self) -> list[dict]:
+        if not self.folder.is_dir():
+            raise InputError(
+                f'the folder "{self.folder}" does not exist; name one with '
+                'natural pictures (photographs of anything) with '
+                '--data-root.')
+        images = list_images(self.folder, recursive=True)
+        if not images:
+            raise InputError(
+                f'there are no images in "{self.folder}" or below it; name a '
+                'folder with natural pictures with --data-root.')
+        self.refuse_anomaly_data(images)
+        return [dict(img_path=str(path)) for path in images]
+
+    def get_data_info(self, idx: int) -> dict:
+        """The picture of a draw; the draws go round all pictures.
+
+        Args:
+            idx (int): Number of the draw over all epochs.
+        """
+        number = len(self.data_address)
+        info = super().get_data_info(idx % number)
+        info['sample_idx'] = idx
+        return info
+
+    def refuse_anomaly_data(self, images: Iterable[Path] = ()) -> None:
+        """Raise :class:`InputError` if the pictures are anomaly data."""
+        home = Path(os.path.realpath(self.folder))
+        places = {home}
+        for parent in {path.parent for path in images}:
+            places.add(Path(os.path.realpath(parent)))
+        for path in images:
+            if path.is_symlink():
+                places.add(Path(os.path.realpath(path)).parent)
+        forbidden = {
+            Path(os.path.realpath(os.path.expanduser(root)))
+            for root in self.forbidden_roots
+        }
+        seen: set[Path] = set()
+        for place in places:
+            for folder in (place, *place.parents):
+                if folder in seen:
+                    break
+                seen.add(folder)
+                if folder in forbidden or _looks_like_anomaly_data(folder):
+                    self._refuse(folder)
+        for root in forbidden:
+            if home in root.parents and root.is_dir():
+                self._refuse(root)
+
+    def _refuse(self, folder: Path) -> None:
+        raise InputError(
+            f'the pictures of "{self.folder}" belong to anomaly data '
+            f'("{folder}"); a teacher must never see these: name a folder '
+            'with other, natural pictures with --data-root.')
+
+
+def _looks_like_anomaly_data(folder: Path) -> bool:
+    parted = (folder / 'test').is_dir() and any(
+        (folder / name).is_dir()
+        for name in ('train/good', 'train/ok', 'ground_truth'))
+    # The second is VisA.
+    return parted or (folder / 'Images' / 'Anomaly').is_dir()

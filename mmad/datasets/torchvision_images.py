@@ -1,0 +1,82 @@
+import os
+from collections.abc import Sequence
+from inspect import isclass
+
+import numpy as np
+import torchvision
+
+from mmad.errors import InputError
+from mmad.registry import DATASETS
+
+from .natural_images import NaturalImages
+
+
+@DATASETS.register_module()
+class TorchvisionImages(NaturalImages):
+    """The pictures of a torchvision data set, to train a teacher on.
+
+    They come with the annotation, under the keys ``img``, ``img_shape`` and
+    ``ori_shape``, as from :class:`~mmad.datasets.transforms.LoadImage`,
+    which has no place in the pipeline then. Labels are not read.
+
+    Args:
+        name (str): Class in :mod:`torchvision.datasets` that takes a root and
+            yields pictures first, such as ``'CIFAR10'`` or ``'Places365'``.
+        data_root (str): Folder as torchvision fills it.
+        options (dict, optional): Further arguments of the class, such as
+            ``dict(split='train', download=True)``. Defaults to None.
+        length (int): Draws that an epoch consists of. Defaults to 64000.
+        forbidden_roots (Sequence[str]): Folders of anomaly data.
+        pipeline (Sequence[dict]): Transforms.
+        lazy_init (bool): Open the data set on first use. Defaults to False.
+
+    Raises:
+        InputError: The name is unknown, the files are missing or broken, or
+            they lie within anomaly data.
+    """
+
+    def __init__(self,
+                 name: str,
+                 data_root: str,
+                 options: dict | None = None,
+                 length: int = 64000,
+                 forbidden_roots: Sequence[str] = (),
+                 pipeline: Sequence = (),
+                 lazy_init: bool = False) -> None:
+        if not isclass(getattr(torchvision.datasets, name, None)):
+            raise InputError(
+                f'torchvision has no data set "{name}"; it has '
+                f'{", ".join(torchvision.datasets.__all__)}.')
+        self.name = name
+        self.options = dict(options or {})
+        super().__init__(data_root, length, forbidden_roots, pipeline,
+                         lazy_init)
+
+    def load_data_list(self) -> list[dict]:
+        self.refuse_anomaly_data()
+        make = getattr(torchvision.datasets, self.name)
+        try:
+            if self.options.get('download'):
+                os.makedirs(self.folder, exist_ok=True)
+            self._images = make(str(self.folder), **self.options)
+        # The readers of torchvision report a broken file in any of these.
+        except (RuntimeError, OSError, ValueError, EOFError, KeyError,
+                AssertionError) as error:
+            raise InputError(
+                f'{self.name} cannot be read from "{self.folder}" '
+                f'({type(error).__name__}); name its place with --data-root, '
+                'or let torchvision fetch it with `download=True` in the '
+                '`options` of the data set.') from error
+        return [
+            dict(img_path=f'{self.name}/{number}', number=number)
+            for number in range(len(self._images))
+        ]
+
+    def get_data_info(self, idx: int) -> dict:
+        """The picture of a draw, and its pixels."""
+        info = super().get_data_info(idx)
+        picture = self._images[info.pop('number')][0]
+        image = np.asarray(picture.convert('RGB'))[..., ::-1]
+        info['img'] = np.ascontiguousarray(image)
+        info['img_shape'] = info['ori_shape'] = image.shape[:2]
+        return info

@@ -1,0 +1,127 @@
+import math
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+from PIL import Image
+
+from mmad.errors import InputError
+from mmad.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class RandomPatch(BaseTransform):
+    """Cut a random patch out of an image at a random scale.
+
+    For the teachers of Uninformed Students (Bergmann et al., CVPR 2020): the
+    image is resized so that its shorter side is random, 4 to 16 times that of
+    the patch, and the patch is cut out anywhere; one in ten is grey. The
+    random numbers follow from the number of the sample alone.
+
+    A varied version of the patch, for the metric loss, comes from nearby,
+    with another brightness and contrast, and noise. The sizes of these
+    variations are not the paper's.
+
+    Required Keys:
+
+    - img (np.ndarray): ``(H, W, 3)`` uint8.
+    - sample_idx (int)
+
+    Modified Keys:
+
+    - img: ``(p, p, 3)``; or ``(p, 2 p, 3)`` with the varied version to the
+      right.
+    - img_shape
+
+    Args:
+        patch_size (int): ``p``, the side of the patch in pixels.
+        scale (tuple[float, float]): Shortest and longest shorter side of the
+            image in multiples of ``p``. Defaults to (4, 16).
+        grey (float): Share of grey patches. Defaults to 0.1.
+        positive (bool): Add a varied version. Defaults to False.
+        shift (float): Its largest shift in multiples of ``p``. Defaults to
+            0.25.
+        contrast (float): Largest change of its contrast and, as a share of
+            the range, of its brightness. Defaults to 0.1.
+        noise (float): Standard deviation of its noise as a share of the
+            range. Defaults to 0.1.
+        seed (int): Defaults to 0.
+
+    Raises:
+        InputError: An argument is out of its range.
+    """
+
+    def __init__(self,
+                 patch_size: int,
+                 scale: tuple[float, float] = (4, 16),
+                 grey: float = 0.1,
+                 positive: bool = False,
+                 shift: float = 0.25,
+                 contrast: float = 0.1,
+                 noise: float = 0.1,
+                 seed: int = 0) -> None:
+        if patch_size < 1 or seed < 0:
+            raise InputError('`patch_size` must be positive and `seed` not '
+                             f'negative, got {patch_size} and {seed}.')
+        if len(scale) != 2 or not 1 <= scale[0] <= scale[1]:
+            raise InputError('`scale` must be two ascending numbers from 1, '
+                             f'got {scale}.')
+        if not 0 <= grey <= 1 or min(shift, contrast, noise) < 0:
+            raise InputError(
+                '`grey` must lie in [0, 1], and `shift`, `contrast` and '
+                f'`noise` must not be negative, got {grey}, {shift}, '
+                f'{contrast} and {noise}.')
+        self.patch_size = patch_size
+        self.scale = tuple(scale)
+        self.grey = grey
+        self.positive = positive
+        self.shift = shift
+        self.contrast = contrast
+        self.noise = noise
+        self.seed = seed
+
+    def transform(self, results: dict) -> dict:
+        image = results['img']
+        rng = np.random.default_rng([self.seed, results['sample_idx']])
+        # In pixels of the image as it is, so that only the patch is resized.
+        side = min(image.shape[:2]) / rng.uniform(*self.scale)
+        room = np.subtract(image.shape[:2], side)
+        corner = rng.uniform(0, room)
+        patches = [self._cut(image, corner, side)]
+        if self.positive:
+            shift = rng.uniform(-self.shift, self.shift, 2) * side
+            near = np.clip(corner + shift, 0, room)
+            patches.append(self._vary(self._cut(image, near, side), rng))
+        patch = np.hstack(patches)
+        if rng.random() < self.grey:
+            patch = cv2.cvtColor(
+                cv2.cvtColor(patch, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+        results['img'] = patch
+        results['img_shape'] = patch.shape[:2]
+        return results
+
+    def _cut(self, image: np.ndarray, corner: np.ndarray,
+             side: float) -> np.ndarray:
+        top, left = corner
+        # The pixels that the filter reaches, converted without the others.
+        reach = 2 * math.ceil(max(1, side / self.patch_size))
+        rows, columns = (
+            slice(
+                max(0, math.floor(start) - reach),
+                math.ceil(start + side) + reach) for start in (top, left))
+        part = Image.fromarray(np.ascontiguousarray(image[rows, columns]))
+        box = (left - columns.start, top - rows.start)
+        return np.asarray(
+            part.resize((self.patch_size, self.patch_size),
+                        Image.Resampling.BILINEAR,
+                        box=(*box, min(part.width, box[0] + side),
+                             min(part.height, box[1] + side))))
+
+    def _vary(self, patch: np.ndarray,
+              rng: np.random.Generator) -> np.ndarray:
+        factor = 1 + rng.uniform(-self.contrast, self.contrast)
+        offset = 255 * rng.uniform(-self.contrast, self.contrast)
+        mean = patch.mean()
+        varied = (patch - mean) * factor + mean + offset
+        varied += rng.normal(0, 255 * self.noise, patch.shape)
+        return np.clip(np.round(varied), 0, 255).astype(np.uint8)

@@ -1,0 +1,59 @@
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mmad.registry import HOOKS
+
+from .stages import progress, save_stage, stage_loader, students_of
+
+
+@HOOKS.register_module()
+class CalibrationHook(Hook):
+    """Calibrates Uninformed Students on normal images kept from training.
+
+    Mean and standard deviation of regression error and predictive variance
+    are streamed after each epoch that a validation follows, and after the
+    last, before the checkpoint is written. They end with the next epoch, so
+    that checkpoints in between are not calibrated and refuse to predict.
+
+    After the last epoch the checkpoint is written before the calibration too:
+    a run that is resumed from there calibrates, saves and validates.
+
+    Raises:
+        InputError: No images are kept; see ``calibration`` of
+            :class:`~mmad.datasets.AnomalyDataset`.
+    """
+
+    priority = 'NORMAL'
+
+    def before_train(self, runner: Runner) -> None:
+        self._loader = stage_loader(runner, 'calibration')
+        self._resumed_after_training = runner.epoch >= runner.max_epochs
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        students_of(runner).forget_calibration()
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        epoch = runner.epoch + 1
+        if epoch == runner.max_epochs:
+            save_stage(runner, epoch, runner.iter)
+            self._calibrate(runner)
+        elif runner.val_loop is not None and (
+                epoch >= runner.val_begin
+                and epoch % runner.val_interval == 0):
+            self._calibrate(runner)
+
+    def after_train(self, runner: Runner) -> None:
+        if not self._resumed_after_training:
+            return
+        if not students_of(runner).is_calibrated:
+            self._calibrate(runner)
+            save_stage(runner, runner.epoch, runner.iter)
+        if runner.val_loop is not None:
+            runner.logger.info(
+                'The resumed checkpoint is trained already; validating it.')
+            runner.val_loop.run()
+
+    def _calibrate(self, runner: Runner) -> None:
+        students_of(runner).calibrate(
+            progress(self._loader, 'Calibrating'),
+            len(self._loader.dataset))

@@ -1,0 +1,210 @@
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from mmengine.dist import all_reduce
+from torch import Tensor
+
+from mmad.errors import InputError
+from mmad.models.layers.image_moments import ImageMoments
+from mmad.models.layers.student_ensemble import StudentEnsemble
+from mmad.models.normalisation import describe_normalisation
+from mmad.models.teachers import load_teacher
+from mmad.registry import MODELS
+
+from .signed_detector import SignedDetector
+
+_ORDERS = ('together', 'sequence')
+
+
+@MODELS.register_module()
+class UninformedStudents(SignedDetector):
+    """Students that imitate a teacher on normal images only.
+
+    Implementation of `Uninformed Students: Student-Teacher Anomaly Detection
+    with Discriminative Latent Embeddings
+    <https://arxiv.org/abs/1911.02357>`_ (Bergmann et al., CVPR 2020).
+
+    A teacher describes the patch around each pixel. Several students, of the
+    same form but with random weights to begin with, learn its descriptors of
+    normal images. At a defect they are wrong, and each in its own way: the
+    error of their mean and their variance, each in units of normal pixels,
+    add up to the map. Its maximum is the score of the image. Maps of several
+    patch sizes are averaged.
+
+    Training has three stages, each of which a resumed run goes on in:
+    :meth:`measure_teachers` before it, the training, and :meth:`calibrate`
+    after it. The hooks :class:`~mmad.engine.hooks.TeacherStatisticsHook` and
+    :class:`~mmad.engine.hooks.CalibrationHook` see to the first and the last.
+
+    Args:
+        scales (Sequence[dict]): For each patch size ``network``, the config
+            of a :class:`~mmad.models.PatchNetwork`, and ``teacher``, its
+            trained weights as :func:`~mmad.models.load_teacher` finds them;
+            None where all comes from a checkpoint.
+        num_students (int): ``M``, at least 2. Defaults to 3.
+        order (str): ``'together'``, all scales in each step; or
+            ``'sequence'``, one after the other, each for an equal share of
+            the epochs, which takes less memory. Defaults to ``'together'``.
+        data_preprocessor (dict, optional): Must be the teachers'. Defaults to
+            None.
+
+    Raises:
+        InputError: An argument is out of its range, or a teacher is missing
+            or does not fit.
+    """
+
+    def __init__(self,
+                 scales: Sequence[dict],
+                 num_students: int = 3,
+                 order: str = 'together',
+                 data_preprocessor: dict | None = None) -> None:
+        super().__init__(data_preprocessor)
+        if num_students < 2:
+            raise InputError('`num_students` must be at least 2, for their '
+                             f'variance, got {num_students}.')
+        if order not in _ORDERS:
+            raise InputError(f'`order` must be one of {", ".join(_ORDERS)}, '
+                             f'got "{order}".')
+        self.num_students = num_students
+        self.order = order
+        self.normalisation = describe_normalisation(data_preprocessor)
+        self.scales = torch.nn.ModuleDict()
+        self._without_teacher = []
+        for scale in scales:
+            self._add_scale(**scale)
+        if not self.scales:
+            raise InputError('`scales` must hold at least one.')
+        self.begin_epoch(0, 1)
+
+    def _add_scale(self, network: dict, teacher: str | None = None) -> None:
+        model, *students = (
+            MODELS.build(network) for _ in range(1 + self.num_students))
+        name = f'p{model.patch_size}'
+        if name in self.scales:
+            raise InputError(
+                f'`scales` holds the patch size {model.patch_size} twice.')
+        if teacher is None:
+            self._without_teacher.append(name)
+        else:
+            load_teacher(model, teacher, self.normalisation)
+        self.scales[name] = StudentEnsemble(model, students)
+
+    def signature(self) -> dict:
+        return dict(
+            detector='UninformedStudents',
+            num_students=self.num_students,
+            normalisation=self.normalisation,
+            scales=[
+                dict(scale.teacher.settings(), padding=scale.teacher.padding)
+                for scale in self.scales.values()
+            ])
+
+    def begin_epoch(self, epoch: int, max_epochs: int) -> None:
+        """Choose the scales that are trained, by ``order``."""
+        names = list(self.scales)
+        if self.order == 'sequence':
+            names = [names[epoch * len(names) // max_epochs]]
+        self._in_training = names
+
+    def loss(self, inputs: Tensor, data_samples: list) -> dict:
+        """The students' distance from the teacher, for each scale."""
+        if not self.is_fitted:
+            raise InputError(
+                'the teachers of UninformedStudents are not measured; '
+                '`custom_hooks` needs the TeacherStatisticsHook.')
+        return {
+            f'loss_{name}': self.scales[name].loss(inputs)
+            for name in self._in_training
+        }
+
+    def score(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        self.require_fitted()
+        if not self.is_calibrated:
+            raise InputError(
+                'UninformedStudents is not calibrated, its training has not '
+                'come to an end; go on with tools/train.py --resume.')
+        maps = sum(scale.score(inputs) for scale in self.scales.values())
+        maps = maps / len(self.scales)
+        return maps.amax((1, 2, 3)), maps
+
+    @property
+    def is_calibrated(self) -> bool:
+        return all(scale.is_calibrated for scale in self.scales.values())
+
+    def measure_teachers(self, batches: Iterable[dict],
+                         num_images: int) -> None:
+        """Mean and deviation of what the teachers say of normal images.
+
+        Args:
+            batches (Iterable[dict]): The training images of this process.
+            num_images (int): Their number over all processes.
+
+        Raises:
+            InputError: A teacher is missing, or a component of its
+                descriptors never varies.
+        """
+        if self._without_teacher:
+            raise InputError(
+                'there is no `teacher` for the scales '
+                f'{", ".join(self._without_teacher)}; name one for each in '
+                '`model.scales`, see docs/uninformed_students.md.')
+        moments = {
+            name: ImageMoments(num_images, scale.teacher.out_channels)
+            for name, scale in self.scales.items()
+        }
+        self._collect(batches, moments,
+                      lambda scale, inputs: scale.teacher.dense(inputs))
+        for name, scale in self.scales.items():
+            scale.set_target(
+                *self._merge(moments[name], f'the teacher of {name}'))
+        self.sign()
+
+    def calibrate(self, batches: Iterable[dict], num_images: int) -> None:
+        """Mean and deviation of errors and variances on normal images.
+
+        Args:
+            batches (Iterable[dict]): Images of this process that were not
+                trained on.
+            num_images (int): Their number over all processes.
+
+        Raises:
+            InputError: Errors or variances never vary.
+        """
+        moments = {name: ImageMoments(num_images, 2) for name in self.scales}
+        self._collect(batches, moments,
+                      lambda scale, inputs: scale(inputs))
+        for name, scale in self.scales.items():
+            scale.set_scores(
+                *self._merge(moments[name], f'the ensemble of {name}'))
+
+    def forget_calibration(self) -> None:
+        """Training goes on: what was calibrated does not hold any more."""
+        for scale in self.scales.values():
+            scale.set_scores(torch.empty(0), torch.empty(0))
+
+    @torch.no_grad()
+    def _collect(self, batches: Iterable[dict],
+                 moments: dict[str, ImageMoments],
+                 describe: Callable[[StudentEnsemble, Tensor],
+                                    Tensor]) -> None:
+        """Take in what each scale says of images."""
+        was_training = self.training
+        self.eval()
+        for batch in batches:
+            data = self.data_preprocessor(batch, False)
+            for name, scale in self.scales.items():
+                maps = describe(scale, data['inputs'])
+                for sample, values in zip(
+                        data['data_samples'], maps, strict=True):
+                    moments[name].put(sample.sample_idx, values)
+        self.train(was_training)
+
+    def _merge(self, moments: ImageMoments,
+               subject: str) -> tuple[Tensor, Tensor]:
+        mean, std = moments.merge(all_reduce, self.signature_bytes.device)
+        if not (std > 0).all():
+            raise InputError(
+                f'{subject} gives values that are not finite or the same at '
+                'all pixels of the normal images; train it longer, and check '
+                'the images and their normalisation.')
+        return mean, std

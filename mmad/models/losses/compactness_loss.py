@@ -1,0 +1,41 @@
+from torch import Tensor, nn
+
+from mmad.registry import MODELS
+
+# Keeps a dimension that is constant over the batch from dividing by zero.
+_EPSILON = 1e-6
+
+
+@MODELS.register_module()
+class CompactnessLoss(nn.Module):
+    """How much the dimensions of the descriptors repeat each other.
+
+    ``L_c`` of Uninformed Students (Bergmann et al., CVPR 2020): the sum of
+    the correlations ``c_ij`` of different dimensions i and j over the batch.
+    The formula has them without a square, so that anti-correlation would be
+    rewarded; here they are squared unless ``signed``.
+
+    Args:
+        signed (bool): Sum ``c_ij`` itself. Defaults to False: its square.
+    """
+
+    def __init__(self, signed: bool = False) -> None:
+        super().__init__()
+        self.signed = signed
+
+    def forward(self, descriptors: Tensor) -> Tensor:
+        """Sum up the correlations.
+
+        Args:
+            descriptors (Tensor): ``(B, d)``, B > 1.
+
+        Returns:
+            Tensor: A float32 scalar, at least 0 unless signed.
+        """
+        centred = descriptors.float()
+        centred = centred - centred.mean(0)
+        unit = centred / centred.norm(dim=0).clamp(min=_EPSILON)
+        correlations = unit.T @ unit
+        if not self.signed:
+            correlations = correlations.square()
+        return correlations.sum() - correlations.diagonal().sum()

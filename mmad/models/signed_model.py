@@ -1,0 +1,76 @@
+import json
+from abc import ABCMeta, abstractmethod
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor
+
+from mmad.errors import InputError
+from mmad.models.layers.fitted_buffers import resize_buffers
+
+
+class SignedModel(BaseModel, metaclass=ABCMeta):
+    """A model whose state says what it was made with.
+
+    The signature is a buffer, so that it travels with the state wherever it
+    goes. It is empty until there is a state to predict with; loading one that
+    was made otherwise raises :class:`~mmad.errors.InputError`.
+
+    Subclasses implement :meth:`signature` and call :meth:`sign`.
+
+    Args:
+        data_preprocessor (dict, optional): Batches and normalises images.
+            Defaults to None.
+    """
+
+    signature_bytes: Tensor
+
+    def __init__(self, data_preprocessor: dict | None = None) -> None:
+        super().__init__(data_preprocessor)
+        self.register_buffer('signature_bytes',
+                             torch.empty(0, dtype=torch.uint8))
+
+    @abstractmethod
+    def signature(self) -> dict:
+        """What a state must have been fitted with to be of use here."""
+
+    @property
+    def is_fitted(self) -> bool:
+        return len(self.signature_bytes) > 0
+
+    def sign(self) -> None:
+        """Declare the state fitted, with the present signature."""
+        text = json.dumps(self.signature(), sort_keys=True)
+        self.signature_bytes = torch.tensor(
+            list(text.encode()),
+            dtype=torch.uint8,
+            device=self.signature_bytes.device)
+
+    def require_fitted(self) -> None:
+        """Raise :class:`InputError` unless there is a fitted state."""
+        if not self.is_fitted:
+            raise InputError(
+                f'{type(self).__name__} is not fitted; fit it with '
+                'tools/train.py or load a checkpoint of a fitted one.')
+
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        name = prefix + 'signature_bytes'
+        stored = state_dict.get(name)
+        if stored is None or not len(stored):
+            raise InputError(
+                f'the checkpoint holds no fitted state of '
+                f'{type(self).__name__}; it is of another kind of model or '
+                'was not fitted. Fit with tools/train.py.')
+        theirs = json.loads(bytes(stored.tolist()).decode())
+        ours = json.loads(json.dumps(self.signature()))
+        differing = [
+            f'{key} {theirs.get(key)!r} instead of {ours.get(key)!r}'
+            for key in sorted(ours.keys() | theirs.keys())
+            if theirs.get(key) != ours.get(key)
+        ]
+        if differing:
+            raise InputError(
+                f'the checkpoint does not fit the config: it was made with '
+                f'{"; ".join(differing)}. Use the config it was fitted with.')
+        resize_buffers(self, state_dict, prefix)
+        super()._load_from_state_dict(state_dict, prefix, *args)

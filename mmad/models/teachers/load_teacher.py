@@ -1,0 +1,63 @@
+import json
+from pathlib import Path
+
+import torch
+
+from mmad.errors import InputError
+from mmad.models.backbones.patch_network import PatchNetwork
+from mmad.utils import load_checkpoint
+
+
+def load_teacher(network: PatchNetwork, source: str,
+                 normalisation: dict | None) -> None:
+    """Give a network the weights of a trained teacher.
+
+    Args:
+        network (PatchNetwork): Gets them in place.
+        source (str): Path of a checkpoint of
+            :class:`~mmad.models.PatchTeacher`; or a name without a slash and
+            a suffix, for ``NAME.pth`` in the folder ``checkpoints`` of
+            :func:`torch.hub.get_dir`.
+        normalisation (dict, optional): Of the images that it will see.
+
+    Raises:
+        InputError: There is no such checkpoint, it is of another model, or
+            the teacher was trained otherwise.
+    """
+    path = find_teacher(source)
+    if not path.is_file():
+        raise InputError(
+            f'there is no teacher "{path}" for p = {network.patch_size}; '
+            'train one with tools/train.py configs/uninformed_students/'
+            f'teacher_p{network.patch_size}.py --data-root FOLDER_OF_NATURAL_'
+            'PICTURES, and name its checkpoint as `teacher` in `model.scales` '
+            '(or with --cfg-options model.scales.0.teacher=FILE).')
+    state = load_checkpoint(str(path), map_location='cpu').get(
+        'state_dict', {})
+    stored = state.get('signature_bytes', torch.empty(0))
+    theirs = json.loads(bytes(stored.tolist()).decode() or '{}')
+    ours = dict(
+        model='PatchTeacher',
+        normalisation=normalisation,
+        **network.settings())
+    differing = [
+        f'{key} {theirs.get(key)!r} instead of {value!r}'
+        for key, value in ours.items() if theirs.get(key) != value
+    ]
+    if differing:
+        raise InputError(
+            f'the teacher "{path}" does not fit the config: it has '
+            f'{"; ".join(differing)}. Take another teacher, or adapt '
+            '`model`.')
+    network.load_state_dict({
+        name.removeprefix('network.'): value
+        for name, value in state.items() if name.startswith('network.')
+    })
+
+
+def find_teacher(source: str) -> Path:
+    """The file that a path or a name stands for."""
+    path = Path(source).expanduser()
+    if path.suffix or len(path.parts) > 1:
+        return path
+    return Path(torch.hub.get_dir(), 'checkpoints', f'{source}.pth')

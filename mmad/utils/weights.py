@@ -1,0 +1,32 @@
+"""Where a model config names files of weights."""
+from mmengine.config import Config
+
+from mmad.errors import InputError
+
+
+def set_weights(model: Config, weights: str) -> None:
+    """Name the file with the weights of the backbone.
+
+    Args:
+        model (Config): ``model`` of a config.
+        weights (str): Path.
+
+    Raises:
+        InputError: The model has no backbone.
+    """
+    if model.get('backbone') is None:
+        hint = ('name the teachers with --cfg-options '
+                'model.scales.0.teacher=FILE and so on'
+                if 'scales' in model else 'leave it out')
+        raise InputError(
+            f'--weights is for a backbone, which the {model.type} of this '
+            f'config has none of; {hint}.')
+    model.backbone.weights = weights
+
+
+def forget_weights(model: Config) -> None:
+    """Name no files of weights: all is to come from a checkpoint."""
+    if model.get('backbone') is not None:
+        model.backbone.weights = None
+    for scale in model.get('scales', ()):
+        scale.teacher = None

@@ -1,0 +1,63 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmad.errors import InputError
+from mmad.registry import DATASETS
+
+
+def build(root, **kwargs):
+    kwargs.setdefault('name', 'ImageFolder')
+    return DATASETS.build(
+        dict(type='TorchvisionImages', data_root=str(root), **kwargs))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three grey pictures of two classes."""
+    for number, name in enumerate(['cat/0', 'cat/1', 'dog/0']):
+        path = tmp_path / f'pictures/{name}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((9, 8), 50 * number, np.uint8)).save(path)
+    return tmp_path / 'pictures'
+
+
+def test_pixels_come_with_the_annotation(folder):
+    dataset = build(folder, length=7)
+    assert len(dataset) == 7
+    for draw in (0, 1, 2, 3, 3001):
+        entry = dataset[draw]
+        assert entry['img'].shape == (9, 8, 3)
+        assert entry['img_shape'] == entry['ori_shape'] == (9, 8)
+        assert (entry['img'] == 50 * (draw % 3)).all()
+        assert entry['sample_idx'] == draw
+
+
+def test_order_of_the_colours(folder):
+    Image.fromarray(np.uint8([[[1, 2, 3]]])).save(folder / 'cat/0.png')
+    assert build(folder)[0]['img'].tolist() == [[[3, 2, 1]]]
+
+
+def test_options(folder):
+    (folder / 'empty').mkdir()
+    with pytest.raises(InputError, match='ImageFolder cannot be read'):
+        build(folder)
+    assert len(build(folder, options=dict(allow_empty=True), length=4)) == 4
+
+
+def test_anomaly_data(folder, mvtec_root):
+    with pytest.raises(InputError, match='must never see these'):
+        build(folder, forbidden_roots=[str(folder.parent)])
+    with pytest.raises(InputError, match='must never see these'):
+        build(mvtec_root / 'bottle/test')
+
+
+def test_unknown_name(tmp_path):
+    with pytest.raises(InputError, match='no data set "Cifar"; it has'):
+        build(tmp_path, name='Cifar')
+
+
+def test_missing_files(tmp_path):
+    with pytest.raises(InputError, match=(
+            r'CIFAR10 cannot be read from .* \(RuntimeError\); name its')):
+        build(tmp_path, name='CIFAR10')

@@ -1,0 +1,80 @@
+import shutil
+
+import pytest
+import torch
+
+from mmad.errors import InputError
+from mmad.models import PatchNetwork, load_teacher
+from mmad.models.normalisation import describe_normalisation
+from mmad.registry import MODELS
+
+NORMALISATION = dict(
+    mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375],
+    reversed_channels=True)
+
+
+@pytest.fixture
+def network():
+    return PatchNetwork(17, 0.02, 4)
+
+
+def assert_loaded(network, path):
+    state = torch.load(path, weights_only=True)['state_dict']
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, state[f'network.{name}'])
+
+
+def test_by_path(network, teacher_files):
+    load_teacher(network, str(teacher_files[17]), NORMALISATION)
+    assert_loaded(network, teacher_files[17])
+
+
+def test_by_name(network, teacher_files, tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    monkeypatch.setattr(torch.hub, '_hub_dir', None)
+    with pytest.raises(InputError, match=(
+            r'no teacher ".*/hub/checkpoints/my_teacher\.pth" for p = 17')):
+        load_teacher(network, 'my_teacher', NORMALISATION)
+    folder = tmp_path / 'hub' / 'checkpoints'
+    folder.mkdir(parents=True)
+    shutil.copy(teacher_files[17], folder / 'my_teacher.pth')
+    load_teacher(network, 'my_teacher', NORMALISATION)
+    assert_loaded(network, teacher_files[17])
+
+
+def test_missing(network):
+    with pytest.raises(InputError, match=(
+            r'no teacher "none/a\.pth" for p = 17; train one with '
+            r'tools/train\.py configs/uninformed_students/teacher_p17\.py')):
+        load_teacher(network, 'none/a.pth', NORMALISATION)
+
+
+@pytest.mark.parametrize(('network', 'normalisation', 'words'), [
+    (PatchNetwork(33, 0.02, 4), NORMALISATION, 'patch_size 17 instead of 33'),
+    (PatchNetwork(17, 0.04, 4), NORMALISATION, 'width 0.02 instead of 0.04'),
+    (PatchNetwork(17, 0.02, 5), NORMALISATION, 'out_channels 4 instead of 5'),
+    (PatchNetwork(17, 0.02, 4), None, 'normalisation .* instead of None'),
+    (PatchNetwork(17, 0.02, 4), dict(NORMALISATION, reversed_channels=False),
+     'normalisation .* instead of')])
+def test_another_teacher(teacher_files, network, normalisation, words):
+    with pytest.raises(InputError, match=words):
+        load_teacher(network, str(teacher_files[17]), normalisation)
+
+
+def test_another_model(network, tmp_path):
+    torch.save(dict(state_dict=network.state_dict()), tmp_path / 'a.pth')
+    with pytest.raises(InputError, match="model None instead of 'PatchTeach"):
+        load_teacher(network, str(tmp_path / 'a.pth'), NORMALISATION)
+
+
+def test_normalisation_of_config_and_module():
+    config = dict(
+        type='ImgDataPreprocessor', mean=NORMALISATION['mean'],
+        std=NORMALISATION['std'], bgr_to_rgb=True)
+    assert describe_normalisation(config) == NORMALISATION
+    assert describe_normalisation(MODELS.build(config)) == NORMALISATION
+    assert describe_normalisation(None) is None
+    assert describe_normalisation(dict(type='ImgDataPreprocessor')) == dict(
+        mean=None, std=None, reversed_channels=False)
+    assert describe_normalisation(MODELS.build(dict(
+        type='ImgDataPreprocessor')))['mean'] is None

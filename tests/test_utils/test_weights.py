@@ -1,0 +1,30 @@
+import pytest
+from mmengine.config import Config
+
+from mmad.errors import InputError
+from mmad.utils.weights import forget_weights, set_weights
+
+
+def test_backbone():
+    model = Config(dict(backbone=dict(type='A', weights='a')))
+    set_weights(model, 'b.pth')
+    assert model.backbone.weights == 'b.pth'
+    forget_weights(model)
+    assert model.backbone.weights is None
+
+
+def test_teachers():
+    model = Config(dict(type='B', scales=[dict(teacher='a'), dict()]))
+    with pytest.raises(InputError, match=r'of this config has none of; name '
+                       r'the teachers with .*model\.scales\.0\.teacher=FILE'):
+        set_weights(model, 'b.pth')
+    forget_weights(model)
+    assert [scale.teacher for scale in model.scales] == [None, None]
+
+
+def test_nothing_to_name():
+    model = Config(dict(type='B', backbone=None))
+    with pytest.raises(InputError, match='none of; leave it out'):
+        set_weights(model, 'b.pth')
+    forget_weights(model)
+    assert model.backbone is None
