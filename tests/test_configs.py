@@ -59,6 +59,19 @@ def test_teachers_know_all_anomaly_data(tmp_path, monkeypatch):
         f'{tmp_path}/demo'}
 
 
+@pytest.mark.parametrize(
+    'path', [path for path in LEAVES
+             if path.stem.startswith('uninformed_students')],
+    ids=lambda path: path.stem)
+def test_students_look_where_teachers_end(path):
+    for scale in Config.fromfile(path).model.scales:
+        teacher = Path(scale.teacher)
+        cfg = Config.fromfile(
+            ROOT / 'uninformed_students' / f'{teacher.parent.name}.py')
+        assert teacher.stem == f'epoch_{cfg.train_cfg.max_epochs}'
+        assert cfg.model.network == scale.network
+
+
 @pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
 def test_builds(path, tmp_path, monkeypatch):
     monkeypatch.setenv('MMAD_DATA', str(tmp_path))

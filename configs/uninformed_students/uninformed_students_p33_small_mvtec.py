@@ -5,7 +5,7 @@ model = dict(scales=[
     dict(
         network=dict(
             type='PatchNetwork', patch_size=33, width=0.25, out_channels=64),
-        teacher='work_dirs/teacher_p33_small/epoch_10.pth')
+        teacher='work_dirs/teacher_p33_small/epoch_4.pth')
 ])
 
 pipeline = [

@@ -72,7 +72,8 @@ def test_every_image_is_collected_once(images, fit, batch_size):
     assert detector.ids == list(range(7))
     # The last group is filled up.
     size, = set(detector.batches)
-    assert size <= 8 and batch_size % size == 0
+    assert size <= 8
+    assert batch_size % size == 0
     torch.testing.assert_close(
         detector.state, images[..., ::2, ::2].mean((0, 2, 3)))
 
