@@ -1,3 +1,12 @@
-from .hooks import FitHook, ReportHook, SyncNormHook, VisualizationHook
+from .hooks import (
+    FitAfterTrainHook,
+    FitHook,
+    ReportHook,
+    SyncNormHook,
+    VisualizationHook,
+)
 
-__all__ = ['FitHook', 'ReportHook', 'SyncNormHook', 'VisualizationHook']
+__all__ = [
+    'FitAfterTrainHook', 'FitHook', 'ReportHook', 'SyncNormHook',
+    'VisualizationHook'
+]

@@ -2,9 +2,12 @@ from .backbones import (
     Cloner,
     DemoBackbone,
     FrozenBackbone,
+    SequentialBackbone,
     TorchvisionBackbone,
+    TorchvisionResNet,
 )
 from .detectors import (
+    FYD,
     MKD,
     SPADE,
     BaseDetector,
@@ -13,10 +16,17 @@ from .detectors import (
     PatchCore,
     SignedDetector,
 )
-from .losses import DirectionLoss, ValueLoss
+from .losses import (
+    AlignmentLoss,
+    CentreLoss,
+    DirectionLoss,
+    PairLoss,
+    ValueLoss,
+)
 
 __all__ = [
-    'MKD', 'SPADE', 'BaseDetector', 'Cloner', 'DemoBackbone', 'DirectionLoss',
-    'FitDetector', 'FrozenBackbone', 'PaDiM', 'PatchCore', 'SignedDetector',
-    'TorchvisionBackbone', 'ValueLoss'
+    'FYD', 'MKD', 'SPADE', 'AlignmentLoss', 'BaseDetector', 'CentreLoss',
+    'Cloner', 'DemoBackbone', 'DirectionLoss', 'FitDetector', 'FrozenBackbone',
+    'PaDiM', 'PairLoss', 'PatchCore', 'SequentialBackbone', 'SignedDetector',
+    'TorchvisionBackbone', 'TorchvisionResNet', 'ValueLoss'
 ]

@@ -1,6 +1,11 @@
 from .base import FrozenBackbone
 from .cloner import Cloner
 from .demo_backbone import DemoBackbone
+from .sequential_backbone import SequentialBackbone
 from .torchvision_backbone import TorchvisionBackbone
+from .torchvision_resnet import TorchvisionResNet
 
-__all__ = ['Cloner', 'DemoBackbone', 'FrozenBackbone', 'TorchvisionBackbone']
+__all__ = [
+    'Cloner', 'DemoBackbone', 'FrozenBackbone', 'SequentialBackbone',
+    'TorchvisionBackbone', 'TorchvisionResNet'
+]

@@ -1,5 +1,6 @@
 from .base import BaseDetector
 from .fit_detector import FitDetector
+from .fyd import FYD
 from .mkd import MKD
 from .padim import PaDiM
 from .patchcore import PatchCore
@@ -7,6 +8,6 @@ from .signed_detector import SignedDetector
 from .spade import SPADE
 
 __all__ = [
-    'MKD', 'SPADE', 'BaseDetector', 'FitDetector', 'PaDiM', 'PatchCore',
+    'FYD', 'MKD', 'SPADE', 'BaseDetector', 'FitDetector', 'PaDiM', 'PatchCore',
     'SignedDetector'
 ]

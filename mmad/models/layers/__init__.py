@@ -1,7 +1,9 @@
+from .affine import affine_matrix, describe_affine, invert_affine, warp
 from .anomaly_map import AnomalyMap
 from .attribution import Attribution
 from .channel_reduction import ChannelReduction
 from .coreset import k_center_greedy, random_projection
+from .fine_alignment import FineAlignment
 from .fitted_buffers import resize_buffers
 from .memory_bank import MemoryBank
 from .nearest_neighbours import distances_to, nearest_rows
@@ -10,10 +12,12 @@ from .patch_features import PatchFeatures
 from .position_gaussians import PositionGaussians
 from .pyramid_search import nearest_in_images
 from .pyramid_store import PyramidStore
+from .spatial_transformer import SpatialTransformer
 
 __all__ = [
-    'AnomalyMap', 'Attribution', 'ChannelReduction', 'MemoryBank',
-    'PatchFeatures', 'PositionGaussians', 'PyramidStore', 'distances_to',
-    'k_center_greedy', 'nearest_in_images', 'nearest_rows', 'open_maps',
-    'random_projection', 'resize_buffers'
+    'AnomalyMap', 'Attribution', 'ChannelReduction', 'FineAlignment',
+    'MemoryBank', 'PatchFeatures', 'PositionGaussians', 'PyramidStore',
+    'SpatialTransformer', 'affine_matrix', 'describe_affine', 'distances_to',
+    'invert_affine', 'k_center_greedy', 'nearest_in_images', 'nearest_rows',
+    'open_maps', 'random_projection', 'resize_buffers', 'warp'
 ]
