@@ -149,7 +149,7 @@ def fit():
 
 
 def feed(detector, images, batch_size, order=None):
-    """One epoch of training steps, in another order if given."""
+    """One pass over the images, in another order if given."""
     order = list(range(len(images))) if order is None else list(order)
     for start in range(0, len(order), batch_size):
         batch = order[start:start + batch_size]
@@ -158,7 +158,7 @@ def feed(detector, images, batch_size, order=None):
                 metainfo=dict(sample_idx=i, img_path=f'image_{i}.png'))
             for i in batch
         ]
-        detector.train_step(dict(inputs=images[batch], data_samples=samples))
+        detector.fit_step(dict(inputs=images[batch], data_samples=samples))
 
 
 def fit_shard(detector, images, batch_size=2):

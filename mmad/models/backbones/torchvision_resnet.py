@@ -2,7 +2,12 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from torch import nn
-from torchvision.models import get_model, list_models, resnet
+from torchvision.models import (
+    get_model,
+    get_model_builder,
+    list_models,
+    resnet,
+)
 
 from mmad.errors import InputError
 from mmad.registry import MODELS
@@ -38,7 +43,8 @@ class TorchvisionResNet(SequentialBackbone):
     def __init__(self, name: str, stages: Sequence[str],
                  weights: str | None) -> None:
         super().__init__(stages)
-        known = list_models(resnet)
+        known = [model for model in list_models()
+                 if get_model_builder(model).__module__ == resnet.__name__]
         if name not in known:
             raise InputError(f'torchvision has no ResNet "{name}"; choose '
                              f'from {", ".join(known)}.')
