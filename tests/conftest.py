@@ -257,6 +257,37 @@ def mkd_config(mvtec_root, tmp_path_factory):
     return path
 
 
+FYD = """
+_base_ = '{root}/configs/fyd/fyd_demo.py'
+
+pipeline = [
+    dict(type='LoadImage'),
+    dict(type='LoadMask'),
+    dict(type='PackInputs'),
+]
+loader = dict(
+    batch_size=3,
+    num_workers=0,
+    persistent_workers=False,
+    dataset=dict(
+        type='AnomalyDataset', data_root='{data}', pipeline=pipeline))
+train_dataloader = val_dataloader = test_dataloader = loader
+
+model = dict(dim=8, sigma=2.0)
+train_cfg = dict(max_epochs=4, val_interval=2)
+param_scheduler = dict(T_max=4)
+default_hooks = dict(checkpoint=dict(interval=2, max_keep_ckpts=-1))
+"""
+
+
+@pytest.fixture(scope='session')
+def fyd_config(mvtec_root, tmp_path_factory):
+    """Config file of FYD on the demo's backbone at 48 x 56 pixels."""
+    path = tmp_path_factory.mktemp('config') / 'tiny_fyd.py'
+    path.write_text(FYD.format(root=ROOT, data=mvtec_root))
+    return path
+
+
 @pytest.fixture(scope='session')
 def fitted(config, tmp_path_factory):
     """A finished run of the tiny backbone: its runner, in this process."""
