@@ -1,7 +1,8 @@
 # For a CPU: small batches, so that few epochs are enough.
-_base_ = 'fyd_resnet18_mvtec.py'
+_base_ = [
+    '../_base_/models/fyd_resnet18.py', '../_base_/datasets/mvtec_ad.py',
+    '../_base_/schedules/sgd_6e.py', '../_base_/default_runtime.py'
+]
 
-train_dataloader = dict(batch_size=16)
-train_cfg = dict(max_epochs=6, val_interval=6)
-param_scheduler = dict(T_max=6)
-default_hooks = dict(checkpoint=dict(interval=6))
+train_dataloader = dict(batch_size=16, sampler=dict(shuffle=True))
+default_hooks = dict(checkpoint=dict(interval=6, max_keep_ckpts=1))

@@ -70,13 +70,13 @@ def train(detector, images, steps=3, lr=0.05):
             for log in logs]
 
 
-def disturb(detector):
+def disturb(detector, weight=2.0, bias=0.1):
     """Transforms away from the identity."""
     torch.manual_seed(3)
     for module in detector.modules():
         if isinstance(module, SpatialTransformer):
-            nn.init.normal_(module.linear[-1].weight, std=2.0)
-            nn.init.normal_(module.linear[-1].bias, std=0.1)
+            nn.init.normal_(module.linear[-1].weight, std=weight)
+            nn.init.normal_(module.linear[-1].bias, std=bias)
     return detector.eval()
 
 
@@ -122,15 +122,20 @@ def test_trains(make_fyd, images, switches):
     assert detector.needs_training
     before = {name: p.detach().clone()
               for name, p in detector.named_parameters()}
-    logs = train(detector, images, 4)
+    log = detector(images, [None] * 7, mode='loss')
+    sum(value for name, value in log.items() if 'loss' in name).backward()
+    for name, parameter in detector.named_parameters():
+        # Several processes expect a gradient for each, or for none.
+        if parameter.requires_grad:
+            assert parameter.grad is not None, name
+    detector.zero_grad()
+    logs = train(detector, images, 8)
     assert ('loss_pair' in logs[0]) == ('ica' in switches)
     assert ('loss_alignment' in logs[0]) == ('fas' in switches)
     assert ('fca_angle_std' in logs[0]) == ('fca' in switches)
-    assert logs[-1]['loss'] < logs[0]['loss']
+    if 'fas' in switches:
+        assert logs[-1]['loss_alignment'] < logs[0]['loss_alignment']
     for name, parameter in detector.named_parameters():
-        if parameter.requires_grad:
-            # Several processes expect a gradient for each.
-            assert parameter.grad is not None, name
         changed = not torch.equal(parameter, before[name])
         if name.startswith('backbone'):
             assert changed == ('fas' in switches), name
@@ -180,20 +185,20 @@ def test_normalisation_of_the_backbone_stays(make_fyd, images):
 @parts
 @pytest.mark.parametrize('frame', ['aligned', 'original'])
 def test_maps_after_a_fit(make_fyd, fit, images, switches, frame):
+    # All images are moved alike, by a shift of some pixels and a turn.
     detector = disturb(
-        make_fyd(gaussian_frame=frame, sigma=2.0, **switches))
+        make_fyd(gaussian_frame=frame, sigma=2.0, **switches), 0.0, 4.0)
     fit(detector, images)
     scores, maps = detector(images)
     assert maps.shape == (7, 1, 32, 40)
     assert torch.isfinite(maps).all()
     assert torch.equal(scores, maps.flatten(1).max(1).values)
     odd = images.clone()
-    odd[3, :, 12:20, 16:24] += 8
+    odd[3, :, 8:16, 20:28] += 8
     scores, maps = detector(odd)
     assert scores.argmax() == 3
-    row, column = divmod(int(maps[3].argmax()), 40)
-    assert 8 <= row < 24
-    assert 12 <= column < 28
+    inside = maps[3, 0, 8:16, 20:28].mean()
+    assert inside > 1.5 * maps[3].mean()
 
 
 def test_distances_return_by_the_inverse(make_fyd, fit, images):
@@ -234,17 +239,16 @@ def test_align(make_fyd, images):
     assert torch.equal(aligned, detector.ica(images)[0])
 
 
-def test_aligned_copies_of_one_picture_score_less(make_fyd, fit):
-    # Moved copies become one Gaussian's samples again.
+def test_moved_copies_of_one_picture_are_aligned(make_fyd):
     torch.manual_seed(0)
     picture = torch.nn.functional.interpolate(
         3 * torch.randn(1, 3, 5, 5), size=(32, 32), mode='bicubic')
-    shift = torch.empty(24, 2).uniform_(-0.2, 0.2)
-    matrix = torch.eye(3).repeat(24, 1, 1)
+    shift = torch.empty(16, 2).uniform_(-0.2, 0.2)
+    matrix = torch.eye(3).repeat(16, 1, 1)
     matrix[:, :2, 2] = shift
-    images = warp(picture.expand(24, 3, 32, 32), matrix)
+    images = warp(picture.expand(16, 3, 32, 32), matrix)
     detector = make_fyd(ica=dict(mode='translation', grid=2))
-    train(detector, images, 80, lr=0.1)
+    train(detector, images, 50, lr=0.1)
     moves = detector.eval().align(images)[1][:, :2, 2]
     assert (moves + shift).std(0).max() < 0.5 * shift.std(0).min()
     assert moves.mean(0).abs().max() < 0.05

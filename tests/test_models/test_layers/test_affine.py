@@ -97,7 +97,7 @@ def test_product_is_one_warp_after_the_other(blobs):
     error, wrong = (
         (twice - warp(blobs, product))[middle].abs().mean()
         for product in (first @ second, second @ first))
-    assert error < 0.1 * wrong
+    assert error < 0.2 * wrong
 
 
 def test_gradients_reach_numbers_and_images():

@@ -38,7 +38,7 @@ def test_limits_hold_and_inverses_exist(images, mode):
     transformer = disturb(SpatialTransformer(3, mode))
     with torch.no_grad():
         transformer.linear[-1].weight *= 1e3
-    matrix = transformer.locate(50 * images)
+    matrix = transformer.locate(50 * images[..., :32])
     assert matrix[:, :2, 2].abs().max() <= 0.3 + 1e-6
     scales = torch.linalg.svdvals(matrix[:, :2, :2])
     assert torch.linalg.det(matrix).min() > 0.5
@@ -46,8 +46,7 @@ def test_limits_hold_and_inverses_exist(images, mode):
         assert scales.min() >= 0.8 - 1e-4
         assert scales.max() <= 1.25 + 1e-4
     if mode == 'rotation':
-        angle = describe_affine(
-            transformer.locate(50 * images[..., :32]))['angle']
+        angle = describe_affine(matrix)['angle']
         assert 10 < angle.abs().max() <= 30.001
 
 
@@ -77,30 +76,29 @@ def test_gradients():
     assert torch.autograd.gradcheck(transformer, (images, ))
 
 
-def _poses(mode, count=16):
-    """Copies of one picture, each moved its own way."""
+def _poses(shift):
+    """Twelve copies of one picture, each turned and moved its own way."""
     torch.manual_seed(0)
     rows, columns = torch.meshgrid(
-        torch.linspace(-1, 1, 48), torch.linspace(-1, 1, 48), indexing='ij')
+        torch.linspace(-1, 1, 24), torch.linspace(-1, 1, 24), indexing='ij')
     picture = torch.stack([
-        torch.exp(-8 * (rows**2 + 4 * columns**2)),
-        torch.exp(-20 * ((rows - 0.3)**2 + columns**2)), rows * 0
+        torch.exp(-3 * (rows**2 + 6 * columns**2)),
+        torch.exp(-8 * ((rows - 0.4)**2 + columns**2))
     ])
-    angle = torch.empty(count, 1).uniform_(-0.3, 0.3)
-    shift = torch.empty(count, 2).uniform_(-0.15, 0.15)
-    if mode == 'rotation_scale':
-        shift = 0 * shift
     matrix = affine_matrix(
-        shift, angle, torch.ones(count, 2), torch.zeros(count, 2), (48, 48))
-    return warp(picture.expand(count, 3, 48, 48), matrix)
+        torch.empty(12, 2).uniform_(-shift, shift),
+        torch.empty(12, 1).uniform_(-0.3, 0.3), torch.ones(12, 2),
+        torch.zeros(12, 2), (24, 24))
+    return 3 * warp(picture.expand(12, 2, 24, 24), matrix)
 
 
-@pytest.mark.parametrize('mode', ['rotation_scale', 'rotation_translation'])
-def test_pair_loss_falls_on_moved_copies_of_one_picture(mode):
-    images = 3 * _poses(mode)
-    transformer, loss = SpatialTransformer(3, mode), PairLoss('all')
+@pytest.mark.parametrize(('mode', 'shift'), [
+    ('rotation_scale', 0.0), ('rotation_translation_scale', 0.1)])
+def test_pair_loss_falls_on_moved_copies_of_one_picture(mode, shift):
+    images = _poses(shift)
+    transformer, loss = SpatialTransformer(2, mode, grid=3), PairLoss('all')
     optimizer = torch.optim.SGD(
-        transformer.parameters(), lr=0.02, momentum=0.9)
+        transformer.parameters(), lr=0.03, momentum=0.9)
     first = float(loss(images))
     for _ in range(60):
         optimizer.zero_grad()
@@ -108,9 +106,9 @@ def test_pair_loss_falls_on_moved_copies_of_one_picture(mode):
         optimizer.step()
     with torch.no_grad():
         warped, matrix = transformer(images)
-    assert float(loss(warped)) < 0.5 * first
-    scale = describe_affine(matrix)['scale']
-    assert (scale.log().abs() <= math.log(1.25) + 1e-5).all()
+    assert float(loss(warped)) < 0.6 * first
+    scales = torch.linalg.svdvals(matrix[:, :2, :2])
+    assert (scales.log().abs() <= math.log(1.25) + 1e-4).all()
 
 
 @pytest.mark.parametrize(('kwargs', 'message'), [

@@ -24,7 +24,7 @@ def test_mean_of_both_directions(tensors):
 
 def test_least_for_the_same_direction(tensors):
     loss = AlignmentLoss(2.0)
-    one, other = tensors[:2]
+    one, other = (tensor.detach() for tensor in tensors[:2])
     assert float(loss((3 * other, 0.1 * one), (one, other))) == (
         pytest.approx(-2))
     assert float(loss((-other, -one), (one, other))) == pytest.approx(2)
