@@ -270,7 +270,10 @@ loader = dict(
     num_workers=0,
     persistent_workers=False,
     dataset=dict(
-        type='AnomalyDataset', data_root='{data}', pipeline=pipeline))
+        type='AnomalyDataset',
+        data_root='{data}',
+        category='bottle',
+        pipeline=pipeline))
 train_dataloader = val_dataloader = test_dataloader = loader
 
 model = dict(dim=8, sigma=2.0)

@@ -2,7 +2,6 @@ from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 from rich.progress import track
 
-from mmad.errors import InputError
 from mmad.registry import HOOKS
 
 from .fit_hook import FitHook, detector_of
@@ -19,19 +18,11 @@ class FitAfterTrainHook(FitHook):
     :class:`~mmad.engine.hooks.SyncNormHook`. What was fitted to the features
     of an earlier epoch is forgotten when the next one begins, so that no
     checkpoint passes it off as a fit.
-
-    Raises:
-        InputError: Nothing in the detector is trained.
     """
 
     priority = 'BELOW_NORMAL'
 
     def before_train(self, runner: Runner) -> None:
-        detector = detector_of(runner)
-        if not detector.needs_training:
-            raise InputError(
-                f'{type(detector).__name__} as configured has nothing to '
-                'train; use the schedule `_base_/schedules/fit_once.py`.')
         self._resumed_after_fit = runner.epoch >= runner.max_epochs
 
     def before_train_epoch(self, runner: Runner) -> None:

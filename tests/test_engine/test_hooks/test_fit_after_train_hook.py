@@ -102,13 +102,6 @@ def test_resumed_after_the_fit(run, fyd_config, tmp_path):
     assert (tmp_path / 'metrics.json').exists()
 
 
-def test_nothing_to_train(fyd_config, tmp_path):
-    off = {f'model.{part}': None for part in ('ica', 'fca', 'fas')}
-    with pytest.raises(InputError, match='FYD as configured has nothing to '
-                       'train; use the schedule'):
-        build(fyd_config, tmp_path, **off).train()
-
-
 def test_the_hook_of_one_pass_refuses_it(fyd_config, tmp_path):
     with pytest.raises(InputError, match='is trained before it is fitted; '
                        'use FitAfterTrainHook'):
