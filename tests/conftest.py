@@ -276,7 +276,7 @@ loader = dict(
         pipeline=pipeline))
 train_dataloader = val_dataloader = test_dataloader = loader
 
-model = dict(dim=8, sigma=2.0)
+model = dict(ica=dict(grid=2), fca=dict(grid=2), dim=8, sigma=2.0)
 train_cfg = dict(max_epochs=4, val_interval=2)
 param_scheduler = dict(T_max=4)
 default_hooks = dict(checkpoint=dict(interval=2, max_keep_ckpts=-1))

@@ -1,8 +1,0 @@
-# For a CPU: small batches, so that few epochs are enough.
-_base_ = [
-    '../_base_/models/fyd_resnet18.py', '../_base_/datasets/mvtec_ad.py',
-    '../_base_/schedules/sgd_6e.py', '../_base_/default_runtime.py'
-]
-
-train_dataloader = dict(batch_size=16, sampler=dict(shuffle=True))
-default_hooks = dict(checkpoint=dict(interval=6, max_keep_ckpts=1))
