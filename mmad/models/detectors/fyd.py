@@ -6,7 +6,12 @@ from torch import Tensor, nn
 
 from mmad.errors import InputError
 from mmad.models.backbones import SequentialBackbone
-from mmad.models.layers.affine import describe_affine, invert_affine, warp
+from mmad.models.layers.affine import (
+    compose_affine,
+    describe_affine,
+    invert_affine,
+    warp,
+)
 from mmad.models.layers.fine_alignment import FineAlignment
 from mmad.models.layers.spatial_transformer import SpatialTransformer
 from mmad.registry import MODELS
@@ -245,7 +250,7 @@ class FYD(PaDiM):
 
 def _compose(matrices: list[Tensor | None]) -> Tensor | None:
     given = [matrix for matrix in matrices if matrix is not None]
-    return reduce(torch.matmul, given) if given else None
+    return reduce(compose_affine, given) if given else None
 
 
 def _invert(matrix: Tensor | None) -> Tensor | None:

@@ -1,4 +1,10 @@
-from .affine import affine_matrix, describe_affine, invert_affine, warp
+from .affine import (
+    affine_matrix,
+    compose_affine,
+    describe_affine,
+    invert_affine,
+    warp,
+)
 from .anomaly_map import AnomalyMap
 from .attribution import Attribution
 from .channel_reduction import ChannelReduction
@@ -17,7 +23,8 @@ from .spatial_transformer import SpatialTransformer
 __all__ = [
     'AnomalyMap', 'Attribution', 'ChannelReduction', 'FineAlignment',
     'MemoryBank', 'PatchFeatures', 'PositionGaussians', 'PyramidStore',
-    'SpatialTransformer', 'affine_matrix', 'describe_affine', 'distances_to',
-    'invert_affine', 'k_center_greedy', 'nearest_in_images', 'nearest_rows',
-    'open_maps', 'random_projection', 'resize_buffers', 'warp'
+    'SpatialTransformer', 'affine_matrix', 'compose_affine',
+    'describe_affine', 'distances_to', 'invert_affine', 'k_center_greedy',
+    'nearest_in_images', 'nearest_rows', 'open_maps', 'random_projection',
+    'resize_buffers', 'warp'
 ]

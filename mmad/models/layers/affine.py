@@ -3,8 +3,10 @@
 A matrix ``M`` maps a point of the output to the one of the input that is seen
 there, both from -1 to 1 over the image as in
 :func:`torch.nn.functional.grid_sample` with ``align_corners=False``. So
-warping by ``M`` and then by ``N`` is warping by ``M @ N``, and the matrix of
+warping by ``M`` and then by ``N`` is warping by ``M N``, and the matrix of
 an image is good for feature maps of any size.
+
+Products are written out, so that mixed precision leaves them alone.
 """
 import torch
 import torch.nn.functional as F
@@ -43,26 +45,38 @@ def affine_matrix(translation: Tensor,
         Tensor: ``(B, 3, 3)``.
     """
     cos, sin = rotation.cos(), rotation.sin()
-    turn = torch.stack([cos, -sin, sin, cos], -1).view(-1, 2, 2)
-    one = torch.ones_like(cos)
-    slant = torch.stack([one, shear[:, :1], shear[:, 1:], one],
-                        -1).view(-1, 2, 2)
-    linear = turn @ slant * scale[:, None]
+    one, zero = torch.ones_like(cos), torch.zeros_like(cos)
+    turn = _stack([cos, -sin], [sin, cos])
+    slant = _stack([one, shear[:, :1]], [shear[:, 1:], one])
     height, width = size
-    aspect = linear.new_tensor([[1, height / width], [width / height, 1]])
-    top = torch.cat([linear * aspect, translation[:, :, None]], 2)
-    bottom = top.new_tensor([0, 0, 1]).expand(len(top), 1, 3)
-    return torch.cat([top, bottom], 1)
+    linear = compose_affine(turn, slant) * scale[:, None]
+    linear = linear * linear.new_tensor([[1, height / width],
+                                         [width / height, 1]])
+    (a, b), (c, d) = (row.unbind(1) for row in linear.unbind(1))
+    x, y = translation.unbind(1)
+    zero, one = zero[:, 0], one[:, 0]
+    return _stack([a, b, x], [c, d, y], [zero, zero, one])
+
+
+def compose_affine(first: Tensor, second: Tensor) -> Tensor:
+    """Warp by the first and then by the second: their product.
+
+    Args:
+        first (Tensor): ``(B, N, N)``.
+        second (Tensor): ``(B, N, N)``.
+
+    Returns:
+        Tensor: ``(B, N, N)``.
+    """
+    return (first[..., None] * second[:, None]).sum(2)
 
 
 def invert_affine(matrix: Tensor) -> Tensor:
     """Inverses ``(B, 3, 3)`` of affine matrices ``(B, 3, 3)``."""
-    linear, shift = matrix[:, :2, :2], matrix[:, :2, 2:]
-    (a, b), (c, d) = (row.unbind(1) for row in linear.unbind(1))
-    adjugate = torch.stack([d, -b, -c, a], 1).view(-1, 2, 2)
-    inverse = adjugate / (a * d - b * c)[:, None, None]
-    top = torch.cat([inverse, -(inverse @ shift)], 2)
-    return torch.cat([top, matrix[:, 2:]], 1)
+    (a, b, x), (c, d, y), last = (row.unbind(1) for row in matrix.unbind(1))
+    area = a * d - b * c
+    return _stack([d / area, -b / area, (b * y - d * x) / area],
+                  [-c / area, a / area, (c * x - a * y) / area], last)
 
 
 def warp(inputs: Tensor, matrix: Tensor) -> Tensor:
@@ -77,11 +91,14 @@ def warp(inputs: Tensor, matrix: Tensor) -> Tensor:
     Returns:
         Tensor: ``(B, C, H, W)``.
     """
-    grid = F.affine_grid(
-        matrix[:, :2], list(inputs.shape), align_corners=False)
+    dtype = torch.promote_types(inputs.dtype, matrix.dtype)
+    matrix = matrix.to(dtype)[:, None, None]
+    y, x = (_centres(side, matrix) for side in inputs.shape[-2:])
+    grid = (x[:, None] * matrix[..., :2, 0] +
+            y[:, None, None] * matrix[..., :2, 1] + matrix[..., :2, 2])
     return F.grid_sample(
-        inputs, grid.to(inputs.dtype), padding_mode='reflection',
-        align_corners=False)
+        inputs.to(dtype), grid, padding_mode='reflection',
+        align_corners=False).to(inputs.dtype)
 
 
 def describe_affine(matrix: Tensor) -> dict[str, Tensor]:
@@ -101,3 +118,16 @@ def describe_affine(matrix: Tensor) -> dict[str, Tensor]:
         shift_x=matrix[:, 0, 2] / 2,
         shift_y=matrix[:, 1, 2] / 2,
         scale=(a * d - b * c).abs().sqrt())
+
+
+def _centres(side: int, like: Tensor) -> Tensor:
+    """Coordinates ``(side,)`` of the pixels' centres."""
+    steps = torch.arange(side, dtype=like.dtype, device=like.device)
+    return (2 * steps + 1) / side - 1
+
+
+def _stack(*rows: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
+    """``(B, N, N)`` of rows of ``(B,)`` or ``(B, 1)`` each."""
+    return torch.stack([
+        torch.stack([value.flatten() for value in row], 1) for row in rows
+    ], 1)

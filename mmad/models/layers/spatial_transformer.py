@@ -111,6 +111,8 @@ class SpatialTransformer(nn.Module):
             inputs = F.adaptive_avg_pool2d(inputs, _SIDE)
         maps = F.adaptive_avg_pool2d(self.convolutions(inputs), self.grid)
         numbers = self.linear(maps.flatten(1)) / math.sqrt(_WIDTH)
+        # In mixed precision half a pixel would be lost.
+        numbers = numbers.to(self.linear[-1].weight.dtype)
         parts = {
             name: numbers.new_zeros(len(numbers), width)
             for name, width in dict(

@@ -317,6 +317,16 @@ def test_processes_fit_as_one(run_processes, make_fyd, fit, images, world):
             assert torch.equal(found[name], value), name
 
 
+def test_mixed_precision(make_fyd, images):
+    detector = disturb(make_fyd(**ALL))
+    expected = detector.align(images)[1]
+    with torch.autocast('cpu', torch.bfloat16):
+        matrix = detector.align(images)[1]
+        log = detector(images, [None] * 7, mode='loss')
+    assert matrix.dtype == log['loss_alignment'].dtype == torch.float32
+    torch.testing.assert_close(matrix, expected, atol=0.02, rtol=0)
+
+
 def test_export(make_fyd, fit, images):
     detector = fit(disturb(make_fyd(**ALL)), images)
     program = torch.export.export(detector, (images, ))

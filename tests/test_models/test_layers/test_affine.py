@@ -5,6 +5,7 @@ import torch
 
 from mmad.models.layers import (
     affine_matrix,
+    compose_affine,
     describe_affine,
     invert_affine,
     warp,
@@ -75,8 +76,9 @@ def test_rotations_keep_angles_where_images_are_not_square():
 
 def test_inverse():
     matrix = random_matrices()
+    torch.testing.assert_close(invert_affine(matrix), torch.linalg.inv(matrix))
     torch.testing.assert_close(
-        invert_affine(matrix) @ matrix,
+        compose_affine(invert_affine(matrix), matrix),
         torch.eye(3, dtype=torch.float64).expand(5, 3, 3))
 
 
@@ -96,7 +98,8 @@ def test_product_is_one_warp_after_the_other(blobs):
     twice = warp(warp(blobs, first), second)
     error, wrong = (
         (twice - warp(blobs, product))[middle].abs().mean()
-        for product in (first @ second, second @ first))
+        for product in (
+            compose_affine(first, second), compose_affine(second, first)))
     assert error < 0.2 * wrong
 
 
@@ -131,3 +134,25 @@ def test_what_lies_beyond_the_border_is_finite(blobs):
     assert moved.isfinite().all()
     assert moved.min() >= blobs.min()
     assert moved.max() <= blobs.max()
+
+
+def test_warp_is_that_of_torch(blobs):
+    matrix = random_matrices()
+    grid = torch.nn.functional.affine_grid(
+        matrix[:, :2], blobs[..., :30].shape, align_corners=False)
+    torch.testing.assert_close(
+        warp(blobs[..., :30], matrix),
+        torch.nn.functional.grid_sample(
+            blobs[..., :30], grid, padding_mode='reflection',
+            align_corners=False))
+
+
+def test_mixed_precision(blobs):
+    matrix = random_matrices(dtype=torch.float32)
+    with torch.autocast('cpu', torch.bfloat16):
+        product = compose_affine(matrix, invert_affine(matrix))
+        moved = warp(blobs.bfloat16(), matrix)
+    torch.testing.assert_close(product, torch.eye(3).expand(5, 3, 3))
+    assert moved.dtype == torch.bfloat16
+    torch.testing.assert_close(
+        moved.double(), warp(blobs, matrix.double()), atol=0.01, rtol=0.01)
