@@ -198,7 +198,8 @@ class FYD(PaDiM):
             :mod:`~mmad.models.layers.affine`.
         """
         image, first = self._move(inputs, self.ica)
-        matrix = _compose([first, *self._stages(image)[2]])
+        later = [] if self.fca is None else self._stages(image)[2]
+        matrix = _compose([first, *later])
         if matrix is None:
             matrix = torch.eye(3).to(inputs).expand(len(inputs), 3, 3)
         return warp(inputs, matrix), matrix
