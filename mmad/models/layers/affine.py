@@ -54,7 +54,6 @@ def affine_matrix(translation: Tensor,
                                          [width / height, 1]])
     (a, b), (c, d) = (row.unbind(1) for row in linear.unbind(1))
     x, y = translation.unbind(1)
-    zero, one = zero[:, 0], one[:, 0]
     return _stack([a, b, x], [c, d, y], [zero, zero, one])
 
 

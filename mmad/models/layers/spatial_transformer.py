@@ -21,8 +21,10 @@ class SpatialTransformer(nn.Module):
     normalisation, ReLU and max-pooling, the same to 16 channels, and two
     linear layers. Ours are the averaging of larger inputs to 56 x 56 before
     it and of its maps to a grid of fixed size, so that inputs may have any
-    size, and the limits: a number ``v`` of the network is taken as
-    ``limit * tanh(v / limit)``, of a scale its logarithm.
+    size; the division of its output by the root of the last layer's width,
+    without which a step of training throws it to its limits; and these
+    limits: a number ``v`` is taken as ``limit * tanh(v / limit)``, for a
+    scale as its logarithm.
 
     It starts as the identity.
 
