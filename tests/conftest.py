@@ -274,7 +274,9 @@ loader = dict(
         data_root='{data}',
         category='bottle',
         pipeline=pipeline))
-train_dataloader = val_dataloader = test_dataloader = loader
+train_dataloader = loader
+# One by one, so that no image is rounded by how many there are.
+val_dataloader = test_dataloader = dict(loader, batch_size=1)
 
 model = dict(ica=dict(grid=2), fca=dict(grid=2), dim=8, sigma=2.0)
 train_cfg = dict(max_epochs=4, val_interval=2)
