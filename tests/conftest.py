@@ -149,7 +149,7 @@ def fit():
 
 
 def feed(detector, images, batch_size, order=None):
-    """One epoch of training steps, in another order if given."""
+    """One pass over the images, in another order if given."""
     order = list(range(len(images))) if order is None else list(order)
     for start in range(0, len(order), batch_size):
         batch = order[start:start + batch_size]
@@ -158,7 +158,7 @@ def feed(detector, images, batch_size, order=None):
                 metainfo=dict(sample_idx=i, img_path=f'image_{i}.png'))
             for i in batch
         ]
-        detector.train_step(dict(inputs=images[batch], data_samples=samples))
+        detector.fit_step(dict(inputs=images[batch], data_samples=samples))
 
 
 def fit_shard(detector, images, batch_size=2):
@@ -254,6 +254,42 @@ def mkd_config(mvtec_root, tmp_path_factory):
     """Config file of MKD with random weights at 48 x 56 pixels."""
     path = tmp_path_factory.mktemp('config') / 'tiny_mkd.py'
     path.write_text(MKD.format(root=ROOT, data=mvtec_root))
+    return path
+
+
+FYD = """
+_base_ = '{root}/configs/fyd/fyd_demo.py'
+
+pipeline = [
+    dict(type='LoadImage'),
+    dict(type='LoadMask'),
+    dict(type='PackInputs'),
+]
+loader = dict(
+    batch_size=3,
+    num_workers=0,
+    persistent_workers=False,
+    dataset=dict(
+        type='AnomalyDataset',
+        data_root='{data}',
+        category='bottle',
+        pipeline=pipeline))
+train_dataloader = loader
+# One by one, so that no image is rounded by how many there are.
+val_dataloader = test_dataloader = dict(loader, batch_size=1)
+
+model = dict(ica=dict(grid=2), fca=dict(grid=2), dim=8, sigma=2.0)
+train_cfg = dict(max_epochs=4, val_interval=2)
+param_scheduler = dict(T_max=4)
+default_hooks = dict(checkpoint=dict(interval=2, max_keep_ckpts=-1))
+"""
+
+
+@pytest.fixture(scope='session')
+def fyd_config(mvtec_root, tmp_path_factory):
+    """Config file of FYD on the demo's backbone at 48 x 56 pixels."""
+    path = tmp_path_factory.mktemp('config') / 'tiny_fyd.py'
+    path.write_text(FYD.format(root=ROOT, data=mvtec_root))
     return path
 
 

@@ -86,13 +86,15 @@ def test_builds(path, tmp_path, monkeypatch):
     assert model.signature()['detector'] == cfg.model.type
     interval = cfg.train_cfg.get('val_interval', 1)
     assert cfg.default_hooks.checkpoint.interval == interval
-    if isinstance(model, FitDetector):
+    if isinstance(model, FitDetector) and not model.needs_training:
         # Validated and saved once the last pass is over, and not before.
         assert cfg.train_cfg.max_epochs == interval == model.num_passes
     else:
         assert cfg.train_cfg.max_epochs % interval == 0
         assert cfg.train_dataloader.sampler.shuffle
         assert OPTIMIZERS.get(cfg.optim_wrapper.optimizer.type) is not None
+        if 'param_scheduler' in cfg:
+            assert cfg.param_scheduler.T_max == cfg.train_cfg.max_epochs
     for split in ('train', 'val', 'test'):
         dataset = cfg[f'{split}_dataloader'].dataset
         assert dataset.data_root.startswith(f'{tmp_path}/')

@@ -102,13 +102,15 @@ def test_train_in_two_passes(run_tool, launch, config, tmp_path):
         assert_same(folder, tmp_path / '1', 'epoch_2.pth')
 
 
-def test_train_by_gradients(run_tool, launch, mkd_config, tmp_path):
-    ends = launch(2, 'train.py', mkd_config, *CATEGORY, '--work-dir', 'work')
+@pytest.mark.parametrize('name', ['mkd_config', 'fyd_config'])
+def test_train_by_gradients(run_tool, launch, request, name, tmp_path):
+    config = request.getfixturevalue(name)
+    ends = launch(2, 'train.py', config, *CATEGORY, '--work-dir', 'work')
     assert [status for status, _ in ends] == [0, 0], ends
-    # Half of these figures are of the other process, whose cloner must be
+    # Half of these figures are of the other process, whose network must be
     # the one that was saved.
     result = run_tool(
-        tmp_path, 'test.py', mkd_config, tmp_path / 'work' / 'epoch_4.pth',
+        tmp_path, 'test.py', config, tmp_path / 'work' / 'epoch_4.pth',
         *CATEGORY, '--work-dir', 'alone')
     assert result.status == 0, result.err
     assert_same_metrics(tmp_path / 'work', tmp_path / 'alone')

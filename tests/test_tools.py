@@ -129,6 +129,56 @@ def test_checkpoint_of_mkd_is_complete(trained_mkd, mvtec_root):
     assert sample.pred_map.std() > 0
 
 
+@pytest.fixture(scope='module')
+def trained_fyd(run_tool, fyd_config, tmp_path_factory):
+    """Folder of a training by gradients with a fit behind it."""
+    folder = tmp_path_factory.mktemp('trained_fyd')
+    result = run_tool(
+        folder, 'train.py', fyd_config, *CATEGORY, '--work-dir', 'work')
+    assert result.status == 0, result.err
+    return folder / 'work'
+
+
+def test_training_before_a_fit_resumes(run_tool, fyd_config, trained_fyd,
+                                       tmp_path):
+    result = run_tool(
+        tmp_path, 'train.py', fyd_config, *CATEGORY, '--work-dir', 'work',
+        '--resume', trained_fyd / 'epoch_2.pth')
+    assert result.status == 0, result.err
+    states = [load_checkpoint(str(folder / 'epoch_4.pth'))['state_dict']
+              for folder in (tmp_path / 'work', trained_fyd)]
+    for name, value in states[1].items():
+        assert torch.equal(states[0][name], value), name
+    assert metrics(tmp_path / 'work') == metrics(trained_fyd)
+
+
+def test_test_repeats_the_metrics_of_fyd(run_tool, fyd_config, trained_fyd,
+                                         tmp_path):
+    result = run_tool(
+        tmp_path, 'test.py', fyd_config, trained_fyd / 'epoch_4.pth',
+        *CATEGORY, '--work-dir', 'test')
+    assert result.status == 0, result.err
+    assert metrics(tmp_path / 'test') == metrics(trained_fyd)
+
+
+def test_show_alignment(run_tool, fyd_config, config, trained, trained_fyd,
+                        tmp_path):
+    result = run_tool(
+        tmp_path, 'show_alignment.py', fyd_config, trained_fyd / 'epoch_4.pth',
+        *CATEGORY, '--split', 'test', '--number', '5', '--out', 'all.png')
+    assert result.status == 0, result.err
+    assert '8 images were aligned' in result.out
+    assert 'shift_x' in result.out
+    # The means, and beneath them five pairs of 48 x 56 with a border.
+    assert cv2.imread(str(tmp_path / 'all.png')).shape == (
+        3 * 56, 5 * 64, 3)
+    result = run_tool(
+        tmp_path, 'show_alignment.py', config, trained / 'work/epoch_1.pth',
+        *CATEGORY)
+    assert is_one_sentence(result), result.err
+    assert 'is of a PatchCore, which aligns nothing' in result.err
+
+
 def test_checkpoint_of_another_method(run_tool, config, trained_mkd,
                                       tmp_path):
     result = run_tool(

@@ -1,3 +1,14 @@
-from .hooks import FitHook, ReportHook, SyncNormHook, VisualizationHook
+from .hooks import (
+    CalibrationHook,
+    FitAfterTrainHook,
+    FitHook,
+    ReportHook,
+    SyncNormHook,
+    TeacherStatisticsHook,
+    VisualizationHook,
+)
 
-__all__ = ['FitHook', 'ReportHook', 'SyncNormHook', 'VisualizationHook']
+__all__ = [
+    'CalibrationHook', 'FitAfterTrainHook', 'FitHook', 'ReportHook',
+    'SyncNormHook', 'TeacherStatisticsHook', 'VisualizationHook'
+]

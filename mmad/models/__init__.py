@@ -3,9 +3,12 @@ from .backbones import (
     DemoBackbone,
     FrozenBackbone,
     PatchNetwork,
+    SequentialBackbone,
     TorchvisionBackbone,
+    TorchvisionResNet,
 )
 from .detectors import (
+    FYD,
     MKD,
     SPADE,
     BaseDetector,
@@ -16,19 +19,24 @@ from .detectors import (
     UninformedStudents,
 )
 from .losses import (
+    AlignmentLoss,
+    CentreLoss,
     CompactnessLoss,
     DirectionLoss,
     KnowledgeLoss,
     MetricLoss,
+    PairLoss,
     ValueLoss,
 )
 from .signed_model import SignedModel
 from .teachers import PatchTeacher, load_teacher
 
 __all__ = [
-    'MKD', 'SPADE', 'BaseDetector', 'Cloner', 'CompactnessLoss',
-    'DemoBackbone', 'DirectionLoss', 'FitDetector', 'FrozenBackbone',
-    'KnowledgeLoss', 'MetricLoss', 'PaDiM', 'PatchCore', 'PatchNetwork',
-    'PatchTeacher', 'SignedDetector', 'SignedModel', 'TorchvisionBackbone',
-    'UninformedStudents', 'ValueLoss', 'load_teacher'
+    'FYD', 'MKD', 'SPADE', 'AlignmentLoss', 'BaseDetector', 'CentreLoss',
+    'Cloner', 'CompactnessLoss', 'DemoBackbone', 'DirectionLoss',
+    'FitDetector', 'FrozenBackbone', 'KnowledgeLoss', 'MetricLoss', 'PaDiM',
+    'PairLoss', 'PatchCore', 'PatchNetwork', 'PatchTeacher',
+    'SequentialBackbone', 'SignedDetector', 'SignedModel',
+    'TorchvisionBackbone', 'TorchvisionResNet', 'UninformedStudents',
+    'ValueLoss', 'load_teacher'
 ]

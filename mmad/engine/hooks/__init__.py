@@ -1,4 +1,5 @@
 from .calibration_hook import CalibrationHook
+from .fit_after_train_hook import FitAfterTrainHook
 from .fit_hook import FitHook
 from .report_hook import ReportHook
 from .sync_norm_hook import SyncNormHook
@@ -6,6 +7,6 @@ from .teacher_statistics_hook import TeacherStatisticsHook
 from .visualization_hook import VisualizationHook
 
 __all__ = [
-    'CalibrationHook', 'FitHook', 'ReportHook', 'SyncNormHook',
-    'TeacherStatisticsHook', 'VisualizationHook'
+    'CalibrationHook', 'FitAfterTrainHook', 'FitHook', 'ReportHook',
+    'SyncNormHook', 'TeacherStatisticsHook', 'VisualizationHook'
 ]

@@ -3,7 +3,7 @@ from mmengine.runner import Runner
 
 from mmad.registry import HOOKS
 
-from .stages import progress, save_stage, stage_loader, students_of
+from .stages import detector_of, progress, save_stage, stage_loader
 
 
 @HOOKS.register_module()
@@ -30,7 +30,7 @@ class CalibrationHook(Hook):
         self._resumed_after_training = runner.epoch >= runner.max_epochs
 
     def before_train_epoch(self, runner: Runner) -> None:
-        students_of(runner).forget_calibration()
+        detector_of(runner).forget_calibration()
 
     def after_train_epoch(self, runner: Runner) -> None:
         epoch = runner.epoch + 1
@@ -45,7 +45,7 @@ class CalibrationHook(Hook):
     def after_train(self, runner: Runner) -> None:
         if not self._resumed_after_training:
             return
-        if not students_of(runner).is_calibrated:
+        if not detector_of(runner).is_calibrated:
             self._calibrate(runner)
             save_stage(runner, runner.epoch, runner.iter)
         if runner.val_loop is not None:
@@ -54,6 +54,6 @@ class CalibrationHook(Hook):
             runner.val_loop.run()
 
     def _calibrate(self, runner: Runner) -> None:
-        students_of(runner).calibrate(
+        detector_of(runner).calibrate(
             progress(self._loader, 'Calibrating'),
             len(self._loader.dataset))

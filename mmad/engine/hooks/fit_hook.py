@@ -1,10 +1,10 @@
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from mmad.errors import InputError
-from mmad.models import FitDetector
 from mmad.registry import HOOKS
+
+from .stages import detector_of
 
 
 @HOOKS.register_module()
@@ -17,13 +17,17 @@ class FitHook(Hook):
 
     Raises:
         InputError: ``max_epochs`` is not the number of passes that the
-            detector takes.
+            detector takes, or it has to be trained before.
     """
 
     priority = 'NORMAL'
 
     def before_train(self, runner: Runner) -> None:
-        detector = _detector(runner)
+        detector = detector_of(runner)
+        if detector.needs_training:
+            raise InputError(
+                f'{type(detector).__name__} as configured is trained before '
+                'it is fitted; use FitAfterTrainHook, not FitHook.')
         if runner.max_epochs != detector.num_passes:
             raise InputError(
                 f'{type(detector).__name__} as configured is fitted in '
@@ -34,19 +38,14 @@ class FitHook(Hook):
     def before_train_epoch(self, runner: Runner) -> None:
         if runner.epoch == 0:
             loader = runner.train_loop.dataloader
-            _detector(runner).begin_fit(
+            detector_of(runner).begin_fit(
                 len(loader.dataset), loader.batch_size)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        _detector(runner).fit()
+        detector_of(runner).fit()
 
     def after_train(self, runner: Runner) -> None:
         if self._resumed_after_fit and runner.val_loop is not None:
             runner.logger.info(
                 'The resumed checkpoint is fitted already; validating it.')
             runner.val_loop.run()
-
-
-def _detector(runner: Runner) -> FitDetector:
-    model = runner.model
-    return model.module if is_model_wrapper(model) else model

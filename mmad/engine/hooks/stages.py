@@ -1,4 +1,4 @@
-"""What the stages around the training of students share."""
+"""What the hooks of the stages around training share."""
 from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -9,11 +9,11 @@ from mmengine.runner import Runner
 from rich.progress import track
 from torch.utils.data import DataLoader
 
-from mmad.models import UninformedStudents
+from mmad.models import BaseDetector
 from mmad.utils import write_atomically
 
 
-def students_of(runner: Runner) -> UninformedStudents:
+def detector_of(runner: Runner) -> BaseDetector:
     """The detector, without what wraps it for several processes."""
     model = runner.model
     return model.module if is_model_wrapper(model) else model

@@ -3,7 +3,7 @@ from mmengine.runner import Runner
 
 from mmad.registry import HOOKS
 
-from .stages import progress, save_stage, stage_loader, students_of
+from .stages import detector_of, progress, save_stage, stage_loader
 
 
 @HOOKS.register_module()
@@ -19,7 +19,7 @@ class TeacherStatisticsHook(Hook):
     priority = 'BELOW_NORMAL'
 
     def before_train(self, runner: Runner) -> None:
-        students = students_of(runner)
+        students = detector_of(runner)
         if students.is_fitted:
             return
         loader = stage_loader(runner, 'train')
@@ -28,4 +28,4 @@ class TeacherStatisticsHook(Hook):
         save_stage(runner, 0, 0)
 
     def before_train_epoch(self, runner: Runner) -> None:
-        students_of(runner).begin_epoch(runner.epoch, runner.max_epochs)
+        detector_of(runner).begin_epoch(runner.epoch, runner.max_epochs)

@@ -10,9 +10,9 @@ from mmad.errors import InputError
 class FrozenBackbone(nn.Module):
     """A fixed feature extractor with named stages.
 
-    Parameters never take gradients and the module stays in evaluation mode
-    whatever :meth:`train` is asked for, so normalisation statistics are those
-    of the weights file.
+    Parameters take no gradients, unless :meth:`unfreeze` lets them, and the
+    module stays in evaluation mode whatever :meth:`train` is asked for, so
+    normalisation statistics are those of the weights file.
 
     Subclasses map an image batch ``(B, 3, H, W)`` to a tuple with one tensor
     ``(B, C_k, H_k, W_k)`` per name in ``stages``, in that order.
@@ -38,6 +38,10 @@ class FrozenBackbone(nn.Module):
         """Stop gradients and enter evaluation mode for good."""
         self.requires_grad_(False)
         self.eval()
+
+    def unfreeze(self) -> None:
+        """Let parameters take gradients, still in evaluation mode."""
+        self.requires_grad_(True)
 
     def train(self, mode: bool = True) -> 'FrozenBackbone':
         return super().train(False)

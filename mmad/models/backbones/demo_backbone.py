@@ -2,20 +2,21 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import nn
 from torchvision.models.resnet import BasicBlock
 
 from mmad.errors import InputError
 from mmad.registry import MODELS
 
-from .base import FrozenBackbone, load_needed, read_weights
+from .base import load_needed, read_weights
+from .sequential_backbone import SequentialBackbone
 
 _CHANNELS = {'layer1': 32, 'layer2': 64, 'layer3': 128}
 _SHIPPED = Path(__file__).with_suffix('.pth')
 
 
 @MODELS.register_module()
-class DemoBackbone(FrozenBackbone):
+class DemoBackbone(SequentialBackbone):
     """A narrow ResNet-18 whose weights ship with the package.
 
     It is cut behind its last used stage. ``tools/make_demo_backbone.py``
@@ -23,7 +24,8 @@ class DemoBackbone(FrozenBackbone):
     ImageNet ResNet-18 on generated images. They serve demonstrations and
     tests without a download; use
     :class:`~mmad.models.backbones.torchvision_backbone.TorchvisionBackbone`
-    for real work.
+    for real work. Images are RGB, normalised with the mean and standard
+    deviation of ImageNet.
 
     ======  ========  ======
     stage   channels  stride
@@ -60,21 +62,6 @@ class DemoBackbone(FrozenBackbone):
             load_needed(self.body, read_weights(path),
                         f'weights file "{path}"')
         self.freeze()
-
-    def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
-        """Extract the stages.
-
-        Args:
-            inputs (Tensor): RGB images ``(B, 3, H, W)``, normalised with the
-                mean and standard deviation of ImageNet.
-
-        Returns:
-            tuple[Tensor, ...]: One map ``(B, C_k, H_k, W_k)`` per stage.
-        """
-        maps = {}
-        for name, part in self.body.named_children():
-            inputs = maps[name] = part(inputs)
-        return tuple(maps[stage] for stage in self.stages)
 
 
 def _build(last: str) -> nn.Sequential:

@@ -53,7 +53,7 @@ class TorchvisionBackbone(FrozenBackbone):
                 f'"{name}" has no stages {list(stages)}; its graph nodes '
                 f'begin with {top_level}.') from error
         if weights is not None:
-            load_needed(self.body, *_find_weights(name, weights))
+            load_needed(self.body, *find_weights(name, weights))
         self.freeze()
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
@@ -69,7 +69,19 @@ class TorchvisionBackbone(FrozenBackbone):
         return tuple(maps[stage] for stage in self.stages)
 
 
-def _find_weights(name: str, weights: str) -> tuple[dict[str, Tensor], str]:
+def find_weights(name: str, weights: str) -> tuple[dict[str, Tensor], str]:
+    """Get the weights of a torchvision model.
+
+    Args:
+        name (str): Of the model.
+        weights (str): A weights name of torchvision, or a local file.
+
+    Returns:
+        tuple[dict[str, Tensor], str]: The state dict, and where it is from.
+
+    Raises:
+        InputError: An unknown name, or a file that cannot be had.
+    """
     known = get_model_weights(name).__members__
     if weights not in known:
         if '/' not in weights and '.' not in weights:

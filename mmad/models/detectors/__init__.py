@@ -1,5 +1,6 @@
 from .base import BaseDetector
 from .fit_detector import FitDetector
+from .fyd import FYD
 from .mkd import MKD
 from .padim import PaDiM
 from .patchcore import PatchCore
@@ -8,6 +9,6 @@ from .spade import SPADE
 from .uninformed_students import UninformedStudents
 
 __all__ = [
-    'MKD', 'SPADE', 'BaseDetector', 'FitDetector', 'PaDiM', 'PatchCore',
+    'FYD', 'MKD', 'SPADE', 'BaseDetector', 'FitDetector', 'PaDiM', 'PatchCore',
     'SignedDetector', 'UninformedStudents'
 ]

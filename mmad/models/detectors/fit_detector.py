@@ -60,6 +60,11 @@ class FitDetector(SignedDetector):
         return 1
 
     @property
+    def needs_training(self) -> bool:
+        """Whether :meth:`extract` is trained by gradients before a fit."""
+        return False
+
+    @property
     def num_images(self) -> int:
         """Images in the training set, over all processes."""
         return self._num_images
@@ -85,25 +90,44 @@ class FitDetector(SignedDetector):
         self._passes_done = self._num_seen = 0
         self._ids = []
 
-    @torch.no_grad()
     def train_step(self, data: dict, optim_wrapper=None) -> dict:
-        data = self.data_preprocessor(data, True)
-        return self._run_forward(data, mode='loss')
+        self.fit_step(data)
+        return {}
 
     def loss(self, inputs: Tensor,
              data_samples: list[AnomalyDataSample]) -> dict:
-        """Collect the features of a batch; there is nothing to minimise."""
+        """Take in a batch; there is nothing to minimise."""
+        self.take_in(inputs, data_samples)
+        return {}
+
+    @torch.no_grad()
+    def fit_step(self, data: dict) -> None:
+        """Preprocess a batch from the data loader and take it in."""
+        data = self.data_preprocessor(data, True)
+        self.take_in(data['inputs'], data['data_samples'])
+
+    def take_in(self, inputs: Tensor,
+                data_samples: list[AnomalyDataSample]) -> None:
+        """Extract and collect the features of a batch.
+
+        Args:
+            inputs (Tensor): Preprocessed images ``(B, 3, H, W)``.
+            data_samples (list[AnomalyDataSample]): Theirs.
+
+        Raises:
+            InputError: Features are not finite, or images not numbered.
+        """
         size = self._batch_size
         if inputs.is_cpu:
             size = max(n for n in range(1, _CPU_GROUP + 1) if size % n == 0)
         for start in range(0, len(inputs), size):
-            self._take_in(inputs[start:start + size],
-                          data_samples[start:start + size], size)
-        return {}
+            self._take_in_group(inputs[start:start + size],
+                                data_samples[start:start + size], size)
 
-    def _take_in(self, inputs: Tensor, data_samples: list[AnomalyDataSample],
-                 size: int) -> None:
-        """Collect the features of a group, padded to its ``size``."""
+    def _take_in_group(self, inputs: Tensor,
+                       data_samples: list[AnomalyDataSample],
+                       size: int) -> None:
+        """Take in a part of a batch, padded to ``size``."""
         missing = size - len(inputs)
         if missing > 0:
             inputs = torch.cat([inputs, inputs[:1].repeat(missing, 1, 1, 1)])

@@ -89,6 +89,9 @@ class PaDiM(FitDetector):
 
     def score(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         self.require_fitted()
-        distances = self.gaussians(self.extract(inputs))
-        maps = self.anomaly_map(distances, inputs.shape[-2:])
+        maps = self.anomaly_map(self.distances(inputs), inputs.shape[-2:])
         return maps.amax((1, 2, 3)), maps
+
+    def distances(self, inputs: Tensor) -> Tensor:
+        """Distances ``(B, 1, h, w)`` of images from the Gaussians."""
+        return self.gaussians(self.extract(inputs))

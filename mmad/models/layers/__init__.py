@@ -1,7 +1,15 @@
+from .affine import (
+    affine_matrix,
+    compose_affine,
+    describe_affine,
+    invert_affine,
+    warp,
+)
 from .anomaly_map import AnomalyMap
 from .attribution import Attribution
 from .channel_reduction import ChannelReduction
 from .coreset import k_center_greedy, random_projection
+from .fine_alignment import FineAlignment
 from .fitted_buffers import resize_buffers
 from .image_moments import ImageMoments
 from .memory_bank import MemoryBank
@@ -11,6 +19,7 @@ from .patch_features import PatchFeatures
 from .position_gaussians import PositionGaussians
 from .pyramid_search import nearest_in_images
 from .pyramid_store import PyramidStore
+from .spatial_transformer import SpatialTransformer
 from .student_ensemble import (
     StudentEnsemble,
     predictive_variance,
@@ -18,9 +27,11 @@ from .student_ensemble import (
 )
 
 __all__ = [
-    'AnomalyMap', 'Attribution', 'ChannelReduction', 'ImageMoments',
-    'MemoryBank', 'PatchFeatures', 'PositionGaussians', 'PyramidStore',
-    'StudentEnsemble', 'distances_to', 'k_center_greedy', 'nearest_in_images',
-    'nearest_rows', 'open_maps', 'predictive_variance', 'random_projection',
-    'regression_error', 'resize_buffers'
+    'AnomalyMap', 'Attribution', 'ChannelReduction', 'FineAlignment',
+    'ImageMoments', 'MemoryBank', 'PatchFeatures', 'PositionGaussians',
+    'PyramidStore', 'SpatialTransformer', 'StudentEnsemble', 'affine_matrix',
+    'compose_affine', 'describe_affine', 'distances_to', 'invert_affine',
+    'k_center_greedy', 'nearest_in_images', 'nearest_rows', 'open_maps',
+    'predictive_variance', 'random_projection', 'regression_error',
+    'resize_buffers', 'warp'
 ]

@@ -1,0 +1,22 @@
+# All three parts; `None` switches one off. FCA needs FAS.
+model = dict(
+    type='FYD',
+    data_preprocessor=dict(
+        type='ImgDataPreprocessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True),
+    backbone=dict(
+        type='TorchvisionResNet',
+        name='resnet18',
+        stages=['layer1', 'layer2', 'layer3'],
+        weights='IMAGENET1K_V1'),
+    ica=dict(mode='rotation_translation'),
+    fca=dict(mode='rotation_translation'),
+    fas=dict(stages=['layer3'], pair='cyclic'),
+    pair_loss=dict(type='PairLoss', pairs='cyclic', loss_weight=1.0),
+    alignment_loss=dict(type='AlignmentLoss', loss_weight=1.0),
+    centre_loss=dict(type='CentreLoss', loss_weight=10.0),
+    gaussian_frame='aligned',
+    reduction='random',
+    dim=100)

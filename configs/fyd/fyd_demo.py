@@ -1,0 +1,20 @@
+# Runs anywhere without a download: generated data, a backbone in the package.
+_base_ = 'fyd_resnet18_mvtec.py'
+
+model = dict(
+    backbone=dict(
+        _delete_=True,
+        type='DemoBackbone',
+        stages=['layer1', 'layer2', 'layer3'],
+        weights='demo'))
+
+dataset = dict(
+    type='AnomalyDataset',
+    data_root='{{$MMAD_DATA:data}}/demo',
+    category='plate')
+train_dataloader = dict(batch_size=16, dataset=dataset)
+val_dataloader = dict(dataset=dataset)
+test_dataloader = dict(dataset=dataset)
+
+train_cfg = dict(max_epochs=10)
+param_scheduler = dict(T_max=10)

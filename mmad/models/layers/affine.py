@@ -1,0 +1,132 @@
+"""Affine maps of images as 3 x 3 matrices.
+
+A matrix ``M`` maps a point of the output to the one of the input that is seen
+there, both from -1 to 1 over the image as in
+:func:`torch.nn.functional.grid_sample` with ``align_corners=False``. So
+warping by ``M`` and then by ``N`` is warping by ``M N``, and the matrix of
+an image is good for feature maps of any size.
+
+Products are written out, so that mixed precision leaves them alone.
+"""
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# How many numbers each part of a transform takes.
+MODES = dict(
+    affine=dict(rotation=1, translation=2, scale=2, shear=1),
+    translation=dict(translation=2),
+    rotation=dict(rotation=1),
+    scale=dict(scale=2),
+    shear=dict(shear=2),
+    rotation_scale=dict(rotation=1, scale=2),
+    translation_scale=dict(translation=2, scale=2),
+    rotation_translation=dict(rotation=1, translation=2),
+    rotation_translation_scale=dict(rotation=1, translation=2, scale=2))
+
+
+def affine_matrix(translation: Tensor,
+                  rotation: Tensor,
+                  scale: Tensor,
+                  shear: Tensor,
+                  size: tuple[int, int]) -> Tensor:
+    """Matrices that scale first, then shear, rotate and shift.
+
+    Angles are those of the picture, also where it is not square.
+
+    Args:
+        translation (Tensor): ``(B, 2)`` along x and y; 1 is half the image.
+        rotation (Tensor): ``(B, 1)`` in radians.
+        scale (Tensor): ``(B, 2)`` along x and y.
+        shear (Tensor): ``(B, 2)`` of x by y and of y by x.
+        size (tuple[int, int]): Height and width of the images.
+
+    Returns:
+        Tensor: ``(B, 3, 3)``.
+    """
+    cos, sin = rotation.cos(), rotation.sin()
+    one, zero = torch.ones_like(cos), torch.zeros_like(cos)
+    turn = _stack([cos, -sin], [sin, cos])
+    slant = _stack([one, shear[:, :1]], [shear[:, 1:], one])
+    height, width = size
+    linear = compose_affine(turn, slant) * scale[:, None]
+    linear = linear * linear.new_tensor([[1, height / width],
+                                         [width / height, 1]])
+    (a, b), (c, d) = (row.unbind(1) for row in linear.unbind(1))
+    x, y = translation.unbind(1)
+    return _stack([a, b, x], [c, d, y], [zero, zero, one])
+
+
+def compose_affine(first: Tensor, second: Tensor) -> Tensor:
+    """Warp by the first and then by the second: their product.
+
+    Args:
+        first (Tensor): ``(B, N, N)``.
+        second (Tensor): ``(B, N, N)``.
+
+    Returns:
+        Tensor: ``(B, N, N)``.
+    """
+    return (first[..., None] * second[:, None]).sum(2)
+
+
+def invert_affine(matrix: Tensor) -> Tensor:
+    """Inverses ``(B, 3, 3)`` of affine matrices ``(B, 3, 3)``."""
+    (a, b, x), (c, d, y), last = (row.unbind(1) for row in matrix.unbind(1))
+    area = a * d - b * c
+    return _stack([d / area, -b / area, (b * y - d * x) / area],
+                  [-c / area, a / area, (c * x - a * y) / area], last)
+
+
+def warp(inputs: Tensor, matrix: Tensor) -> Tensor:
+    """Resample images or feature maps by affine matrices.
+
+    Bilinear; what lies beyond the border is its reflection.
+
+    Args:
+        inputs (Tensor): ``(B, C, H, W)``.
+        matrix (Tensor): ``(B, 3, 3)``.
+
+    Returns:
+        Tensor: ``(B, C, H, W)``.
+    """
+    dtype = torch.promote_types(inputs.dtype, matrix.dtype)
+    matrix = matrix.to(dtype)[:, None, None]
+    y, x = (_centres(side, matrix) for side in inputs.shape[-2:])
+    grid = (x[:, None] * matrix[..., :2, 0] +
+            y[:, None, None] * matrix[..., :2, 1] + matrix[..., :2, 2])
+    return F.grid_sample(
+        inputs.to(dtype), grid, padding_mode='reflection',
+        align_corners=False).to(inputs.dtype)
+
+
+def describe_affine(matrix: Tensor) -> dict[str, Tensor]:
+    """Tell what affine matrices of square images do.
+
+    Args:
+        matrix (Tensor): ``(B, 3, 3)``.
+
+    Returns:
+        dict[str, Tensor]: ``(B,)`` each: ``angle`` in degrees, ``shift_x``
+        and ``shift_y`` as a share of the image's width and height, and
+        ``scale``, by which lengths are multiplied in the mean.
+    """
+    (a, b), (c, d) = (row.unbind(1) for row in matrix[:, :2, :2].unbind(1))
+    return dict(
+        angle=torch.atan2(c - b, a + d).rad2deg(),
+        shift_x=matrix[:, 0, 2] / 2,
+        shift_y=matrix[:, 1, 2] / 2,
+        scale=(a * d - b * c).abs().sqrt())
+
+
+def _centres(side: int, like: Tensor) -> Tensor:
+    """Coordinates ``(side,)`` of the pixels' centres."""
+    steps = torch.arange(side, dtype=like.dtype, device=like.device)
+    return (2 * steps + 1) / side - 1
+
+
+def _stack(*rows: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
+    """``(B, N, N)`` of rows of ``(B,)`` or ``(B, 1)`` each."""
+    return torch.stack([
+        torch.stack([value.flatten() for value in row], 1) for row in rows
+    ], 1)

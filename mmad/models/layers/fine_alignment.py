@@ -1,0 +1,64 @@
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from mmad.errors import InputError
+
+
+class FineAlignment(nn.Module):
+    """Encode features and predict from one image those of another.
+
+    The networks of FYD's fine alignment stage (arXiv 2110.04538), which are
+    there for its loss only. The paper trains without negatives; the
+    layers are RegAD's: an encoder of three and a predictor of two
+    1 x 1 convolutions, with batch normalisation and ReLU in between, all as
+    wide as the features.
+
+    Args:
+        channels (int): Of the features.
+        pair (str): What an image is compared with: ``'cyclic'``, the next one
+            in the batch, or ``'batch_mean'``, the mean features of all others
+            in it. Which is the paper's we do not know. Defaults to
+            ``'cyclic'``: the batch is in random order.
+
+    Raises:
+        InputError: ``pair`` is unknown.
+    """
+
+    def __init__(self, channels: int, pair: str = 'cyclic') -> None:
+        super().__init__()
+        if pair not in ('cyclic', 'batch_mean'):
+            raise InputError('`pair` of the fine alignment must be "cyclic" '
+                             f'or "batch_mean", got "{pair}".')
+        self.pair = pair
+        self.encoder = _pointwise([channels] * 4)
+        self.predictor = _pointwise([channels] * 3)
+
+    def forward(
+        self, features: Tensor
+    ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Pair each image of a batch.
+
+        Args:
+            features (Tensor): ``(B, C, h, w)``.
+
+        Returns:
+            tuple: Predictions and encodings, each from the features and from
+            those that they are compared with, ``(B, C, h, w)``.
+        """
+        encodings = (self.encoder(features),
+                     self.encoder(self._others(features)))
+        return tuple(map(self.predictor, encodings)), encodings
+
+    def _others(self, features: Tensor) -> Tensor:
+        if self.pair == 'cyclic':
+            return features.roll(1, 0)
+        others = features.sum(0, keepdim=True) - features
+        return others / max(len(features) - 1, 1)
+
+
+def _pointwise(widths: list[int]) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for old, new in pairwise(widths):
+        layers += [nn.Conv2d(old, new, 1), nn.BatchNorm2d(new), nn.ReLU()]
+    return nn.Sequential(*layers[:-2])

@@ -1,0 +1,140 @@
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mmad.errors import InputError
+
+from .affine import MODES, affine_matrix, warp
+
+_SIDE = 56
+_WIDTH = 1024
+
+
+class SpatialTransformer(nn.Module):
+    """Move images or feature maps by a transform of their own choice.
+
+    A spatial transformer (arXiv 1506.02025): a localisation network looks at
+    the input and names a transform, by which the input is resampled. The
+    network is that of RegAD's code: 3 x 3 convolution to 64 channels, batch
+    normalisation, ReLU and max-pooling, the same to 16 channels, and two
+    linear layers. Ours are the averaging of larger inputs to 56 x 56 before
+    it and of its maps to a grid of fixed size, so that inputs may have any
+    size; the division of its output by the root of the last layer's width,
+    without which a step of training throws it to its limits; and these
+    limits: a number ``v`` is taken as ``limit * tanh(v / limit)``, for a
+    scale as its logarithm.
+
+    It starts as the identity.
+
+    Args:
+        channels (int): Of the inputs.
+        mode (str): What it may do: ``'translation'``, ``'rotation'``,
+            ``'scale'``, ``'shear'``, ``'rotation_scale'``,
+            ``'translation_scale'``, ``'rotation_translation'``,
+            ``'rotation_translation_scale'`` or ``'affine'``, which is all
+            four. Defaults to ``'rotation_translation'``.
+        max_angle (float): Largest rotation either way, in degrees. Defaults
+            to 30.
+        max_shift (float): Largest translation either way, as a share of
+            the image's side. Defaults to 0.15.
+        max_scale (float): Largest scale; the smallest is its inverse.
+            Defaults to 1.25.
+        max_shear (float): Largest shear either way. Defaults to 0.2.
+        grid (int): Side of the maps that the linear layers see. Defaults to
+            7.
+
+    Raises:
+        InputError: The mode is unknown or a limit out of its range.
+    """
+
+    def __init__(self,
+                 channels: int,
+                 mode: str = 'rotation_translation',
+                 max_angle: float = 30.0,
+                 max_shift: float = 0.15,
+                 max_scale: float = 1.25,
+                 max_shear: float = 0.2,
+                 grid: int = 7) -> None:
+        super().__init__()
+        if mode not in MODES:
+            raise InputError(
+                f'`mode` of a spatial transformer must be one of '
+                f'{", ".join(MODES)}, got "{mode}".')
+        if not 0 < max_angle < 90:
+            raise InputError('`max_angle` must be above 0 and below 90 '
+                             f'degrees, got {max_angle}.')
+        if not 0 < max_shift < 0.5:
+            raise InputError('`max_shift` must be above 0 and below 0.5 of '
+                             f'the image, got {max_shift}.')
+        if not max_scale > 1:
+            raise InputError(f'`max_scale` must be above 1, got {max_scale}.')
+        if not 0 < max_shear < 1:
+            raise InputError('`max_shear` must be above 0 and below 1, got '
+                             f'{max_shear}.')
+        self.mode = mode
+        self.grid = grid
+        self.limits = dict(
+            rotation=math.radians(max_angle),
+            translation=2 * max_shift,
+            scale=math.log(max_scale),
+            shear=max_shear)
+        self.convolutions = nn.Sequential(
+            *_block(channels, 64), *_block(64, 16))
+        self.linear = nn.Sequential(
+            nn.Linear(16 * grid**2, _WIDTH), nn.ReLU(),
+            nn.Linear(_WIDTH, sum(MODES[mode].values())))
+        nn.init.zeros_(self.linear[-1].weight)
+        nn.init.zeros_(self.linear[-1].bias)
+
+    def signature(self) -> dict:
+        """What the transforms of given weights depend on."""
+        return dict(mode=self.mode, grid=self.grid, **self.limits)
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Choose the transforms and apply them.
+
+        Args:
+            inputs (Tensor): ``(B, C, H, W)``.
+
+        Returns:
+            tuple[Tensor, Tensor]: The inputs warped, ``(B, C, H, W)``, and
+            the matrices ``(B, 3, 3)`` by which, see
+            :mod:`~mmad.models.layers.affine`.
+        """
+        matrix = self.locate(inputs)
+        return warp(inputs, matrix), matrix
+
+    def locate(self, inputs: Tensor) -> Tensor:
+        """The matrices ``(B, 3, 3)`` that it chooses."""
+        size = tuple(inputs.shape[-2:])
+        if max(size) > _SIDE:
+            inputs = F.adaptive_avg_pool2d(inputs, _SIDE)
+        maps = F.adaptive_avg_pool2d(self.convolutions(inputs), self.grid)
+        numbers = self.linear(maps.flatten(1)) / math.sqrt(_WIDTH)
+        # In mixed precision half a pixel would be lost.
+        numbers = numbers.to(self.linear[-1].weight.dtype)
+        parts = {
+            name: numbers.new_zeros(len(numbers), width)
+            for name, width in dict(
+                translation=2, rotation=1, scale=2, shear=2).items()
+        }
+        counts = MODES[self.mode]
+        for (name, count), part in zip(
+                counts.items(), numbers.split(list(counts.values()), 1)):
+            limit = self.limits[name]
+            parts[name] = F.pad(
+                limit * torch.tanh(part / limit),
+                (0, parts[name].shape[1] - count))
+        parts['scale'] = parts['scale'].exp()
+        return affine_matrix(**parts, size=size)
+
+
+def _block(inputs: int, outputs: int) -> list[nn.Module]:
+    return [
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 2, 1)
+    ]

@@ -1,0 +1,36 @@
+import torch
+from torch import Tensor, nn
+
+from mmad.registry import MODELS
+
+
+@MODELS.register_module()
+class CentreLoss(nn.Module):
+    """How far the transforms of a batch are from the identity in the mean.
+
+    Ours, against a collapse of :class:`~mmad.models.PairLoss`: that is
+    lower, too, where all images move alike until they show something
+    uniform. Only moves relative to each other align them, and those this loss
+    leaves alone.
+
+    It is the sum of the squared elements of ``mean(M) - I``.
+
+    Args:
+        loss_weight (float): Lambda of the loss. Defaults to 10.
+    """
+
+    def __init__(self, loss_weight: float = 10.0) -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    def forward(self, matrices: Tensor) -> Tensor:
+        """Look at the transforms of a batch.
+
+        Args:
+            matrices (Tensor): ``(B, 3, 3)``.
+
+        Returns:
+            Tensor: Scalar.
+        """
+        excess = matrices.mean(0) - torch.eye(3).to(matrices)
+        return self.loss_weight * excess.square().sum()

@@ -1,0 +1,67 @@
+import torch
+from torch import Tensor, nn
+
+from mmad.errors import InputError
+from mmad.registry import MODELS
+
+
+@MODELS.register_module()
+class PairLoss(nn.Module):
+    """How far the images of a batch are apart, pixel by pixel.
+
+    ``L_ICA`` of FYD (arXiv 2110.04538): the distances between the colours of
+    two images at each pixel, by the 2-norm over the channels, which is not
+    squared, over pairs of images. The paper sums over all pairs and pixels;
+    the mean, and pairs out of a batch, are ours.
+
+    Args:
+        pairs (str): ``'cyclic'``, each image and the next one in the batch,
+            or ``'all'``, each two. Defaults to ``'cyclic'``: the batch is in
+            random order.
+        reduction (str): ``'mean'`` over pixels and pairs, so that the weight
+            does not depend on the size, or ``'sum'``. Defaults to
+            ``'mean'``.
+        loss_weight (float): Lambda of the loss. Defaults to 1.
+
+    Raises:
+        InputError: An argument is unknown.
+    """
+
+    def __init__(self,
+                 pairs: str = 'cyclic',
+                 reduction: str = 'mean',
+                 loss_weight: float = 1.0) -> None:
+        super().__init__()
+        if pairs not in ('cyclic', 'all'):
+            raise InputError('`pairs` of the pair loss must be "cyclic" or '
+                             f'"all", got "{pairs}".')
+        if reduction not in ('mean', 'sum'):
+            raise InputError('`reduction` of the pair loss must be "mean" or '
+                             f'"sum", got "{reduction}".')
+        self.pairs = pairs
+        self.reduction = reduction
+        self.loss_weight = loss_weight
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Compare images with each other.
+
+        Args:
+            images (Tensor): ``(B, C, H, W)``.
+
+        Returns:
+            Tensor: Scalar, 0 for a single image.
+        """
+        number = len(images)
+        if self.pairs == 'all':
+            first, second = torch.triu_indices(
+                number, number, 1, device=images.device)
+        else:
+            first = torch.arange(number, device=images.device)
+            # Two images are one pair, and an image is none with itself.
+            first = first[:max(number - 1, 0) if number < 3 else number]
+            second = (first + 1) % number
+        distances = torch.linalg.vector_norm(
+            images[first] - images[second], dim=1)
+        if self.reduction == 'sum':
+            return self.loss_weight * distances.sum()
+        return self.loss_weight * distances.sum() / max(distances.numel(), 1)

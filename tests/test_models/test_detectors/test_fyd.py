@@ -1,0 +1,334 @@
+import pytest
+import torch
+from conftest import fit_shard
+from mmengine.optim import OptimWrapper
+from torch import nn
+
+from mmad.errors import InputError
+from mmad.models import FYD, PaDiM, SequentialBackbone
+from mmad.models.layers import (
+    SpatialTransformer,
+    describe_affine,
+    invert_affine,
+    warp,
+)
+from mmad.registry import MODELS
+from mmad.structures import AnomalyDataSample
+
+ICA = dict(mode='rotation_translation', grid=2)
+FCA = dict(mode='rotation_translation_scale', grid=2)
+FAS = dict(stages=['layer2'])
+ALL = dict(ica=ICA, fca=FCA, fas=FAS)
+PARTS = {
+    'ica': dict(ica=ICA), 'fas': dict(fas=FAS), 'ica+fas': dict(
+        ica=ICA, fas=FAS), 'fca+fas': dict(fca=FCA, fas=FAS), 'all': ALL}
+parts = pytest.mark.parametrize('switches', PARTS.values(), ids=PARTS)
+
+
+@MODELS.register_module(force=True)
+class SteppedBackbone(SequentialBackbone):
+    """Two stages of one convolution each, with fixed random weights."""
+
+    def __init__(self, stages=('layer1', 'layer2'), weights=None):
+        super().__init__(stages)
+        generator = torch.Generator().manual_seed(0)
+        self.body = nn.Sequential()
+        for name, layer in (
+                ('layer1', nn.Conv2d(3, 6, 5, stride=4, padding=2)),
+                ('layer2', nn.Conv2d(6, 10, 3, stride=2, padding=1))):
+            for parameter in layer.parameters():
+                nn.init.normal_(parameter, std=0.3, generator=generator)
+            self.body.add_module(name, nn.Sequential(layer, nn.ReLU()))
+        self.freeze()
+
+
+@pytest.fixture
+def make_fyd():
+    """FYD on two small stages, always with the same initial weights."""
+
+    def make(**kwargs):
+        torch.manual_seed(0)
+        kwargs.setdefault('backbone', dict(type='SteppedBackbone'))
+        kwargs.setdefault('dim', 6)
+        return FYD(**kwargs)
+
+    return make
+
+
+def train(detector, images, steps=3, lr=0.05):
+    """So many steps as the training loop would take them."""
+    optimizer = OptimWrapper(
+        torch.optim.SGD(
+            (p for p in detector.parameters() if p.requires_grad), lr))
+    detector.train()
+    logs = [
+        detector.train_step(
+            dict(inputs=images, data_samples=[None] * len(images)), optimizer)
+        for _ in range(steps)
+    ]
+    return [{name: value.item() for name, value in log.items()}
+            for log in logs]
+
+
+def disturb(detector, weight=2.0, bias=0.1):
+    """Transforms away from the identity."""
+    torch.manual_seed(3)
+    for module in detector.modules():
+        if isinstance(module, SpatialTransformer):
+            nn.init.normal_(module.linear[-1].weight, std=weight)
+            nn.init.normal_(module.linear[-1].bias, std=bias)
+    return detector.eval()
+
+
+@pytest.mark.parametrize('pca', [False, True])
+def test_without_any_part_it_is_padim(make_fyd, fit, images, pca):
+    kwargs = dict(reduction='pca') if pca else {}
+    detector = make_fyd(**kwargs)
+    padim = PaDiM(dict(type='SteppedBackbone'), dim=6, **kwargs)
+    assert not detector.needs_training
+    assert detector.state_dict().keys() == padim.state_dict().keys()
+    ours, theirs = fit(detector, images), fit(padim, images)
+    for name, value in theirs.state_dict().items():
+        if name != 'signature_bytes':
+            assert torch.equal(ours.state_dict()[name], value), name
+    for value, expected in zip(ours(2 * images), theirs(2 * images)):
+        assert torch.equal(value, expected)
+
+
+def test_without_any_part_it_is_fitted_by_the_training_loop(make_fyd, images):
+    detector = make_fyd()
+    detector.begin_fit(7, 7)
+    samples = [AnomalyDataSample(metainfo=dict(sample_idx=i))
+               for i in range(7)]
+    data = dict(inputs=images, data_samples=samples)
+    assert detector.train_step(data, None) == {}
+    detector.fit()
+    assert torch.isfinite(detector(images)[1]).all()
+
+
+@parts
+def test_at_the_start_features_are_those_of_the_backbone(
+        make_fyd, images, switches):
+    for frame in ('aligned', 'original'):
+        detector = make_fyd(gaussian_frame=frame, **switches).eval()
+        torch.testing.assert_close(
+            detector.extract(images), make_fyd().extract(images), rtol=1e-4,
+            atol=1e-4)
+
+
+@parts
+def test_trains(make_fyd, images, switches):
+    detector = make_fyd(**switches)
+    assert detector.needs_training
+    before = {name: p.detach().clone()
+              for name, p in detector.named_parameters()}
+    log = detector(images, [None] * 7, mode='loss')
+    sum(value for name, value in log.items() if 'loss' in name).backward()
+    for name, parameter in detector.named_parameters():
+        # Several processes expect a gradient for each, or for none.
+        if parameter.requires_grad:
+            assert parameter.grad is not None, name
+    detector.zero_grad()
+    logs = train(detector, images, 8)
+    assert ('loss_pair' in logs[0]) == ('ica' in switches)
+    assert ('loss_alignment' in logs[0]) == ('fas' in switches)
+    assert ('fca_angle_std' in logs[0]) == ('fca' in switches)
+    if 'fas' in switches:
+        assert logs[-1]['loss_alignment'] < logs[0]['loss_alignment']
+    for name, parameter in detector.named_parameters():
+        changed = not torch.equal(parameter, before[name])
+        if name.startswith('backbone'):
+            assert changed == ('fas' in switches), name
+    for part in ('ica', 'fca', 'fas'):
+        changed = [not torch.equal(p, before[name])
+                   for name, p in detector.named_parameters()
+                   if name.startswith(f'{part}.')]
+        assert any(changed) == (part in switches)
+
+
+def test_statistics_of_the_transforms(make_fyd, images):
+    detector = disturb(make_fyd(**ALL)).train()
+    log = detector(images, [None] * 7, mode='loss')
+    matrix = detector.ica.locate(images)
+    described = describe_affine(matrix)
+    for name, value in described.items():
+        torch.testing.assert_close(log[f'ica_{name}_mean'], value.mean())
+        torch.testing.assert_close(
+            log[f'ica_{name}_std'], value.std(correction=0))
+    assert float(log['ica_shift_x_std']) > 1e-3
+    assert log['fca_scale_std'] > 1e-3
+
+
+def test_alignment_loss_does_not_flow_into_what_is_predicted(
+        make_fyd, images):
+    # With the predictor cut off, nothing is left for gradients to go through.
+    detector = make_fyd(fas=FAS)
+    detector.fas[0].predictor.register_forward_hook(
+        lambda module, args, output: output.detach().requires_grad_())
+    log = detector(images, [None] * 7, mode='loss')
+    log['loss_alignment'].backward()
+    assert all(p.grad is None for p in detector.parameters())
+
+
+def test_normalisation_of_the_backbone_stays(make_fyd, images):
+    backbone = dict(type='DemoBackbone', stages=['layer1', 'layer2'])
+    detector = make_fyd(backbone=backbone, **ALL)
+    before = {name: value.clone()
+              for name, value in detector.backbone.named_buffers()}
+    train(detector, images)
+    for name, value in detector.backbone.named_buffers():
+        assert torch.equal(value, before[name]), name
+    assert not any(m.training for m in detector.backbone.modules())
+    assert all(m.training for m in detector.ica.modules())
+
+
+@parts
+@pytest.mark.parametrize('frame', ['aligned', 'original'])
+def test_maps_after_a_fit(make_fyd, fit, images, switches, frame):
+    # All images are moved alike, by a shift of some pixels and a turn.
+    detector = disturb(
+        make_fyd(gaussian_frame=frame, sigma=2.0, **switches), 0.0, 4.0)
+    fit(detector, images)
+    scores, maps = detector(images)
+    assert maps.shape == (7, 1, 32, 40)
+    assert torch.isfinite(maps).all()
+    assert torch.equal(scores, maps.flatten(1).max(1).values)
+    odd = images.clone()
+    odd[3, :, 8:16, 20:28] += 8
+    scores, maps = detector(odd)
+    assert scores.argmax() == 3
+    inside = maps[3, 0, 8:16, 20:28].mean()
+    assert inside > 1.5 * maps[3].mean()
+
+
+def test_distances_return_by_the_inverse(make_fyd, fit, images):
+    detector = fit(disturb(make_fyd(**ALL)), images)
+    matrix = detector.align(images)[1]
+    there = detector.gaussians(detector.extract(images))
+    torch.testing.assert_close(
+        detector.distances(images), warp(there, invert_affine(matrix)))
+    assert (detector.distances(images) - there).abs().max() > 0.1
+
+
+def test_stages_share_the_last_frame(make_fyd, images):
+    detector = disturb(make_fyd(reduction='none', dim=None, **ALL))
+    image, first = detector.ica(images)
+    one = detector.backbone.body.layer1(image)
+    moved, second = detector.fca['layer1'](one)
+    two = detector.backbone.body.layer2(moved)
+    third = detector.fca['layer2'].locate(two)
+    expected = [warp(one, second @ third), warp(two, third)]
+    torch.testing.assert_close(
+        detector.extract(images), detector.reduction(expected))
+    torch.testing.assert_close(
+        detector.align(images)[1], first @ second @ third)
+    original = disturb(make_fyd(
+        reduction='none', dim=None, gaussian_frame='original', **ALL))
+    expected = [warp(one, invert_affine(first)),
+                warp(two, invert_affine(first @ second))]
+    torch.testing.assert_close(
+        original.extract(images), original.reduction(expected))
+
+
+def test_align(make_fyd, images):
+    aligned, matrix = make_fyd().align(images)
+    assert torch.equal(matrix, torch.eye(3).expand(7, 3, 3))
+    torch.testing.assert_close(aligned, images, atol=1e-5, rtol=1e-5)
+    detector = disturb(make_fyd(ica=ICA))
+    aligned, _ = detector.align(images)
+    assert torch.equal(aligned, detector.ica(images)[0])
+
+
+def test_moved_copies_of_one_picture_are_aligned(make_fyd):
+    torch.manual_seed(0)
+    picture = torch.nn.functional.interpolate(
+        3 * torch.randn(1, 3, 5, 5), size=(32, 32), mode='bicubic')
+    shift = torch.empty(16, 2).uniform_(-0.2, 0.2)
+    matrix = torch.eye(3).repeat(16, 1, 1)
+    matrix[:, :2, 2] = shift
+    images = warp(picture.expand(16, 3, 32, 32), matrix)
+    detector = make_fyd(ica=dict(mode='translation', grid=2))
+    train(detector, images, 50, lr=0.1)
+    moves = detector.eval().align(images)[1][:, :2, 2]
+    assert (moves + shift).std(0).max() < 0.5 * shift.std(0).min()
+    assert moves.mean(0).abs().max() < 0.05
+
+
+@parts
+def test_reload(make_fyd, fit, images, switches):
+    detector = disturb(make_fyd(**switches))
+    fit(detector, images)
+    other = make_fyd(**switches).eval()
+    other.load_state_dict(detector.state_dict())
+    for ours, theirs in zip(other(images), detector(images)):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize(('kwargs', 'message'), [
+    (dict(ica=None), r"ica \{.*'rotation_translation'.*\} instead of None"),
+    (dict(gaussian_frame='original'),
+     "gaussian_frame 'aligned' instead of 'original'"),
+    (dict(ica=dict(ICA, max_shift=0.2)), "'translation': 0.3.* instead of")])
+def test_reload_of_another_setting(make_fyd, fit, images, kwargs, message):
+    state = fit(make_fyd(**ALL).eval(), images).state_dict()
+    with pytest.raises(InputError, match=message):
+        make_fyd(**{**ALL, **kwargs}).load_state_dict(state)
+
+
+def test_unfitted(make_fyd, images):
+    detector = make_fyd(**ALL)
+    train(detector, images)
+    with pytest.raises(InputError, match='FYD is not fitted'):
+        detector(images)
+
+
+@pytest.mark.parametrize(('kwargs', 'message'), [
+    (dict(gaussian_frame='image'), '"aligned" or "original", got "image"'),
+    (dict(fca=FCA), '`fca` is trained through `fas`'),
+    (dict(fas=dict(stages=['layer1'])), r'with the last of them, got \['),
+    (dict(fas=dict(stages=['layer2', 'layer9'])), 'must be out of those of'),
+    (dict(backbone=dict(type='TinyBackbone'), fca=FCA, fas={}),
+     'TinyBackbone does not let it; use TorchvisionResNet'),
+    (dict(backbone=dict(type='SteppedBackbone', stages=['layer2', 'layer1']),
+          fca=FCA, fas={}), r"in its order, \['layer1', 'layer2'\]")])
+def test_bad_arguments(make_fyd, kwargs, message):
+    with pytest.raises(InputError, match=message):
+        make_fyd(**kwargs)
+
+
+def test_unknown_keys_are_refused(make_fyd):
+    for name in ('ica', 'fas'):
+        with pytest.raises(TypeError, match='unexpected keyword argument'):
+            make_fyd(**{name: dict(modes='rotation')})
+
+
+def _fit_shard(rank, detector, images):
+    return fit_shard(detector, images).state_dict()
+
+
+@pytest.mark.parametrize('world', [2, 3])
+def test_processes_fit_as_one(run_processes, make_fyd, fit, images, world):
+    detector = disturb(make_fyd(**ALL))
+    state = fit(detector, images).state_dict()
+    for found in run_processes(
+            world, _fit_shard, disturb(make_fyd(**ALL)), images):
+        assert found.keys() == state.keys()
+        for name, value in state.items():
+            assert torch.equal(found[name], value), name
+
+
+def test_mixed_precision(make_fyd, images):
+    detector = disturb(make_fyd(**ALL))
+    expected = detector.align(images)[1]
+    with torch.autocast('cpu', torch.bfloat16):
+        matrix = detector.align(images)[1]
+        log = detector(images, [None] * 7, mode='loss')
+    assert matrix.dtype == log['loss_alignment'].dtype == torch.float32
+    torch.testing.assert_close(matrix, expected, atol=0.02, rtol=0)
+
+
+def test_export(make_fyd, fit, images):
+    detector = fit(disturb(make_fyd(**ALL)), images)
+    program = torch.export.export(detector, (images, ))
+    for exported, own in zip(program.module()(images), detector(images)):
+        torch.testing.assert_close(exported, own)
