@@ -230,6 +230,15 @@ def test_bad_input_of_train(run_tool, config, own_root, tmp_path, spoil,
     assert not list(tmp_path.glob('**/*.pth'))
 
 
+def test_an_optimiser_without_anything_to_train(run_tool, fyd_config,
+                                                tmp_path):
+    result = run_tool(
+        tmp_path, 'train.py', fyd_config, *CATEGORY, '--work-dir', 'work',
+        '--cfg-options', 'model.ica=None', 'model.fca=None', 'model.fas=None')
+    assert is_one_sentence(result), result.err
+    assert 'FYD as configured has nothing to train' in result.err
+
+
 def test_missing_config(run_tool, tmp_path):
     for tool in ('train.py', 'print_config.py', 'browse_dataset.py'):
         result = run_tool(tmp_path, tool, 'none.py')

@@ -7,6 +7,7 @@ from mmad.utils.checkpoint import latest_checkpoint
 from mmad.utils.command_line import (
     add_run_arguments,
     check_data,
+    check_optimiser,
     finish_config,
     guard_amp,
     load_config,
@@ -48,7 +49,9 @@ def main() -> None:
         cfg.resume = True
     check_data(cfg, ['train_dataloader', 'val_dataloader'])
     setup_environment(args.launcher)
-    Runner.from_cfg(cfg).train()
+    runner = Runner.from_cfg(cfg)
+    check_optimiser(runner)
+    runner.train()
 
 
 if __name__ == '__main__':

@@ -171,6 +171,21 @@ def guard_amp(cfg: Config) -> None:
     cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
 
 
+def check_optimiser(runner: Runner) -> None:
+    """Refuse an optimiser that would have nothing to optimise.
+
+    Raises:
+        InputError: There is one, and no parameter takes gradients.
+    """
+    model = runner.model
+    if runner.optim_wrapper and not any(
+            parameter.requires_grad for parameter in model.parameters()):
+        raise InputError(
+            f'{runner.cfg.model.type} as configured has nothing to train, but '
+            'the config has an optimiser; use the schedule '
+            '`_base_/schedules/fit_once.py`.')
+
+
 def one_sentence_errors(main: Callable) -> Callable:
     """End with the sentence of an :class:`InputError`, status 2."""
 
