@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from mmad.errors import InputError
 from mmad.models.backbones import SequentialBackbone
+from mmad.models.build import build_part
 from mmad.models.layers.affine import (
     compose_affine,
     describe_affine,
@@ -111,7 +112,7 @@ class FYD(PaDiM):
                 maps = self.backbone(torch.zeros(1, 3, 64, 64))
             channels = dict(zip(stages, (level.shape[1] for level in maps)))
         self.ica = None if ica is None else SpatialTransformer(3, **ica)
-        self.pair_loss = _build(pair_loss or dict(type='PairLoss'))
+        self.pair_loss = build_part(pair_loss or dict(type='PairLoss'))
         self.fca = None
         if fca is not None:
             _require_steps(self.backbone)
@@ -133,9 +134,9 @@ class FYD(PaDiM):
             self.fas = nn.ModuleList(
                 FineAlignment(channels[stage], **fas)
                 for stage in self.fas_stages)
-        self.alignment_loss = _build(
+        self.alignment_loss = build_part(
             alignment_loss or dict(type='AlignmentLoss'))
-        self.centre_loss = _build(centre_loss or dict(type='CentreLoss'))
+        self.centre_loss = build_part(centre_loss or dict(type='CentreLoss'))
 
     def signature(self) -> dict:
         return dict(
@@ -279,7 +280,3 @@ def _require_steps(backbone: nn.Module) -> None:
     if stages != order:
         raise InputError(f'`stages` of the backbone must be in its order, '
                          f'{order}, for `fca`, got {stages}.')
-
-
-def _build(part: dict | nn.Module) -> nn.Module:
-    return part if isinstance(part, nn.Module) else MODELS.build(part)

@@ -4,6 +4,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmad.errors import InputError
+from mmad.models.build import build_part
 from mmad.models.layers.anomaly_map import AnomalyMap
 from mmad.models.layers.attribution import Attribution
 from mmad.models.layers.opening import open_maps
@@ -66,8 +67,8 @@ class MKD(SignedDetector):
                  sigma: float = 4.0,
                  data_preprocessor: dict | None = None) -> None:
         super().__init__(data_preprocessor)
-        self.backbone = _build(backbone)
-        self.cloner = _build(cloner)
+        self.backbone = build_part(backbone)
+        self.cloner = build_part(cloner)
         num_points = len(self.backbone.stages)
         if num_points != len(self.cloner.points):
             raise InputError(
@@ -87,8 +88,8 @@ class MKD(SignedDetector):
             raise InputError(
                 f'`test_points` must be out of 0 to {num_points - 1}, got '
                 f'{test_points}.')
-        self.value_loss = _build(value_loss or dict(type='ValueLoss'))
-        self.direction_loss = _build(
+        self.value_loss = build_part(value_loss or dict(type='ValueLoss'))
+        self.direction_loss = build_part(
             direction_loss or dict(type='DirectionLoss'))
         self.loss_weight = loss_weight
         self.weighted_loss = weighted_loss
@@ -172,7 +173,3 @@ class MKD(SignedDetector):
             print_log(f'Lambda of the {self.weighted_loss} loss: '
                       f'{float(ratio):.4g}', 'current')
         self.sign()
-
-
-def _build(part: dict | nn.Module) -> nn.Module:
-    return part if isinstance(part, nn.Module) else MODELS.build(part)

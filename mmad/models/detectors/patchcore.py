@@ -6,6 +6,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmad.errors import InputError
+from mmad.models.build import build_part
 from mmad.models.layers.anomaly_map import AnomalyMap
 from mmad.models.layers.coreset import k_center_greedy, random_projection
 from mmad.models.layers.memory_bank import MemoryBank
@@ -70,8 +71,7 @@ class PatchCore(FitDetector):
                             ('max_patches', max_patches)):
             if value < 1:
                 raise InputError(f'`{name}` must be at least 1, got {value}.')
-        self.backbone = backbone if isinstance(
-            backbone, nn.Module) else MODELS.build(backbone)
+        self.backbone = build_part(backbone)
         self.patch_features = PatchFeatures(**(patch_features or {}))
         self.memory_bank = MemoryBank(**(memory_bank or {}))
         self.anomaly_map = AnomalyMap(sigma)

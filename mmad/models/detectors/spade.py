@@ -7,6 +7,7 @@ from mmengine.dist import all_reduce, broadcast
 from torch import Tensor, nn
 
 from mmad.errors import InputError
+from mmad.models.build import build_part
 from mmad.models.layers.anomaly_map import AnomalyMap
 from mmad.models.layers.memory_bank import MemoryBank
 from mmad.models.layers.pyramid_search import nearest_in_images
@@ -82,8 +83,7 @@ class SPADE(FitDetector):
                             ('num_pixel_neighbours', num_pixel_neighbours)):
             if value < 1:
                 raise InputError(f'`{name}` must be at least 1, got {value}.')
-        self.backbone = backbone if isinstance(
-            backbone, nn.Module) else MODELS.build(backbone)
+        self.backbone = build_part(backbone)
         if isinstance(pyramid_stages, str):
             pyramid_stages = (pyramid_stages, )
         missing = {image_stage, *pyramid_stages} - set(self.backbone.stages)

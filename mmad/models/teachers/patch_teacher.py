@@ -2,6 +2,7 @@ import torch
 from torch import Tensor, nn
 
 from mmad.errors import InputError
+from mmad.models.build import build_part
 from mmad.models.normalisation import describe_normalisation
 from mmad.models.signed_model import SignedModel
 from mmad.registry import MODELS
@@ -65,18 +66,18 @@ class PatchTeacher(SignedModel):
                 'the weights of the teacher\'s losses must not be negative, '
                 f'and not all 0, got {self.weights}.')
         self.normalisation = describe_normalisation(data_preprocessor)
-        self.network = _build(network)
-        self.knowledge_loss = _build(
+        self.network = build_part(network)
+        self.knowledge_loss = build_part(
             knowledge_loss or dict(type='KnowledgeLoss'))
-        self.metric_loss = _build(metric_loss or dict(type='MetricLoss'))
-        self.compactness_loss = _build(
+        self.metric_loss = build_part(metric_loss or dict(type='MetricLoss'))
+        self.compactness_loss = build_part(
             compactness_loss or dict(type='CompactnessLoss'))
         if self.weights['knowledge']:
             if backbone is None:
                 raise InputError(
                     'the knowledge loss needs a `backbone` to learn from; '
                     'give one, or set `knowledge_weight=0`.')
-            self.backbone = _build(backbone)
+            self.backbone = build_part(backbone)
             side = self.network.patch_size
             channels = self._describe(torch.zeros(1, 3, side, side)).shape[1]
             self.decoder = nn.Linear(self.network.out_channels, channels)
@@ -149,7 +150,3 @@ class PatchTeacher(SignedModel):
     @torch.compiler.disable
     def _begin(self) -> None:
         self.sign()
-
-
-def _build(part: dict | nn.Module) -> nn.Module:
-    return part if isinstance(part, nn.Module) else MODELS.build(part)
