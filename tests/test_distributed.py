@@ -121,7 +121,8 @@ def test_train_students(run_tool, launch, students_config, tmp_path, order):
     ends = launch(
         2, 'train.py', students_config, *CATEGORY, '--work-dir', 'work',
         '--cfg-options', f'model.order={order}',
-        f'find_unused_parameters={order == "sequence"}')
+        f'find_unused_parameters={order == "sequence"}',
+        f'train_cfg.val_interval={4 if order == "sequence" else 2}')
     assert [status for status, _ in ends] == [0, 0], ends
     result = run_tool(
         tmp_path, 'test.py', students_config,

@@ -12,6 +12,7 @@ from mmad.utils.command_line import (
     guard_amp,
     load_config,
     one_sentence_errors,
+    use_checkpoint_backbone,
 )
 from mmad.utils.setup_env import setup_environment
 
@@ -47,6 +48,8 @@ def main() -> None:
         cfg.load_from = latest_checkpoint(
             cfg.work_dir) if auto else args.resume
         cfg.resume = True
+        if cfg.load_from is not None:
+            use_checkpoint_backbone(cfg, cfg.load_from)
     check_data(cfg, ['train_dataloader', 'val_dataloader'])
     setup_environment(args.launcher)
     runner = Runner.from_cfg(cfg)

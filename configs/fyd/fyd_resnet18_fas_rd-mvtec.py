@@ -6,4 +6,4 @@ _base_ = [
 
 model = dict(ica=None, fca=None)
 train_dataloader = dict(batch_size=8, sampler=dict(shuffle=True))
-default_hooks = dict(checkpoint=dict(interval=3, max_keep_ckpts=1))
+default_hooks = dict(checkpoint=dict(interval=3, max_keep_ckpts=2))

@@ -4,4 +4,4 @@ _base_ = [
 ]
 
 train_dataloader = dict(sampler=dict(shuffle=True))
-default_hooks = dict(checkpoint=dict(interval=10, max_keep_ckpts=1))
+default_hooks = dict(checkpoint=dict(interval=10, max_keep_ckpts=2))

@@ -21,4 +21,4 @@ val_dataloader = dict(dataset=dataset)
 test_dataloader = dict(dataset=dataset)
 
 train_cfg = dict(max_epochs=100, val_interval=20)
-default_hooks = dict(checkpoint=dict(interval=20, max_keep_ckpts=1))
+default_hooks = dict(checkpoint=dict(interval=20, max_keep_ckpts=2))

@@ -6,4 +6,4 @@ _base_ = [
 
 train_dataloader = dict(batch_size=16)
 train_cfg = dict(max_epochs=70, val_interval=10)
-default_hooks = dict(checkpoint=dict(interval=10, max_keep_ckpts=1))
+default_hooks = dict(checkpoint=dict(interval=10, max_keep_ckpts=2))

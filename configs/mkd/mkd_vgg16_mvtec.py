@@ -3,4 +3,4 @@ _base_ = [
     '../_base_/schedules/adam_600e.py', '../_base_/default_runtime.py'
 ]
 
-default_hooks = dict(checkpoint=dict(interval=50, max_keep_ckpts=1))
+default_hooks = dict(checkpoint=dict(interval=50, max_keep_ckpts=2))

@@ -2,7 +2,7 @@
 _base_ = 'uninformed_students_mvtec.py'
 
 model = dict(order='sequence')
-train_cfg = dict(max_epochs=300, val_interval=100)
+train_cfg = dict(max_epochs=300, val_interval=300)
 default_hooks = dict(checkpoint=dict(interval=100))
 # Several processes: the students of other scales take no part.
 find_unused_parameters = True

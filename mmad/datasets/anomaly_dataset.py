@@ -122,8 +122,7 @@ class AnomalyDataset(BaseDataset):
         if len(entries) < 2:
             raise InputError(
                 f'"{self.folder}" has one training image, which cannot be '
-                'both trained and calibrated with; add more, or set '
-                '`calibration=0`.')
+                'both trained and calibrated with; add more.')
         kept = draw(len(entries), self.calibration, self.seed)
         return [
             entry for number, entry in enumerate(entries)

@@ -27,6 +27,10 @@ class CalibrationHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         self._loader = stage_loader(runner, 'calibration')
+        detector_of(runner).check_schedule(runner.max_epochs, [
+            epoch for epoch in range(1, runner.max_epochs)
+            if self._is_validated(runner, epoch)
+        ])
         self._resumed_after_training = runner.epoch >= runner.max_epochs
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -37,9 +41,7 @@ class CalibrationHook(Hook):
         if epoch == runner.max_epochs:
             save_stage(runner, epoch, runner.iter)
             self._calibrate(runner)
-        elif runner.val_loop is not None and (
-                epoch >= runner.val_begin
-                and epoch % runner.val_interval == 0):
+        elif self._is_validated(runner, epoch):
             self._calibrate(runner)
 
     def after_train(self, runner: Runner) -> None:
@@ -52,6 +54,11 @@ class CalibrationHook(Hook):
             runner.logger.info(
                 'The resumed checkpoint is trained already; validating it.')
             runner.val_loop.run()
+
+    @staticmethod
+    def _is_validated(runner: Runner, epoch: int) -> bool:
+        return (runner.val_loop is not None and epoch >= runner.val_begin
+                and epoch % runner.val_interval == 0)
 
     def _calibrate(self, runner: Runner) -> None:
         detector_of(runner).calibrate(

@@ -20,7 +20,8 @@ class TeacherStatisticsHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         students = detector_of(runner)
-        if students.is_fitted:
+        # Weights from another run bring that one's statistics along.
+        if students.is_fitted and runner.cfg.get('resume'):
             return
         loader = stage_loader(runner, 'train')
         students.measure_teachers(

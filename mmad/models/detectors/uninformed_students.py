@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
@@ -70,13 +71,16 @@ class UninformedStudents(SignedDetector):
         self.normalisation = describe_normalisation(data_preprocessor)
         self.scales = torch.nn.ModuleDict()
         self._without_teacher = []
-        for scale in scales:
-            self._add_scale(**scale)
+        for number, scale in enumerate(scales):
+            if 'network' not in scale:
+                raise InputError(f'`scales[{number}]` lacks its `network`.')
+            self._add_scale(number, **scale)
         if not self.scales:
             raise InputError('`scales` must hold at least one.')
         self.begin_epoch(0, 1)
 
-    def _add_scale(self, network: dict, teacher: str | None = None) -> None:
+    def _add_scale(self, number: int, network: dict,
+                   teacher: str | None = None) -> None:
         model, *students = (
             MODELS.build(network) for _ in range(1 + self.num_students))
         name = f'p{model.patch_size}'
@@ -86,7 +90,7 @@ class UninformedStudents(SignedDetector):
         if teacher is None:
             self._without_teacher.append(name)
         else:
-            load_teacher(model, teacher, self.normalisation)
+            load_teacher(model, teacher, self.normalisation, number)
         self.scales[name] = StudentEnsemble(model, students)
 
     def signature(self) -> dict:
@@ -98,6 +102,32 @@ class UninformedStudents(SignedDetector):
                 dict(scale.teacher.settings(), padding=scale.teacher.padding)
                 for scale in self.scales.values()
             ])
+
+    def check_schedule(self, max_epochs: int, validated: list[int]) -> None:
+        """Refuse a schedule that would score with untrained students.
+
+        Args:
+            max_epochs (int): Epochs of the training.
+            validated (list[int]): After which of them it is validated, from
+                1.
+
+        Raises:
+            InputError: A scale has no epoch, or none yet at a validation.
+        """
+        if self.order == 'together':
+            return
+        number = len(self.scales)
+        if max_epochs < number:
+            raise InputError(
+                f'`train_cfg.max_epochs` is {max_epochs}, but {number} scales '
+                'in sequence need at least an epoch each.')
+        begun = math.ceil((number - 1) * max_epochs / number)
+        early = [epoch for epoch in validated if epoch <= begun]
+        if early:
+            raise InputError(
+                f'a validation is due after epoch {early[0]}, but with '
+                f'order="sequence" the last scale is first trained in epoch '
+                f'{begun + 1}; set `train_cfg.val_interval={max_epochs}`.')
 
     def begin_epoch(self, epoch: int, max_epochs: int) -> None:
         """Choose the scales that are trained, by ``order``."""

@@ -9,7 +9,8 @@ from mmad.utils import load_checkpoint
 
 
 def load_teacher(network: PatchNetwork, source: str,
-                 normalisation: dict | None) -> None:
+                 normalisation: dict | None,
+                 scale: int = 0) -> None:
     """Give a network the weights of a trained teacher.
 
     Args:
@@ -19,6 +20,7 @@ def load_teacher(network: PatchNetwork, source: str,
             a suffix, for ``NAME.pth`` in the folder ``checkpoints`` of
             :func:`torch.hub.get_dir`.
         normalisation (dict, optional): Of the images that it will see.
+        scale (int): Its place in `scales`, for the message. Defaults to 0.
 
     Raises:
         InputError: There is no such checkpoint, it is of another model, or
@@ -26,12 +28,16 @@ def load_teacher(network: PatchNetwork, source: str,
     """
     path = find_teacher(source)
     if not path.is_file():
+        # The folder of a run has the name of its config.
+        config = path.parent.name
+        if not config.startswith('teacher_'):
+            config = f'teacher_p{network.patch_size}'
         raise InputError(
             f'there is no teacher "{path}" for p = {network.patch_size}; '
-            'train one with tools/train.py configs/uninformed_students/'
-            f'teacher_p{network.patch_size}.py --data-root FOLDER_OF_NATURAL_'
-            'PICTURES, and name its checkpoint as `teacher` in `model.scales` '
-            '(or with --cfg-options model.scales.0.teacher=FILE).')
+            f'train one with tools/train.py configs/uninformed_students/'
+            f'{config}.py --data-root FOLDER_OF_NATURAL_PICTURES, or name '
+            'the checkpoint of another with --cfg-options '
+            f'model.scales.{scale}.teacher=FILE.')
     state = load_checkpoint(str(path), map_location='cpu').get(
         'state_dict', {})
     stored = state.get('signature_bytes', torch.empty(0))

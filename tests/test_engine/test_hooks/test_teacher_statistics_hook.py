@@ -23,9 +23,10 @@ class Students:
 @pytest.fixture
 def make_runner(monkeypatch):
 
-    def make(is_fitted):
+    def make(is_fitted, resume=False):
         runner = SimpleNamespace(
-            model=Students(is_fitted), epoch=3, max_epochs=5, saved=[])
+            model=Students(is_fitted), epoch=3, max_epochs=5, saved=[],
+            cfg=dict(resume=resume))
         monkeypatch.setattr(
             teacher_statistics_hook, 'stage_loader',
             lambda runner, split: torch.utils.data.DataLoader(
@@ -47,9 +48,15 @@ def test_measures_once_and_saves(make_runner):
 
 
 def test_resumed(make_runner):
-    runner = make_runner(is_fitted=True)
+    runner = make_runner(is_fitted=True, resume=True)
     TeacherStatisticsHook().before_train(runner)
     assert runner.model.calls == runner.saved == []
+
+
+def test_weights_of_another_run_are_measured_anew(make_runner):
+    runner = make_runner(is_fitted=True)
+    TeacherStatisticsHook().before_train(runner)
+    assert len(runner.model.calls) == len(runner.saved) == 1
 
 
 def test_tells_the_epoch(make_runner):

@@ -156,6 +156,29 @@ def test_sequence(make_students, pictures):
     assert seen == [['loss_p17']] * 3 + [['loss_p33']] * 3
 
 
+@pytest.mark.parametrize(('epochs', 'validated', 'words'), [
+    (1, [], '2 scales in sequence need at least an epoch each'),
+    (4, [1, 3], 'after epoch 1, .* first trained in epoch 3; set'),
+    (5, [3], 'after epoch 3, .* first trained in epoch 4; set'),
+])
+def test_no_scale_is_scored_untrained(make_students, epochs, validated,
+                                      words):
+    make_students().check_schedule(epochs, validated)
+    with pytest.raises(InputError, match=words):
+        make_students(order='sequence').check_schedule(epochs, validated)
+
+
+@pytest.mark.parametrize('epochs', range(2, 9))
+def test_first_epoch_of_the_last_scale(make_students, epochs):
+    detector = make_students(order='sequence')
+    first = next(epoch for epoch in range(epochs)
+                 if detector.begin_epoch(epoch, epochs) is None
+                 and detector._in_training == ['p33'])
+    detector.check_schedule(epochs, [first + 1])
+    with pytest.raises(InputError, match='is due after epoch'):
+        detector.check_schedule(epochs, [first])
+
+
 def test_reload(trained, make_students, pictures):
     other = make_students(scales=[
         dict(network=dict(NETWORK, patch_size=size)) for size in (17, 33)])
@@ -240,6 +263,7 @@ def test_constant_images(make_students):
 @pytest.mark.parametrize(('kwargs', 'message'), [
     (dict(num_students=1), 'must be at least 2'),
     (dict(order='random'), 'one of together, sequence, got "random"'),
+    (dict(scales=[dict(teacher='none.pth')]), r'`scales\[0\]` lacks its'),
     (dict(scales=[]), '`scales` must hold at least one'),
     (dict(scales=[dict(network=NETWORK)] * 2), 'patch size 17 twice')])
 def test_bad_arguments(make_students, kwargs, message):

@@ -49,6 +49,13 @@ def test_missing(network):
         load_teacher(network, 'none/a.pth', NORMALISATION)
 
 
+def test_missing_one_of_a_config(network):
+    with pytest.raises(InputError, match=(
+            r'teacher_p17_small\.py .* model\.scales\.2\.teacher=FILE')):
+        load_teacher(
+            network, 'runs/teacher_p17_small/epoch_4.pth', NORMALISATION, 2)
+
+
 @pytest.mark.parametrize(('network', 'normalisation', 'words'), [
     (PatchNetwork(33, 0.02, 4), NORMALISATION, 'patch_size 17 instead of 33'),
     (PatchNetwork(17, 0.04, 4), NORMALISATION, 'width 0.02 instead of 0.04'),
