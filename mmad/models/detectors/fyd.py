@@ -176,6 +176,13 @@ class FYD(PaDiM):
                 log['loss_centre'] = (
                     log.get('loss_centre', 0) + self.centre_loss(frame))
                 log.update(_statistics('fca', frame))
+        if len(inputs) == 1:
+            # There is no other to align it with. With several processes all
+            # parameters have to take part nevertheless.
+            return {
+                name: 0 * value if name.startswith('loss_') else value
+                for name, value in log.items()
+            }
         return log
 
     def extract(self, inputs: Tensor) -> Tensor:

@@ -101,16 +101,18 @@ def warp(inputs: Tensor, matrix: Tensor) -> Tensor:
 
 
 def describe_affine(matrix: Tensor) -> dict[str, Tensor]:
-    """Tell what affine matrices of square images do.
+    """Tell how :func:`warp` moves what is seen in square images.
 
     Args:
-        matrix (Tensor): ``(B, 3, 3)``.
+        matrix (Tensor): ``(B, 3, 3)``, which it warps by.
 
     Returns:
-        dict[str, Tensor]: ``(B,)`` each: ``angle`` in degrees, ``shift_x``
-        and ``shift_y`` as a share of the image's width and height, and
-        ``scale``, by which lengths are multiplied in the mean.
+        dict[str, Tensor]: ``(B,)`` each: ``angle`` in degrees, clockwise,
+        ``shift_x`` and ``shift_y`` to the right and down as a share of the
+        image's width and height, and ``scale``, by which lengths are
+        multiplied in the mean.
     """
+    matrix = invert_affine(matrix)
     (a, b), (c, d) = (row.unbind(1) for row in matrix[:, :2, :2].unbind(1))
     return dict(
         angle=torch.atan2(c - b, a + d).rad2deg(),

@@ -159,6 +159,18 @@ def test_statistics_of_the_transforms(make_fyd, images):
     assert log['fca_scale_std'] > 1e-3
 
 
+def test_one_image_trains_nothing(make_fyd, images):
+    detector = disturb(make_fyd(**ALL)).train()
+    log = detector(images[:1], [None], mode='loss')
+    losses = [value for name, value in log.items() if 'loss_' in name]
+    sum(losses).backward()
+    assert len(losses) == 3
+    assert all(value == 0 for value in losses)
+    assert all(parameter.grad is not None and not parameter.grad.any()
+               for parameter in detector.parameters()
+               if parameter.requires_grad)
+
+
 def test_alignment_loss_does_not_flow_into_what_is_predicted(
         make_fyd, images):
     # With the predictor cut off, nothing is left for gradients to go through.

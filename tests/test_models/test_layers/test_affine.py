@@ -122,9 +122,22 @@ def test_description():
     numbers = parts(
         rotation=torch.tensor([[0.2]]), scale=torch.tensor([[1.2, 1.2]]),
         translation=torch.tensor([[0.1, -0.2]]))
-    found = describe_affine(affine_matrix(**numbers, size=(7, 7)))
+    # What is seen moves by the inverse of where it is looked up.
+    found = describe_affine(
+        invert_affine(affine_matrix(**numbers, size=(7, 7))))
     assert {name: round(float(value), 4) for name, value in found.items()
             } == dict(angle=11.4592, shift_x=0.05, shift_y=-0.1, scale=1.2)
+
+
+def test_description_is_of_what_is_seen():
+    picture = torch.zeros(1, 1, 40, 40)
+    picture[..., 10:14, 8:12] = 1
+    matrix = affine_matrix(
+        **parts(translation=torch.tensor([[-0.2, -0.4]])), size=(40, 40))
+    found = describe_affine(matrix)
+    rows, columns = warp(picture, matrix)[0, 0].nonzero().double().mean(0)
+    assert float(columns) - 9.5 == pytest.approx(40 * found['shift_x'].item())
+    assert float(rows) - 11.5 == pytest.approx(40 * found['shift_y'].item())
 
 
 def test_what_lies_beyond_the_border_is_finite(blobs):
