@@ -11,9 +11,11 @@ from mmengine.config import Config
 from PIL import Image
 
 from mmad.apis import AnomalyInferencer
+from mmad.errors import InputError
 from mmad.utils import load_checkpoint
 
 CATEGORY = ('--category', 'bottle')
+CONFIGS = Path(__file__).parents[1] / 'configs/uninformed_students'
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -208,3 +210,15 @@ def test_teacher_refuses_anomaly_data(run_tool, teacher_config, mvtec_root,
     assert len(result.err.splitlines()) == 1
     assert 'a teacher must never see these' in result.err
     assert not list(tmp_path.glob('work_dirs'))
+
+
+def test_a_teacher_is_no_detector(run_tool, teacher_files, tmp_path):
+    config = CONFIGS / 'teacher_p17.py'
+    result = run_tool(tmp_path, 'test.py', config, teacher_files[17])
+    assert result.status == 2
+    assert result.err.startswith('error: ')
+    assert 'a PatchTeacher cannot be tested' in result.err
+    cfg = Config.fromfile(config)
+    cfg.model.backbone.weights = None
+    with pytest.raises(InputError, match='which is no detector'):
+        AnomalyInferencer(teacher_files[17], cfg)

@@ -3,6 +3,7 @@ import argparse
 
 from mmengine.runner import Runner
 
+from mmad.errors import InputError
 from mmad.utils.command_line import (
     add_run_arguments,
     check_data,
@@ -33,6 +34,9 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)
+    if cfg.get('test_dataloader') is None:
+        raise InputError(f'"{args.config}" has no `test_dataloader`: a '
+                         f'{cfg.model.type} cannot be tested.')
     finish_config(cfg, args)
     if args.show_dir is not None:
         cfg.default_hooks.visualization = dict(

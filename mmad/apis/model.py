@@ -43,6 +43,9 @@ def init_model(checkpoint: str | Path,
         config = Config.fromfile(config)
     forget_weights(config.model)
     model = MODELS.build(config.model)
+    if not isinstance(model, BaseDetector):
+        raise InputError(f'"{checkpoint}" is of a {config.model.type}, which '
+                         'is no detector and cannot predict.')
     load_state_dict(model, state.get('state_dict', {}), strict=True)
     model.cfg = config
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
