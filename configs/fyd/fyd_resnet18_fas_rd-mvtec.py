@@ -1,9 +1,9 @@
 # Ablation: fine alignment only, without a transformer.
 _base_ = [
     '../_base_/models/fyd_resnet18.py', '../_base_/datasets/rd_mvtec_ad.py',
-    '../_base_/schedules/sgd_3e.py', '../_base_/default_runtime.py'
+    '../_base_/schedules/sgd_10e.py', '../_base_/default_runtime.py'
 ]
 
 model = dict(ica=None, fca=None)
 train_dataloader = dict(batch_size=8, sampler=dict(shuffle=True))
-default_hooks = dict(checkpoint=dict(interval=3, max_keep_ckpts=2))
+default_hooks = dict(checkpoint=dict(interval=10, max_keep_ckpts=2))

@@ -1,5 +1,5 @@
-# Training by gradients, the transformer of the images (`ica.`) a hundred times
-# faster than the rest, then a fit without them.
+# Training by gradients, what is new a hundred times faster than the backbone,
+# then a fit without them.
 train_cfg = dict(
     type='EpochBasedTrainLoop', max_epochs=50, val_interval=10)
 val_cfg = dict()
@@ -7,6 +7,11 @@ test_cfg = dict()
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='SGD', lr=1e-4, momentum=0.9),
-    paramwise_cfg=dict(custom_keys={'ica.': dict(lr_mult=100)}))
+    paramwise_cfg=dict(
+        custom_keys={
+            'ica.': dict(lr_mult=100),
+            'fca.': dict(lr_mult=100),
+            'fas.': dict(lr_mult=100)
+        }))
 param_scheduler = dict(type='CosineAnnealingLR', T_max=50)
 custom_hooks = [dict(type='SyncNormHook'), dict(type='FitAfterTrainHook')]

@@ -161,6 +161,10 @@ class FYD(PaDiM):
         if not self.needs_training:
             return super().loss(inputs, data_samples)
         log = {}
+        alone = len(inputs) == 1
+        if alone:
+            # Maps of 1 x 1 cannot be normalised over one image.
+            inputs = inputs.repeat(2, 1, 1, 1)
         image, first = self._move(inputs, self.ica)
         if first is not None:
             log['loss_pair'] = self.pair_loss(image)
@@ -176,7 +180,7 @@ class FYD(PaDiM):
                 log['loss_centre'] = (
                     log.get('loss_centre', 0) + self.centre_loss(frame))
                 log.update(_statistics('fca', frame))
-        if len(inputs) == 1:
+        if alone:
             # There is no other to align it with. With several processes all
             # parameters have to take part nevertheless.
             return {

@@ -21,10 +21,9 @@ class SpatialTransformer(nn.Module):
     normalisation, ReLU and max-pooling, the same to 16 channels, and two
     linear layers. Ours are the averaging of larger inputs to 56 x 56 before
     it and of its maps to a grid of fixed size, so that inputs may have any
-    size; the division of its output by the root of the last layer's width,
-    without which a step of training throws it to its limits; and these
-    limits: a number ``v`` is taken as ``limit * tanh(v / limit)``, for a
-    scale as its logarithm.
+    size; the factor on its output, without which a step of training can throw
+    it to its limits; and these limits: a number ``v`` is taken as
+    ``limit * tanh(v / limit)``, for a scale as its logarithm.
 
     It starts as the identity.
 
@@ -44,9 +43,12 @@ class SpatialTransformer(nn.Module):
         max_shear (float): Largest shear either way. Defaults to 0.2.
         grid (int): Side of the maps that the linear layers see. Defaults to
             7.
+        gain (float): Factor on the output of the localisation network. With
+            plain gradient descent it learns as fast as its square. RegAD's
+            code has 1. Defaults to 0.1.
 
     Raises:
-        InputError: The mode is unknown or a limit out of its range.
+        InputError: The mode is unknown or a number out of its range.
     """
 
     def __init__(self,
@@ -56,7 +58,8 @@ class SpatialTransformer(nn.Module):
                  max_shift: float = 0.15,
                  max_scale: float = 1.25,
                  max_shear: float = 0.2,
-                 grid: int = 7) -> None:
+                 grid: int = 7,
+                 gain: float = 0.1) -> None:
         super().__init__()
         if mode not in MODES:
             raise InputError(
@@ -73,8 +76,11 @@ class SpatialTransformer(nn.Module):
         if not 0 < max_shear < 1:
             raise InputError('`max_shear` must be above 0 and below 1, got '
                              f'{max_shear}.')
+        if not gain > 0:
+            raise InputError(f'`gain` must be above 0, got {gain}.')
         self.mode = mode
         self.grid = grid
+        self.gain = gain
         self.limits = dict(
             rotation=math.radians(max_angle),
             translation=2 * max_shift,
@@ -90,7 +96,8 @@ class SpatialTransformer(nn.Module):
 
     def signature(self) -> dict:
         """What the transforms of given weights depend on."""
-        return dict(mode=self.mode, grid=self.grid, **self.limits)
+        return dict(
+            mode=self.mode, grid=self.grid, gain=self.gain, **self.limits)
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Choose the transforms and apply them.
@@ -112,7 +119,7 @@ class SpatialTransformer(nn.Module):
         if max(size) > _SIDE:
             inputs = F.adaptive_avg_pool2d(inputs, _SIDE)
         maps = F.adaptive_avg_pool2d(self.convolutions(inputs), self.grid)
-        numbers = self.linear(maps.flatten(1)) / math.sqrt(_WIDTH)
+        numbers = self.gain * self.linear(maps.flatten(1))
         # In mixed precision half a pixel would be lost.
         numbers = numbers.to(self.linear[-1].weight.dtype)
         parts = {

@@ -16,10 +16,10 @@ class CentreLoss(nn.Module):
     It is the sum of the squared elements of ``mean(M) - I``.
 
     Args:
-        loss_weight (float): Lambda of the loss. Defaults to 10.
+        loss_weight (float): Lambda of the loss. Defaults to 1.
     """
 
-    def __init__(self, loss_weight: float = 10.0) -> None:
+    def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
         self.loss_weight = loss_weight
 
