@@ -4,6 +4,8 @@ from inspect import isclass
 
 import numpy as np
 import torchvision
+from filelock import FileLock
+from PIL import Image
 
 from mmad.errors import InputError
 from mmad.registry import DATASETS
@@ -31,8 +33,9 @@ class TorchvisionImages(NaturalImages):
         lazy_init (bool): Open the data set on first use. Defaults to False.
 
     Raises:
-        InputError: The name is unknown, the files are missing or broken, or
-            they lie within anomaly data.
+        InputError: The name is unknown, the files are missing, broken or
+            none, they hold no pictures or lie within anomaly data, or the
+            options are not those of the class.
     """
 
     def __init__(self,
@@ -58,7 +61,15 @@ class TorchvisionImages(NaturalImages):
         try:
             if self.options.get('download'):
                 os.makedirs(self.folder, exist_ok=True)
-            self._images = make(str(self.folder), **self.options)
+                # The first of several processes fetches the files.
+                with FileLock(self.folder / f'.{self.name}.lock'):
+                    self._images = make(str(self.folder), **self.options)
+            else:
+                self._images = make(str(self.folder), **self.options)
+        except TypeError as error:
+            raise InputError(
+                f'the `options` of the data set do not suit {self.name} of '
+                f'torchvision: {error}.') from error
         # The readers of torchvision report a broken file in any of these.
         except (RuntimeError, OSError, ValueError, EOFError, KeyError,
                 AssertionError) as error:
@@ -67,6 +78,9 @@ class TorchvisionImages(NaturalImages):
                 f'({type(error).__name__}); name its place with --data-root, '
                 'or let torchvision fetch it with `download=True` in the '
                 '`options` of the data set.') from error
+        if not len(self._images):
+            raise InputError(f'{self.name} in "{self.folder}" is empty; name '
+                             'another place with --data-root.')
         return [
             dict(img_path=f'{self.name}/{number}', number=number)
             for number in range(len(self._images))
@@ -76,6 +90,11 @@ class TorchvisionImages(NaturalImages):
         """The picture of a draw, and its pixels."""
         info = super().get_data_info(idx)
         picture = self._images[info.pop('number')][0]
+        if not isinstance(picture, Image.Image):
+            raise InputError(
+                f'{self.name} of torchvision yields a '
+                f'{type(picture).__name__} where a picture was expected; '
+                'take another data set, or other `options`.')
         image = np.asarray(picture.convert('RGB'))[..., ::-1]
         info['img'] = np.ascontiguousarray(image)
         info['img_shape'] = info['ori_shape'] = image.shape[:2]

@@ -1,6 +1,11 @@
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
+import torchvision
 from PIL import Image
+from torchvision.datasets import ImageFolder
 
 from mmad.errors import InputError
 from mmad.registry import DATASETS
@@ -61,3 +66,40 @@ def test_missing_files(tmp_path):
     with pytest.raises(InputError, match=(
             r'CIFAR10 cannot be read from .* \(RuntimeError\); name its')):
         build(tmp_path, name='CIFAR10')
+
+
+def test_options_of_another_class(folder):
+    with pytest.raises(InputError, match='CocoDetection of torchvision: '):
+        build(folder, name='CocoDetection')
+    with pytest.raises(InputError, match=r"unexpected keyword .* 'splitt'"):
+        build(folder, options=dict(splitt='val'))
+
+
+def test_no_pictures(folder, tmp_path):
+    (tmp_path / 'other/cat').mkdir(parents=True)
+    with pytest.raises(InputError, match='other" is empty'):
+        build(tmp_path / 'other', options=dict(allow_empty=True))
+    dataset = build(folder, options=dict(transform=np.asarray))
+    with pytest.raises(InputError, match='torchvision yields a ndarray'):
+        dataset[0]
+
+
+def test_processes_download_in_turn(folder, monkeypatch):
+    busy = []
+
+    class Downloading(ImageFolder):
+
+        def __init__(self, root, download):
+            assert download
+            assert not busy
+            busy.append(1)
+            time.sleep(0.05)
+            super().__init__(root)
+            busy.pop()
+
+    monkeypatch.setattr(torchvision.datasets, 'Places365', Downloading)
+    with ThreadPoolExecutor(4) as pool:
+        datasets = list(pool.map(
+            lambda _: build(folder, name='Places365', options=dict(
+                download=True), length=5), range(4)))
+    assert [len(dataset) for dataset in datasets] == [5] * 4
