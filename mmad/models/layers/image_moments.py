@@ -12,7 +12,7 @@ class ImageMoments:
     Kept are, in float64, the moments of each image by itself, which are put
     together in the end in the order of the images (Chan et al., 1979). So the
     result does not depend on which process saw which image, and no large sums
-    lose digits.
+    lose digits. That takes ``8 + 16 C`` bytes per image on each process.
 
     Args:
         num_images (int): Images over all processes.
