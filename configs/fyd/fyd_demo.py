@@ -2,8 +2,6 @@
 _base_ = 'fyd_resnet18_mvtec.py'
 
 model = dict(
-    # With less, all plates move until they show the background.
-    centre_loss=dict(loss_weight=10.0),
     backbone=dict(
         _delete_=True,
         type='DemoBackbone',
