@@ -6,6 +6,7 @@ import numpy as np
 import torchvision
 from filelock import FileLock
 from PIL import Image
+from torch.utils.data import Dataset
 
 from mmad.errors import InputError
 from mmad.registry import DATASETS
@@ -26,7 +27,7 @@ class TorchvisionImages(NaturalImages):
             yields pictures first, such as ``'CIFAR10'`` or ``'Places365'``.
         data_root (str): Folder as torchvision fills it.
         options (dict, optional): Further arguments of the class, such as
-            ``dict(split='train', download=True)``. Defaults to None.
+            ``dict(split='train-standard', download=True)``. Defaults to None.
         length (int): Draws that an epoch consists of. Defaults to 64000.
         forbidden_roots (Sequence[str]): Folders of anomaly data.
         pipeline (Sequence[dict]): Transforms.
@@ -57,39 +58,52 @@ class TorchvisionImages(NaturalImages):
 
     def load_data_list(self) -> list[dict]:
         self.refuse_anomaly_data()
-        make = getattr(torchvision.datasets, self.name)
         try:
-            if self.options.get('download'):
-                os.makedirs(self.folder, exist_ok=True)
-                # The first of several processes fetches the files.
-                with FileLock(self.folder / f'.{self.name}.lock'):
-                    self._images = make(str(self.folder), **self.options)
-            else:
-                self._images = make(str(self.folder), **self.options)
+            self._images = self._open()
+            number = len(self._images)
         except TypeError as error:
             raise InputError(
                 f'the `options` of the data set do not suit {self.name} of '
                 f'torchvision: {error}.') from error
         # The readers of torchvision report a broken file in any of these.
         except (RuntimeError, OSError, ValueError, EOFError, KeyError,
-                AssertionError) as error:
+                AssertionError, ImportError) as error:
             raise InputError(
                 f'{self.name} cannot be read from "{self.folder}" '
-                f'({type(error).__name__}); name its place with --data-root, '
-                'or let torchvision fetch it with `download=True` in the '
-                '`options` of the data set.') from error
-        if not len(self._images):
+                f'({type(error).__name__}: {error}); name its place with '
+                '--data-root, correct the `options` of the data set, or let '
+                'torchvision fetch it with `download=True` among '
+                'them.') from error
+        if not number:
             raise InputError(f'{self.name} in "{self.folder}" is empty; name '
                              'another place with --data-root.')
         return [
-            dict(img_path=f'{self.name}/{number}', number=number)
-            for number in range(len(self._images))
+            dict(img_path=f'{self.name}/{index}', number=index)
+            for index in range(number)
         ]
+
+    def _open(self) -> Dataset:
+        make = getattr(torchvision.datasets, self.name)
+        options = dict(self.options)
+        if not options.get('download'):
+            return make(str(self.folder), **options)
+        os.makedirs(self.folder, exist_ok=True)
+        if not os.access(self.folder, os.W_OK):
+            del options['download']
+            return make(str(self.folder), **options)
+        # The first of several processes fetches the files.
+        with FileLock(self.folder / f'.{self.name}.lock'):
+            return make(str(self.folder), **options)
 
     def get_data_info(self, idx: int) -> dict:
         """The picture of a draw, and its pixels."""
         info = super().get_data_info(idx)
-        picture = self._images[info.pop('number')][0]
+        try:
+            picture = self._images[info.pop('number')][0]
+        except OSError as error:
+            raise InputError(
+                f'the picture "{info["img_path"]}" in "{self.folder}" cannot '
+                f'be read ({error}); replace it.') from error
         if not isinstance(picture, Image.Image):
             raise InputError(
                 f'{self.name} of torchvision yields a '

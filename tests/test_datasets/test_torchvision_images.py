@@ -64,7 +64,7 @@ def test_unknown_name(tmp_path):
 
 def test_missing_files(tmp_path):
     with pytest.raises(InputError, match=(
-            r'CIFAR10 cannot be read from .* \(RuntimeError\); name its')):
+            r'CIFAR10 cannot be read from .* \(RuntimeError: .*\); name its')):
         build(tmp_path, name='CIFAR10')
 
 
@@ -82,6 +82,25 @@ def test_no_pictures(folder, tmp_path):
     dataset = build(folder, options=dict(transform=np.asarray))
     with pytest.raises(InputError, match='torchvision yields a ndarray'):
         dataset[0]
+
+
+def test_broken_picture(folder):
+    (folder / 'cat/0.png').write_bytes(b'no picture')
+    with pytest.raises(InputError, match=r'"ImageFolder/0" in .* replace it'):
+        build(folder)[0]
+
+
+def test_the_reason_is_told(folder):
+    with pytest.raises(InputError, match=r'Unknown value .train.* `options`'):
+        build(folder, name='Places365', options=dict(split='train'))
+
+
+def test_read_only_folder_is_not_written_to(folder, monkeypatch):
+    monkeypatch.setattr('os.access', lambda path, mode: False)
+    before = set(folder.iterdir())
+    # ImageFolder would refuse the argument.
+    assert build(folder, options=dict(download=True), length=3)[2]
+    assert set(folder.iterdir()) == before
 
 
 def test_processes_download_in_turn(folder, monkeypatch):

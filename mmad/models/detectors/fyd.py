@@ -126,10 +126,11 @@ class FYD(PaDiM):
             fas = dict(fas)
             self.fas_stages = list(fas.pop('stages', self.fas_stages))
             if (stages[-1] not in self.fas_stages
+                    or len(set(self.fas_stages)) < len(self.fas_stages)
                     or not set(self.fas_stages) <= set(stages)):
                 raise InputError(
                     f'`stages` of `fas` must be out of those of the backbone, '
-                    f'{list(stages)}, with the last of them, got '
+                    f'{list(stages)}, each once, with the last of them, got '
                     f'{self.fas_stages}.')
             self.fas = nn.ModuleList(
                 FineAlignment(channels[stage], **fas)
@@ -160,11 +161,14 @@ class FYD(PaDiM):
         """The losses of ICA and FAS, and statistics of the transforms."""
         if not self.needs_training:
             return super().loss(inputs, data_samples)
+        if len(inputs) == 1:
+            # There is no other to align it with, and statistics of one image
+            # would spoil those of the normalisation. With several processes
+            # all parameters have to take part nevertheless.
+            return dict(loss_alone=0 * sum(
+                parameter.sum() for parameter in self.parameters()
+                if parameter.requires_grad))
         log = {}
-        alone = len(inputs) == 1
-        if alone:
-            # Maps of 1 x 1 cannot be normalised over one image.
-            inputs = inputs.repeat(2, 1, 1, 1)
         image, first = self._move(inputs, self.ica)
         if first is not None:
             log['loss_pair'] = self.pair_loss(image)
@@ -180,13 +184,6 @@ class FYD(PaDiM):
                 log['loss_centre'] = (
                     log.get('loss_centre', 0) + self.centre_loss(frame))
                 log.update(_statistics('fca', frame))
-        if alone:
-            # There is no other to align it with. With several processes all
-            # parameters have to take part nevertheless.
-            return {
-                name: 0 * value if name.startswith('loss_') else value
-                for name, value in log.items()
-            }
         return log
 
     def extract(self, inputs: Tensor) -> Tensor:

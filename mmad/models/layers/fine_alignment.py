@@ -46,15 +46,14 @@ class FineAlignment(nn.Module):
             tuple: Predictions and encodings, each from the features and from
             those that they are compared with, ``(B, C, h, w)``.
         """
-        encodings = (self.encoder(features),
-                     self.encoder(self._others(features)))
-        return tuple(map(self.predictor, encodings)), encodings
-
-    def _others(self, features: Tensor) -> Tensor:
+        encoding = self.encoder(features)
+        prediction = self.predictor(encoding)
         if self.pair == 'cyclic':
-            return features.roll(1, 0)
+            return ((prediction, prediction.roll(1, 0)),
+                    (encoding, encoding.roll(1, 0)))
         others = features.sum(0, keepdim=True) - features
-        return others / max(len(features) - 1, 1)
+        other = self.encoder(others / max(len(features) - 1, 1))
+        return (prediction, self.predictor(other)), (encoding, other)
 
 
 def _pointwise(widths: list[int]) -> nn.Sequential:

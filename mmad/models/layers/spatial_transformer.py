@@ -71,13 +71,16 @@ class SpatialTransformer(nn.Module):
         if not 0 < max_shift < 0.5:
             raise InputError('`max_shift` must be above 0 and below 0.5 of '
                              f'the image, got {max_shift}.')
-        if not max_scale > 1:
-            raise InputError(f'`max_scale` must be above 1, got {max_scale}.')
+        if not 1 < max_scale < math.inf:
+            raise InputError('`max_scale` must be above 1 and finite, got '
+                             f'{max_scale}.')
         if not 0 < max_shear < 1:
             raise InputError('`max_shear` must be above 0 and below 1, got '
                              f'{max_shear}.')
-        if not gain > 0:
-            raise InputError(f'`gain` must be above 0, got {gain}.')
+        if not grid >= 1:
+            raise InputError(f'`grid` must be at least 1, got {grid}.')
+        if not 0 < gain < math.inf:
+            raise InputError(f'`gain` must be above 0 and finite, got {gain}.')
         self.mode = mode
         self.grid = grid
         self.gain = gain

@@ -11,15 +11,15 @@ class CentreLoss(nn.Module):
     Ours, against a collapse of :class:`~mmad.models.PairLoss`: that is
     lower, too, where all images move alike until they show something
     uniform. Only moves relative to each other align them, and those this loss
-    leaves alone.
+    leaves alone: opposite shifts exactly, opposite turns and scales nearly.
 
     It is the sum of the squared elements of ``mean(M) - I``.
 
     Args:
-        loss_weight (float): Lambda of the loss. Defaults to 1.
+        loss_weight (float): Lambda of the loss. Defaults to 10.
     """
 
-    def __init__(self, loss_weight: float = 1.0) -> None:
+    def __init__(self, loss_weight: float = 10.0) -> None:
         super().__init__()
         self.loss_weight = loss_weight
 

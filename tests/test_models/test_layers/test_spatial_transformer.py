@@ -111,13 +111,27 @@ def test_pair_loss_falls_on_moved_copies_of_one_picture(mode, shift):
     assert (scales.log().abs() <= math.log(1.25) + 1e-4).all()
 
 
+def test_gain(images):
+    transformer = disturb(SpatialTransformer(3, 'translation'))
+    once = transformer.locate(images)[:, :2, 2]
+    transformer.gain = 0.05
+    half = transformer.locate(images)[:, :2, 2]
+    limit = transformer.limits['translation']
+    torch.testing.assert_close(
+        torch.atanh(once / limit), 2 * torch.atanh(half / limit))
+    assert transformer.signature()['gain'] == 0.05
+
+
 @pytest.mark.parametrize(('kwargs', 'message'), [
     (dict(mode='rotate'), 'must be one of affine, translation, .* "rotate"'),
     (dict(max_angle=90), '`max_angle` must be above 0 and below 90'),
     (dict(max_shift=0), '`max_shift` must be above 0 and below 0.5'),
     (dict(max_scale=1), '`max_scale` must be above 1'),
     (dict(max_shear=1), '`max_shear` must be above 0 and below 1'),
-    (dict(gain=0), '`gain` must be above 0')])
+    (dict(max_scale=math.inf), '`max_scale` must be above 1 and finite'),
+    (dict(grid=0), '`grid` must be at least 1'),
+    (dict(gain=0), '`gain` must be above 0'),
+    (dict(gain=math.inf), '`gain` must be above 0 and finite')])
 def test_bad_arguments(kwargs, message):
     with pytest.raises(InputError, match=message):
         SpatialTransformer(3, **kwargs)
