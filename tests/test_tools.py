@@ -177,6 +177,12 @@ def test_show_alignment(run_tool, fyd_config, config, trained, trained_fyd,
         *CATEGORY)
     assert is_one_sentence(result), result.err
     assert 'is of a PatchCore, which aligns nothing' in result.err
+    for option, value in (('--number', '-1'), ('--out', 'x.jpg')):
+        result = run_tool(
+            tmp_path, 'show_alignment.py', fyd_config,
+            trained_fyd / 'epoch_4.pth', *CATEGORY, option, value)
+        assert is_one_sentence(result), result.err
+        assert option in result.err
 
 
 def test_checkpoint_of_another_method(run_tool, config, trained_mkd,

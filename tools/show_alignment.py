@@ -58,13 +58,21 @@ def main() -> None:
         help='images to show besides the means')
     parser.add_argument('--out', default='work_dirs/alignment.png')
     args = parser.parse_args()
+    if args.number < 0:
+        raise InputError(f'--number must not be negative, got {args.number}.')
+    if not args.out.endswith('.png'):
+        raise InputError(f'--out must end in .png, got "{args.out}".')
     cfg = load_config(args)
     detector = init_model(args.checkpoint, cfg, 'cpu')
     if not isinstance(detector, FYD):
         raise InputError(f'"{args.checkpoint}" is of a '
                          f'{type(detector).__name__}, which aligns nothing; '
                          'this tool is for FYD.')
-    dataset = DATASETS.build(cfg[f'{args.split}_dataloader'].dataset)
+    loader = cfg.get(f'{args.split}_dataloader')
+    if loader is None:
+        raise InputError(f'"{args.config}" has no {args.split}_dataloader; '
+                         'take another --split.')
+    dataset = DATASETS.build(loader.dataset)
     shown = set(np.linspace(
         0, len(dataset) - 1, min(args.number, len(dataset)), dtype=int))
     means, pairs, matrices = [0, 0], [], []

@@ -47,10 +47,13 @@ class TorchvisionImages(NaturalImages):
                  forbidden_roots: Sequence[str] = (),
                  pipeline: Sequence = (),
                  lazy_init: bool = False) -> None:
-        if not isclass(getattr(torchvision.datasets, name, None)):
+        if not isclass(getattr(torchvision.datasets, str(name), None)):
             raise InputError(
                 f'torchvision has no data set "{name}"; it has '
                 f'{", ".join(torchvision.datasets.__all__)}.')
+        if not isinstance(options, dict | None):
+            raise InputError('`options` of the data set must be a dict of '
+                             f'arguments of {name}, got {options!r}.')
         self.name = name
         self.options = dict(options or {})
         super().__init__(data_root, length, forbidden_roots, pipeline,
@@ -100,16 +103,18 @@ class TorchvisionImages(NaturalImages):
         info = super().get_data_info(idx)
         try:
             picture = self._images[info.pop('number')][0]
-        except OSError as error:
+            if not isinstance(picture, Image.Image):
+                raise InputError(
+                    f'{self.name} of torchvision yields a '
+                    f'{type(picture).__name__} where a picture was expected; '
+                    'take another data set, or other `options`.')
+            picture = picture.convert('RGB')
+        # Pillow reports a broken picture in the one or the other.
+        except (OSError, SyntaxError) as error:
             raise InputError(
                 f'the picture "{info["img_path"]}" in "{self.folder}" cannot '
                 f'be read ({error}); replace it.') from error
-        if not isinstance(picture, Image.Image):
-            raise InputError(
-                f'{self.name} of torchvision yields a '
-                f'{type(picture).__name__} where a picture was expected; '
-                'take another data set, or other `options`.')
-        image = np.asarray(picture.convert('RGB'))[..., ::-1]
+        image = np.asarray(picture)[..., ::-1]
         info['img'] = np.ascontiguousarray(image)
         info['img_shape'] = info['ori_shape'] = image.shape[:2]
         return info

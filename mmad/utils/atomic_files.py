@@ -32,7 +32,7 @@ def write_atomically(path: str | Path, content: bytes) -> None:
         raise InputError(
             f'"{path}" cannot be written ({error.strerror}); an earlier '
             'version of it, if any, is untouched. Free some space or choose '
-            'another --work-dir.') from error
+            'another place.') from error
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)

@@ -73,6 +73,8 @@ def test_options_of_another_class(folder):
         build(folder, name='CocoDetection')
     with pytest.raises(InputError, match=r"unexpected keyword .* 'splitt'"):
         build(folder, options=dict(splitt='val'))
+    with pytest.raises(InputError, match=r"of ImageFolder, got \['val'\]"):
+        build(folder, options=['val'])
 
 
 def test_no_pictures(folder, tmp_path):
@@ -84,8 +86,25 @@ def test_no_pictures(folder, tmp_path):
         dataset[0]
 
 
-def test_broken_picture(folder):
-    (folder / 'cat/0.png').write_bytes(b'no picture')
+@pytest.mark.parametrize('spoil', [
+    lambda content: b'no picture', lambda content: content[:45],
+    lambda content: content[:33] + bytes([0, 0, 0, 1]) + content[37:]],
+    ids=['other', 'cut', 'chunk'])
+def test_broken_picture(folder, spoil):
+    path = folder / 'cat/0.png'
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(InputError, match=r'"ImageFolder/0" in .* replace it'):
+        build(folder)[0]
+
+
+def test_broken_picture_that_is_read_late(folder, monkeypatch):
+    class Late(ImageFolder):
+        def __getitem__(self, index):
+            return Image.open(self.samples[index][0]), 0
+
+    monkeypatch.setattr(torchvision.datasets, 'ImageFolder', Late)
+    path = folder / 'cat/0.png'
+    path.write_bytes(path.read_bytes()[:45])
     with pytest.raises(InputError, match=r'"ImageFolder/0" in .* replace it'):
         build(folder)[0]
 

@@ -1,6 +1,8 @@
+import math
 from functools import reduce
 
 import torch
+from mmengine.dist import get_world_size
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
@@ -103,6 +105,10 @@ class FYD(PaDiM):
         if fca is not None and fas is None:
             raise InputError('`fca` is trained through `fas` and has no loss '
                              'of its own; give both, or leave out `fca`.')
+        for name, part in dict(ica=ica, fca=fca, fas=fas).items():
+            if not isinstance(part, dict | None):
+                raise InputError(f'`{name}` must be a dict of arguments, or '
+                                 f'None to switch it off, got {part!r}.')
         self.gaussian_frame = gaussian_frame
         stages = self.backbone.stages
         channels = {}
@@ -124,8 +130,9 @@ class FYD(PaDiM):
         self.fas_stages = [stages[-1]]
         if fas is not None:
             fas = dict(fas)
-            self.fas_stages = list(fas.pop('stages', self.fas_stages))
-            if (stages[-1] not in self.fas_stages
+            self.fas_stages = fas.pop('stages', self.fas_stages)
+            if (not isinstance(self.fas_stages, list | tuple)
+                    or stages[-1] not in self.fas_stages
                     or len(set(self.fas_stages)) < len(self.fas_stages)
                     or not set(self.fas_stages) <= set(stages)):
                 raise InputError(
@@ -145,8 +152,25 @@ class FYD(PaDiM):
             detector='FYD',
             ica=self.ica and self.ica.signature(),
             fca=self.fca and self.fca[self.backbone.stages[0]].signature(),
-            fas=self.fas and self.fas_stages,
+            fas=self.fas and list(self.fas_stages),
             gaussian_frame=self.gaussian_frame)
+
+    def begin_fit(self, num_images: int, batch_size: int) -> None:
+        """As :meth:`FitDetector.begin_fit`.
+
+        Raises:
+            InputError: There are more processes than images, or batches of
+                one image, of which training would learn nothing.
+        """
+        if self.needs_training:
+            share = math.ceil(num_images / get_world_size())
+            if min(batch_size, share) < 2:
+                raise InputError(
+                    'FYD aligns the images of a batch with each other, so '
+                    '`batch_size` of the train_dataloader must be at least '
+                    f'2, got {batch_size}, and so must the images of a '
+                    f'process, of which there are {share}.')
+        super().begin_fit(num_images, batch_size)
 
     @property
     def needs_training(self) -> bool:

@@ -37,7 +37,8 @@ class SpatialTransformer(nn.Module):
         max_angle (float): Largest rotation either way, in degrees. Defaults
             to 30.
         max_shift (float): Largest translation either way, as a share of
-            the image's side. Defaults to 0.15.
+            the image's side, of the point that is looked up; what is seen can
+            move further by rotation and scale. Defaults to 0.15.
         max_scale (float): Largest scale; the smallest is its inverse.
             Defaults to 1.25.
         max_shear (float): Largest shear either way. Defaults to 0.2.
@@ -77,8 +78,9 @@ class SpatialTransformer(nn.Module):
         if not 0 < max_shear < 1:
             raise InputError('`max_shear` must be above 0 and below 1, got '
                              f'{max_shear}.')
-        if not grid >= 1:
-            raise InputError(f'`grid` must be at least 1, got {grid}.')
+        if not (isinstance(grid, int) and grid >= 1):
+            raise InputError('`grid` must be a whole number of at least 1, '
+                             f'got {grid}.')
         if not 0 < gain < math.inf:
             raise InputError(f'`gain` must be above 0 and finite, got {gain}.')
         self.mode = mode

@@ -1,11 +1,21 @@
+from pathlib import Path
+
 import pytest
 import torch
 from conftest import fit_shard
-from mmengine.optim import OptimWrapper
+from mmengine.config import Config
+from mmengine.optim import OptimWrapper, build_optim_wrapper
 from torch import nn
 
 from mmad.errors import InputError
-from mmad.models import FYD, PaDiM, SequentialBackbone
+from mmad.models import (
+    FYD,
+    AlignmentLoss,
+    CentreLoss,
+    PaDiM,
+    PairLoss,
+    SequentialBackbone,
+)
 from mmad.models.layers import (
     SpatialTransformer,
     describe_affine,
@@ -15,6 +25,7 @@ from mmad.models.layers import (
 from mmad.registry import MODELS
 from mmad.structures import AnomalyDataSample
 
+CONFIGS = Path(__file__).parents[3] / 'configs'
 ICA = dict(mode='rotation_translation', grid=2)
 FCA = dict(mode='rotation_translation_scale', grid=2)
 FAS = dict(stages=['layer2'])
@@ -146,6 +157,41 @@ def test_trains(make_fyd, images, switches):
         assert any(changed) == (part in switches)
 
 
+def test_losses_by_hand(make_fyd, images):
+    detector = disturb(make_fyd(
+        ica=ICA, fca=FCA, fas=dict(
+            stages=['layer1', 'layer2'], pair='batch_mean'),
+        pair_loss=dict(type='PairLoss', pairs='all', loss_weight=3.0),
+        alignment_loss=dict(type='AlignmentLoss', loss_weight=2.0),
+        centre_loss=dict(type='CentreLoss', loss_weight=7.0)))
+    log = detector.loss(images, [None] * 7)
+    image, first = detector.ica(images)
+    one, second = detector.fca['layer1'](detector.backbone.body.layer1(image))
+    two, third = detector.fca['layer2'](detector.backbone.body.layer2(one))
+    torch.testing.assert_close(
+        log['loss_pair'], PairLoss('all', loss_weight=3.0)(image))
+    centre = CentreLoss(7.0)
+    assert min(centre(first), centre(second @ third)) > 1e-4
+    torch.testing.assert_close(
+        log['loss_centre'], centre(first) + centre(second @ third))
+    align = AlignmentLoss(2.0)
+    torch.testing.assert_close(
+        log['loss_alignment'],
+        align(*detector.fas[0](one)) + align(*detector.fas[1](two)))
+
+
+def test_rates_of_the_schedule(make_fyd):
+    detector = make_fyd(**ALL)
+    wrapper = Config.fromfile(CONFIGS / '_base_/schedules/sgd_50e.py')
+    optimizer = build_optim_wrapper(
+        detector, wrapper.optim_wrapper).optimizer
+    rates = {id(parameter): group['lr'] for group in optimizer.param_groups
+             for parameter in group['params']}
+    for name, parameter in detector.named_parameters():
+        assert rates[id(parameter)] == pytest.approx(
+            1e-4 if name.startswith('backbone.') else 1e-2), name
+
+
 def test_statistics_of_the_transforms(make_fyd, images):
     detector = disturb(make_fyd(**ALL)).train()
     log = detector(images, [None] * 7, mode='loss')
@@ -160,7 +206,7 @@ def test_statistics_of_the_transforms(make_fyd, images):
 
 
 @pytest.mark.parametrize('size', [8, 32])
-def test_one_image_alone_has_no_effect(make_fyd, images, size):
+def test_one_image_alone_adds_no_gradient(make_fyd, images, size):
     detector = disturb(make_fyd(**ALL)).train()
     before = {name: value.clone()
               for name, value in detector.state_dict().items()}
@@ -296,6 +342,13 @@ def test_reload_of_another_setting(make_fyd, fit, images, kwargs, message):
         make_fyd(**{**ALL, **kwargs}).load_state_dict(state)
 
 
+@pytest.mark.parametrize(('number', 'batch_size'), [(7, 1), (1, 8)])
+def test_nothing_to_align_with(make_fyd, number, batch_size):
+    make_fyd().begin_fit(number, batch_size)
+    with pytest.raises(InputError, match='must be at least 2'):
+        make_fyd(ica=ICA).begin_fit(number, batch_size)
+
+
 def test_unfitted(make_fyd, images):
     detector = make_fyd(**ALL)
     train(detector, images)
@@ -309,6 +362,8 @@ def test_unfitted(make_fyd, images):
     (dict(fas=dict(stages=['layer1'])), r'with the last of them, got \['),
     (dict(fas=dict(stages=['layer2', 'layer9'])), 'must be out of those of'),
     (dict(fas=dict(stages=['layer2', 'layer2'])), 'each once, with the last'),
+    (dict(fas=dict(stages='layer2')), 'with the last of them, got layer2'),
+    (dict(ica=False), '`ica` must be a dict of .* or None .* got False'),
     (dict(backbone=dict(type='TinyBackbone'), fca=FCA, fas={}),
      'TinyBackbone does not let it; use TorchvisionResNet'),
     (dict(backbone=dict(type='SteppedBackbone', stages=['layer2', 'layer1']),

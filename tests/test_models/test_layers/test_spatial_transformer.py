@@ -50,6 +50,24 @@ def test_limits_hold_and_inverses_exist(images, mode):
         assert 10 < angle.abs().max() <= 30.001
 
 
+def test_limits_are_those_given(images):
+    def extreme(mode, **limits):
+        transformer = disturb(SpatialTransformer(3, mode, **limits))
+        with torch.no_grad():
+            transformer.linear[-1].weight *= 1e3
+        return transformer.locate(50 * images[..., :32])
+
+    angle = describe_affine(extreme('rotation', max_angle=12.0))['angle']
+    assert angle.abs().max().item() == pytest.approx(12, abs=1e-3)
+    shift = extreme('translation', max_shift=0.05)[:, :2, 2]
+    assert shift.abs().max().item() == pytest.approx(0.1)
+    scale = extreme('scale', max_scale=1.1)[:, [0, 1], [0, 1]]
+    assert scale.max().item() == pytest.approx(1.1)
+    assert scale.min().item() == pytest.approx(1 / 1.1)
+    shear = extreme('shear', max_shear=0.4)[:, [0, 1], [1, 0]]
+    assert shear.abs().max().item() == pytest.approx(0.4)
+
+
 def test_a_mode_does_nothing_else(images):
     moved = disturb(SpatialTransformer(3, 'translation')).locate(images)
     assert torch.equal(moved[:, :2, :2], torch.eye(2).expand(7, 2, 2))
@@ -129,7 +147,8 @@ def test_gain(images):
     (dict(max_scale=1), '`max_scale` must be above 1'),
     (dict(max_shear=1), '`max_shear` must be above 0 and below 1'),
     (dict(max_scale=math.inf), '`max_scale` must be above 1 and finite'),
-    (dict(grid=0), '`grid` must be at least 1'),
+    (dict(grid=0), '`grid` must be a whole number of at least 1, got 0'),
+    (dict(grid=1.5), 'of at least 1, got 1.5'),
     (dict(gain=0), '`gain` must be above 0'),
     (dict(gain=math.inf), '`gain` must be above 0 and finite')])
 def test_bad_arguments(kwargs, message):
