@@ -1,6 +1,6 @@
-import torch
 from torch import Tensor, nn
 
+from mmad.models.layers.affine import invert_affine
 from mmad.registry import MODELS
 
 
@@ -11,9 +11,10 @@ class CentreLoss(nn.Module):
     Ours, against a collapse of :class:`~mmad.models.PairLoss`: that is
     lower, too, where all images move alike until they show something
     uniform. Only moves relative to each other align them, and those this loss
-    leaves alone: opposite shifts exactly, opposite turns and scales nearly.
+    leaves alone: a transform and its inverse cancel out.
 
-    It is the sum of the squared elements of ``mean(M) - I``.
+    It is the sum of the squared elements of the mean of ``(M - M^-1) / 2``,
+    which for shifts is that of ``M - I``.
 
     Args:
         loss_weight (float): Lambda of the loss. Defaults to 10.
@@ -32,5 +33,5 @@ class CentreLoss(nn.Module):
         Returns:
             Tensor: Scalar.
         """
-        excess = matrices.mean(0) - torch.eye(3).to(matrices)
-        return self.loss_weight * excess.square().sum()
+        moves = (matrices - invert_affine(matrices)) / 2
+        return self.loss_weight * moves.mean(0).square().sum()
