@@ -2,6 +2,10 @@ import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
+from mmad.errors import InputError
+
+from .frame import map_to_original
+
 _SCALARS = dict(
     gt_label=torch.int64, pred_score=torch.float32, pred_label=torch.bool)
 _MAPS = dict(
@@ -15,8 +19,9 @@ class AnomalyDataSample(BaseDataElement):
     defect; ``'good'`` for normal), ``category``, ``sample_idx`` (position in
     the data set), and as ``(height, width)`` ``ori_shape``, ``img_shape``,
     ``resized_shape`` and ``crop_offset`` (place of the input in the resized
-    picture), and ``rotation`` (of the resized picture before the crop, in
-    degrees).
+    picture, negative where a letterbox added a border), ``rotation`` (of the
+    resized picture before the crop, in degrees), and ``mask_area`` (number of
+    defective pixels of the mask file).
 
     Attributes:
         gt_label (Tensor): ``()`` int64, 1 for anomalous.
@@ -50,3 +55,33 @@ class AnomalyDataSample(BaseDataElement):
                 raise ValueError(f'`{name}` must have shape (H, W), got '
                                  f'{tuple(value.shape)}.')
         super().__setattr__(name, value)
+
+    def original_map(self) -> Tensor:
+        """The anomaly map in the frame of the original image.
+
+        Returns:
+            Tensor: ``(H, W)`` float32 at ``ori_shape``, interpolated
+            bilinearly; NaN where the model did not see the image, so there is
+            no score.
+
+        Raises:
+            InputError: The image was rotated, or its original size is not
+                known.
+        """
+        if self.get('rotation'):
+            raise InputError(
+                f'"{self.get("img_path")}" was rotated by the pipeline, so '
+                'its anomaly map has no place in the original image; use '
+                '`pred_map`.')
+        if self.get('ori_shape') is None:
+            raise InputError(
+                'the original size of the image is not known; the pipeline '
+                'must pack `ori_shape`.')
+        shape = tuple(self.pred_map.shape)
+        values, window = map_to_original(
+            self.pred_map.cpu().numpy(), tuple(self.ori_shape),
+            tuple(self.get('resized_shape', shape)),
+            tuple(self.get('crop_offset', (0, 0))))
+        whole = torch.full(tuple(self.ori_shape), float('nan'))
+        whole[window] = torch.from_numpy(values)
+        return whole

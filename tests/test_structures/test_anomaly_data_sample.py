@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmad.errors import InputError
 from mmad.structures import AnomalyDataSample
 
 
@@ -54,3 +55,22 @@ def test_to_keeps_the_types():
     copy = sample.cpu()
     assert copy.gt_mask.dtype == torch.bool
     assert copy.pred_score == 0.25
+
+
+def test_original_map_marks_what_the_crop_left_out():
+    sample = AnomalyDataSample(
+        metainfo=dict(
+            ori_shape=(16, 12), resized_shape=(8, 6), crop_offset=(2, 1)))
+    sample.pred_map = torch.rand(4, 4)
+    whole = sample.original_map()
+    assert whole.shape == (16, 12)
+    assert whole[4:12, 2:10].isfinite().all()
+    assert int(whole.isnan().sum()) == 16 * 12 - 8 * 8
+
+
+def test_original_map_of_a_rotated_image_is_refused():
+    sample = AnomalyDataSample(
+        metainfo=dict(ori_shape=(4, 4), rotation=3.0, img_path='part.png'))
+    sample.pred_map = torch.rand(4, 4)
+    with pytest.raises(InputError, match=r'part.png.*rotated'):
+        sample.original_map()

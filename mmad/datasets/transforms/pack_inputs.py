@@ -7,7 +7,7 @@ from mmad.structures import AnomalyDataSample
 
 _META_KEYS = ('img_path', 'mask_path', 'kind', 'category', 'sample_idx',
               'ori_shape', 'img_shape', 'resized_shape', 'crop_offset',
-              'rotation')
+              'rotation', 'mask_area')
 
 
 @TRANSFORMS.register_module()

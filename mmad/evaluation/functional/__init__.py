@@ -2,9 +2,8 @@ from .curves import aupro, auroc, average_precision, best_f1
 from .histogram import ScoreHistogram
 from .ranking import Ranking, rank, rank_sorted
 from .regions import region_weights
-from .resize import map_to_original
 
 __all__ = [
     'Ranking', 'ScoreHistogram', 'aupro', 'auroc', 'average_precision',
-    'best_f1', 'map_to_original', 'rank', 'rank_sorted', 'region_weights'
+    'best_f1', 'rank', 'rank_sorted', 'region_weights'
 ]

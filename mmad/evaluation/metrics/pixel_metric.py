@@ -17,11 +17,11 @@ from mmad.evaluation.functional import (
     auroc,
     average_precision,
     best_f1,
-    map_to_original,
     rank_sorted,
     region_weights,
 )
 from mmad.registry import METRICS
+from mmad.structures.frame import map_to_original
 
 
 # Not a named tuple: MMEngine turns tuples that it gathers into plain ones.

@@ -1,6 +1,31 @@
 
 
+"""Where the pixels of a model's input lie in the original image."""
+from collections.abc import Mapping
+
 import numpy as np
+
+
+def scored_window(info: Mapping,
+                  shape: tuple[int, int]) -> tuple[slice, slice]:
+    """Rows and columns of a model's input that show the image.
+
+    That is all of them, unless a letterbox added a border.
+
+    Args:
+        info (Mapping): Metainfo of an image: ``resized_shape`` and
+            ``crop_offset``, as far as known.
+        shape (tuple[int, int]): Height and width of the input, in pixels.
+
+    Returns:
+        tuple[slice, slice]: Rows and columns.
+    """
+    resized = info.get('resized_shape', shape)
+    offset = info.get('crop_offset', (0, 0))
+    rows, columns = (
+        slice(max(0, -start), min(size, full - start))
+        for start, size, full in zip(offset, shape, resized))
+    return rows, columns
 
 
 def map_to_original(
@@ -25,7 +50,8 @@ def map_to_original(
             picture after resizing and before cropping, in pixels. Defaults to
             the shape of the map: no crop.
         crop_offset (tuple[int, int]): Top and left of the crop in the resized
-            picture, in pixels. Defaults to (0, 0).
+            picture, in pixels; negative where a letterbox added a border.
+            Defaults to (0, 0).
 
     Returns:
         tuple[np.ndarray, tuple[slice, slice]]: The map at the original scale,
@@ -52,9 +78,11 @@ def _axis(size: int, ori_size: int, resized_size: int,
     first, last = np.searchsorted(centres,
                                   [offset * unit, (offset + size) * unit])
     position = centres[first:last] / unit - offset - 0.5
-    position = np.clip(position, 0, size - 1)
+    # Never from what a letterbox added.
+    start, stop = max(0, -offset), min(size, resized_size - offset)
+    position = np.clip(position, start, stop - 1)
     lower = position.astype(np.intp)
-    upper = np.minimum(lower + 1, size - 1)
+    upper = np.minimum(lower + 1, stop - 1)
     share = (position - lower).astype(np.float32)
     return slice(int(first), int(last)), lower, upper, share
 

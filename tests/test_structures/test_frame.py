@@ -1,8 +1,9 @@
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 
-from mmad.evaluation.functional import map_to_original
+from mmad.structures.frame import map_to_original, scored_window
 
 
 def test_whole_picture_equals_bilinear_interpolation():
@@ -33,3 +34,23 @@ def test_window_holds_the_centres_inside_the_crop():
     np.testing.assert_array_equal(result, np.ones((8, 8)))
     _, window = map_to_original(ones, (5, 5), (6, 6), (1, 1))
     assert window == (slice(1, 4), slice(1, 4))
+
+
+@pytest.mark.parametrize(('resized', 'offset', 'expected'), [
+    ((8, 6), (2, 1), (slice(0, 4), slice(0, 4))),
+    ((4, 2), (0, -1), (slice(0, 4), slice(1, 3))),
+    ((1, 4), (-2, 0), (slice(2, 3), slice(0, 4))),
+])
+def test_scored_window_leaves_out_the_border(resized, offset, expected):
+    info = dict(resized_shape=resized, crop_offset=offset)
+    assert scored_window(info, (4, 4)) == expected
+    assert scored_window({}, (4, 4)) == (slice(0, 4), slice(0, 4))
+
+
+def test_letterboxed_map_equals_the_map_without_border():
+    values = np.random.default_rng(0).random((5, 9), dtype=np.float32)
+    boxed = np.pad(values, ((2, 3), (1, 0)), constant_values=np.nan)
+    expected, _ = map_to_original(values, (20, 36))
+    found, window = map_to_original(boxed, (20, 36), (5, 9), (-2, -1))
+    assert window == (slice(0, 20), slice(0, 36))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
