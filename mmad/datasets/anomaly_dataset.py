@@ -6,7 +6,19 @@ from mmengine.dataset import BaseDataset
 from mmad.errors import InputError
 from mmad.registry import DATASETS
 
-from .files import draw, index_masks, list_images
+from .arguments import check_indices, check_seed, check_share
+from .files import (
+    Skipped,
+    add_skipped,
+    draw,
+    find_images,
+    list_folders,
+    list_images,
+    plain_name,
+)
+from .mask_files import find_masks
+from .overlap import report_overlap
+from .report import report_found
 
 
 @DATASETS.register_module()
@@ -21,15 +33,17 @@ class AnomalyDataset(BaseDataset):
                              ground_truth/KIND/STEM_mask.png
 
     Any usual image suffix will do, for masks too, with or without ``_mask``.
-    Without a folder ``ground_truth`` there are no pixel-level labels. A
+    Without a folder ``ground_truth`` there are no pixel-level labels. What is
+    taken, and what is left out and why, is a line of the log. A
     subclass for a data set with other names sets the attributes below.
 
     Args:
         data_root (str): Folder of the data set.
         split (str): ``'train'``, ``'test'``, or ``'calibration'`` for the
             training images that are kept from ``'train'``.
-        category (str, optional): Folder below ``data_root``. Defaults to
-            None: ``data_root`` is that of the category itself.
+        category (str, optional): Folder directly in ``data_root``, a plain
+            name. Defaults to None: ``data_root`` is that of the category
+            itself.
         calibration (float): Share of the training images that are kept for
             methods which calibrate their scores, at least one, drawn with
             ``seed``. Defaults to 0: none.
@@ -47,8 +61,9 @@ class AnomalyDataset(BaseDataset):
         LAYOUT (str): What an error says of the folders.
 
     Raises:
-        InputError: The category is unknown, or the folder, the training
-            images or a mask is missing.
+        InputError: The category is unknown, the folder, the training images
+            or a mask is missing, a mask might belong to several images, or
+            an image is to be trained and tested with.
     """
 
     METAINFO = dict(classes=('normal', 'anomalous'))
@@ -69,9 +84,12 @@ class AnomalyDataset(BaseDataset):
         if split not in ('train', 'test', 'calibration'):
             raise InputError('`split` must be "train", "test" or '
                              f'"calibration", got "{split}".')
-        if not 0 <= calibration < 1:
-            raise InputError('`calibration` must lie in [0, 1), got '
-                             f'{calibration}.')
+        if not isinstance(data_root, str | Path):
+            raise InputError('`data_root` must be the path of a folder, got '
+                             f'{data_root!r}.')
+        check_share('calibration', calibration, low=True)
+        check_seed(seed)
+        check_indices(indices)
         if split == 'calibration' and calibration == 0:
             raise InputError(
                 'no images are kept for calibration; set `calibration` of '
@@ -80,6 +98,8 @@ class AnomalyDataset(BaseDataset):
             raise InputError(
                 f'{type(self).__name__} has no category "{category}"; it has '
                 f'{", ".join(self.CATEGORIES)}.')
+        if category:
+            plain_name(category, '`category`')
         self.split = 'test' if split == 'test' else 'train'
         self.category = category
         self.calibration = calibration
@@ -99,35 +119,42 @@ class AnomalyDataset(BaseDataset):
         return root / self.category if self.category else root
 
     def load_data_list(self) -> list[dict]:
+        self.require_folder()
+        load = self._load_train if self.split == 'train' else self._load_test
+        entries, skipped = load()
+        self.report(entries, skipped)
+        return entries
+
+    def require_folder(self) -> None:
+        """Raise :class:`InputError` if there is no such folder."""
         if not self.folder.is_dir():
+            problem = ('is a file' if self.folder.is_file() else
+                       'does not exist')
             raise InputError(
-                f'the data folder "{self.folder}" does not exist; '
+                f'the data folder "{self.folder}" {problem}; '
                 f'{self.expected}. Name the place with --data-root (and '
                 '--category).')
-        if self.split == 'train':
-            folder = self.folder / 'train' / self.NORMAL
-            normal = list_images(folder)
-            if not normal:
-                raise InputError(
-                    f'there are no images in "{folder}"; training needs '
-                    f'pictures of good parts there ({self.expected}).')
-            return [self.entry(path, 'good') for path in normal]
-        return self._load_test()
+
+    def report(self, entries: list[dict], skipped: Skipped) -> None:
+        """Say in the log what was found."""
+        report_found(f'{type(self).__name__} ({self.split})', self.folder,
+                     entries, skipped)
 
     def filter_data(self) -> list[dict]:
         """Part the training images from those kept for calibration."""
         entries = self.data_list
-        if self.split == 'test' or not self.calibration:
-            return entries
-        if len(entries) < 2:
-            raise InputError(
-                f'"{self.folder}" has one training image, which cannot be '
-                'both trained and calibrated with; add more.')
-        kept = draw(len(entries), self.calibration, self.seed)
-        return [
-            entry for number, entry in enumerate(entries)
-            if (number in kept) == self._is_kept
-        ]
+        if self.split == 'train' and self.calibration:
+            if len(entries) < 2:
+                raise InputError(
+                    f'"{self.folder}" has one training image, which cannot be '
+                    'both trained and calibrated with; add more.')
+            kept = draw(len(entries), self.calibration, self.seed)
+            entries = [
+                entry for number, entry in enumerate(entries)
+                if (number in kept) == self._is_kept
+            ]
+        check_indices(self._indices, len(entries))
+        return entries
 
     @property
     def expected(self) -> str:
@@ -135,46 +162,64 @@ class AnomalyDataset(BaseDataset):
         return (f'{type(self).__name__} expects {self.LAYOUT} below '
                 f'"{self.folder}"')
 
-    def _load_test(self) -> list[dict]:
+    def _load_train(self) -> tuple[list[dict], Skipped]:
+        folder = self.folder / 'train' / self.NORMAL
+        normal, skipped = find_images(folder)
+        if not normal:
+            raise InputError(
+                f'there are no images in "{folder}"; training needs '
+                f'images of good parts there ({self.expected}).')
+        add_skipped(skipped, *self._beside('train', [self.NORMAL]))
+        return [self.entry(path, 'good') for path in normal], skipped
+
+    def _load_test(self) -> tuple[list[dict], Skipped]:
         test = self.folder / 'test'
-        truth = self.folder / self.TRUTH if self.TRUTH else None
-        masks = index_masks(truth) if truth and truth.is_dir() else None
-        folders = sorted(p.name for p in test.iterdir()
-                         if p.is_dir()) if test.is_dir() else []
-        entries = []
-        for folder in folders:
-            for path in list_images(test / folder):
-                if folder == self.NORMAL:
-                    entries.append(self.entry(path, 'good'))
-                else:
-                    mask = self.find_mask(path, test, masks, truth)
-                    entries.append(self.entry(path, folder, mask))
-        if not entries:
+        kinds = list_folders(test)
+        found, skipped = {}, {}
+        for kind in kinds:
+            found[kind], more = find_images(test / kind)
+            add_skipped(skipped, more)
+        add_skipped(skipped, *self._beside('test', kinds))
+        if not any(found.values()):
             raise InputError(
                 f'there are no images in "{test}/KIND"; testing needs good '
                 f'ones in "{test / self.NORMAL}" and defective ones beside '
                 f'it ({self.expected}).')
-        return entries
+        truth = self.folder / self.TRUTH if self.TRUTH else None
+        images = [path for kind in kinds for path in found[kind]]
+        report_overlap(
+            type(self).__name__,
+            list_images(self.folder / 'train' / self.NORMAL), images)
+        masks = {}
+        if truth is not None and truth.is_dir():
+            defective = [path for kind in kinds if kind != self.NORMAL
+                         for path in found[kind]]
+            masks, more = find_masks(defective, images, test, truth)
+            add_skipped(skipped, more)
+        return [
+            self.entry(path, 'good' if kind == self.NORMAL else kind,
+                       masks.get(path))
+            for kind in kinds for path in found[kind]
+        ], skipped
+
+    def _beside(self, part: str, names: list[str]) -> tuple[Skipped, Skipped]:
+        """Images beside the folders that are read, and other files there."""
+        parent = self.folder / part
+        images, skipped = find_images(
+            parent, recursive=True, without=[parent / name for name in names])
+        return {'in no folder that is read': images}, skipped
 
     def entry(self, path: Path, kind: str, mask: Path | None = None) -> dict:
-        """What the pipeline gets of one image."""
+        """What the pipeline gets of one image.
+
+        Raises:
+            InputError: The kind is no name that a folder could have.
+        """
+        for part in kind.split('/'):
+            plain_name(part, f'the kind of defect of "{path}"')
         return dict(
             img_path=str(path),
             mask_path=None if mask is None else str(mask),
             kind=kind,
             category=self.category or self.folder.name,
             gt_label=int(kind != 'good'))
-
-    @staticmethod
-    def find_mask(path: Path, images: Path, masks: dict[str, Path] | None,
-                  truth: Path | None) -> Path | None:
-        """The mask of a defective image, looked up by its relative path."""
-        if masks is None:
-            return None
-        stem = path.relative_to(images).with_suffix('').as_posix()
-        if stem not in masks:
-            raise InputError(
-                f'image "{path}" has no mask; expected '
-                f'"{truth / stem}_mask.png" (or remove the folder of masks '
-                'to go without pixel-level metrics).')
-        return masks[stem]

@@ -1,3 +1,4 @@
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -5,24 +6,33 @@ from mmad.errors import InputError
 from mmad.registry import DATASETS
 
 from .anomaly_dataset import AnomalyDataset
-from .files import draw, index_masks, list_images
+from .arguments import check_share
+from .files import Skipped, add_skipped, draw, find_images, list_images
+from .mask_files import find_masks
+from .overlap import report_overlap
+
+_SETTINGS = ('normal_dir', 'normal_test_dir', 'abnormal_dir', 'mask_dir')
 
 
 @DATASETS.register_module()
 class FolderDataset(AnomalyDataset):
-    """Your own pictures, wherever they lie.
+    """Your own images, wherever they lie.
 
     Folders are searched with all that is below them, except for another of
-    these folders. The defect kind of a
-    picture is the path of its folder inside ``abnormal_dir``.
+    these folders and hidden ones. The defect kind of an image is the path of
+    its folder inside ``abnormal_dir``. What is taken, and what is left out and
+    why, is a line of the log.
 
     Args:
-        data_root (str): Folder that the others are relative to.
+        data_root (str): Folder that the others are relative to; they may be
+            absolute, too.
         split (str): ``'train'``, ``'test'`` or ``'calibration'``.
-        normal_dir (str): Pictures of good parts.
-        normal_test_dir (str, optional): Good parts to test with. Defaults to
-            None: ``holdout`` of ``normal_dir`` is kept from training.
-        abnormal_dir (str, optional): Pictures of bad parts. A
+        normal_dir (str | Sequence[str]): Images of good parts, in a folder or
+            several.
+        normal_test_dir (str | Sequence[str], optional): Good parts to test
+            with. Defaults to None: ``holdout`` of ``normal_dir`` is kept from
+            training.
+        abnormal_dir (str, optional): Images of bad parts. A
             folder called ``good`` directly in it holds good parts.
         mask_dir (str, optional): Masks at the same relative paths as in
             ``abnormal_dir``, with or without ``_mask`` before the suffix.
@@ -35,16 +45,19 @@ class FolderDataset(AnomalyDataset):
         lazy_init (bool): Scan the folders on first use. Defaults to False.
         calibration (float): Share of what is left that is kept for methods
             which calibrate their scores. Defaults to 0.
+        category (None): There are no categories; another value is refused.
 
     Raises:
-        InputError: A folder is missing or empty, or a mask is missing.
+        InputError: A folder is missing or empty, a mask is missing or might
+            belong to several images, or an image is to be trained and tested
+            with.
     """
 
     def __init__(self,
                  data_root: str,
                  split: str,
-                 normal_dir: str,
-                 normal_test_dir: str | None = None,
+                 normal_dir: str | Sequence[str],
+                 normal_test_dir: str | Sequence[str] | None = None,
                  abnormal_dir: str | None = None,
                  mask_dir: str | None = None,
                  holdout: float = 0.2,
@@ -52,13 +65,22 @@ class FolderDataset(AnomalyDataset):
                  pipeline: Sequence = (),
                  indices: int | Sequence[int] | None = None,
                  lazy_init: bool = False,
-                 calibration: float = 0.0) -> None:
-        if not 0 < holdout < 1:
-            raise InputError(f'`holdout` must lie in (0, 1), got {holdout}.')
+                 calibration: float = 0.0,
+                 category: None = None) -> None:
+        if category is not None:
+            raise InputError(
+                'FolderDataset has no categories, so it takes no `category`; '
+                f'leave "{category}" out and name the folders instead.')
+        check_share('holdout', holdout)
         self.normal_dir = normal_dir
         self.normal_test_dir = normal_test_dir
         self.abnormal_dir = abnormal_dir
         self.mask_dir = mask_dir
+        if normal_dir is None:
+            raise InputError('`normal_dir` must name the folder of the good '
+                             'parts, got None.')
+        for name in _SETTINGS:
+            self._check_setting(name)
         self.holdout = holdout
         super().__init__(
             data_root,
@@ -70,58 +92,95 @@ class FolderDataset(AnomalyDataset):
             seed=seed)
 
     def load_data_list(self) -> list[dict]:
-        normal = self._list('normal_dir')
+        if self.folder.is_file():
+            self.require_folder()
+        normal, skipped = self._list('normal_dir')
         if self.normal_test_dir is None:
             held = draw(len(normal), self.holdout, self.seed)
             normal_test = [p for i, p in enumerate(normal) if i in held]
             normal = [p for i, p in enumerate(normal) if i not in held]
             if not normal:
                 raise InputError(
-                    f'"{self.folder / self.normal_dir}" holds one image only '
-                    'and it was held out for testing; add more, or set '
-                    '`normal_test_dir`.')
+                    f'`normal_dir` "{self._folders("normal_dir")[0]}" holds '
+                    'one image only and it was held out for testing; add '
+                    'more, or set `normal_test_dir`.')
+            skipped_test = skipped
         else:
-            normal_test = self._list('normal_test_dir')
+            normal_test, skipped_test = self._list('normal_test_dir')
         if self.split == 'train':
-            return [self.entry(path, 'good') for path in normal]
-        return [self.entry(path, 'good')
-                for path in normal_test] + self._load_abnormal()
-
-    def _load_abnormal(self) -> list[dict]:
-        if self.abnormal_dir is None:
-            return []
-        images = self.folder / self.abnormal_dir
-        truth = masks = None
-        if self.mask_dir is not None:
-            truth = self.folder / self.mask_dir
-            masks = index_masks(truth)
-            if not masks:
-                raise InputError(f'`mask_dir` "{truth}" holds no images.')
-        entries = []
-        for path in self._list('abnormal_dir'):
-            kind = path.parent.relative_to(images).as_posix()
-            if kind.split('/')[0] == 'good':
-                entries.append(self.entry(path, 'good'))
-                continue
-            entries.append(
-                self.entry(path, images.name if kind == '.' else kind,
-                           self.find_mask(path, images, masks, truth)))
+            entries = [self.entry(path, 'good') for path in normal]
+            self.report(entries, skipped)
+            return entries
+        abnormal, skipped = self._load_abnormal()
+        add_skipped(skipped, skipped_test)
+        entries = [self.entry(path, 'good') for path in normal_test] + abnormal
+        report_overlap(type(self).__name__, normal,
+                       [Path(entry['img_path']) for entry in entries])
+        self.report(entries, skipped)
         return entries
 
-    def _list(self, name: str) -> list[Path]:
-        folder = self.folder / getattr(self, name)
+    def _load_abnormal(self) -> tuple[list[dict], Skipped]:
+        if self.abnormal_dir is None:
+            return [], {}
+        images, = self._folders('abnormal_dir')
+        paths, skipped = self._list('abnormal_dir')
+        kinds = {}
+        for path in paths:
+            kind = path.parent.relative_to(images).as_posix()
+            if kind == '.':
+                name = images.name
+                kind = 'bad' if name in ('', '..', 'good') else name
+            kinds[path] = 'good' if kind.split('/')[0] == 'good' else kind
+        masks = {}
+        if self.mask_dir is not None:
+            truth, = self._folders('mask_dir')
+            if not list_images(truth, recursive=True):
+                raise InputError(f'`mask_dir` "{truth}" holds no images.')
+            masks, more = find_masks(
+                [path for path in paths if kinds[path] != 'good'], paths,
+                images, truth)
+            add_skipped(skipped, more)
+        return [
+            self.entry(path, kinds[path], masks.get(path)) for path in paths
+        ], skipped
+
+    def _check_setting(self, name: str) -> None:
+        value = getattr(self, name)
+        if value is None or (isinstance(value, str | Path) and str(value)):
+            return
+        is_list = isinstance(value, Sequence) and value and all(
+            isinstance(folder, str | Path) for folder in value)
+        if name.startswith('normal') and is_list:
+            return
+        wanted = ('a folder or a list of folders'
+                  if name.startswith('normal') else 'one folder')
+        raise InputError(f'`{name}` must be {wanted}, got {value!r}.')
+
+    def _folders(self, name: str) -> list[Path]:
+        value = getattr(self, name)
+        if value is None:
+            return []
+        values = [value] if isinstance(value, str | Path) else value
+        return [self.folder / Path(folder).expanduser() for folder in values]
+
+    def _list(self, name: str) -> tuple[list[Path], Skipped]:
+        """The images of a setting, and what else is in its folders."""
         # A folder within another one belongs to its own setting alone.
-        inside = [
-            self.folder / other
-            for other in (self.normal_dir, self.normal_test_dir,
-                          self.abnormal_dir, self.mask_dir)
-            if other is not None and folder in (self.folder / other).parents
+        others = [
+            folder for other in _SETTINGS if other != name
+            for folder in self._folders(other)
         ]
-        images = [
-            path for path in list_images(folder, recursive=True)
-            if not any(other in path.parents for other in inside)
-        ]
-        if not images:
-            raise InputError(
-                f'`{name}` "{folder}" does not exist or holds no images.')
-        return images
+        images, skipped, known = [], {}, set()
+        for folder in self._folders(name):
+            found, more = find_images(folder, recursive=True, without=others)
+            if not found:
+                raise InputError(
+                    f'`{name}` "{folder}" does not exist or holds no images.')
+            add_skipped(skipped, more)
+            for path in found:
+                # Of listed folders, one may lie in another.
+                place = os.path.realpath(path.parent), path.name
+                if place not in known:
+                    known.add(place)
+                    images.append(path)
+        return images, skipped

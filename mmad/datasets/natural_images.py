@@ -7,7 +7,8 @@ from mmengine.dataset import BaseDataset
 from mmad.errors import InputError
 from mmad.registry import DATASETS
 
-from .files import list_images
+from .files import find_images
+from .report import report_found
 
 
 @DATASETS.register_module()
@@ -42,8 +43,13 @@ class NaturalImages(BaseDataset):
                  forbidden_roots: Sequence[str] = (),
                  pipeline: Sequence = (),
                  lazy_init: bool = False) -> None:
-        if length < 1:
-            raise InputError(f'`length` must be at least 1, got {length}.')
+        if isinstance(length, bool) or not isinstance(
+                length, int) or length < 1:
+            raise InputError('`length` must be at least 1, got '
+                             f'{length!r}.')
+        if not isinstance(data_root, str | Path):
+            raise InputError('`data_root` must be the path of a folder, got '
+                             f'{data_root!r}.')
         self.length = length
         self.forbidden_roots = tuple(forbidden_roots)
         super().__init__(
@@ -61,17 +67,21 @@ class NaturalImages(BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         if not self.folder.is_dir():
+            problem = ('is a file' if self.folder.is_file() else
+                       'does not exist')
             raise InputError(
-                f'the folder "{self.folder}" does not exist; name one with '
+                f'the folder "{self.folder}" {problem}; name one with '
                 'natural pictures (photographs of anything) with '
                 '--data-root.')
-        images = list_images(self.folder, recursive=True)
+        images, skipped = find_images(self.folder, recursive=True)
         if not images:
             raise InputError(
                 f'there are no images in "{self.folder}" or below it; name a '
                 'folder with natural pictures with --data-root.')
         self.refuse_anomaly_data(images)
-        return [dict(img_path=str(path)) for path in images]
+        entries = [dict(img_path=str(path)) for path in images]
+        report_found(type(self).__name__, self.folder, entries, skipped)
+        return entries
 
     def get_data_info(self, idx: int) -> dict:
         """The picture of a draw; the draws go round all pictures.

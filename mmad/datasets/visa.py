@@ -5,6 +5,14 @@ from mmad.errors import InputError
 from mmad.registry import DATASETS
 
 from .anomaly_dataset import AnomalyDataset
+from .files import (
+    Skipped,
+    add_skipped,
+    find_images,
+    path_below,
+    plain_name,
+)
+from .overlap import report_overlap
 
 _COLUMNS = ('object', 'split', 'label', 'image', 'mask')
 
@@ -30,7 +38,9 @@ class VisA(AnomalyDataset):
 
     Raises:
         InputError: The category is unknown, the table is missing or another
-            one, or an image or a mask that it lists is missing.
+            one, an image or a mask that it lists is missing or lies, by its
+            path, outside ``data_root``, or an image is to be trained and
+            tested with.
     """
 
     CATEGORIES = ('candle', 'capsules', 'cashew', 'chewinggum', 'fryum',
@@ -45,25 +55,55 @@ class VisA(AnomalyDataset):
                 f'the table "{table}" does not exist; VisA expects '
                 f'split_csv/1cls.csv and {self.category}/Data/Images below '
                 f'"{root}". Name the place with --data-root.')
+        try:
+            return self._load_table(root, table)
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise InputError(f'the table "{table}" cannot be read ({error}); '
+                             'take the one of the download.') from error
+
+    def _load_table(self, root: Path, table: Path) -> list[dict]:
         with open(table, newline='', encoding='utf-8') as file:
             reader = csv.DictReader(file)
             if not set(_COLUMNS) <= set(reader.fieldnames or ()):
                 raise InputError(
                     f'the table "{table}" does not have the columns '
                     f'{",".join(_COLUMNS)}; take the one of the download.')
-            rows = [
-                row for row in reader if row['object'] == self.category
-                and row['split'] == self.split
-            ]
+            listed = [row for row in reader if row['object'] == self.category]
+        rows = [row for row in listed if row['split'] == self.split]
         if not rows:
             raise InputError(
                 f'the table "{table}" lists no images of {self.category} to '
                 f'{self.split} with; take the one of the download.')
-        rows.sort(key=lambda row: row['image'])
-        return [self._read(row, root, table) for row in rows]
+        rows.sort(key=lambda row: row['image'] or '')
+        entries = [self._read(row, root, table) for row in rows]
+        if self.split == 'test':
+            train = [
+                self._path(row, 'image', root, table) for row in listed
+                if row['split'] == 'train'
+            ]
+            report_overlap(
+                f'{type(self).__name__} by "{table}"',
+                [path for path in train if path.is_file()],
+                [Path(entry['img_path']) for entry in entries])
+        self.report(entries, self._find_unlisted(listed, root, table))
+        return entries
+
+    def _find_unlisted(self, listed: list[dict], root: Path,
+                       table: Path) -> Skipped:
+        images, skipped = find_images(
+            self.folder / 'Data' / 'Images', recursive=True)
+        known = {self._path(row, 'image', root, table) for row in listed}
+        unlisted = [path for path in images if path not in known]
+        return add_skipped(skipped,
+                           {f'that "{table}" does not list': unlisted})
+
+    @staticmethod
+    def _path(row: dict, column: str, root: Path, table: Path) -> Path:
+        return path_below(root, row[column],
+                          f'the {column} in a row of "{table}"')
 
     def _read(self, row: dict, root: Path, table: Path) -> dict:
-        image, mask = root / row['image'], None
+        image, mask = self._path(row, 'image', root, table), None
         if not image.is_file():
             raise InputError(
                 f'image "{image}" does not exist, but "{table}" lists it; '
@@ -75,8 +115,9 @@ class VisA(AnomalyDataset):
                 f'the table "{table}" wants the defective "{image}" in '
                 'training; take the one-class table of the download.')
         if (self.folder / 'Data' / 'Masks').is_dir():
-            mask = root / row['mask']
+            mask = self._path(row, 'mask', root, table)
             if not mask.is_file():
                 raise InputError(
                     f'image "{image}" has no mask; expected "{mask}".')
-        return self.entry(image, row['label'], mask)
+        label = plain_name(row['label'], f'the label in a row of "{table}"')
+        return self.entry(image, label, mask)

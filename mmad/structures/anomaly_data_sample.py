@@ -20,8 +20,9 @@ class AnomalyDataSample(BaseDataElement):
     the data set), and as ``(height, width)`` ``ori_shape``, ``img_shape``,
     ``resized_shape`` and ``crop_offset`` (place of the input in the resized
     picture, negative where a letterbox added a border), ``rotation`` (of the
-    resized picture before the crop, in degrees), and ``mask_area`` (number of
-    defective pixels of the mask file).
+    resized picture before the crop, in degrees), ``mask_area`` (number of
+    defective pixels of the mask file), and ``frame_lost`` (why the place of
+    the input in the original is not known, if it is not).
 
     Attributes:
         gt_label (Tensor): ``()`` int64, 1 for anomalous.
@@ -65,9 +66,15 @@ class AnomalyDataSample(BaseDataElement):
             no score.
 
         Raises:
-            InputError: The image was rotated, or its original size is not
-                known.
+            InputError: The image was rotated or otherwise moved by the
+                pipeline, or its original size is not known.
         """
+        if self.get('frame_lost'):
+            raise InputError(
+                f'the place of "{self.get("img_path")}" in the original '
+                f'image is not known: {self.frame_lost}; crop with '
+                'CenterCrop and pad with Letterbox of mmad, after one Resize, '
+                'or use `pred_map`.')
         if self.get('rotation'):
             raise InputError(
                 f'"{self.get("img_path")}" was rotated by the pipeline, so '

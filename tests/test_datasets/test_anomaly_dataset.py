@@ -111,7 +111,7 @@ def test_folder_without_images(own_root):
     shutil.rmtree(folder)
     folder.mkdir()
     (folder / 'notes.txt').touch()
-    with pytest.raises(InputError, match='training needs pictures of good'):
+    with pytest.raises(InputError, match='training needs images of good'):
         build(own_root, 'train')
 
 

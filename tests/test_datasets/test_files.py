@@ -1,6 +1,4 @@
-import pytest
-
-from mmad.datasets.files import index_masks, list_images
+from mmad.datasets.files import list_images
 
 
 def touch(folder, *names):
@@ -29,13 +27,3 @@ def test_order_does_not_depend_on_creation(tmp_path):
 
 def test_missing_folder(tmp_path):
     assert list_images(tmp_path / 'none') == []
-    assert index_masks(tmp_path / 'none') == {}
-
-
-@pytest.mark.parametrize('suffix', ['.png', '_mask.png', '_mask.bmp'])
-def test_index_masks(tmp_path, suffix):
-    touch(tmp_path, f'cut/000{suffix}', f'hole/deep/a.b{suffix}')
-    assert index_masks(tmp_path) == {
-        'cut/000': tmp_path / f'cut/000{suffix}',
-        'hole/deep/a.b': tmp_path / f'hole/deep/a.b{suffix}',
-    }

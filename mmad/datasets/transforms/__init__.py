@@ -1,6 +1,7 @@
 from mmcv.transforms import Resize
 
 from .center_crop import CenterCrop
+from .letterbox import Letterbox
 from .load_image import LoadImage
 from .load_mask import LoadMask, read_mask
 from .pack_inputs import PackInputs
@@ -8,6 +9,6 @@ from .random_patch import RandomPatch
 from .random_pose import RandomPose
 
 __all__ = [
-    'CenterCrop', 'LoadImage', 'LoadMask', 'PackInputs', 'RandomPatch',
-    'RandomPose', 'Resize', 'read_mask'
+    'CenterCrop', 'Letterbox', 'LoadImage', 'LoadMask', 'PackInputs',
+    'RandomPatch', 'RandomPose', 'Resize', 'read_mask'
 ]

@@ -3,6 +3,8 @@ import mmcv.transforms
 from mmad.errors import InputError
 from mmad.registry import TRANSFORMS
 
+from .frame import current_frame, note_crop
+
 
 @TRANSFORMS.register_module()
 class CenterCrop(mmcv.transforms.CenterCrop):
@@ -10,7 +12,7 @@ class CenterCrop(mmcv.transforms.CenterCrop):
 
     Added Keys:
 
-    - resized_shape (tuple[int, int]): Height and width before the crop.
+    - resized_shape (tuple[int, int]): Height and width before cropping.
     - crop_offset (tuple[int, int]): Top and left edge of the crop.
 
     Raises:
@@ -25,8 +27,9 @@ class CenterCrop(mmcv.transforms.CenterCrop):
                 f'image "{results.get("img_path")}" is {width}x{height} '
                 f'after resizing, smaller than the crop of {crop_width}x'
                 f'{crop_height}; resize it to more, or crop less.')
+        before = current_frame(results)
         results = super().transform(results)
-        results['resized_shape'] = (height, width)
-        results['crop_offset'] = (round((height - crop_height) / 2),
-                                  round((width - crop_width) / 2))
+        note_crop(results, before, (height, width),
+                  (round((height - crop_height) / 2),
+                   round((width - crop_width) / 2)))
         return results

@@ -1,6 +1,14 @@
+import numpy as np
 from mmcv.transforms import LoadImageFromFile
-from PIL import Image
+from PIL import Image, ImageOps
 
+from mmad.datasets.image_file import (
+    MAX_PIXELS,
+    bits_per_channel,
+    check_max_pixels,
+    open_image,
+    read_pixels,
+)
 from mmad.errors import InputError
 from mmad.registry import TRANSFORMS
 
@@ -9,7 +17,14 @@ from mmad.registry import TRANSFORMS
 class LoadImage(LoadImageFromFile):
     """Load an image with Pillow, and never half of one.
 
-    OpenCV fills what a truncated file lacks with grey; Pillow refuses it.
+    OpenCV fills what a truncated file lacks with gray; Pillow refuses it.
+    Only BMP, JPEG, PNG, TIFF and WebP files are read, whatever their suffix,
+    upright as their EXIF data say.
+
+    Files of more than 8 bits per channel are refused unless ``bit_depth`` is
+    set: the file does not tell how many of its bits the camera used. With it,
+    ``0`` to ``2 ** bit_depth - 1`` becomes 0 to 255, rounded, in every file
+    alike. Files of 8 bits stay as they are.
 
     Required Keys:
 
@@ -20,28 +35,76 @@ class LoadImage(LoadImageFromFile):
     - img (np.ndarray): ``(H, W, 3)`` uint8, BGR.
     - img_shape, ori_shape (tuple[int, int])
 
+    Args:
+        bit_depth (int, optional): Bits that are in use in files of more than
+            8 bits per channel, 8 to 16; 12 for a 12-bit camera that writes
+            16-bit files. Defaults to None: refuse such files.
+        max_pixels (int): Largest number of pixels of an image, checked before
+            it is decoded. Defaults to 100 million.
+
     Raises:
-        InputError: The file is missing, empty, truncated, no image, or has
-            more than 8 bits per channel.
+        InputError: An argument is out of range; the file is missing, empty,
+            truncated, too large, no image or several; it has more than 8 bits
+            per channel and there is no ``bit_depth``, or more than that.
     """
 
-    def __init__(self) -> None:
+    def __init__(self,
+                 bit_depth: int | None = None,
+                 max_pixels: int = MAX_PIXELS) -> None:
         super().__init__(imdecode_backend='pillow')
+        if bit_depth is not None and (not isinstance(bit_depth, int)
+                                      or not 8 <= bit_depth <= 16):
+            raise InputError('`bit_depth` must be an integer from 8 to 16, '
+                             f'got {bit_depth!r}.')
+        self.bit_depth = bit_depth
+        self.max_pixels = check_max_pixels(max_pixels)
 
     def transform(self, results: dict) -> dict:
-        try:
-            with Image.open(results['img_path']) as image:
-                mode = image.mode
-            if mode.startswith(('I', 'F')):
-                raise InputError(
-                    f'image "{results["img_path"]}" has more than 8 bits per '
-                    f'channel (mode {mode}); convert it to 8 bits.')
-            return super().transform(results)
-        except InputError:
-            raise
-        # Pillow reports a broken file in any of these.
-        except (OSError, SyntaxError, ValueError) as error:
+        path = results['img_path']
+        with open_image(path, self.max_pixels) as image:
+            if bits_per_channel(image) > 8:
+                image = self._to_eight_bits(image, path)
+            array = np.array(_to_rgb(ImageOps.exif_transpose(image)))
+        results['img'] = array[..., ::-1]
+        results['img_shape'] = results['ori_shape'] = array.shape[:2]
+        return results
+
+    def _to_eight_bits(self, image: Image.Image, path: str) -> Image.Image:
+        if self.bit_depth is None:
             raise InputError(
-                f'image "{results["img_path"]}" cannot be read '
-                f'({type(error).__name__}: it is missing, truncated or not '
-                'an image); replace or remove it.') from error
+                f'image "{path}" has more than 8 bits per channel (mode '
+                f'{image.mode}); say how many are in use, '
+                'dict(type="LoadImage", bit_depth=12) in every pipeline, or '
+                'convert it to 8 bits.')
+        pixels = read_pixels(image, path)
+        if pixels.dtype == np.int32:  # 16 bits too, in older Pillow
+            pixels = pixels.clip(-1, 1 << 16)
+        elif pixels.dtype != np.uint16:
+            raise InputError(
+                f'image "{path}" has values of type {pixels.dtype}; convert '
+                'it to 8 or 16 bits.')
+        colors = None
+        if pixels.ndim == 3:  # without alpha
+            colors = 1 if pixels.shape[2] == 2 else 3
+        color = pixels if colors is None else pixels[..., :colors]
+        limit = (1 << self.bit_depth) - 1
+        if color.min() < 0 or color.max() > limit:
+            raise InputError(
+                f'image "{path}" has values from {color.min()} to '
+                f'{color.max()}, which is not within the 0 to {limit} of '
+                f'`bit_depth={self.bit_depth}`; correct it in the pipelines.')
+        scaled = np.uint8(np.round(color.astype(np.float64) * (255 / limit)))
+        if colors is not None and colors < pixels.shape[2]:
+            alpha = np.uint8(pixels[..., colors:] >> 8)
+            scaled = np.concatenate([scaled, alpha], axis=2)
+        return Image.fromarray(scaled)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    # As mmcv does, so that figures stay what they were.
+    if image.mode == 'LA':
+        canvas = Image.new('RGB', image.size, (124, 117, 104))
+        layers = image.convert('RGBA')
+        canvas.paste(layers, mask=layers.getchannel('A'))
+        return canvas
+    return image if image.mode == 'RGB' else image.convert('RGB')

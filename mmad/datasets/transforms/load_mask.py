@@ -1,11 +1,24 @@
+import logging
+import os
 from pathlib import Path
 
 import numpy as np
 from mmcv.transforms import BaseTransform
+from mmengine.logging import print_log
 from PIL import Image, ImageOps
 
+from mmad.datasets.image_file import (
+    MAX_PIXELS,
+    bits_per_channel,
+    check_max_pixels,
+    open_image,
+    read_pixels,
+)
 from mmad.errors import InputError
 from mmad.registry import TRANSFORMS
+
+_MODES = ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'I', 'I;16', 'I;16B', 'I;16L',
+          'F')
 
 
 @TRANSFORMS.register_module()
@@ -13,7 +26,9 @@ class LoadMask(BaseTransform):
     """Load the ground-truth mask; a normal image gets an empty one.
 
     Under the key ``gt_seg_map`` the geometric transforms of mmcv treat it as
-    they treat the image, by nearest neighbour.
+    they treat the image, by nearest neighbor. :func:`read_mask` says what
+    counts as defect. A mask of a defective image that marks nothing is named
+    in the log.
 
     Required Keys:
 
@@ -24,43 +39,143 @@ class LoadMask(BaseTransform):
     Added Keys:
 
     - gt_seg_map (np.ndarray): ``(H, W)`` uint8, 1 on the defect.
+    - mask_area (int): Number of its pixels that are 1.
+
+    Args:
+        max_pixels (int): Largest number of pixels of a mask, checked before
+            it is decoded. Defaults to 100 million.
 
     Raises:
         InputError: The mask cannot be read or its size is not the image's.
     """
 
+    def __init__(self, max_pixels: int = MAX_PIXELS) -> None:
+        self.max_pixels = check_max_pixels(max_pixels)
+        self._named: set[str] = set()
+
     def transform(self, results: dict) -> dict:
-        if results['mask_path'] is None:
+        path = results['mask_path']
+        if path is None:
             if results['gt_label'] == 0:
                 results['gt_seg_map'] = np.zeros(results['ori_shape'],
                                                  np.uint8)
+                results['mask_area'] = 0
             return results
-        mask = read_mask(results['mask_path'])
+        mask = read_mask(path, self.max_pixels)
         if mask.shape != tuple(results['ori_shape']):
             raise InputError(
-                f'mask "{results["mask_path"]}" is '
+                f'mask "{path}" is '
                 f'{mask.shape[1]}x{mask.shape[0]} but its image '
                 f'"{results["img_path"]}" is {results["ori_shape"][1]}x'
                 f'{results["ori_shape"][0]}; both must have the same size.')
         results['gt_seg_map'] = mask.astype(np.uint8)
+        results['mask_area'] = int(mask.sum())
+        if results['gt_label'] and not mask.any() and path not in self._named:
+            self._named.add(path)
+            print_log(
+                f'The mask "{path}" is empty, but its image '
+                f'"{results["img_path"]}" is labeled as defective: its pixels '
+                'all count as normal. Correct the mask or the label.',
+                'current', logging.WARNING)
         return results
 
 
-def read_mask(path: str | Path) -> np.ndarray:
+def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Read a mask file as ``(H, W)`` bool.
 
-    In a file of the scale 0/255 values above 127 are defect; in one without
-    such values (0/1, or numbered classes) all above 0.
+    What is not background is defect, in every file alike:
+
+    - Values, of any type and depth: all but 0. A color is defect unless all
+      its channels are 0, so a soft edge is defect as well.
+    - Palettes: all but index 0. A file is refused in which index 0 is neither
+      black nor transparent and another one in use is.
+    - Transparency: where all pixels have one color, all but alpha 0. Where the
+      colors differ, they decide; a file is refused in which the visible parts
+      and the colors disagree.
+
+    Args:
+        path (str | Path): A BMP, PNG, TIFF or WebP file. Lossy compression
+            blurs the values around a region, so JPEG and lossy WebP files are
+            refused.
+        max_pixels (int): Largest number of pixels. Defaults to 100 million.
 
     Raises:
-        InputError: The file is missing, truncated or no image.
+        InputError: The file is missing, truncated, too large, no image, or it
+            is not clear what it marks.
     """
-    try:
-        with Image.open(path) as image:
-            values = np.asarray(
-                ImageOps.exif_transpose(image).convert('L'))
-    except (OSError, SyntaxError, ValueError) as error:
+    with open_image(path, max_pixels, 'mask') as image:
+        if _is_lossy(image, path):
+            raise InputError(
+                f'mask "{path}" is compressed with losses, which blurs the '
+                'values around a region; save the mask as PNG, from its '
+                'source.')
+        if image.mode not in _MODES:
+            raise InputError(
+                f'mask "{path}" has the mode {image.mode}, of which the '
+                'background is not known; save it as PNG, black where there '
+                'is no defect.')
+        if image.mode == 'P':
+            return _from_palette(image, path)
+        if 'transparency' in image.info and bits_per_channel(image) == 8:
+            upright = ImageOps.exif_transpose(image)
+            return _from_layers(np.asarray(upright.convert('RGBA')), path)
+        pixels = read_pixels(image, path)
+        if image.mode in ('LA', 'RGBA'):
+            return _from_layers(pixels, path)
+    if pixels.dtype.kind == 'f' and not np.isfinite(pixels).all():
+        raise InputError(f'mask "{path}" has values that are not finite; '
+                         'save it as PNG, 0 where there is no defect.')
+    defect = pixels != 0
+    return defect.any(axis=2) if defect.ndim == 3 else defect
+
+
+def _is_lossy(image: Image.Image, path: str | Path) -> bool:
+    if image.format == 'WEBP':
+        return not _is_lossless_webp(path)
+    return (image.format in ('JPEG', 'MPO')
+            or 'jpeg' in str(image.info.get('compression', '')))
+
+
+def _is_lossless_webp(path: str | Path) -> bool:
+    with open(path, 'rb') as file:
+        file.seek(12)
+        while len(head := file.read(8)) == 8:
+            if head[:4] in (b'VP8L', b'VP8 '):
+                return head[:4] == b'VP8L'
+            size = int.from_bytes(head[4:], 'little')
+            file.seek(size + size % 2, os.SEEK_CUR)
+    return False
+
+
+def _from_palette(image: Image.Image, path: str | Path) -> np.ndarray:
+    indices = read_pixels(image, path)
+    colors = np.asarray(image.getpalette('RGBA'), np.uint8).reshape(-1, 4)
+    used = np.unique(indices)
+    used = used[used < len(colors)]
+    clear = colors[:, 3] == 0
+    blank = clear if clear.any() else ~colors[:, :3].any(axis=1)
+    if not blank[:1].any() and blank[used].any():
         raise InputError(
-            f'mask "{path}" cannot be read ({type(error).__name__}: it is '
-            'missing, truncated or not an image); replace it.') from error
-    return values > (127 if values.max() > 127 else 0)
+            f'mask "{path}" has a palette of which index 0 is not the '
+            'background, by its color; save it in gray, 0 where there is no '
+            'defect.')
+    return indices != 0
+
+
+def _from_layers(pixels: np.ndarray, path: str | Path) -> np.ndarray:
+    """The defect in pixels with an alpha channel, the last one."""
+    color, visible = pixels[..., :-1], pixels[..., -1] != 0
+    colored = color.any(axis=2)
+    # Where nothing varies, a uniform mask may be full or empty.
+    if (color == color[:1, :1]).all():
+        if not visible.all():
+            return visible
+        if (pixels[..., -1] == pixels[0, 0, -1]).all():
+            return colored
+    elif visible.all():
+        return colored
+    elif visible.any() and colored[visible].all():
+        return visible
+    raise InputError(
+        f'mask "{path}" is not clear: its colors and its transparency mark '
+        'different regions; save it in gray, 0 where there is no defect.')

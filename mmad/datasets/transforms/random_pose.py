@@ -7,6 +7,8 @@ from mmcv.transforms import BaseTransform
 from mmad.errors import InputError
 from mmad.registry import TRANSFORMS
 
+from .frame import current_frame, note_crop
+
 
 @TRANSFORMS.register_module()
 class RandomPose(BaseTransform):
@@ -76,6 +78,7 @@ class RandomPose(BaseTransform):
                 f'image "{results.get("img_path")}" is {width}x{height} '
                 f'after resizing, smaller than the crop of {crop_width}x'
                 f'{crop_height}; resize it to more, or crop less.')
+        before = current_frame(results)
         rng = self._generator(image)
         rotation = rng.uniform(-self.angle, self.angle)
         top = int(rng.integers(height - crop_height, endpoint=True))
@@ -95,8 +98,7 @@ class RandomPose(BaseTransform):
                     borderMode=cv2.BORDER_REFLECT)
         results['img_shape'] = (crop_height, crop_width)
         results['rotation'] = rotation
-        results['resized_shape'] = (height, width)
-        results['crop_offset'] = (top, left)
+        note_crop(results, before, (height, width), (top, left))
         return results
 
     def _generator(self, image: np.ndarray) -> np.random.Generator:

@@ -33,11 +33,11 @@ def test_one_bit(tmp_path):
     assert (read_mask(tmp_path / 'mask.png') == TRUTH).all()
 
 
-def test_soft_edges_are_cut_at_the_half(tmp_path):
-    values = np.array([[0, 100, 127, 128, 200, 255]], np.uint8)
+def test_soft_edges_are_defect(tmp_path):
+    values = np.array([[0, 1, 127, 128, 200, 255]], np.uint8)
     Image.fromarray(values).save(tmp_path / 'mask.png')
     assert read_mask(tmp_path / 'mask.png').tolist() == [
-        [False, False, False, True, True, True]
+        [False, True, True, True, True, True]
     ]
 
 

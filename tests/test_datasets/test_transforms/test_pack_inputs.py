@@ -30,7 +30,7 @@ def test_metainfo(results):
     sample = pack(results)['data_samples']
     assert sample.metainfo == dict(
         img_path='a.png', kind='cut', sample_idx=3, ori_shape=(2, 4),
-        rotation=1.5)
+        rotation=1.5, resized_shape=(2, 4), crop_offset=(0, 0))
     assert 'gt_label' not in sample
     assert 'gt_mask' not in sample
 

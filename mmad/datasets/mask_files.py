@@ -1,0 +1,83 @@
+"""Which mask belongs to which image."""
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from mmad.errors import InputError
+
+from .files import Skipped, add_skipped, find_images, relative_stem
+
+
+def find_masks(defective: Iterable[Path], images: Iterable[Path],
+               image_root: Path,
+               mask_root: Path) -> tuple[dict[Path, Path], Skipped]:
+    """The masks of all defective images, and what else is in their folder.
+
+    ``scratch/000_mask.png`` and ``scratch/000.png`` both may belong to the
+    image ``scratch/000.*``. Files that fit one image only are given to it
+    first, so that ``000_mask.png`` may be the name of an image as well.
+
+    Args:
+        defective (Iterable[Path]): Those that need one.
+        images (Iterable[Path]): All that may have one.
+        image_root (Path): Folder that their relative paths begin at.
+        mask_root (Path): Folder of the masks.
+
+    Raises:
+        InputError: An image has no mask or might have several, or several
+            images might have the same.
+    """
+    found, skipped = find_images(mask_root, recursive=True)
+    files = defaultdict(list)
+    for path in found:
+        files[relative_stem(path, mask_root)].append(path)
+    masks = _match_masks(defective, image_root, files, mask_root)
+    stems = {relative_stem(path, image_root) for path in images}
+    used = set(masks.values())
+    unused = [
+        path for stem, paths in files.items() for path in paths
+        if path not in used and stem not in stems
+        and stem.removesuffix('_mask') not in stems
+    ]
+    return masks, add_skipped(skipped, {'masks without an image': unused})
+
+
+def _match_masks(images: Iterable[Path], image_root: Path,
+                 masks: Mapping[str, list[Path]],
+                 mask_root: Path) -> dict[Path, Path]:
+    choices = {}
+    for image in images:
+        stem = relative_stem(image, image_root)
+        choices[image] = [
+            *masks.get(f'{stem}_mask', ()), *masks.get(stem, ())]
+        if not choices[image]:
+            raise InputError(
+                f'image "{image}" has no mask; expected '
+                f'"{mask_root / stem}_mask.png" (or remove the folder of '
+                'masks to go without pixel-level metrics).')
+    owner: dict[Path, Path] = {}
+    pending = [image for image, files in choices.items() if len(files) == 1]
+    rivals = defaultdict(list)
+    for image, files in choices.items():
+        for file in files:
+            rivals[file].append(image)
+    while pending:
+        image = pending.pop()
+        mask, = choices[image]
+        if mask in owner:
+            raise InputError(
+                f'mask "{mask}" might belong to "{owner[mask]}" or to '
+                f'"{image}"; give each image a name, and a mask, of its own.')
+        owner[mask] = image
+        for rival in rivals[mask]:
+            files = choices[rival]
+            if rival is not image and len(files) > 1:
+                files.remove(mask)
+                if len(files) == 1:
+                    pending.append(rival)
+    for image, files in choices.items():
+        if len(files) > 1:
+            raise InputError(
+                f'image "{image}" might have the mask "{files[0]}" or '
+                f'"{files[1]}"; keep the right one.')
+    return {image: files[0] for image, files in choices.items()}

@@ -1,0 +1,89 @@
+"""Whether images are trained on that are to be tested with."""
+import hashlib
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from mmad.errors import InputError
+
+from .files import identity
+from .report import log_once
+
+_MOST_NAMES = 5
+_SAMPLE = 4096
+
+
+def report_overlap(name: str, train: Iterable[Path],
+                   test: Iterable[Path]) -> None:
+    """Compare the images to train with and to test with.
+
+    Those with equal content are named in the log.
+
+    Raises:
+        InputError: A file is among both.
+    """
+    train, test = list(train), list(test)
+    same = _same_files(train, test)
+    if same:
+        first, second = same[0]
+        raise InputError(
+            f'{name}: {len(same)} of the images to test with are trained on '
+            f'too, such as "{first}"' +
+            (f' and "{second}", the same file' if first != second else '') +
+            '; train and test with different images.')
+    try:
+        equal = _equal_files(train, test)
+    except OSError as error:
+        raise InputError(f'{name}: "{error.filename}" cannot be read '
+                         f'({error.strerror}); correct its permissions or '
+                         'remove it.') from error
+    if equal:
+        pairs = ', '.join(f'"{a}" = "{b}"' for a, b in equal[:_MOST_NAMES])
+        log_once(
+            f'{name}: {len(equal)} of the images to test with have the same '
+            f'content as one that is trained on, so results are too good: '
+            f'{pairs}{", ..." if len(equal) > _MOST_NAMES else ""}.',
+            logging.WARNING)
+
+
+def _same_files(first: Iterable[Path],
+                second: Iterable[Path]) -> list[tuple[Path, Path]]:
+    """Pairs of paths, one of each list, to one file, links followed."""
+    known = {identity(path): path for path in first}
+    return [(known[key], path) for path in second
+            if (key := identity(path)) in known]
+
+
+def _equal_files(first: Iterable[Path],
+                 second: Iterable[Path]) -> list[tuple[Path, Path]]:
+    """Pairs of files, one of each list, with the same content.
+
+    Only those of the same size with the same bytes in the middle are read.
+    """
+    first, second = list(first), list(second)
+    for key in (os.path.getsize, _middle, _digest):
+        groups = defaultdict(list)
+        for path in first:
+            groups[key(path)].append(path)
+        pairs = [(path, groups[key(path)]) for path in second]
+        second = [path for path, group in pairs if group]
+        kept = {twin for _, group in pairs for twin in group}
+        first = [path for path in first if path in kept]
+    return [(group[0], path) for path, group in pairs if group]
+
+
+def _middle(path: Path) -> tuple[int, bytes]:
+    size = os.path.getsize(path)
+    with open(path, 'rb') as file:
+        file.seek(max(0, (size - _SAMPLE) // 2))
+        return size, file.read(_SAMPLE)
+
+
+def _digest(path: Path) -> bytes:
+    digest = hashlib.blake2b()
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.digest()

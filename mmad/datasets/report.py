@@ -1,0 +1,56 @@
+"""What a data set says of the files that it found."""
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from mmengine.logging import MMLogger, print_log
+
+from .files import HIDDEN, Skipped
+
+_MOST_NAMES = 5
+_said: set[tuple[str, str]] = set()
+
+
+def report_found(name: str, folder: Path, entries: Iterable[Mapping],
+                 skipped: Skipped) -> None:
+    """Log what was taken, and what was left out and why, in one line.
+
+    Args:
+        name (str): Of the data set and its split.
+        folder (Path): Names are relative to it where they lie below.
+        entries (Iterable[Mapping]): What the pipeline gets.
+        skipped (Skipped): Files that were left out, by reason.
+    """
+    kinds = Counter(entry.get('kind', 'images') for entry in entries)
+    taken = [f'{number} {kind}' for kind, number in kinds.items()]
+    if len(taken) > 2 * _MOST_NAMES:
+        taken = [*taken[:_MOST_NAMES],
+                 f'{len(taken) - _MOST_NAMES} more kinds']
+    line = (f'{name} of "{folder}": took {sum(kinds.values())} images '
+            f'({", ".join(taken)})')
+    for why, paths in skipped.items():
+        line += (f'; left out {len(paths)} {why} ('
+                 f'{_names(paths, folder)})')
+    is_warning = any(why != HIDDEN for why in skipped)
+    log_once(line + '.', logging.WARNING if is_warning else logging.INFO)
+
+
+def log_once(line: str, level: int) -> None:
+    """Log a line, once per logger: data sets are built several times."""
+    line = os.fsencode(line).decode(errors='backslashreplace')
+    line = line.replace('\n', '\\n').replace('\r', '\\r')
+    logger = MMLogger.get_current_instance().instance_name
+    if (logger, line) not in _said:
+        _said.add((logger, line))
+        print_log(line, 'current', level)
+
+
+def _names(paths: Iterable[Path], folder: Path) -> str:
+    names = []
+    for path in paths:
+        inside = folder in path.parents
+        names.append(str(path.relative_to(folder) if inside else path))
+    more = ', ...' if len(names) > _MOST_NAMES else ''
+    return ', '.join(names[:_MOST_NAMES]) + more

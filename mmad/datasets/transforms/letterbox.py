@@ -1,0 +1,83 @@
+from collections.abc import Sequence
+
+import cv2
+import mmcv
+from mmcv.transforms import BaseTransform
+
+from mmad.errors import InputError
+from mmad.registry import TRANSFORMS
+
+from .frame import current_frame, note_frame
+
+
+@TRANSFORMS.register_module()
+class Letterbox(BaseTransform):
+    """Resize an image into a box, keep its aspect ratio, and add a border.
+
+    The image is as large as fits, by Pillow's bilinear filter, and lies in the
+    center. The border repeats the pixels of its edge and is no defect. Borders
+    on opposite sides are equally wide, for which the image is up to a pixel
+    smaller or larger than its aspect ratio says.
+
+    Required Keys:
+
+    - img (np.ndarray): ``(H, W, 3)`` uint8.
+    - gt_seg_map (np.ndarray, optional): ``(H, W)`` uint8.
+
+    Modified Keys:
+
+    - img, gt_seg_map, by nearest neighbor, and img_shape
+
+    Added Keys:
+
+    - resized_shape (tuple[int, int]): Height and width without the border.
+    - crop_offset (tuple[int, int]): Minus the border on top and on the left.
+
+    Args:
+        scale (int | Sequence[int]): Side, or width and height, of the box in
+            pixels.
+
+    Raises:
+        InputError: The scale is not one or two positive integers.
+    """
+
+    def __init__(self, scale: int | Sequence[int]) -> None:
+        sides = (scale, scale) if isinstance(scale, int) else scale
+        if (not isinstance(sides, Sequence) or len(sides) != 2 or not all(
+                isinstance(side, int) and side > 0 for side in sides)):
+            raise InputError('`scale` of Letterbox must be one or two '
+                             f'positive integers, got {scale!r}.')
+        self.scale = tuple(sides)
+
+    def transform(self, results: dict) -> dict:
+        height, width = results['img'].shape[:2]
+        box_width, box_height = self.scale
+        # Which side is the tighter one, in integers.
+        if box_width * height <= box_height * width:
+            size = (box_width, _fit(height * box_width / width, box_height))
+        else:
+            size = (_fit(width * box_height / height, box_width), box_height)
+        left, top = (self.scale[0] - size[0]) // 2, (self.scale[1] -
+                                                     size[1]) // 2
+        before = current_frame(results)
+        for key, interpolation, border in (
+            ('img', 'bilinear', cv2.BORDER_REPLICATE),
+            ('gt_seg_map', 'nearest', cv2.BORDER_CONSTANT)):
+            if key in results:
+                resized = mmcv.imresize(
+                    results[key], size, interpolation=interpolation,
+                    backend='pillow')
+                results[key] = cv2.copyMakeBorder(resized, top, top, left,
+                                                  left, border)
+        results['img_shape'] = (box_height, box_width)
+        if before != ((height, width), (0, 0)):
+            results['frame_lost'] = before if isinstance(
+                before, str) else 'it was resized after a crop'
+        note_frame(results, size[::-1], (-top, -left))
+        return results
+
+
+def _fit(length: float, box: int) -> int:
+    """Nearest size that leaves an even border."""
+    border = min(round((box - length) / 2), (box - 1) // 2)
+    return box - 2 * border
