@@ -135,6 +135,21 @@ class AnomalyDataset(BaseDataset):
                 f'{self.expected}. Name the place with --data-root (and '
                 '--category).')
 
+    def files(self) -> list[Path]:
+        """The image files, in order; none where the images are arrays."""
+        paths = (Path(self.get_data_info(index)['img_path'])
+                 for index in range(len(self)))
+        return [path for path in paths if path.is_file()]
+
+    def check_overlap(self, test: BaseDataset) -> None:
+        """Compare with images to test with that may lie elsewhere.
+
+        Raises:
+            InputError: An image is among both.
+        """
+        if isinstance(test, AnomalyDataset):
+            report_overlap(type(self).__name__, self.files(), test.files())
+
     def report(self, entries: list[dict], skipped: Skipped) -> None:
         """Say in the log what was found."""
         report_found(f'{type(self).__name__} ({self.split})', self.folder,

@@ -95,7 +95,11 @@ def open_image(path: str | Path,
 
 
 def bits_per_channel(image: Image.Image) -> int:
-    """Bits per channel in the file, which Pillow's mode does not tell."""
+    """Bits per channel in the file, which Pillow's mode does not tell.
+
+    Args:
+        image (Image.Image): As :func:`open_image` yields it, not decoded.
+    """
     if image.format == 'TIFF':
         return max(np.atleast_1d(image.tag_v2.get(_BITS_PER_SAMPLE, 1)))
     if image.format == 'PNG' and image.tile:
@@ -117,8 +121,8 @@ def read_pixels(image: Image.Image, path: str | Path) -> np.ndarray:
     Raises:
         InputError: The file has channels of a depth that cannot be read.
     """
+    is_deep = bits_per_channel(image) > 8  # before the next line decodes
     orientation = image.getexif().get(_ORIENTATION)
-    is_deep = bits_per_channel(image) > 8
     pixels = np.asarray(ImageOps.exif_transpose(image))
     if pixels.ndim == 2 or not is_deep:
         return pixels
@@ -145,7 +149,9 @@ def _identify(file, path: str | Path, what: str) -> Image.Image:
         factory, accept = Image.OPEN[name]
         if accept(prefix) is True:
             file.seek(0)
-            return factory(file, os.fspath(path))
+            # Without the path: Pillow would map a TIFF file into memory and
+            # mix up the rows of one that is to be turned.
+            return factory(file, '')
     raise InputError(
         f'{what} "{path}" cannot be read: it is empty or in none of the '
         f'formats {", ".join(FORMATS)}, whatever its suffix; convert or '

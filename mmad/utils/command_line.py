@@ -146,12 +146,18 @@ def check_data(cfg: Config, loaders: Sequence[str]) -> None:
     """Scan the data sets before anything is built, downloaded or written.
 
     Raises:
-        InputError: A folder, a category or a mask is missing.
+        InputError: A folder, a category or a mask is missing, or an image is
+            to be trained and tested with.
     """
     init_default_scope('mmad')
-    for loader in loaders:
-        if cfg.get(loader) is not None:
-            DATASETS.build(cfg[loader].dataset)
+    data = {
+        loader: DATASETS.build(cfg[loader].dataset)
+        for loader in loaders if cfg.get(loader) is not None
+    }
+    train = data.get('train_dataloader')
+    for test in data.values():
+        if test is not train and hasattr(train, 'check_overlap'):
+            train.check_overlap(test)
 
 
 def guard_amp(cfg: Config) -> None:

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from mmad.datasets.files import list_images
+from mmad.datasets.image_file import open_image
 from mmad.datasets.transforms import read_mask
 from mmad.errors import InputError
 from mmad.utils.command_line import one_sentence_errors
@@ -109,7 +109,7 @@ def is_usable(shot: Shot) -> bool:
     if shot.kind == 'good':
         return True
     mask = read_mask(shot.mask)
-    with Image.open(shot.path) as image:
+    with open_image(shot.path) as image:
         return mask.any() and mask.shape == (image.height, image.width)
 
 

@@ -3,7 +3,7 @@ import mmcv.transforms
 from mmad.errors import InputError
 from mmad.registry import TRANSFORMS
 
-from .frame import current_frame, note_crop
+from .frame_tracking import current_frame, note_crop
 
 
 @TRANSFORMS.register_module()

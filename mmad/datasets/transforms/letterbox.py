@@ -7,7 +7,7 @@ from mmcv.transforms import BaseTransform
 from mmad.errors import InputError
 from mmad.registry import TRANSFORMS
 
-from .frame import current_frame, note_frame
+from .frame_tracking import current_frame, note_frame
 
 
 @TRANSFORMS.register_module()

@@ -149,12 +149,17 @@ def _is_lossless_webp(path: str | Path) -> bool:
 
 def _from_palette(image: Image.Image, path: str | Path) -> np.ndarray:
     indices = read_pixels(image, path)
-    colors = np.asarray(image.getpalette('RGBA'), np.uint8).reshape(-1, 4)
-    used = np.unique(indices)
-    used = used[used < len(colors)]
-    clear = colors[:, 3] == 0
-    blank = clear if clear.any() else ~colors[:, :3].any(axis=1)
-    if not blank[:1].any() and blank[used].any():
+    colors = np.zeros((256, 3), np.uint8)
+    entries = np.asarray(image.getpalette(), np.uint8).reshape(-1, 3)
+    colors[:len(entries)] = entries
+    alpha = np.full(256, 255, np.uint8)
+    transparency = image.info.get('transparency', b'')
+    if isinstance(transparency, int):
+        alpha[transparency] = 0
+    else:
+        alpha[:len(transparency)] = list(transparency)
+    blank = alpha == 0 if 0 in alpha else ~colors.any(axis=1)
+    if not blank[0] and blank[np.unique(indices)].any():
         raise InputError(
             f'mask "{path}" has a palette of which index 0 is not the '
             'background, by its color; save it in gray, 0 where there is no '

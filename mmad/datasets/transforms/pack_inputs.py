@@ -5,7 +5,7 @@ from mmcv.transforms import BaseTransform
 from mmad.registry import TRANSFORMS
 from mmad.structures import AnomalyDataSample
 
-from .frame import current_frame
+from .frame_tracking import current_frame
 
 _META_KEYS = ('img_path', 'mask_path', 'kind', 'category', 'sample_idx',
               'ori_shape', 'img_shape', 'resized_shape', 'crop_offset',
