@@ -23,13 +23,15 @@ def report_found(name: str, folder: Path, entries: Iterable[Mapping],
         entries (Iterable[Mapping]): What the pipeline gets.
         skipped (Skipped): Files that were left out, by reason.
     """
-    kinds = Counter(entry.get('kind', 'images') for entry in entries)
+    entries = list(entries)
+    kinds = Counter(entry['kind'] for entry in entries if 'kind' in entry)
     taken = [f'{number} {kind}' for kind, number in kinds.items()]
     if len(taken) > 2 * _MOST_NAMES:
         taken = [*taken[:_MOST_NAMES],
                  f'{len(taken) - _MOST_NAMES} more kinds']
-    line = (f'{name} of "{folder}": took {sum(kinds.values())} images '
-            f'({", ".join(taken)})')
+    line = f'{name} of "{folder}": took {len(entries)} images'
+    if taken:
+        line += f' ({", ".join(taken)})'
     for why, paths in skipped.items():
         line += (f'; left out {len(paths)} {why} ('
                  f'{_names(paths, folder)})')

@@ -1,3 +1,4 @@
+import os
 import shutil
 
 import pytest
@@ -196,3 +197,130 @@ def test_one_image_is_not_enough(own_root):
         path.unlink()
     with pytest.raises(InputError, match='has one training image'):
         build(own_root, 'train', calibration=0.1)
+
+
+@pytest.fixture
+def said(monkeypatch):
+    lines = []
+    monkeypatch.setattr('mmad.datasets.report.print_log',
+                        lambda line, *args: lines.append(line))
+    return lines
+
+
+@pytest.mark.parametrize('name', ['.ipynb_checkpoints', '@eaDir', '__MACOSX'])
+def test_hidden_folders_are_no_data(own_root, name):
+    root = own_root / 'bottle'
+    expected = {split: paths(build(own_root, split))
+                for split in ('train', 'test')}
+    for place in ('train/good', 'test', 'test/hole', 'ground_truth/hole'):
+        (root / place / name).mkdir()
+        shutil.copy(root / 'test/good/000.png', root / place / name)
+    for split, found in expected.items():
+        assert paths(build(own_root, split)) == found
+
+
+@pytest.mark.parametrize(('split', 'file', 'why'), [
+    ('train', 'train/good/deep/a.png', 'in a deeper folder'),
+    ('train', 'train/good/a.gif', 'without the suffix of an image'),
+    ('train', 'train/bad/a.png', 'in no folder that is read'),
+    ('train', 'train/a.png', 'in no folder that is read'),
+    ('test', 'test/hole/deep/a.png', 'in a deeper folder'),
+    ('test', 'test/good/deep/er/a.png', 'in a deeper folder'),
+    ('test', 'test/a.png', 'in no folder that is read'),
+    ('test', 'test/hole/a.jp2', 'without the suffix of an image'),
+    ('test', 'ground_truth/hole/a_mask.png', 'masks without an image'),
+    ('test', 'ground_truth/hole/a.txt', 'without the suffix of an image'),
+])
+def test_what_is_left_out_is_named(own_root, said, split, file, why):
+    root = own_root / 'bottle'
+    expected = paths(build(own_root, split))
+    assert 'left out' not in said.pop()
+    (root / file).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(root / 'train/good/000.png', root / file)
+    assert paths(build(own_root, split)) == expected
+    line, = said
+    assert f'left out 1 {why} ({file})' in line
+
+
+def test_what_is_taken_is_said(own_root, said):
+    build(own_root)
+    assert said == [
+        f'AnomalyDataset (test) of "{own_root}/bottle": took 8 images (3 '
+        'good, 2 hole, 3 scratch).'
+    ]
+
+
+@pytest.mark.parametrize('kind', ['link', 'folder link', 'hard link'])
+def test_training_images_are_not_tested_with(own_root, kind):
+    root = own_root / 'bottle'
+    if kind == 'folder link':
+        shutil.rmtree(root / 'test/good')
+        (root / 'test/good').symlink_to('../train/good')
+    elif kind == 'link':
+        (root / 'test/good/a.png').symlink_to('../../train/good/003.png')
+    else:
+        (root / 'test/good/a.png').hardlink_to(root / 'train/good/003.png')
+    with pytest.raises(InputError, match='to test with are trained on too'):
+        build(own_root)
+
+
+def test_other_folders_of_the_same_images(own_root):
+    other = own_root / 'other'
+    (other / 'test').mkdir(parents=True)
+    (other / 'test/good').symlink_to(own_root / 'bottle/train/good')
+    train, test = build(own_root, 'train'), build(other, category=None)
+    with pytest.raises(InputError, match='7 of the images to test with are'):
+        train.check_overlap(test)
+    train.check_overlap(build(own_root))
+
+
+def test_loops_of_links(own_root):
+    root = own_root / 'bottle'
+    expected = paths(build(own_root)), paths(build(own_root, 'train'))
+    for place in ('train/good', 'test', 'test/hole', 'ground_truth'):
+        (root / place / 'loop').symlink_to('..')
+    assert (paths(build(own_root)), paths(build(own_root, 'train'))
+            ) == expected
+
+
+@pytest.mark.parametrize('category', ['../x', '..', '/tmp', 'a/b', 'a\\b',
+                                      './bottle', 3, 'a\0'])
+def test_category_is_a_plain_name(own_root, category):
+    with pytest.raises(InputError, match='`category` must be a plain name'):
+        build(own_root, category=category)
+
+
+@pytest.mark.parametrize(('options', 'message'), [
+    (dict(indices=-1), '`indices` must be a positive number'),
+    (dict(indices=0), '`indices` must be a positive number'),
+    (dict(indices='0'), '`indices` must be'),
+    (dict(indices=1.5), '`indices` must be'),
+    (dict(indices=True), '`indices` must be'),
+    (dict(indices=[0, 'a']), '`indices` must be'),
+    (dict(indices=[]), '`indices` is empty'),
+    (dict(indices=[0, 8]), '`indices` names 8, but there are 8 images'),
+    (dict(calibration='x'), "`calibration` must lie in .* got 'x'"),
+    (dict(calibration=None), '`calibration` must lie in'),
+    (dict(calibration=float('nan')), '`calibration` must lie in'),
+    (dict(seed=-1), '`seed` must be an integer from 0'),
+    (dict(seed='a'), '`seed` must be an integer from 0'),
+    (dict(data_root=None), '`data_root` must be the path of a folder'),
+    (dict(data_root=5), '`data_root` must be the path of a folder'),
+])
+def test_types_of_options(mvtec_root, options, message):
+    with pytest.raises(InputError, match=message):
+        DATASETS.build(dict(
+            dict(type='AnomalyDataset', data_root=str(mvtec_root),
+                 category='bottle', split='test'), **options))
+
+
+def test_root_that_is_a_file(tmp_path):
+    (tmp_path / 'data').touch()
+    with pytest.raises(InputError, match='/data" is a file; '):
+        build(tmp_path / 'data', category=None)
+
+
+def test_fifo_is_found_before_it_is_read(own_root):
+    os.mkfifo(own_root / 'bottle/train/good/a.png')
+    with pytest.raises(InputError, match=r'a\.png" is not a regular file'):
+        build(own_root, 'train')

@@ -1,4 +1,16 @@
-from mmad.datasets.files import list_images
+import errno
+import os
+
+import pytest
+
+from mmad.datasets.files import (
+    find_images,
+    list_folders,
+    list_images,
+    path_below,
+    plain_name,
+)
+from mmad.errors import InputError
 
 
 def touch(folder, *names):
@@ -27,3 +39,117 @@ def test_order_does_not_depend_on_creation(tmp_path):
 
 def test_missing_folder(tmp_path):
     assert list_images(tmp_path / 'none') == []
+
+
+def names(folder):
+    return [path.relative_to(folder).as_posix()
+            for path in list_images(folder, recursive=True)]
+
+
+HIDDEN = ['.ipynb_checkpoints', '.thumbnails', '@eaDir', '__MACOSX',
+          '@Recycle', 'lost+found', '.hidden']
+
+
+@pytest.mark.parametrize('name', HIDDEN)
+@pytest.mark.parametrize('recursive', [False, True])
+def test_hidden_folders(tmp_path, name, recursive):
+    touch(tmp_path, 'a.png', f'{name}/a.png', f'{name}/deep/b.png',
+          'Thumbs.db', '._a.png')
+    found, skipped = find_images(tmp_path, recursive)
+    assert found == [tmp_path / 'a.png']
+    assert list(skipped) == ['hidden']
+    assert len(skipped['hidden']) == 3
+    assert list_folders(tmp_path) == []
+
+
+def test_the_folder_itself_may_be_hidden(tmp_path):
+    touch(tmp_path, '.cache/a.png')
+    assert names(tmp_path / '.cache') == ['a.png']
+
+
+def test_all_that_is_left_out_is_named(tmp_path):
+    touch(tmp_path, 'a.png', 'b.gif', 'c', 'deep/d.png', 'deep/er/e.PNG')
+    found, skipped = find_images(tmp_path)
+    assert found == [tmp_path / 'a.png']
+    assert skipped == {
+        'without the suffix of an image': [tmp_path / 'b.gif', tmp_path / 'c'],
+        'in a deeper folder': [tmp_path / 'deep/d.png',
+                               tmp_path / 'deep/er/e.PNG'],
+    }
+
+
+@pytest.mark.parametrize('target', ['.', '..', '../..', 'absolute', '/'])
+def test_links_to_folders_around(tmp_path, target):
+    good = tmp_path / 'data/good'
+    touch(tmp_path, 'x.png', 'data/y.png', 'data/good/a.png',
+          'data/good/b/c.png')
+    link = str(good) if target == 'absolute' else target
+    (good / 'loop').symlink_to(link)
+    (good / 'b/loop').symlink_to(link)
+    assert names(good) == ['a.png', 'b/c.png']
+    assert len(find_images(good, True)[1]['linked to a folder that is read '
+                                          'elsewhere']) == 2
+
+
+def test_links_among_folders_are_read_once(tmp_path):
+    for a in 'abcdef':
+        touch(tmp_path, f'{a}/{a}.png')
+        for b in 'abcdef':
+            (tmp_path / a / f'to_{b}').symlink_to(f'../{b}')
+    assert names(tmp_path) == [f'{a}/{a}.png' for a in 'abcdef']
+
+
+def test_links_to_elsewhere_are_followed(tmp_path):
+    touch(tmp_path, 'else/a.png', 'data/b.png')
+    (tmp_path / 'data/link').symlink_to('../else')
+    (tmp_path / 'data/c.png').symlink_to('../else/a.png')
+    assert names(tmp_path / 'data') == ['b.png', 'c.png', 'link/a.png']
+
+
+def test_a_link_to_itself(tmp_path):
+    touch(tmp_path, 'a.png')
+    (tmp_path / 'loop').symlink_to('loop')
+    assert names(tmp_path) == ['a.png']
+
+
+@pytest.mark.parametrize('target', ['nothing', 'b.png'])
+def test_links_to_nothing(tmp_path, target):
+    (tmp_path / 'b.png').symlink_to(target)
+    with pytest.raises(InputError, match='is a link that leads nowhere; repl'):
+        list_images(tmp_path)
+
+
+def test_no_regular_file(tmp_path):
+    os.mkfifo(tmp_path / 'a.png')
+    with pytest.raises(InputError, match=r'a\.png" is not a regular file'):
+        list_images(tmp_path)
+
+
+def test_folder_that_cannot_be_read(tmp_path, monkeypatch):
+    touch(tmp_path, 'a/b.png')
+    scan = os.scandir
+
+    def refuse(path):
+        if str(path).endswith('a'):
+            raise PermissionError(errno.EACCES, 'Permission denied', path)
+        return scan(path)
+
+    monkeypatch.setattr(os, 'scandir', refuse)
+    with pytest.raises(InputError, match=r'/a" cannot be read \(Permission'):
+        list_images(tmp_path, recursive=True)
+
+
+@pytest.mark.parametrize('name', ['', '.', '..', 'a/b', '/a', 'a\\b', 'a\0b',
+                                  '../a', None, 3])
+def test_plain_name(name):
+    assert plain_name('a.b c', 'it') == 'a.b c'
+    with pytest.raises(InputError, match='it must be a plain name'):
+        plain_name(name, 'it')
+
+
+@pytest.mark.parametrize('name', ['', None, '/etc/passwd', '../a', 'a/../../b',
+                                  'a/..', '//a', 'C:/a', 'a\\..\\b', 'a\0'])
+def test_path_below(tmp_path, name):
+    assert path_below(tmp_path, 'a/b.png', 'it') == tmp_path / 'a/b.png'
+    with pytest.raises(InputError, match='it must be a relative path below'):
+        path_below(tmp_path, name, 'it')

@@ -150,3 +150,90 @@ def test_calibration_comes_out_of_what_is_trained_on(root):
         f'ok/{day}/{i}.png' for day in 'ab' for i in range(5)
     ]
     assert parts['test'] == names(build(root), root)
+
+
+@pytest.mark.parametrize('folders', [['ok'], ('ok/a', 'ok/b'), ['ok', 'ok/a'],
+                                     ['ok/a', 'ok']])
+def test_several_folders_of_normal_images(root, folders):
+    expected = names(build(root), root) + names(build(root, 'train'), root)
+    found = (names(build(root, normal_dir=folders), root) +
+             names(build(root, 'train', normal_dir=folders), root))
+    assert sorted(found) == sorted(expected)
+    if len(folders) == 1 or (folders[0] == 'ok/a' and folders[1] == 'ok/b'):
+        assert found == expected
+
+
+def test_several_folders_to_test_with(root):
+    draw(root, 'x/0.png', 'y/0.png', 'y/1.png')
+    settings = dict(normal_test_dir=['y', 'x'])
+    assert names(build(root, **settings), root) == ['y/0.png', 'y/1.png',
+                                                    'x/0.png']
+    with pytest.raises(InputError, match='/z" does not exist or holds'):
+        build(root, normal_test_dir=['y', 'z'])
+
+
+@pytest.mark.parametrize('test', ['ok', './ok', 'bad/../ok', ['ok'], 'link',
+                                  '{root}/ok', 'hard'])
+def test_the_same_images_to_train_and_to_test_with(root, test):
+    (root / 'link').symlink_to('ok')
+    (root / 'hard').mkdir()
+    (root / 'hard/0.png').hardlink_to(root / 'ok/a/0.png')
+    if isinstance(test, str):
+        test = test.format(root=root)
+    with pytest.raises(InputError, match='to test with are trained on too'):
+        build(root, normal_test_dir=test)
+
+
+def test_folders_inside_one_another_whatever_their_spelling(root):
+    for inner in ('ok/a', 'bad/../ok/a', str(root / 'ok/a')):
+        train = build(root, 'train', normal_test_dir=inner)
+        test = build(root, normal_test_dir=inner)
+        assert {Path(e['img_path']).parent.name for e in train} == {'b'}
+        assert sum(e['gt_label'] == 0 for e in test) == 5
+
+
+def test_what_is_left_out_is_named(root, monkeypatch):
+    said = []
+    monkeypatch.setattr('mmad.datasets.report.print_log',
+                        lambda line, *args: said.append(line))
+    draw(root, 'truth/cut/0.png', 'truth/cut/deep/1.png', 'truth/hole/0.png',
+         'truth/x.png', 'truth/y.png', 'bad/cut/.thumbnails/a.png')
+    (root / 'ok/a/notes.txt').touch()
+    (root / 'bad/cut/b.heic').touch()
+    build(root, mask_dir='truth')
+    line = said[-1]  # the one before: all images are alike
+    for part in ('took 6 images (2 good, 1 cut, 1 cut/deep, 1 hole, 1 bad)',
+                 'left out 1 hidden (bad/cut/.thumbnails)',
+                 'left out 2 without the suffix of an image (bad/cut/b.heic, '
+                 'ok/a/notes.txt)',
+                 'left out 1 masks without an image (truth/y.png)'):
+        assert part in line
+
+
+def test_bad_images_in_a_folder_called_good(root):
+    draw(root, 'x/good/0.png')
+    entry, = (e for e in build(root, abnormal_dir='x/good')
+              if 'x/good' in e['img_path'])
+    assert (entry['kind'], entry['gt_label']) == ('bad', 1)
+
+
+@pytest.mark.parametrize(('kwargs', 'message'), [
+    (dict(category='x'), 'FolderDataset has no categories'),
+    (dict(normal_dir=None), '`normal_dir` must name the folder'),
+    (dict(normal_dir=[]), '`normal_dir` must be a folder or a list'),
+    (dict(normal_dir=3), '`normal_dir` must be a folder or a list'),
+    (dict(normal_dir=['ok', None]), '`normal_dir` must be a folder or a'),
+    (dict(normal_dir=''), '`normal_dir` must be a folder or a list'),
+    (dict(abnormal_dir=['bad']), '`abnormal_dir` must be one folder'),
+    (dict(mask_dir=1), '`mask_dir` must be one folder'),
+    (dict(holdout='x'), '`holdout` must lie in'),
+    (dict(holdout=None), '`holdout` must lie in'),
+    (dict(holdout=True), '`holdout` must lie in'),
+])
+def test_types_of_arguments(root, kwargs, message):
+    with pytest.raises(InputError, match=message):
+        build(root, **kwargs)
+
+
+def test_no_category_is_no_category(root):
+    assert len(build(root, category=None)) == len(build(root))

@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,3 +109,26 @@ def test_layout_of_visa(folder):
     (folder / 'Images/Anomaly').mkdir(parents=True)
     with pytest.raises(InputError, match='belong to anomaly data'):
         build(folder)
+
+
+@pytest.mark.parametrize('options', [dict(length='x'), dict(length=1.5),
+                                     dict(length=None), dict(data_root=None)])
+def test_types_of_arguments(tmp_path, options):
+    with pytest.raises(InputError, match=r'`(length|data_root)` must be'):
+        NaturalImages(**dict(dict(data_root=str(tmp_path)), **options))
+
+
+def test_root_that_is_a_file(tmp_path):
+    (tmp_path / 'a').touch()
+    with pytest.raises(InputError, match='/a" is a file; name one with'):
+        NaturalImages(str(tmp_path / 'a'))
+
+
+def test_hidden_folders_and_loops(tmp_path):
+    for name in ('a.png', 'b/c.png', '.thumbnails/a.png'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / 'b/up').symlink_to('..')
+    dataset = NaturalImages(str(tmp_path), length=2)
+    assert [Path(dataset.get_data_info(i)['img_path']).name
+            for i in range(2)] == ['a.png', 'c.png']

@@ -115,3 +115,47 @@ def test_missing_files(root, gone, message):
     with pytest.raises(InputError, match=message):
         build(root, 'test')
     assert len(build(root, 'test', category='candle')) == 3
+
+
+@pytest.mark.parametrize('place', ['{tmp}/x.png', '../x.png', 'pcb1/../../x',
+                                   '/etc/passwd', '', 'C:/x.png', '..\\x'])
+@pytest.mark.parametrize('column', ['image', 'mask'])
+def test_paths_that_lead_outside(root, column, place):
+    listed = row('pcb1', 'test', 'anomaly', 0)
+    listed[3 if column == 'image' else 4] = place.format(tmp=root.parent)
+    write_table(root, [row('pcb1', 'train', 'normal', 0), listed])
+    with pytest.raises(InputError, match=(
+            fr'the {column} in a row of ".*1cls\.csv" must be a relative')):
+        build(root, 'test')
+
+
+@pytest.mark.parametrize('label', ['/tmp/x', '../x', 'a/b', '..', '', 'a\\b'])
+def test_labels_that_name_no_file(root, label):
+    write_table(root, [['pcb1', 'test', label,
+                        *row('pcb1', 'test', 'anomaly', 0)[3:]]])
+    with pytest.raises(InputError, match='the label in a row of'):
+        build(root, 'test')
+
+
+@pytest.mark.parametrize('content', [b'\xff\xfe\x00', b'object,split\n"',
+                                     b'object,split,label,image,mask\npcb1,test\n'])
+def test_broken_table(root, content):
+    (root / 'split_csv/1cls.csv').write_bytes(content)
+    with pytest.raises(InputError):
+        build(root, 'test')
+
+
+def test_an_image_in_both_parts(root):
+    write_table(root, [row('pcb1', part, 'normal', 0)
+                       for part in ('train', 'test')])
+    with pytest.raises(InputError, match='to test with are trained on too'):
+        build(root, 'test')
+
+
+def test_images_that_are_not_listed_are_named(root, monkeypatch):
+    said = []
+    monkeypatch.setattr('mmad.datasets.report.print_log',
+                        lambda line, *args: said.append(line))
+    Image.new('RGB', (9, 7), 5).save(root / 'pcb1/Data/Images/Normal/x.JPG')
+    build(root, 'train')
+    assert 'does not list (Data/Images/Normal/x.JPG)' in said[0]

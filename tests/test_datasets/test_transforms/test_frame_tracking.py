@@ -11,7 +11,7 @@ SMALL_CROP = dict(type='CenterCrop', crop_size=(16, 20))
 FOREIGN_CROP = dict(type='mmcv.CenterCrop', crop_size=24)
 LETTERBOX = dict(type='Letterbox', scale=(40, 32))
 FLIP = dict(type='mmcv.RandomFlip', prob=1.0)
-PAD = dict(type='mmcv.Pad', size=(50, 50))
+PAD = dict(type='mmcv.Pad', size=(70, 70))
 POSE = dict(type='RandomPose', angle=0, crop_size=24)
 
 # Every step keeps the gray values, which are those of the place.
@@ -54,10 +54,10 @@ def test_a_map_of_places_comes_back_to_its_place(steps):
         place = np.mgrid[:60, :52][axis] * 3
         seen = ~np.isnan(back)
         assert seen.any()
-        # Not in the outermost pixels, where filters see the border.
+        # A pixel is 3; in the outermost ones filters see the border.
         inner = np.zeros_like(seen)
         inner[4:-4, 4:-4] = True
-        assert np.abs(back - place)[seen & inner].max() < 3
+        assert np.abs(back - place)[seen & inner].max() < 4
 
 
 @pytest.mark.parametrize('steps', LOST)

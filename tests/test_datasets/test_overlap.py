@@ -1,0 +1,57 @@
+import os
+import shutil
+
+import pytest
+
+from mmad.datasets.overlap import report_overlap
+from mmad.errors import InputError
+
+
+@pytest.fixture
+def said(monkeypatch):
+    lines = []
+    monkeypatch.setattr('mmad.datasets.overlap.log_once',
+                        lambda line, level: lines.append(line))
+    return lines
+
+
+@pytest.fixture
+def files(tmp_path):
+    paths = [tmp_path / f'{i}.png' for i in range(6)]
+    for number, path in enumerate(paths):
+        # All of one size, some alike in the middle.
+        path.write_bytes(bytes([number]) + bytes(20000) + bytes([number // 2]))
+    return paths
+
+
+def test_different_files(files, said):
+    report_overlap('Set', files[:3], files[3:])
+    assert said == []
+
+
+@pytest.mark.parametrize('make', [
+    lambda a, b: None, os.symlink, os.link,
+    lambda a, b: os.symlink(f'{a.parent}/../{a.parent.name}/{a.name}', b)])
+@pytest.mark.parametrize('place', [0, 2])
+def test_the_same_file_is_refused(files, said, make, place):
+    other = files[0].parent / 'other.png'
+    make(files[1], other)
+    test = files[3:5]
+    test.insert(place, other if other.exists() else files[1])
+    with pytest.raises(InputError, match=r'Set: 1 of the images .*1\.png"'):
+        report_overlap('Set', files[:3], test)
+
+
+def test_equal_content_is_named(files, said):
+    other = files[0].parent / 'other.png'
+    shutil.copy(files[1], other)
+    report_overlap('Set', files[:3], [*files[3:], other])
+    line, = said
+    assert line.startswith('Set: 1 of the images to test with have the same')
+    assert f'"{files[1]}" = "{other}"' in line
+
+
+def test_nothing_to_compare(files, said):
+    report_overlap('Set', [], files)
+    report_overlap('Set', files, [])
+    assert said == []
