@@ -1,0 +1,43 @@
+import pytest
+
+CONFIG = '''
+dataset = dict(type='AnomalyDataset', data_root='{root}', category='bottle',
+               split='train', pipeline=[
+                   dict(type='LoadImage'), dict(type='LoadMask'),
+                   dict(type='PackInputs')])
+train_dataloader = dict(batch_size=2, num_workers=0, dataset=dataset)
+val_dataloader = None
+'''
+
+
+@pytest.fixture
+def small_config(tmp_path, mvtec_root):
+    path = tmp_path / 'browse.py'
+    path.write_text(CONFIG.format(root=mvtec_root))
+    return path
+
+
+@pytest.mark.parametrize('number', ['-1', '0'])
+def test_number(run_tool, small_config, tmp_path, number):
+    result = run_tool(tmp_path, 'browse_dataset.py', small_config, '--number',
+                      number)
+    assert result.status == 2
+    assert result.err.endswith(
+        f'error: --number must be at least 1, got {number}.\n')
+
+
+@pytest.mark.parametrize('place', ['file', 'file/below'])
+def test_out_dir(run_tool, small_config, tmp_path, place):
+    (tmp_path / 'file').write_text('mine')
+    result = run_tool(tmp_path, 'browse_dataset.py', small_config, '--out-dir',
+                      place)
+    assert result.status == 2
+    assert f'error: --out-dir "{place}" cannot be made' in result.err
+    assert (tmp_path / 'file').read_text() == 'mine'
+
+
+def test_split_that_is_not_there(run_tool, small_config, tmp_path):
+    result = run_tool(tmp_path, 'browse_dataset.py', small_config,
+                      '--split', 'val')
+    assert result.status == 2
+    assert 'has no val_dataloader; choose another --split.' in result.err
