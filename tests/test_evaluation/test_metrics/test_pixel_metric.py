@@ -68,7 +68,9 @@ def test_against_scikit_learn():
         map_size='24x20',
         images_with_mask=4,
         regions=8,
-        cropped_images=0)
+        cropped_images=0,
+        empty_masks=0,
+        defects_removed=0)
 
 
 @pytest.mark.parametrize('bits', [None, 32])
