@@ -40,6 +40,7 @@ def main() -> None:
     finish_config(cfg, args)
     if args.show_dir is not None:
         cfg.default_hooks.visualization = dict(
+            cfg.default_hooks.get('visualization') or {},
             type='VisualizationHook',
             enable=True,
             out_dir=args.show_dir,

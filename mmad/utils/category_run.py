@@ -115,8 +115,8 @@ class CategoryRun:
             raise CategoryError('the test wrote no metrics.json; the config '
                                  'needs `default_hooks.report`.')
         metrics = json.loads(path.read_text())
-        metrics.pop('per_kind')
-        conditions = metrics.pop('conditions')
+        metrics.pop('per_kind', None)
+        conditions = metrics.pop('conditions', {})
         self._save(
             result=dict(
                 metrics=metrics,

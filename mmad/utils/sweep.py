@@ -13,7 +13,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from mmad.engine.hooks.report_hook import UNDEFINED
+from mmad.evaluation.report import is_cell, short_value
 
 from .category_run import CategoryError, CategoryRun
 from .sweep_table import SweepTable
@@ -119,8 +119,8 @@ class Sweep:
 
 def _figures(result: dict) -> str:
     figures = [
-        f'{name} {value if value == UNDEFINED else format(value, ".1%")}'
-        for name, value in result['metrics'].items()
+        f'{name} {short_value(name, value, "%")}'
+        for name, value in result['metrics'].items() if is_cell(value)
     ]
     seconds = ', '.join(
         f'{name} {result[f"{name}_seconds"]:.0f} s'

@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
-from mmad.engine.hooks.report_hook import UNDEFINED, describe_conditions
+from mmad.evaluation.report import (
+    UNDEFINED,
+    describe_conditions,
+    is_cell,
+    is_known,
+    plain_value,
+    short_value,
+)
 
 from .atomic_files import write_atomically
 
@@ -17,7 +24,9 @@ class SweepTable:
     """A row per category, then their unweighted means.
 
     A mean says of how many categories it is unless it is of all of them. A
-    metric that is undefined for one category has no mean.
+    metric that is undefined for one category has no mean. Metrics of other
+    packages stand as they are, not in %; what is no number, a list say, is
+    in the JSON only.
 
     Args:
         title (str): Heading of the table.
@@ -60,14 +69,16 @@ class SweepTable:
         for category in self._done():
             result = self.results[category]
             rows.append([
-                category, *(_percent(result['metrics'].get(name, UNDEFINED))
+                category, *(short_value(
+                    name, result['metrics'].get(name, UNDEFINED))
                             for name in names),
                 *(_whole_seconds(result[key]) for key in _SECONDS)
             ])
         for mean in self._means():
             rows.append([
                 mean['name'],
-                *(_percent(mean['metrics'][name]) for name in names), '', ''
+                *(short_value(name, mean['metrics'][name])
+                  for name in names), '', ''
             ])
         parts = [f'# {self.title}', _markdown(rows), *self._notes()]
         return '\n\n'.join(parts) + '\n'
@@ -98,6 +109,7 @@ class SweepTable:
             failed=self.failures,
             unfinished=self._unfinished(),
             left_out=self._left_out())
+        content = plain_value(content)
         return json.dumps(content, indent=2, allow_nan=False) + '\n'
 
     def _done(self) -> list[str]:
@@ -114,8 +126,10 @@ class SweepTable:
 
     def _names(self) -> list[str]:
         return list(
-            dict.fromkeys(name for category in self._done()
-                          for name in self.results[category]['metrics']))
+            dict.fromkeys(
+                name for category in self._done()
+                for name, value in self.results[category]['metrics'].items()
+                if is_cell(value)))
 
     def _means(self) -> list[dict]:
         return [
@@ -136,7 +150,7 @@ class SweepTable:
                 for category in done
             ]
             metrics[name] = (
-                UNDEFINED if UNDEFINED in values else fmean(values))
+                fmean(values) if all(map(_is_number, values)) else UNDEFINED)
         return dict(
             name=f'mean of {words}' if words else 'mean',
             categories=done,
@@ -162,15 +176,19 @@ class SweepTable:
         for category in self._done():
             text = describe_conditions(self.results[category]['conditions'])
             groups.setdefault(text or 'no pixel metrics', []).append(category)
+        others = [name for name in self._names() if not is_known(name)]
+        head = 'Metrics in %'
+        if others:
+            head += f', {", ".join(others)} as they are'
         if len(groups) == 1:
-            return [f'Metrics in %; {text}.' for text in groups]
-        return ['Metrics in %.'] + [
+            return [f'{head}; {text}.' for text in groups]
+        return [f'{head}.'] + [
             f'{", ".join(names)}: {text}.' for text, names in groups.items()
         ]
 
 
-def _percent(value: float | str) -> str:
-    return value if value == UNDEFINED else f'{100 * value:.1f}'
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)
 
 
 def _whole_seconds(value: float | None) -> str:

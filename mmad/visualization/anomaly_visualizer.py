@@ -5,11 +5,15 @@ import numpy as np
 from mmengine.dist import master_only
 from mmengine.visualization import Visualizer
 
+from mmad.errors import InputError
 from mmad.registry import VISUALIZERS
 from mmad.structures import AnomalyDataSample
+from mmad.structures.frame import scored_window
+from mmad.utils import write_atomically
 
 _BANNER = 24
 _CONTOUR = (80, 255, 80)
+_UNSCORED = 128
 
 
 @VISUALIZERS.register_module()
@@ -17,35 +21,55 @@ class AnomalyVisualizer(Visualizer):
     """Draws what a detector saw: image, heat map and overlay side by side.
 
     The outline of the ground truth is green in all three; the banner tells
-    the kind and the score.
+    the defect type and the score. What has no score, such as the border that
+    a letterbox added or what the crop left out, is gray.
     """
 
-    def draw(self, image: np.ndarray, data_sample: AnomalyDataSample,
-             value_range: tuple[float, float]) -> np.ndarray:
+    def draw(self,
+             image: np.ndarray,
+             data_sample: AnomalyDataSample | None = None,
+             value_range: tuple[float, float] | None = None,
+             frame: str = 'input',
+             draw_gt: bool = True,
+             draw_pred: bool = True) -> np.ndarray:
         """Draw one image.
 
         Args:
-            image (np.ndarray): ``(H, W, 3)`` uint8 BGR, the model's view.
-            data_sample (AnomalyDataSample): With ``pred_map`` and, as far as
-                known, ``pred_score``, ``gt_mask`` and ``kind``.
-            value_range (tuple[float, float]): Map values for the coldest and
-                the hottest colour; the same for all images of a set, so that
-                good parts look cold.
+            image (np.ndarray): ``(H, W, 3)`` uint8 BGR: the model's view or
+                the original image, see ``frame``.
+            data_sample (AnomalyDataSample, optional): With, as far as known,
+                ``pred_map``, ``pred_score``, ``gt_mask`` and ``kind``.
+                Defaults to None.
+            value_range (tuple[float, float], optional): Map values for the
+                coldest and the hottest color; the same for all images of a
+                set, so that good parts look cold. Defaults to None: lowest
+                and highest of this map.
+            frame (str): ``'input'``, where the image is the model's view, or
+                ``'original'``, where it is the original image and the map is
+                brought back to that. Defaults to 'input'.
+            draw_gt (bool): Draw the outline of the truth. Defaults to True.
+            draw_pred (bool): Draw heat map and overlay. Defaults to True.
 
         Returns:
-            np.ndarray: ``(H + 24, 3 W, 3)`` uint8 BGR.
+            np.ndarray: ``(H + 24, 3 W, 3)`` uint8 BGR; ``(H + 24, W, 3)``
+            without a map.
+
+        Raises:
+            InputError: The image and its map do not have the same size, or
+                the map has no place in the original image.
         """
-        low, high = value_range
-        heat = data_sample.pred_map.detach().cpu().numpy().astype(np.float32)
-        heat = np.clip((heat - low) / max(high - low, 1e-12), 0, 1)
-        colours = cv2.applyColorMap((heat * 255).astype(np.uint8),
-                                    cv2.COLORMAP_INFERNO)
-        alpha = 0.8 * heat[..., None]
-        overlay = (image * (1 - alpha) + colours * alpha).astype(np.uint8)
-        panels = [image.copy(), colours, overlay]
-        if 'gt_mask' in data_sample and data_sample.gt_mask.any():
+        if data_sample is None:
+            data_sample = AnomalyDataSample()
+        panels = [image.copy()]
+        if draw_pred and 'pred_map' in data_sample:
+            scores = _scores(data_sample, frame)
+            _check_size(image, scores.shape, 'anomaly map', frame)
+            panels += _heat(image, scores, value_range)
+        if draw_gt and 'gt_mask' in data_sample and data_sample.gt_mask.any():
+            mask = _truth(image, data_sample, frame)
+            _check_size(image, mask.shape, 'mask', frame)
             for panel in panels:
-                draw_outline(panel, data_sample.gt_mask.cpu().numpy())
+                draw_outline(panel, mask)
         row = np.concatenate(panels, 1)
         banner = np.full((_BANNER, row.shape[1], 3), 32, np.uint8)
         title = str(data_sample.get('kind', ''))
@@ -58,31 +82,47 @@ class AnomalyVisualizer(Visualizer):
     def add_datasample(self,
                        name: str,
                        image: np.ndarray,
-                       data_sample: AnomalyDataSample,
-                       value_range: tuple[float, float],
+                       data_sample: AnomalyDataSample | None = None,
+                       value_range: tuple[float, float] | None = None,
+                       draw_gt: bool = True,
+                       draw_pred: bool = True,
+                       show: bool = False,
+                       wait_time: float = 0,
                        out_file: str | Path | None = None,
-                       step: int = 0) -> None:
+                       step: int = 0,
+                       frame: str = 'input') -> None:
         """Draw one image into a file, or hand it to the back ends.
 
+        The arguments are those of the visualizers of MMEngine's family, by
+        keyword, ``value_range`` and ``frame`` apart.
+
         Args:
-            name (str): Identifier for the back ends.
+            name (str): Identifier for the back ends, title of the window.
             image (np.ndarray): ``(H, W, 3)`` uint8 BGR.
-            data_sample (AnomalyDataSample): See :meth:`draw`.
-            value_range (tuple[float, float]): See :meth:`draw`.
-            out_file (str | Path, optional): PNG to write. Defaults to None.
+            data_sample (AnomalyDataSample, optional): See :meth:`draw`.
+            value_range (tuple[float, float], optional): See :meth:`draw`.
+            draw_gt (bool): See :meth:`draw`. Defaults to True.
+            draw_pred (bool): See :meth:`draw`. Defaults to True.
+            show (bool): Show it in a window, too. Defaults to False.
+            wait_time (float): Seconds that the window stays; 0 until a key
+                is pressed. Defaults to 0.
+            out_file (str | Path, optional): PNG to write. Defaults to None:
+                the back ends get it.
             step (int): Global step for the back ends. Defaults to 0.
+            frame (str): See :meth:`draw`. Defaults to 'input'.
 
         Raises:
-            OSError: The file cannot be written.
+            InputError: The file cannot be written, or see :meth:`draw`.
         """
-        drawn = self.draw(image, data_sample, value_range)
+        drawn = self.draw(image, data_sample, value_range, frame, draw_gt,
+                          draw_pred)
+        if show:
+            self.show(drawn[..., ::-1], win_name=name, wait_time=wait_time)
         if out_file is None:
             self._add_to_backends(name, drawn[..., ::-1], step)
             return
-        out_file = Path(out_file)
-        out_file.parent.mkdir(parents=True, exist_ok=True)
         # cv2.imwrite would return False on a full disk and lose the reason.
-        out_file.write_bytes(cv2.imencode('.png', drawn)[1].tobytes())
+        write_atomically(out_file, cv2.imencode('.png', drawn)[1].tobytes())
 
     @master_only
     def _add_to_backends(self, name: str, image: np.ndarray,
@@ -95,3 +135,57 @@ def draw_outline(image: np.ndarray, mask: np.ndarray) -> None:
     outline, _ = cv2.findContours(
         mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(image, outline, -1, _CONTOUR, 1)
+
+
+def _scores(sample: AnomalyDataSample, frame: str) -> np.ndarray:
+    """The map ``(H, W)`` in the frame, NaN where there is no score."""
+    if frame == 'original':
+        return sample.original_map().numpy()
+    if frame != 'input':
+        raise InputError(
+            f"`frame` must be 'input' or 'original', not {frame!r}.")
+    scores = sample.pred_map.detach().cpu().numpy()
+    window = scored_window(sample, scores.shape)
+    framed = np.full_like(scores, np.nan)
+    framed[window] = scores[window]
+    return framed
+
+
+def _truth(image: np.ndarray, sample: AnomalyDataSample,
+           frame: str) -> np.ndarray:
+    """The mask ``(H, W)`` in the frame of the image."""
+    mask = sample.gt_mask.cpu()
+    if frame == 'original' and mask.shape != image.shape[:2]:
+        mask = AnomalyDataSample(
+            metainfo=sample.metainfo, pred_map=mask).original_map() >= 0.5
+    return mask.numpy()
+
+
+def _check_size(image: np.ndarray, shape: tuple[int, int], name: str,
+                frame: str) -> None:
+    if image.shape[:2] != shape:
+        raise InputError(
+            f'the image to draw is {image.shape[1]}x{image.shape[0]} and its '
+            f'{name} {shape[1]}x{shape[0]} at frame={frame!r}; give the '
+            "model's view with 'input', the original image with 'original'.")
+
+
+def _heat(
+    image: np.ndarray, scores: np.ndarray,
+    value_range: tuple[float, float] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Heat map and overlay, each ``(H, W, 3)``."""
+    unscored = np.isnan(scores)
+    if value_range is None:
+        finite = scores[np.isfinite(scores)]
+        value_range = (finite.min(), finite.max()) if finite.size else (0, 1)
+    low, high = value_range
+    heat = (scores - low) / max(high - low, 1e-12)
+    heat = np.clip(np.where(unscored, 0, heat), 0, 1).astype(np.float32)
+    colors = cv2.applyColorMap((heat * 255).astype(np.uint8),
+                               cv2.COLORMAP_INFERNO)
+    alpha = 0.8 * heat[..., None]
+    overlay = (image * (1 - alpha) + colors * alpha).astype(np.uint8)
+    colors[unscored] = _UNSCORED
+    overlay[unscored] = overlay[unscored] // 2 + _UNSCORED // 2
+    return colors, overlay

@@ -155,3 +155,39 @@ def test_files(table, tmp_path):
         'sweep.csv': table.to_csv(),
         'sweep.json': table.to_json()
     }
+
+
+def test_metrics_of_other_packages(table):
+    for number, name in enumerate(NAMES):
+        table.results[name]['metrics'].update({
+            'rmse': 12.5 + number, 'count': 3, 'curve': [1, 2], 'text': 'x',
+            'none': None, 'a/aupro': 0.5})
+    table.results['cable']['metrics']['rmse'] = 'infinity'
+    table.results['cable']['metrics']['count'] = [3]
+    rows = {row[0]: row[1:-2] for row in cells(table)}
+    assert rows['category'] == [
+        'image_auroc', 'aupro', 'rmse', 'count', 'a/aupro']
+    assert rows['carpet'][2:] == ['13.5', '3', '50.0']
+    assert rows['cable'][2:] == ['infinity', '-', '50.0']
+    assert rows['mean'][2:] == ['undefined', 'undefined', '50.0']
+    assert notes(table)[0].startswith('Metrics in %, rmse, count as they are;')
+    assert len({len(row) for row in csv.reader(
+        io.StringIO(table.to_csv()))}) == 1
+    content = json.loads(table.to_json())
+    assert content['categories']['carpet']['metrics']['curve'] == [1, 2]
+
+
+def test_only_metrics_of_other_packages(table):
+    for name in NAMES:
+        table.results[name].update(
+            metrics=dict(rmse=2.0), conditions=dict(resolution='x'))
+    assert [row[1] for row in cells(table)[2:]] == ['2'] * 6
+    assert notes(table) == ['Metrics in %, rmse as they are; no pixel '
+                            'metrics.']
+
+
+def test_json_is_valid_whatever_was_measured(table):
+    table.results['cable']['metrics'].update(x=float('nan'), y=float('inf'))
+    metrics = json.loads(table.to_json())['categories']['cable']['metrics']
+    assert metrics['x'] == 'undefined'
+    assert metrics['y'] == 'infinity'

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmad.errors import InputError
 from mmad.registry import VISUALIZERS
 from mmad.structures import AnomalyDataSample
 from mmad.visualization.anomaly_visualizer import draw_outline
@@ -116,3 +117,104 @@ def test_draw_outline_of_several_parts():
     green = (image == GREEN).all(2)
     assert green.sum() == 12 + 28
     assert not (green & ~mask).any()
+
+
+def test_call_as_in_the_family(visualizer, image, sample, tmp_path,
+                               monkeypatch):
+    shown, added = [], []
+    monkeypatch.setattr(
+        visualizer, 'show', lambda drawn, **kwargs: shown.append(
+            (drawn, kwargs)))
+    monkeypatch.setattr(visualizer, 'add_image', lambda *a: added.append(a))
+    sample.gt_mask = np.eye(40, 60, dtype=bool)
+    out_file = str(tmp_path / 'a.png')
+    visualizer.add_datasample(
+        'a', image, data_sample=sample, draw_gt=True, draw_pred=True,
+        show=False, wait_time=0.1, out_file=out_file, step=3)
+    # Without a range, that of the map.
+    expected = visualizer.draw(image, sample, (0, 2))
+    assert (cv2.imread(out_file) == expected).all()
+    assert shown == added == []
+    visualizer.add_datasample(
+        'b', image, sample, draw_gt=False, show=True, wait_time=2, step=4)
+    del sample.gt_mask
+    expected = visualizer.draw(image, sample)[..., ::-1]
+    (drawn, kwargs), = shown
+    assert (drawn == expected).all()
+    assert kwargs == dict(win_name='b', wait_time=2)
+    assert added[0][0] == 'b'
+    assert added[0][2] == 4
+    assert (added[0][1] == expected).all()
+
+
+def test_what_there_is_is_drawn(visualizer, image, sample):
+    sample.gt_mask = np.eye(40, 60, dtype=bool)
+    panel = visualizer.draw(image, sample, draw_pred=False)
+    assert panel.shape == (64, 60, 3)
+    assert (panel[24:] == visualizer.draw(image, sample)[24:, :60]).all()
+    assert (visualizer.draw(image)[24:] == image).all()
+    assert (visualizer.draw(image, AnomalyDataSample())[24:] == image).all()
+
+
+def test_no_score_is_gray(visualizer, image, sample):
+    plain = panels(visualizer.draw(image, sample, (0, 2)))
+    sample.pred_map[:8] = float('nan')
+    drawn = panels(visualizer.draw(image, sample, (0, 2)))
+    assert (drawn[1][:8] == 128).all()
+    assert (drawn[2][:8] == image[:8] // 2 + 64).all()
+    for panel, before in zip(drawn, plain):
+        assert (panel[8:] == before[8:]).all()
+    # Nor does it set the range.
+    assert (visualizer.draw(image, sample)[24:] == np.concatenate(
+        drawn, 1)).all()
+
+
+def test_original_frame(visualizer, sample):
+    sample.set_metainfo(dict(
+        ori_shape=(100, 140), resized_shape=(50, 70), crop_offset=(5, 5)))
+    mask = np.zeros((40, 60), bool)
+    mask[10:20, 30:45] = True
+    sample.gt_mask = mask
+    original = np.random.default_rng(0).integers(0, 255, (100, 140, 3),
+                                                 np.uint8)
+    drawn = visualizer.draw(original, sample, (0, 2), frame='original')
+    heat = drawn[24:, 140:280]
+    assert drawn.shape == (124, 420, 3)
+    assert (heat[:10] == 128).all()
+    assert (heat[:, 130:] == 128).all()
+    assert heat[45, 90].tolist() == colour(255)
+    green = (heat == GREEN).all(2)
+    rows, columns = np.nonzero(green)
+    assert abs(rows.min() - 30) <= 1
+    assert abs(columns.max() - 99) <= 1
+    # A mask of the original image is taken as it is.
+    sample.gt_mask = np.zeros((100, 140), bool)
+    sample.gt_mask[2:5, 2:5] = True
+    drawn = visualizer.draw(original, sample, (0, 2), frame='original')
+    assert (drawn[24 + 2:24 + 5, 2] == GREEN).all()
+
+
+@pytest.mark.parametrize(('shape', 'frame', 'match'), [
+    ((40, 61, 3), 'input', 'is 61x40 and its anomaly map 60x40'),
+    ((40, 60, 3), 'original', 'original size'),
+    ((40, 60, 3), 'both', "'input' or 'original'"),
+])
+def test_frames_that_do_not_fit(visualizer, sample, shape, frame, match):
+    with pytest.raises(InputError, match=match):
+        visualizer.draw(np.zeros(shape, np.uint8), sample, frame=frame)
+
+
+def test_half_a_file_is_never_left(visualizer, image, sample, tmp_path,
+                                   monkeypatch):
+    path = tmp_path / 'a.png'
+    visualizer.add_datasample('a', image, sample, out_file=path)
+    before = path.read_bytes()
+
+    def fail(source, target):
+        raise OSError('full')
+
+    monkeypatch.setattr('os.replace', fail)
+    with pytest.raises(InputError, match='cannot be written'):
+        visualizer.add_datasample('a', 255 - image, sample, out_file=path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,45 +1,91 @@
+import tempfile
 from collections import Counter
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from mmengine.dist import all_gather_object
+from mmcv.transforms import BaseTransform, LoadImageFromFile
+from mmengine.dist import all_gather_object, get_dist_info
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmad.datasets.transforms import LoadImage, LoadMask
+from mmad.errors import InputError
 from mmad.registry import HOOKS
+from mmad.structures import AnomalyDataSample
+from mmad.structures.frame import scored_window
+from mmad.utils.safe_path import safe_path
+from mmad.visualization import AnomalyVisualizer
 
 
 @HOOKS.register_module()
 class VisualizationHook(Hook):
     """Draws the test images once all of them are scored.
 
-    One colour scale serves all images: from the median of their mean values
+    One color scale serves all images: from the median of their mean values
     to the 98th percentile of their maxima, over all processes. Until then
-    image and map wait in memory, about 250 KB each at 224 pixels.
+    image and map wait in memory, about 250 KB each at 224 pixels. The images
+    with which a sampler fills up the last round are neither drawn nor
+    counted, so any number of processes draws the same.
 
     Args:
         enable (bool): Draw at all. Defaults to False.
         out_dir (str, optional): Folder for ``KIND/STEM.png``; where several
-            images of a kind have the same stem, ``KIND/STEM_INDEX.png`` with
-            their positions in the data set. Defaults to None:
+            images of a defect type have the same stem, ``KIND/STEM_INDEX.png``
+            with their positions in the data set. Defaults to None:
             ``visualization`` in the work dir.
         interval (int): Draw every so many images. Defaults to 1.
-        max_images (int): Most images that a process draws. Defaults to 1000.
+        max_images (int): Most images that are drawn. Defaults to 1000.
+        frame (str): ``'input'`` draws what the model saw. ``'original'``
+            draws the original image, whose file is read once more, with its
+            mask and the map at its size; what the crop left out is gray.
+            Defaults to 'input'.
+
+    Raises:
+        InputError: An argument is out of range.
     """
 
     def __init__(self,
                  enable: bool = False,
                  out_dir: str | None = None,
                  interval: int = 1,
-                 max_images: int = 1000) -> None:
+                 max_images: int = 1000,
+                 frame: str = 'input') -> None:
+        for name, value in (('interval', interval),
+                            ('max_images', max_images)):
+            if not isinstance(value, int) or value < 1:
+                raise InputError(f'`{name}` of the VisualizationHook must be '
+                                 f'a whole number from 1, not {value!r}.')
+        if frame not in ('input', 'original'):
+            raise InputError("`frame` of the VisualizationHook must be "
+                             f"'input' or 'original', not {frame!r}.")
         self.enable = enable
         self.out_dir = out_dir
         self.interval = interval
         self.max_images = max_images
+        self.frame = frame
+
+    def before_test(self, runner: Runner) -> None:
+        """Look, before anything is computed, whether images can be written.
+
+        Raises:
+            InputError: They cannot.
+        """
+        if not self.enable:
+            return
+        folder = self._folder(runner)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise InputError(
+                f'the heat maps cannot be written to "{folder}" '
+                f'({error.strerror}); choose another folder.') from error
 
     def before_test_epoch(self, runner: Runner) -> None:
-        self._waiting = []
+        self._waiting: list[tuple[int, AnomalyDataSample,
+                                  np.ndarray | None]] = []
         self._means, self._maxima = [], []
         self._seen = 0
 
@@ -47,13 +93,23 @@ class VisualizationHook(Hook):
                         outputs: list) -> None:
         if not self.enable:
             return
+        rank, world_size = get_dist_info()
         for image, sample in zip(data_batch['inputs'], outputs, strict=True):
-            self._means.append(float(sample.pred_map.mean()))
-            self._maxima.append(float(sample.pred_map.max()))
-            if (self._seen % self.interval == 0
-                    and len(self._waiting) < self.max_images):
-                self._waiting.append((image.cpu(), sample.cpu()))
+            # The sampler deals the images out in turn, then pads.
+            position = rank + world_size * self._seen
             self._seen += 1
+            if (world_size > 1
+                    and position >= len(runner.test_dataloader.dataset)):
+                continue
+            scores = sample.pred_map[scored_window(
+                sample, tuple(sample.pred_map.shape))]
+            scores = scores[scores.isfinite()]
+            if scores.numel():
+                self._means.append(float(scores.mean()))
+                self._maxima.append(float(scores.max()))
+            turn, rest = divmod(position, self.interval)
+            if rest == 0 and turn < self.max_images:
+                self._keep(runner, position, image, sample)
 
     def after_test_epoch(self,
                          runner: Runner,
@@ -63,20 +119,98 @@ class VisualizationHook(Hook):
         means, maxima = (
             np.concatenate(all_gather_object(values))
             for values in (self._means, self._maxima))
-        value_range = float(np.median(means)), float(np.percentile(maxima, 98))
-        folder = Path(self.out_dir or Path(runner.work_dir) / 'visualization')
-        names = [(sample.kind, Path(sample.img_path).stem)
-                 for _, sample in self._waiting]
-        counts = Counter(chain.from_iterable(all_gather_object(names)))
-        for (image, sample), name in zip(self._waiting, names, strict=True):
-            kind, stem = name
-            if counts[name] > 1:
-                stem += f'_{sample.sample_idx}'
-            runner.visualizer.add_datasample(
+        value_range = ((float(np.median(means)),
+                        float(np.percentile(maxima, 98)))
+                       if means.size else (0.0, 1.0))
+        names = _unique_names(
+            chain.from_iterable(
+                all_gather_object([(position, *_name(sample, position))
+                                   for position, sample, _ in self._waiting])))
+        folder = self._folder(runner)
+        # Another one of the family does not know how to draw maps.
+        visualizer = (runner.visualizer if isinstance(
+            runner.visualizer, AnomalyVisualizer) else AnomalyVisualizer())
+        for position, sample, image in self._waiting:
+            if image is None:
+                image, sample = self._original(runner, sample)
+            kind, stem = names[position]
+            visualizer.add_datasample(
                 stem,
-                np.ascontiguousarray(image.permute(1, 2, 0).numpy()),
+                image,
                 sample,
-                value_range,
-                out_file=folder / kind / f'{stem}.png')
+                value_range=value_range,
+                out_file=safe_path(folder, kind, f'{stem}.png'),
+                frame=self.frame)
         self._waiting = []
         runner.logger.info(f'Heat maps: {folder}')
+
+    def _folder(self, runner: Runner) -> Path:
+        return Path(self.out_dir or Path(runner.work_dir) / 'visualization')
+
+    def _keep(self, runner: Runner, position: int, image,
+              sample: AnomalyDataSample) -> None:
+        # What cannot be drawn is refused when it comes, not hours later.
+        kind, stem, _ = _name(sample, position)
+        safe_path(self._folder(runner), kind, f'{stem}.png')
+        if self.frame == 'original':
+            path = sample.get('img_path')
+            if path is None or not Path(path).is_file():
+                raise InputError(
+                    f'the original image of "{path}" is no file that can be '
+                    "drawn; set frame='input' of the VisualizationHook.")
+            if not self._waiting:
+                sample.original_map()
+            image = None
+        else:
+            image = np.ascontiguousarray(image.cpu().permute(1, 2, 0).numpy())
+        self._waiting.append((position, sample.cpu(), image))
+
+    @staticmethod
+    def _original(
+            runner: Runner, sample: AnomalyDataSample
+    ) -> tuple[np.ndarray, AnomalyDataSample]:
+        """The original image, BGR, and the sample with the mask of it."""
+        results = dict(
+            img_path=sample.img_path,
+            mask_path=sample.get('mask_path'),
+            gt_label=int(sample.get('gt_label', 0)))
+        for step in _loaders(runner):
+            results = step(results)
+        if 'gt_seg_map' in results:
+            sample.gt_mask = results['gt_seg_map'] > 0
+        return results['img'], sample
+
+
+def _loaders(runner: Runner) -> list[BaseTransform]:
+    """The steps of the test pipeline that read files."""
+    pipeline = getattr(runner.test_dataloader.dataset, 'pipeline', None)
+    steps = [
+        step for step in getattr(pipeline, 'transforms', [])
+        if isinstance(step, LoadImageFromFile | LoadMask)
+    ]
+    return steps or [LoadImage(), LoadMask()]
+
+
+def _name(sample: AnomalyDataSample, position: int) -> tuple[str, str, int]:
+    """Defect type, stem of the file, and position in the data set."""
+    index = sample.get('sample_idx', position)
+    kind = sample.get('kind')
+    path = sample.get('img_path')
+    return ('unknown' if kind is None else str(kind),
+            f'image_{index}' if path is None else Path(path).stem, index)
+
+
+def _unique_names(entries) -> dict[int, tuple[str, str]]:
+    """Defect type and stem by position; no two images have the same."""
+    entries = sorted(entries)
+    counts = Counter((kind, stem) for _, kind, stem, _ in entries)
+    taken = {name for name, count in counts.items() if count == 1}
+    names = {}
+    for position, kind, stem, index in entries:
+        if counts[kind, stem] > 1:
+            stem += f'_{index}'
+            while (kind, stem) in taken:
+                stem += '_'
+            taken.add((kind, stem))
+        names[position] = kind, stem
+    return names

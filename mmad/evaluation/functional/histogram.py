@@ -74,8 +74,9 @@ class ScoreHistogram:
         positive, inverse = np.unique(codes[labels], return_inverse=True)
         overlap = np.zeros(positive.size)
         if region_weights is not None:
+            # Without positives, bincount returns integers, weights or not.
             overlap = np.bincount(inverse, np.ravel(region_weights)[labels],
-                                  positive.size)
+                                  positive.size).astype(np.float64)
         self._insert(negative, np.zeros_like(num_negative), num_negative,
                      np.zeros(negative.size))
         self._insert(positive, np.bincount(inverse, minlength=positive.size),
@@ -230,8 +231,9 @@ class ScoreHistogram:
         for name, values in (('_positives', positives),
                              ('_negatives', negatives), ('_overlap',
                                                          overlap)):
-            total = np.zeros(merged.size, dtype=values.dtype)
-            total[old] = getattr(self, name)
+            held = getattr(self, name)
+            total = np.zeros(merged.size, dtype=held.dtype)
+            total[old] = held
             total[new] += values
             setattr(self, name, total)
         self._codes = merged

@@ -4,11 +4,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from mmengine.evaluator import BaseMetric
 
 from mmad.errors import InputError
 from mmad.evaluation.functional import auroc, average_precision, best_f1, rank
 from mmad.registry import METRICS
+from mmad.structures.frame import scored_window
+
+from .defect_census import DefectCensus, mask_fault
+from .gathered_metric import GatheredMetric
+from .image_pixels import defect_type
 
 
 # Not a named tuple: MMEngine turns tuples that it gathers into plain ones.
@@ -16,10 +20,13 @@ from mmad.registry import METRICS
 class _Image:
     score: float
     kind: str | None  # None for a normal image
+    path: str
+    has_mask: bool
+    fault: str | None
 
 
 @METRICS.register_module()
-class ImageMetric(BaseMetric):
+class ImageMetric(GatheredMetric):
     """How well image scores separate defective images from normal ones.
 
     Reports ``image_auroc``, ``image_ap`` (average precision) and
@@ -27,34 +34,31 @@ class ImageMetric(BaseMetric):
     that is undefined, for want of normal or of defective images, is NaN.
 
     Each data sample needs ``pred_score`` (float tensor of one element),
-    ``gt_label`` (int tensor of one element, 1 for defective), ``kind`` (name
-    of the kind of defect) and ``img_path``.
+    ``gt_label`` (int tensor of one element, 1 for defective), ``kind`` (the
+    defect type) and ``img_path``. Where there is a ``gt_mask``, defective
+    images of which it shows no defect are counted.
 
     Args:
-        collect_device (str): ``'cpu'`` or ``'gpu'``: how processes exchange
-            their results. Defaults to 'cpu'.
+        collect_device (str): ``'gpu'`` gathers the results through the
+            process group, which may be one of CPUs; ``'cpu'`` through files,
+            if ``collect_dir`` is given. Defaults to 'gpu'.
         prefix (str, optional): Prefix of the names, followed by a slash.
             Defaults to none.
-        collect_dir (str, optional): Folder that all processes share, for
-            ``collect_device='cpu'``.
+        collect_dir (str, optional): Folder that the processes of all nodes
+            share. Defaults to None: nothing goes through files.
 
     Attributes:
         per_kind (dict[str, dict[str, float]]): After ``evaluate``, in the
-            first process: the same metrics for the images of each kind of
-            defect together with all normal images.
+            first process: the same metrics for the images of each defect
+            type together with all normal images.
         conditions (dict): After ``evaluate``, in the first process: the
-            numbers of images that the metrics rest on.
+            numbers of images that the metrics rest on. With masks,
+            ``empty_masks`` and ``defects_removed`` are the numbers of
+            defective images of which the mask file has no defective pixel,
+            and of which the pipeline left none.
+        warnings (list[str]): After ``evaluate``, in the first process: a
+            sentence that names such images, for each of the two that occurs.
     """
-
-    default_prefix = ''
-
-    def __init__(self,
-                 collect_device: str = 'cpu',
-                 prefix: str | None = None,
-                 collect_dir: str | None = None) -> None:
-        super().__init__(collect_device, prefix, collect_dir)
-        self.per_kind: dict[str, dict[str, float]] = {}
-        self.conditions: dict[str, Any] = {}
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep the score and the label of each image.
@@ -64,16 +68,20 @@ class ImageMetric(BaseMetric):
             data_samples (Sequence[dict]): Predicted samples.
 
         Raises:
-            InputError: If a score is NaN.
+            InputError: If a score is NaN or infinite.
         """
         for sample in data_samples:
+            path = sample['img_path']
             score = sample['pred_score'].item()
-            if math.isnan(score):
-                raise InputError(
-                    f'The score of {sample["img_path"]} is NaN; check the '
-                    'model and the image.')
-            kind = sample['kind'] if sample['gt_label'].item() else None
-            self.results.append(_Image(score, kind))
+            if not math.isfinite(score):
+                name = 'NaN' if math.isnan(score) else 'infinite'
+                raise InputError(f'The score of {path} is {name}; check the '
+                                 'model and the image.')
+            kind = defect_type(sample)
+            mask = None if kind is None else _mask(sample)
+            fault = None if mask is None else mask_fault(sample, mask)
+            self.results.append(
+                _Image(score, kind, path, mask is not None, fault))
 
     def compute_metrics(self, results: list[_Image]) -> dict[str, float]:
         """Compute the metrics of all images, and those per kind.
@@ -99,6 +107,13 @@ class ImageMetric(BaseMetric):
         }
         self.conditions = dict(
             images=len(results), defective_images=int(defective.sum()))
+        census = DefectCensus()
+        for image in results:
+            if image.has_mask:
+                census.add(image.path, image.fault)
+        if census.masked:
+            self.conditions.update(census.conditions)
+        self.warnings = census.sentences()
         return self._values(scores, defective, np.ones_like(defective))
 
     @staticmethod
@@ -109,3 +124,15 @@ class ImageMetric(BaseMetric):
             image_auroc=auroc(ranking),
             image_ap=average_precision(ranking),
             image_f1max=best_f1(ranking)[0])
+
+
+def _mask(sample: dict) -> np.ndarray | None:
+    """What the input shows of the mask of a defective image, if it has one."""
+    mask = sample.get('gt_mask')
+    if mask is None:
+        return None
+    mask = mask.cpu().numpy().astype(bool, copy=False)
+    # An empty mask without a file behind it is a filler of the pipeline.
+    if not mask.any() and sample.get('mask_path') is None:
+        return None
+    return mask[scored_window(sample, mask.shape)]

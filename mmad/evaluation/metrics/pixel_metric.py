@@ -1,14 +1,11 @@
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from mmengine.dist import broadcast_object_list, get_dist_info
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
-from mmad.datasets.transforms import read_mask
 from mmad.errors import InputError
 from mmad.evaluation.functional import (
     Ranking,
@@ -18,44 +15,34 @@ from mmad.evaluation.functional import (
     average_precision,
     best_f1,
     rank_sorted,
-    region_weights,
 )
 from mmad.registry import METRICS
-from mmad.structures.frame import map_to_original
 
-
-# Not a named tuple: MMEngine turns tuples that it gathers into plain ones.
-@dataclass(frozen=True)
-class _Image:
-    path: str
-    kind: str | None  # None for a normal image
-    negatives: np.ndarray
-    positives: np.ndarray
-    weights: np.ndarray
-    num_regions: int
-    shape: tuple[int, int]
-    has_mask: bool
-    is_cropped: bool
+from .defect_census import DefectCensus
+from .gathered_metric import GatheredMetric
+from .image_pixels import ImagePixels, measure_pixels
 
 
 class _Census:
     """What the metrics rest on, in a few numbers."""
 
-    def __init__(self) -> None:
+    def __init__(self, resolution: str) -> None:
         self.images = 0
         self.cropped = 0
         self.regions = 0
-        self.masked = 0
         self.unmasked: set[str] = set()
         self.shapes: set[tuple[int, int]] = set()
+        self.defects = DefectCensus(
+            'the model input' if resolution == 'input' else
+            'the original resolution')
 
-    def add(self, image: _Image) -> None:
+    def add(self, image: ImagePixels) -> None:
         self.images += 1
         self.cropped += image.is_cropped
         self.regions += image.num_regions
         self.shapes.add(image.shape)
         if image.kind is not None and image.has_mask:
-            self.masked += 1
+            self.defects.add(image.path, image.fault)
         elif image.kind is not None:
             self.unmasked.add(image.path)
 
@@ -63,23 +50,24 @@ class _Census:
         self.images += other.images
         self.cropped += other.cropped
         self.regions += other.regions
-        self.masked += other.masked
         self.unmasked |= other.unmasked
         self.shapes |= other.shapes
+        self.defects.merge(other.defects)
 
     def check(self) -> None:
         if not self.images:
             raise InputError('There are no images to evaluate; check that the '
                              'test set is not empty.')
-        if self.masked and self.unmasked:
+        masked = self.defects.masked
+        if masked and self.unmasked:
             raise InputError(
                 f'The defective image {min(self.unmasked)} has no mask, while '
-                f'{self.masked} others have one; add the missing masks '
+                f'{masked} others have one; add the missing masks '
                 f'({len(self.unmasked)}) or remove the images.')
 
 
 @METRICS.register_module()
-class PixelMetric(BaseMetric):
+class PixelMetric(GatheredMetric):
     """How well anomaly maps separate defective pixels from defect-free ones.
 
     Reports ``pixel_auroc``, ``pixel_ap`` (average precision),
@@ -95,19 +83,21 @@ class PixelMetric(BaseMetric):
     it may be absent), ``kind``, ``img_path`` and ``mask_path``. At the
     original resolution ``gt_mask`` is not read, and ``ori_shape`` is needed
     and, where the model saw a crop, ``resized_shape`` (height and width
-    before the crop) and ``crop_offset`` (its top and left).
+    before the crop) and ``crop_offset`` (its top and left). Pixels that a
+    letterbox added are left out at either resolution. With ``mask_area``, the
+    number of defective pixels of the mask file, no file has to be read to
+    tell an empty mask from a defect that the pipeline removed.
 
     Args:
         fpr_limit (float): False positive rate in (0, 1] up to which ``aupro``
             is integrated. Defaults to 0.3.
         resolution (str): ``'input'`` compares at the size of the model input,
             as the papers of SPADE, PaDiM and PatchCore do. ``'original'``
-            brings each map back to the original picture bilinearly and
-            compares with the mask file, as
-            the evaluation tool of MVTec AD does; pixels outside the crop that
-            the model saw are left out, and regions are clipped to the crop.
-            A picture that the pipeline rotated is refused. Defaults to
-            'input'.
+            brings each map back to the original image bilinearly and compares
+            with the mask file, as the evaluation tool of MVTec AD does;
+            pixels outside the crop that the model saw are left out, and
+            regions are clipped to the crop. An image that the pipeline
+            rotated is refused. Defaults to 'input'.
         score_bits (int, optional): None computes exactly and keeps all
             scores, 4 bytes per pixel of the test set. A number keeps that
             many bits of each float32 score in a
@@ -118,32 +108,36 @@ class PixelMetric(BaseMetric):
         anomalous_only (bool): Leave out the pixels of normal images, as the
             paper of MKD does for its ``pixel_auroc``. Such values do not
             compare with those over all images. Defaults to False.
-        collect_device (str): ``'cpu'`` or ``'gpu'``: how processes exchange
-            exact results. Defaults to 'cpu'.
+        collect_device (str): ``'gpu'`` gathers exact results through the
+            process group, which may be one of CPUs; ``'cpu'`` through files,
+            if ``collect_dir`` is given. Defaults to 'gpu'.
         prefix (str, optional): Prefix of the names, followed by a slash.
             Defaults to none.
-        collect_dir (str, optional): Folder that all processes share, for
-            ``collect_device='cpu'``.
+        collect_dir (str, optional): Folder that the processes of all nodes
+            share. Defaults to None: nothing goes through files.
 
     Attributes:
         per_kind (dict[str, dict[str, float]]): After ``evaluate``, in the
-            first process: the same metrics for the images of each kind of
-            defect together with all normal images, if these count.
+            first process: the same metrics for the images of each defect
+            type together with all normal images, if these count.
         conditions (dict): After ``evaluate``, in the first process: how the
-            metrics were computed, and from what.
+            metrics were computed, and from what. ``empty_masks`` and
+            ``defects_removed`` are the numbers of defective images of which
+            the mask file has no defective pixel, and of which the pipeline
+            left none.
+        warnings (list[str]): After ``evaluate``, in the first process: a
+            sentence that names such images, for each of the two that occurs.
 
     Raises:
         InputError: If an argument is out of range.
     """
-
-    default_prefix = ''
 
     def __init__(self,
                  fpr_limit: float = 0.3,
                  resolution: str = 'input',
                  score_bits: int | None = None,
                  anomalous_only: bool = False,
-                 collect_device: str = 'cpu',
+                 collect_device: str = 'gpu',
                  prefix: str | None = None,
                  collect_dir: str | None = None) -> None:
         super().__init__(collect_device, prefix, collect_dir)
@@ -159,8 +153,6 @@ class PixelMetric(BaseMetric):
         self.anomalous_only = anomalous_only
         if score_bits is not None:
             ScoreHistogram(score_bits)
-        self.per_kind: dict[str, dict[str, float]] = {}
-        self.conditions: dict[str, Any] = {}
         self._reset()
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
@@ -171,12 +163,13 @@ class PixelMetric(BaseMetric):
             data_samples (Sequence[dict]): Predicted samples.
 
         Raises:
-            InputError: If a map is NaN, a mask is missing, broken or of
-                another size, or a picture that was rotated is to be compared
-                at its original resolution.
+            InputError: If a map has NaN or infinity, a mask is missing,
+                broken or of another size, or an image that was rotated is to
+                be compared at its original resolution.
         """
         for sample in data_samples:
-            image = self._measure(sample)
+            image = measure_pixels(sample, self.resolution,
+                                   self.anomalous_only)
             if self.score_bits is None:
                 self.results.append(image)
             else:
@@ -206,7 +199,7 @@ class PixelMetric(BaseMetric):
         if rank + world_size * (self._num_processed - 1) < size:
             self._bin_held()
         histograms: dict[str | None, ScoreHistogram] = {}
-        census = _Census()
+        census = _Census(self.resolution)
         for source in range(world_size):
             parts = [(self._histograms, self._census)]
             broadcast_object_list(parts, source)
@@ -235,11 +228,9 @@ class PixelMetric(BaseMetric):
             f'Scores were kept to {self.score_bits} bits; the largest '
             f'possible errors are: {bounds}.',
             logger='current')
-        if self.prefix:
-            return {f'{self.prefix}/{name}': values[name] for name in values}
-        return values
+        return self._with_prefix(values)
 
-    def compute_metrics(self, results: list[_Image]) -> dict[str, float]:
+    def compute_metrics(self, results: list[ImagePixels]) -> dict[str, float]:
         """Compute the exact metrics of all images, and those per kind.
 
         Args:
@@ -252,8 +243,8 @@ class PixelMetric(BaseMetric):
             InputError: If there are no images, or only some of the defective
                 images have a mask.
         """
-        census = _Census()
-        groups: dict[str | None, list[_Image]] = defaultdict(list)
+        census = _Census(self.resolution)
+        groups: dict[str | None, list[ImagePixels]] = defaultdict(list)
         for image in results:
             census.add(image)
             groups[image.kind].append(image)
@@ -285,9 +276,11 @@ class PixelMetric(BaseMetric):
             anomalous_only=self.anomalous_only,
             map_size=sizes[0] if len(sizes) == 1 else
             f'{sizes[0]} to {sizes[-1]}',
-            images_with_mask=census.masked,
+            images_with_mask=census.defects.masked,
             regions=census.regions,
-            cropped_images=census.cropped)
+            cropped_images=census.cropped,
+            **census.defects.conditions)
+        self.warnings = census.defects.sentences()
         normal = [None] if None in kinds else []
         defects = sorted(kind for kind in kinds if kind is not None)
         self.per_kind = {
@@ -303,82 +296,6 @@ class PixelMetric(BaseMetric):
             pixel_f1max=best_f1(ranking)[0],
             aupro=aupro(ranking, self.fpr_limit))
 
-    def _measure(self, sample: dict) -> _Image:
-        path = sample['img_path']
-        kind = sample['kind'] if sample['gt_label'].item() else None
-        scores = sample['pred_map'].detach().float().cpu().numpy()
-        if np.isnan(scores).any():
-            raise InputError(f'The anomaly map of {path} has NaN; check '
-                             'the model and the image.')
-        is_cropped = False
-        if self.resolution == 'input':
-            mask = self._input_mask(sample, scores.shape)
-        else:
-            mask = self._file_mask(sample)
-            scores, window = self._to_original(sample, scores)
-            is_cropped = scores.shape != tuple(sample['ori_shape'])
-            mask = None if mask is None else mask[window]
-        if mask is None or (self.anomalous_only and kind is None):
-            nothing = np.zeros(0, dtype=np.float32)
-            return _Image(path, kind, nothing, nothing, nothing, 0,
-                          scores.shape, False, is_cropped)
-        weights, num_regions = region_weights(mask)
-        return _Image(path, kind, scores[~mask], scores[mask], weights[mask],
-                      num_regions, scores.shape, True, is_cropped)
-
-    def _input_mask(self, sample: dict,
-                    shape: tuple[int, int]) -> np.ndarray | None:
-        """Mask at the size of the model input; None if there is none."""
-        is_defective = bool(sample['gt_label'].item())
-        if sample.get('gt_mask') is None:
-            return None if is_defective else np.zeros(shape, dtype=bool)
-        mask = sample['gt_mask'].cpu().numpy().astype(bool, copy=False)
-        if mask.shape != shape:
-            raise InputError(
-                f'The mask of {sample["img_path"]} is {mask.shape} and its '
-                f'anomaly map is {shape} pixels high and wide; both must have '
-                'the size of the model input.')
-        # An empty mask without a file behind it is a filler of the pipeline.
-        if is_defective and not mask.any() and sample.get('mask_path') is None:
-            return None
-        return mask
-
-    @staticmethod
-    def _file_mask(sample: dict) -> np.ndarray | None:
-        """Mask at the size of the original picture; None if there is none."""
-        shape = tuple(sample['ori_shape'])
-        if not sample['gt_label'].item():
-            return np.zeros(shape, dtype=bool)
-        path = sample['mask_path']
-        if path is None:
-            return None
-        mask = read_mask(path)
-        if mask.shape != shape:
-            raise InputError(
-                f'The mask {path} is {mask.shape} pixels high and wide, its '
-                f'image {sample["img_path"]} {shape}; they must be equal.')
-        return mask
-
-    @staticmethod
-    def _to_original(
-            sample: dict, scores: np.ndarray
-    ) -> tuple[np.ndarray, tuple[slice, slice]]:
-        if sample.get('rotation'):
-            raise InputError(
-                f'{sample["img_path"]} was rotated by the pipeline, so its '
-                'anomaly map cannot be compared with the mask of the original '
-                "picture; evaluate with resolution='input'.")
-        resized_shape = tuple(sample.get('resized_shape', scores.shape))
-        if resized_shape != scores.shape and 'crop_offset' not in sample:
-            raise InputError(
-                f'{sample["img_path"]} was resized to {resized_shape} and its '
-                f'anomaly map is {scores.shape}, but crop_offset is not in '
-                'the data sample; have the pipeline pack it, or evaluate '
-                "with resolution='input'.")
-        return map_to_original(scores, tuple(sample['ori_shape']),
-                               resized_shape,
-                               tuple(sample.get('crop_offset', (0, 0))))
-
     def _bin_held(self) -> None:
         if self._held is None:
             return
@@ -393,7 +310,7 @@ class PixelMetric(BaseMetric):
                          image.num_regions)
 
     def _reset(self) -> None:
-        self._held: _Image | None = None
+        self._held: ImagePixels | None = None
         self._num_processed = 0
-        self._census = _Census()
+        self._census = _Census(self.resolution)
         self._histograms: dict[str | None, ScoreHistogram] = {}

@@ -2,11 +2,15 @@ import json
 import logging
 import math
 import os
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
-from mmengine.evaluator import Evaluator
+import torch
+from mmengine.evaluator import BaseMetric, Evaluator
 
 from mmad.engine.hooks.report_hook import ReportHook
 from mmad.errors import InputError
@@ -55,7 +59,8 @@ def test_file(runner, stage):
     with open(f'{runner.work_dir}/metrics.json') as file:
         report = json.load(file)
     assert list(report) == [
-        'image_auroc', 'pixel_auroc', 'aupro', 'per_kind', 'conditions'
+        'image_auroc', 'pixel_auroc', 'aupro', 'val_loss', 'per_kind',
+        'conditions'
     ]
     assert report['image_auroc'] == 1 / 7
     assert report['pixel_auroc'] == 0.1 + 0.2
@@ -70,9 +75,9 @@ def test_table(runner):
     ReportHook().after_test_epoch(runner, metrics=VALUES)
     lines = runner.lines.text.strip().splitlines()
     assert [line.split() for line in lines[:3]] == [
-        ['kind', 'image_auroc', 'pixel_auroc', 'aupro'],
-        ['all', '0.1429', '0.3000', 'undefined'],
-        ['cut', '0.3333', '0.6667', 'undefined'],
+        ['kind', 'image_auroc', 'pixel_auroc', 'aupro', 'val_loss'],
+        ['all', '0.1429', '0.3000', 'undefined', '1.0000'],
+        ['cut', '0.3333', '0.6667', 'undefined', '-'],
     ]
     assert len({len(line) for line in lines[:3]}) == 1
     assert lines[3] == ('pixel metrics at model input 224x224; '
@@ -123,7 +128,8 @@ def test_a_failed_write_leaves_the_old_file(runner, monkeypatch):
 
 
 def test_nothing_to_report(runner):
-    ReportHook().after_val_epoch(runner, metrics=dict(val_loss=1.0))
+    for nothing in ({}, None):
+        ReportHook().after_val_epoch(runner, metrics=nothing)
     assert not os.path.exists(runner.work_dir)
 
 
@@ -132,3 +138,165 @@ def test_only_the_first_process_reports(runner, monkeypatch):
         'mmad.engine.hooks.report_hook.is_main_process', lambda: False)
     ReportHook().after_val_epoch(runner, metrics=VALUES)
     assert not os.path.exists(runner.work_dir)
+
+
+def read(runner):
+    def refuse(name):
+        raise AssertionError(f'{name} is no JSON')
+
+    with open(f'{runner.work_dir}/metrics.json') as file:
+        return json.load(file, parse_constant=refuse)
+
+
+class Odd:
+    """Stands for what no file can hold."""
+
+
+FOREIGN = dict(
+    python=(0.5, 0.5), whole=(3, 3), yes=(True, True), text=('a', 'a'),
+    none=(None, None), nan=(math.nan, 'undefined'),
+    infinite=(math.inf, 'infinity'), minus=(-math.inf, '-infinity'),
+    float32=(np.float32(0.5), 0.5), float64=(np.float64(0.5), 0.5),
+    longdouble=(np.longdouble(0.5), 0.5), int64=(np.int64(3), 3),
+    bool_=(np.bool_(True), True), numpy_nan=(np.float32('nan'), 'undefined'),
+    scalar=(torch.tensor(0.5, requires_grad=True), 0.5),
+    one=(torch.tensor([[0.5]], dtype=torch.bfloat16), 0.5),
+    array=(np.array([1, math.nan]), [1.0, 'undefined']),
+    tensor=(torch.eye(2), [[1.0, 0.0], [0.0, 1.0]]),
+    pair=((1, np.int8(2)), [1, 2]),
+    nested=({1: {'a': (Odd(),)}}, {'1': {'a': ['not written: Odd']}}),
+    fraction=(Fraction(1, 4), 0.25), decimal=(Decimal('0.25'), 0.25),
+    odd=(Odd(), 'not written: Odd'), raw=(b'a', 'not written: bytes'),
+    path=(Path('a/b'), 'a/b'))
+
+
+@pytest.mark.parametrize('stage', ['val', 'test'])
+def test_metrics_of_other_packages_alone(runner, stage):
+    runner.test_loop.evaluator.metrics[:] = []
+    getattr(ReportHook(), f'after_{stage}_epoch')(
+        runner, metrics={name: given for name, (given, _) in FOREIGN.items()})
+    expected = {name: written for name, (_, written) in FOREIGN.items()}
+    assert read(runner) == dict(expected, per_kind={}, conditions={})
+    assert list(read(runner))[:-2] == list(FOREIGN)
+
+
+def test_known_metrics_come_first(runner):
+    values = {'z': 1, 'aupro': 0.5, 'a/rmse': 2, 'image_auroc': 0.5, 'b': 3}
+    names = ['image_auroc', 'aupro', 'z', 'a/rmse', 'b']
+    for order in ([*values], [*values][::-1]):
+        ReportHook().after_test_epoch(
+            runner, metrics={name: values[name] for name in order})
+        report = list(read(runner))
+        assert report[:2] == names[:2]
+        assert sorted(report[2:5]) == sorted(names[2:])
+        table = runner.lines.text.strip().splitlines()
+        assert table[0].split()[1:3] == names[:2]
+
+
+def test_the_table_has_the_numbers(runner):
+    metrics = dict(rmse=12345.678, count=10, curve=[1, 2], name='x', odd=Odd(),
+                   worst=math.inf)
+    ReportHook().after_test_epoch(runner, metrics=metrics)
+    lines = runner.lines.text.strip().splitlines()
+    assert lines[0].split()[:4] == ['kind', 'rmse', 'count', 'worst']
+    assert lines[1].split()[:4] == ['all', '1.235e+04', '10', 'infinity']
+
+
+BROKEN = [None, 3, 'text', [1], {'cut': None}, {'cut': 0.5}, {'cut': [1]},
+          {3: {4: Odd()}}, {'cut': {'x': math.nan}}, lambda: None]
+
+
+@pytest.mark.parametrize('section', BROKEN)
+@pytest.mark.parametrize('name', ['per_kind', 'conditions', 'warnings'])
+def test_sections_of_other_packages(runner, name, section):
+    foreign = SimpleNamespace(**{name: section})
+    runner.test_loop.evaluator.metrics.append(foreign)
+    ReportHook().after_test_epoch(runner, metrics=dict(VALUES, other=1))
+    report = read(runner)
+    assert report['other'] == 1
+    assert report['per_kind']['cut']['image_auroc'] == 1 / 3
+    assert report['conditions']['images'] == 4
+
+
+@pytest.mark.parametrize('conditions', [
+    dict(resolution='input'), dict(resolution=3, fpr_limit=1, map_size=1),
+    dict(resolution='input', fpr_limit='x', map_size='y')])
+def test_foreign_conditions_of_the_same_name(runner, conditions):
+    runner.test_loop.evaluator.metrics[:] = [
+        SimpleNamespace(conditions=conditions)]
+    ReportHook().after_test_epoch(runner, metrics=dict(other=1))
+    assert 'pixel metrics' not in runner.lines.text
+
+
+def test_names_that_the_file_needs_itself(runner):
+    ReportHook().after_test_epoch(
+        runner, metrics=dict(per_kind=0.5, conditions=0.25))
+    report = read(runner)
+    assert report['metrics/per_kind'] == 0.5
+    assert report['metrics/conditions'] == 0.25
+    assert 'cut' in report['per_kind']
+
+
+def test_a_defect_type_may_be_called_all(runner):
+    images = runner.test_loop.evaluator.metrics[0]
+    images.per_kind = dict(all=dict(image_auroc=0.25))
+    ReportHook().after_test_epoch(runner, metrics=VALUES)
+    lines = runner.lines.text.splitlines()
+    assert [line.split()[1] for line in lines if line.startswith('all')] == [
+        '0.1429', '0.2500']
+
+
+def test_each_warning_is_told_once(runner):
+    images, pixels = runner.test_loop.evaluator.metrics
+    images.warnings = ['2 of 3 are empty.']
+    pixels.warnings = ['2 of 3 are empty.', 'Another.']
+    hook = ReportHook()
+    for _ in range(2):
+        hook.after_val_epoch(runner, metrics=VALUES)
+    assert runner.lines.text.count('2 of 3 are empty.') == 1
+    assert runner.lines.text.count('Another.') == 1
+
+
+def test_what_the_masks_lack_is_in_the_caption(runner):
+    pixels = runner.test_loop.evaluator.metrics[1]
+    pixels.conditions.update(empty_masks=0, defects_removed=3)
+    ReportHook().after_test_epoch(runner, metrics=VALUES)
+    assert runner.lines.text.strip().endswith(
+        '; 3 defective images without a defect left')
+
+
+class Foreign(BaseMetric):
+    default_prefix = 'foreign'
+
+    def process(self, data_batch, data_samples):
+        self.results += data_samples
+
+    def compute_metrics(self, results):
+        return dict(value=sum(results) / len(results))
+
+
+def evaluate_apart(rank, folder):
+    place = folder / f'node{rank}'
+    place.mkdir()
+    os.chdir(place)
+    loop = SimpleNamespace(evaluator=Evaluator([Foreign(), ImageMetric()]))
+    ReportHook().before_test_epoch(SimpleNamespace(test_loop=loop))
+    metric = loop.evaluator.metrics[0]
+    metric.process(None, [rank, 2 + rank])
+    values = metric.evaluate(3)
+    assert os.listdir() == []
+    return values
+
+
+def test_foreign_metrics_need_no_shared_folder(run_processes, tmp_path):
+    assert run_processes(2, evaluate_apart, tmp_path) == [
+        {'foreign/value': 1.0}] * 2
+
+
+def test_a_folder_for_the_exchange_stays(monkeypatch):
+    monkeypatch.setattr(
+        'mmad.engine.hooks.report_hook.get_world_size', lambda: 2)
+    metrics = [Foreign(collect_dir='shared'), Foreign(), object()]
+    loop = SimpleNamespace(evaluator=Evaluator(metrics))
+    ReportHook().before_val_epoch(SimpleNamespace(val_loop=loop))
+    assert [metric.collect_device for metric in metrics[:2]] == ['cpu', 'gpu']

@@ -1,17 +1,24 @@
 import logging
+import os
 from types import SimpleNamespace
 
 import cv2
+import numpy as np
 import pytest
 import torch
+from mmengine.dataset import Compose, DefaultSampler
+from mmengine.visualization import Visualizer
 
+from mmad.datasets.transforms import LoadImage, LoadMask
+from mmad.engine.hooks.visualization_hook import _unique_names
+from mmad.errors import InputError
 from mmad.registry import HOOKS
 from mmad.structures import AnomalyDataSample
 from mmad.visualization import AnomalyVisualizer
 
 
 def batch(start, number=2, path='x/{:03}.png'):
-    images = [torch.full((3, 10, 12), 40 * i, dtype=torch.uint8)
+    images = [torch.full((3, 10, 12), 20 * i, dtype=torch.uint8)
               for i in range(start, start + number)]
     samples = [AnomalyDataSample(
         metainfo=dict(img_path=path.format(i), sample_idx=i,
@@ -80,3 +87,219 @@ def test_one_scale_for_all(runner, tmp_path):
 def test_some_images(runner, tmp_path, kwargs, expected):
     show(runner, enable=True, out_dir=str(tmp_path / 'maps'), **kwargs)
     assert names(tmp_path / 'maps') == expected
+
+
+def show_share(rank, world, size, batch_size, folder, kwargs):
+    """Draw what the sampler deals to this process."""
+    folder = folder / f'{size}-{batch_size}-{len(kwargs)}-{world}'
+    runner = SimpleNamespace(
+        work_dir=str(folder), logger=logging.Logger('show'),
+        visualizer=AnomalyVisualizer('show'),
+        test_dataloader=SimpleNamespace(dataset=range(size)))
+    images, samples = batch(0, size, path='{:03}/x.png')
+    # Padding would change the scale: the first image is the hottest.
+    samples[0].pred_map += 50
+    for i, sample in enumerate(samples):
+        sample.set_metainfo(dict(img_path=f'x/{i // 3}.png'))
+    hook = HOOKS.build(dict(type='VisualizationHook', enable=True, **kwargs))
+    hook.before_test(runner)
+    hook.before_test_epoch(runner)
+    dealt = list(DefaultSampler(range(size), shuffle=False))
+    for start in range(0, len(dealt), batch_size):
+        chosen = dealt[start:start + batch_size]
+        hook.after_test_iter(
+            runner, 0, dict(inputs=[images['inputs'][i] for i in chosen]),
+            [samples[i] for i in chosen])
+    hook.after_test_epoch(runner)
+    return folder / 'visualization'
+
+
+@pytest.mark.parametrize(('size', 'batch_size', 'kwargs'), [
+    (7, 3, {}), (5, 2, dict(interval=2)), (1, 1, {}),
+    (11, 4, dict(interval=3, max_images=2)), (4, 2, dict(max_images=3))])
+def test_any_number_of_processes_draws_the_same(
+        run_processes, tmp_path, size, batch_size, kwargs):
+    alone = show_share(0, 1, size, batch_size, tmp_path, kwargs)
+    assert len(names(alone)) == min(
+        -(-size // kwargs.get('interval', 1)), kwargs.get('max_images', 99))
+    for world in (2, 3):
+        run_processes(world, show_share_quietly, world, size, batch_size,
+                      tmp_path, kwargs)
+        other = tmp_path / f'{size}-{batch_size}-{len(kwargs)}-{world}'
+        assert names(other / 'visualization') == names(alone)
+        for name in names(alone):
+            assert (other / 'visualization' / name).read_bytes() == (
+                alone / name).read_bytes()
+
+
+def show_share_quietly(*args):
+    show_share(*args)
+
+
+def test_names_never_meet():
+    entries = [(0, 'a', 'x', 0), (1, 'a', 'x', 1), (2, 'a', 'x_1', 2),
+               (3, 'b', 'x', 3), (4, 'a', 'x', 1), (5, 'a', 'x_1_', 5)]
+    given = _unique_names(entries)
+    assert len(set(given.values())) == len(entries)
+    assert given == _unique_names(entries[::-1])
+    assert given[3] == ('b', 'x')
+    assert given[2] == ('a', 'x_1')
+
+
+@pytest.mark.parametrize('kind', ['../x', '/tmp/x', '..', 'a/../../b', 'a\0',
+                                  'C:\\x', '..\\x'])
+@pytest.mark.parametrize('frame', ['input', 'original'])
+def test_names_from_data_stay_in_the_folder(runner, tmp_path, kind, frame):
+    hook = HOOKS.build(dict(
+        type='VisualizationHook', enable=True, frame=frame))
+    hook.before_test(runner)
+    hook.before_test_epoch(runner)
+    data, samples = batch(0)
+    samples[1].set_metainfo(dict(kind=kind))
+    before = sorted(tmp_path.rglob('*'))
+    # When it comes, not when all is done.
+    with pytest.raises(InputError, match='would lead outside'):
+        hook.after_test_iter(runner, 0, dict(inputs=data['inputs'][:1]),
+                             samples[1:])
+    assert sorted(tmp_path.rglob('*')) == before
+
+
+def test_names_that_the_data_lack(runner, tmp_path):
+    hook = HOOKS.build(dict(type='VisualizationHook', enable=True))
+    hook.before_test_epoch(runner)
+    data, samples = batch(0)
+    samples = [AnomalyDataSample(pred_map=sample.pred_map)
+               for sample in samples]
+    hook.after_test_iter(runner, 0, data, samples)
+    hook.after_test_epoch(runner)
+    assert names(tmp_path / 'work/visualization') == [
+        'unknown/image_0.png', 'unknown/image_1.png']
+
+
+@pytest.mark.parametrize('kwargs', [
+    dict(interval=0), dict(interval=-1), dict(interval=1.5),
+    dict(interval=None), dict(max_images=0), dict(max_images='3'),
+    dict(frame='full'), dict(frame=None)])
+def test_bad_arguments_are_refused(kwargs):
+    with pytest.raises(InputError, match=next(iter(kwargs))):
+        HOOKS.build(dict(type='VisualizationHook', **kwargs))
+
+
+@pytest.mark.parametrize('place', ['file', 'file/below', 'file/a/b'])
+def test_a_folder_that_cannot_be_is_refused_first(runner, tmp_path, place):
+    (tmp_path / 'file').touch()
+    kwargs = dict(type='VisualizationHook', out_dir=str(tmp_path / place))
+    with pytest.raises(InputError, match='cannot be written to'):
+        HOOKS.build(dict(kwargs, enable=True)).before_test(runner)
+    HOOKS.build(kwargs).before_test(runner)
+    assert os.listdir(tmp_path) == ['file']
+
+
+def test_another_visualizer_of_the_family(runner, tmp_path):
+    show(runner, enable=True)
+    runner.visualizer = Visualizer()
+    show(runner, enable=True, out_dir=str(tmp_path / 'other'))
+    assert names(tmp_path / 'other') == names(tmp_path / 'work/visualization')
+    for name in names(tmp_path / 'other'):
+        assert (tmp_path / 'other' / name).read_bytes() == (
+            tmp_path / 'work/visualization' / name).read_bytes()
+
+
+@pytest.mark.parametrize('border', [float('nan'), 1e6, float('inf')])
+def test_the_border_of_a_letterbox_has_no_say(runner, tmp_path, border):
+    hook = HOOKS.build(dict(type='VisualizationHook', enable=True))
+    files = []
+    for value in (0.0, border):
+        hook.before_test_epoch(runner)
+        data, samples = batch(0, 4)
+        for sample in samples:
+            sample.set_metainfo(dict(
+                resized_shape=(6, 12), crop_offset=(-2, 0)))
+            sample.pred_map[:2] = sample.pred_map[8:] = value
+        hook.after_test_iter(runner, 0, data, samples)
+        hook.after_test_epoch(runner)
+        files.append([
+            (tmp_path / 'work/visualization' / name).read_bytes()
+            for name in names(tmp_path / 'work/visualization')])
+    assert files[0] == files[1]
+    drawn = cv2.imread(str(tmp_path / 'work/visualization/cut/003.png'))
+    assert (drawn[24:26, 12:24] == 128).all()
+    assert not (drawn[26:32, 12:24] == 128).all(2).any()
+
+
+def test_maps_that_are_nowhere_finite(runner, tmp_path):
+    hook = HOOKS.build(dict(type='VisualizationHook', enable=True))
+    hook.before_test_epoch(runner)
+    data, samples = batch(0)
+    for sample in samples:
+        sample.pred_map[:] = float('nan')
+    hook.after_test_iter(runner, 0, data, samples)
+    hook.after_test_epoch(runner)
+    assert len(names(tmp_path)) == 2
+
+
+@pytest.fixture
+def originals(runner, tmp_path):
+    """Four images of 20 x 30, of which the model saw the middle 10 x 12."""
+    rng = np.random.default_rng(0)
+    data, samples = batch(0, 4)
+    pictures = {}
+    for i, sample in enumerate(samples):
+        image = rng.integers(0, 255, (20, 30, 3), np.uint8)
+        mask = np.zeros((20, 30), np.uint8)
+        mask[:3, :4] = 255 * (i % 2)
+        path = str(tmp_path / f'{i}.png')
+        cv2.imwrite(path, image)
+        cv2.imwrite(path + '_mask.png', mask)
+        sample.set_metainfo(dict(
+            img_path=path, mask_path=path + '_mask.png' if i % 2 else None,
+            ori_shape=(20, 30), resized_shape=(20, 30), crop_offset=(5, 9)))
+        sample.gt_label = i % 2
+        pictures[f'{sample.kind}/{i}.png'] = image, mask > 0, sample
+    runner.test_dataloader = SimpleNamespace(dataset=SimpleNamespace(
+        pipeline=Compose([LoadImage(), LoadMask()])))
+    return data, samples, pictures
+
+
+def show_originals(runner, data, samples):
+    hook = HOOKS.build(dict(
+        type='VisualizationHook', enable=True, frame='original'))
+    hook.before_test_epoch(runner)
+    hook.after_test_iter(runner, 0, data, samples)
+    assert all(image is None for *_, image in hook._waiting)
+    hook.after_test_epoch(runner)
+
+
+def test_originals(runner, originals, tmp_path):
+    show_originals(runner, *originals[:2])
+    folder = tmp_path / 'work/visualization'
+    assert names(folder) == sorted(originals[2])
+    for name, (image, mask, _) in originals[2].items():
+        drawn = cv2.imread(str(folder / name))[24:]
+        assert drawn.shape == (20, 90, 3)
+        heat = drawn[:, 30:60]
+        scored = (heat != 128).any(2)
+        outline = (heat == (80, 255, 80)).all(2)
+        assert scored[5:15, 9:21].all()
+        assert not (scored & ~outline)[:5].any()
+        assert not scored[:, 22:].any()
+        # The mask of the file, which the crop left out.
+        assert (outline & mask).any() == mask.any()
+        plain = ~outline
+        assert (drawn[:, :30][plain] == image[plain]).all()
+
+
+@pytest.mark.parametrize(('meta', 'match'), [
+    (dict(rotation=3.0), 'rotated'),
+    (dict(img_path='MNIST/3'), 'no file that can be drawn'),
+    (dict(ori_shape=None), 'original size'),
+])
+def test_what_has_no_original_is_refused_when_it_comes(
+        runner, originals, meta, match):
+    data, samples, _ = originals
+    samples[0].set_metainfo(meta)
+    hook = HOOKS.build(dict(
+        type='VisualizationHook', enable=True, frame='original'))
+    hook.before_test_epoch(runner)
+    with pytest.raises(InputError, match=match):
+        hook.after_test_iter(runner, 0, data, samples)

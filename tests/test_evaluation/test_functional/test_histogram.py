@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -125,6 +126,68 @@ def test_addition_equals_joint_filling():
     assert added.num_regions == joint.num_regions
     with pytest.raises(ValueError, match='16 and 20 bits'):
         parts[0] + ScoreHistogram(20)
+
+
+def odd_set(seed):
+    """Images of every make-up: pixels, mask, weights, number of regions."""
+    rng = np.random.default_rng(seed)
+    shape = (9, 11)
+    some = np.zeros(shape, dtype=bool)
+    some[2:5, 3:6] = some[7, 8] = True
+    masks = [
+        np.zeros(shape, dtype=bool),  # good, or its defect is cropped away
+        some, rng.random(shape) < 0.2,
+        np.ones(shape, dtype=bool),  # no pixel is good
+        np.zeros((0, 11), dtype=bool),  # no pixel is seen
+    ]
+    images = []
+    for mask in masks:
+        scores = np.round(rng.standard_normal(mask.shape), 1)
+        scores = (scores + rng.choice([0, 0.5, 2]) * mask).astype(np.float32)
+        images.append((scores, mask, *region_weights(mask)))
+    return images
+
+
+def assert_within_bounds(histogram, images):
+    joint = [np.concatenate([np.ravel(image[i]) for image in images])
+             for i in range(3)]
+    exact = rank(*joint, sum(image[3] for image in images))
+    ranking = histogram.to_ranking()
+    assert ranking.overlap.sum() == pytest.approx(exact.num_regions)
+    for name, metric in METRICS.items():
+        bound = getattr(histogram, f'{name}_error_bound')()
+        error = metric(exact) - metric(ranking)
+        assert math.isnan(bound) == math.isnan(error)
+        assert math.isnan(error) or abs(error) <= bound + 1e-12, name
+
+
+@pytest.mark.parametrize('bits', [9, 20, 32])
+def test_no_order_and_no_make_up_breaks_the_bounds(bits):
+    for seed, size in itertools.product(range(2), range(1, 6)):
+        images = odd_set(seed)
+        for chosen in itertools.permutations(images, size):
+            assert_within_bounds(fill(bits, *zip(*chosen)), chosen)
+
+
+@pytest.mark.parametrize('bits', [9, 20])
+def test_shards_add_up_in_any_order(bits):
+    images = odd_set(5)
+    # One shard saw nothing.
+    shards = [images[:2], images[2:3], [], images[3:]]
+    filled = [fill(bits, *zip(*shard)) if shard else ScoreHistogram(bits)
+              for shard in shards]
+    for order in itertools.permutations(filled):
+        assert_within_bounds(sum(order, ScoreHistogram(bits)), images)
+    assert_within_bounds(sum(order[1:], order[0]), images)
+
+
+def test_weights_of_any_type_count():
+    for dtype in (np.float32, np.float64, np.int64):
+        histogram = ScoreHistogram(20)
+        for label in (False, True, False):
+            histogram.update(np.ones(2), np.full(2, label),
+                             np.ones(2, dtype=dtype), 2 * label)
+        assert histogram.to_ranking().overlap.tolist() == [2.0]
 
 
 def test_memory_is_bounded():

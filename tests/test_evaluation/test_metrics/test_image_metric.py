@@ -1,8 +1,10 @@
+import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
+from mmengine.dataset import DefaultSampler
 from sklearn.metrics import (
     average_precision_score,
     precision_recall_curve,
@@ -10,7 +12,7 @@ from sklearn.metrics import (
 )
 
 from mmad.errors import InputError
-from mmad.evaluation import ImageMetric
+from mmad.evaluation import ImageMetric, PixelMetric
 from mmad.registry import METRICS
 
 
@@ -94,3 +96,71 @@ def test_nothing_and_nan_are_refused():
         ImageMetric().evaluate(0)
     with pytest.raises(InputError, match=r'good/0.png is NaN'):
         run(make_samples(['good'], [math.nan]))
+    for score in (math.inf, -math.inf):
+        with pytest.raises(InputError, match=r'good/0.png is infinite'):
+            run(make_samples(['good'], [score]))
+
+
+def test_no_order_of_the_images_changes_the_values():
+    samples = make_samples(
+        ['good', 'cut', 'hole', 'good', 'cut'], [0.5, 0.5, 2.0, 1.0, 0.0])
+    metric, expected = run(samples)
+    for order in itertools.permutations(samples):
+        other, values = run(order)
+        assert values == pytest.approx(expected, abs=1e-14)
+        assert other.per_kind == metric.per_kind
+
+
+def share(rank, world):
+    samples = make_samples(
+        ['good', 'cut', 'hole', 'good', 'cut'], [0.5, 0.5, 2.0, 1.0, 0.0])
+    metric = ImageMetric()
+    for index in DefaultSampler(samples, shuffle=False):
+        metric.process(None, [samples[index]])
+    return [metric.evaluate(5), metric.per_kind, metric.conditions]
+
+
+@pytest.mark.parametrize('world', [2, 3, 4])
+def test_processes_equal_one(run_processes, world):
+    parts = run_processes(world, share, world)
+    alone = share(0, 1)
+    assert [part[0] for part in parts] == [alone[0]] * world
+    assert parts[0] == alone
+
+
+def with_masks(*masks):
+    kinds = ['good'] + ['cut'] * len(masks)
+    samples = make_samples(kinds, map(float, range(9)))
+    for sample, (filled, area, path) in zip(samples[1:], masks):
+        sample['gt_mask'] = torch.zeros(4, 4, dtype=bool)
+        sample['gt_mask'][2, 2] = filled
+        sample.update(mask_area=area, mask_path=path)
+    return samples
+
+
+def test_masks_without_a_defect_are_counted_and_named():
+    samples = with_masks((True, 3, 'a'), (False, 3, 'b'), (False, 0, 'c'))
+    metric, _ = run(samples)
+    assert metric.conditions == dict(
+        images=4, defective_images=3, empty_masks=1, defects_removed=1)
+    assert ['cut/3.png' in text for text in metric.warnings] == [True, False]
+    # In words that the pixel metrics use, too.
+    for sample in samples:
+        sample['pred_map'] = torch.zeros(4, 4)
+    other = PixelMetric()
+    other.process(None, samples)
+    other.evaluate(4)
+    assert other.warnings == metric.warnings
+
+
+def test_what_only_the_border_hides_is_gone():
+    samples = with_masks((True, 3, 'a'))
+    samples[1].update(resized_shape=(2, 4), crop_offset=(0, 0))
+    assert run(samples)[0].conditions['defects_removed'] == 1
+
+
+def test_without_masks_nothing_is_said_of_them():
+    # An empty mask without a file is a filler.
+    metric, _ = run(with_masks((False, None, None)))
+    assert metric.conditions == dict(images=2, defective_images=1)
+    assert metric.warnings == []

@@ -1,11 +1,12 @@
+import itertools
 import math
+import os
 
 import cv2
 import numpy as np
 import pytest
 import torch
-import torch.distributed
-import torch.multiprocessing
+from mmengine.dataset import DefaultSampler
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from mmad.errors import InputError
@@ -68,7 +69,9 @@ def test_against_scikit_learn():
         map_size='24x20',
         images_with_mask=4,
         regions=8,
-        cropped_images=0)
+        cropped_images=0,
+        empty_masks=0,
+        defects_removed=0)
 
 
 @pytest.mark.parametrize('bits', [None, 32])
@@ -121,38 +124,90 @@ def test_padding_is_dropped(bits):
         run(samples[:-1], score_bits=bits)[1], abs=1e-14)
 
 
-def evaluate_share(rank, bits, folder, queue):
-    torch.distributed.init_process_group(
-        'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
-    samples = make_samples(KINDS)
-    metric = PixelMetric(score_bits=bits, collect_dir=f'{folder}/parts')
-    for index in range(rank, 8, 2):
-        metric.process(None, [samples[index % 7]])
-    values = metric.evaluate(7)
-    queue.put((rank, values, metric.per_kind))
-    torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
+def evaluate_share(rank, world, kinds, bits, folder):
+    os.makedirs(folder / str(rank))
+    os.chdir(folder / str(rank))
+    samples = make_samples(kinds)
+    metric = PixelMetric(score_bits=bits)
+    for index in DefaultSampler(samples, shuffle=False):
+        metric.process(None, [samples[index]])
+    values = metric.evaluate(len(samples))
+    assert os.listdir() == []
+    return [values, metric.per_kind, metric.conditions]
 
 
 @pytest.mark.parametrize('bits', [None, 20])
-def test_two_processes_equal_one(bits, tmp_path):
-    context = torch.multiprocessing.get_context('fork')
-    queue = context.SimpleQueue()
-    processes = [
-        context.Process(
-            target=evaluate_share, args=(rank, bits, tmp_path, queue))
-        for rank in range(2)
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
-        assert process.exitcode == 0
-    reports = {rank: rest for rank, *rest in (queue.get(), queue.get())}
-    metric, values = run(make_samples(KINDS), score_bits=bits)
-    assert reports[0][0] == reports[1][0] == pytest.approx(values, abs=1e-14)
+@pytest.mark.parametrize(('world', 'kinds'), [
+    (2, KINDS), (3, KINDS), (4, KINDS[::-1]), (3, 40 * ['good', 'cut']),
+    (3, ['cut', 'good']),  # fewer images than processes
+])
+def test_processes_without_a_shared_folder_equal_one(
+        run_processes, tmp_path, world, kinds, bits):
+    parts = run_processes(world, evaluate_share, world, kinds, bits, tmp_path)
+    metric, values = run(make_samples(kinds), score_bits=bits)
+    for part, *_ in parts:
+        assert part == pytest.approx(values, abs=1e-14)
     for kind, expected in metric.per_kind.items():
-        assert reports[0][1][kind] == pytest.approx(expected, abs=1e-14)
+        assert parts[0][1][kind] == pytest.approx(expected, abs=1e-14)
+    bounds = metric.conditions.pop('error_bounds', {})
+    assert parts[0][2].pop('error_bounds', {}) == pytest.approx(bounds)
+    assert parts[0][2] == metric.conditions
+
+
+def evaluate_nothing(rank):
+    try:
+        PixelMetric().evaluate(0)
+    except InputError as error:
+        return str(error)
+
+
+def test_every_process_ends_with_the_sentence(run_processes):
+    sentences = run_processes(2, evaluate_nothing)
+    assert all('no images' in sentence for sentence in sentences)
+
+
+def evaluate_files(rank, folder):
+    metric = PixelMetric(collect_dir=str(folder / 'parts'))
+    metric.process(None, [make_samples(KINDS[:2])[rank]])
+    return metric.evaluate(2)
+
+
+def test_a_shared_folder_may_be_used(run_processes, tmp_path):
+    parts = run_processes(2, evaluate_files, tmp_path)
+    assert parts[0] == parts[1] == run(make_samples(KINDS[:2]))[1]
+
+
+def odd_samples():
+    """One image of each make-up."""
+    samples = make_samples(['good', 'cut', 'cut', 'hole', 'good'])
+    samples[2]['gt_mask'][:] = False  # its defect is cropped away
+    samples[3]['gt_mask'][:] = True
+    samples[4]['pred_map'] += 1
+    return samples
+
+
+@pytest.mark.parametrize('resolution', ['input', 'original'])
+def test_no_order_of_the_images_changes_the_values(resolution, monkeypatch):
+    samples = odd_samples()
+    masks = {s['mask_path']: s['gt_mask'].numpy() for s in samples}
+    for module in ('image_pixels', 'defect_census'):
+        monkeypatch.setattr(
+            f'mmad.evaluation.metrics.{module}.read_mask', masks.get)
+    for size in (1, 2, 5):
+        for chosen in itertools.permutations(samples, size):
+            exact, values = run(chosen, resolution=resolution)
+            binned, rough = run(chosen, resolution=resolution, score_bits=20)
+            bounds = binned.conditions['error_bounds']
+            for name in NAMES:
+                error = abs(values[name] - rough[name])
+                assert math.isnan(error) == math.isnan(bounds[name])
+                assert not error > bounds[name] + 1e-12
+            for kind, row in exact.per_kind.items():
+                assert binned.per_kind[kind] == pytest.approx(
+                    row, abs=0.02, nan_ok=True)
+    # Of all of them the last order was one of 120.
+    assert values == pytest.approx(
+        run(samples, resolution=resolution)[1], abs=1e-12)
 
 
 @pytest.mark.parametrize('bits', [None, 20])
@@ -306,3 +361,99 @@ def test_mask_files_are_checked(tmp_path):
     samples[1]['mask_path'] = None
     _, values = run(samples, resolution='original')
     assert math.isnan(values['pixel_auroc'])
+
+
+def letterboxed(kinds, border):
+    """Samples and what a letterbox makes of them: NaN around."""
+    top, left = 3, 5
+    samples, boxed = make_samples(kinds), make_samples(kinds)
+    for sample in boxed:
+        for key, value in (('pred_map', border), ('gt_mask', False)):
+            whole = torch.full((30, 31), value, dtype=sample[key].dtype)
+            whole[top:top + 24, left:left + 20] = sample[key]
+            sample[key] = whole
+        sample.update(resized_shape=(24, 20), crop_offset=(-top, -left))
+    return samples, boxed
+
+
+@pytest.mark.parametrize('border', [math.nan, math.inf, 99.0, -99.0])
+@pytest.mark.parametrize('bits', [None, 20])
+def test_the_border_of_a_letterbox_is_left_out(border, bits):
+    samples, boxed = letterboxed(KINDS, border)
+    metric, values = run(samples, score_bits=bits)
+    other, expected = run(boxed, score_bits=bits)
+    assert values == expected
+    assert metric.per_kind == other.per_kind
+    assert metric.conditions == other.conditions
+
+
+@pytest.mark.parametrize('border', [math.nan, 99.0])
+def test_the_border_is_left_out_of_the_original(border, tmp_path):
+    results = []
+    for samples in letterboxed(KINDS, border):
+        put_on_disk(samples, tmp_path, (48, 60))
+        metric, values = run(samples, resolution='original')
+        results.append((values, metric.per_kind, metric.conditions))
+    assert results[0] == results[1]
+    assert metric.conditions['cropped_images'] == 0
+
+
+@pytest.mark.parametrize('value', [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize('resolution', ['input', 'original'])
+def test_scores_that_are_not_finite_are_refused(value, resolution, tmp_path):
+    _, samples = letterboxed(['good', 'cut'], math.nan)
+    put_on_disk(samples, tmp_path, (48, 60))
+    samples[1]['pred_map'][3, 5] = value
+    with pytest.raises(InputError, match=r'cut/1.png has NaN or infinity'):
+        run(samples, resolution=resolution)
+
+
+@pytest.mark.parametrize('bits', [None, 20])
+def test_masks_without_a_defect_are_counted_and_named(bits, tmp_path):
+    samples = make_samples(['good', *8 * ['cut']])
+    for sample, area in zip(samples[1:], [5, 0, 9, 0, 5, 5, 5, 5]):
+        sample['gt_mask'][:] = False
+        sample['mask_area'] = area
+    for sample in samples[-2:]:
+        # Not known: the file tells.
+        del sample['mask_area']
+        sample['mask_path'] = str(tmp_path / 'mask.png')
+    cv2.imwrite(sample['mask_path'], np.eye(4, dtype=np.uint8))
+    samples[1]['gt_mask'][0, 0] = True
+    metric, _ = run(samples[::-1], score_bits=bits)
+    assert metric.conditions['images_with_mask'] == 8
+    assert metric.conditions['empty_masks'] == 2
+    assert metric.conditions['defects_removed'] == 5
+    empty, removed = metric.warnings
+    assert empty.startswith('2 of 8 defective images')
+    assert 'empty mask' in empty
+    assert 'cut/2.png, cut/4.png.' in empty
+    assert removed.startswith('5 of 8 defective images')
+    assert 'no defective pixel left at the model input' in removed
+    assert 'cut/3.png, cut/5.png, cut/6.png and 2 more.' in removed
+
+
+def test_the_crop_counts_at_the_original_resolution(tmp_path):
+    samples = make_samples(['good', 'cut', 'cut'], size=(20, 20))
+    put_on_disk(samples, tmp_path, (48, 48))
+    for sample in samples:
+        sample.update(resized_shape=(24, 24), crop_offset=(2, 2))
+    outside, nothing = np.zeros((2, 48, 48), dtype=np.uint8)
+    outside[:4] = 255
+    cv2.imwrite(samples[1]['mask_path'], outside)
+    cv2.imwrite(samples[2]['mask_path'], nothing)
+    metric, _ = run(samples, resolution='original')
+    assert metric.conditions['defects_removed'] == 1
+    assert metric.conditions['empty_masks'] == 1
+    assert 'at the original resolution' in metric.warnings[1]
+
+
+def test_a_defect_without_a_name_stays_a_defect():
+    samples = make_samples(['good', 'cut', 'cut', 'cut'])
+    _, expected = run(samples)
+    samples[1]['kind'] = None
+    del samples[2]['kind']
+    samples[3]['kind'] = 7
+    metric, values = run(samples)
+    assert values == expected
+    assert list(metric.per_kind) == ['7', 'defective']

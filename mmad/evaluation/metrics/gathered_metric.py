@@ -1,0 +1,117 @@
+from itertools import zip_longest
+from typing import Any
+
+from mmengine.dist import (
+    all_gather_object,
+    broadcast_object_list,
+    gather_object,
+    get_dist_info,
+)
+from mmengine.evaluator import BaseMetric
+
+from mmad.errors import InputError
+
+# Images per process that travel at once.
+_ROUND = 16
+_NOTHING = object()
+
+
+class GatheredMetric(BaseMetric):
+    """A metric whose results reach the first process without a shared folder.
+
+    They travel through the process group, a few images at a time and to the
+    first process only, so that nodes that share no folder can evaluate
+    together.
+
+    Args:
+        collect_device (str): ``'gpu'`` gathers through the process group,
+            which may be one of CPUs. ``'cpu'`` does so through files, as
+            MMEngine does, if ``collect_dir`` is given. Defaults to 'gpu'.
+        prefix (str, optional): Prefix of the names, followed by a slash.
+            Defaults to None.
+        collect_dir (str, optional): Folder that the processes of all nodes
+            share, for the files of ``collect_device='cpu'``. Defaults to
+            None.
+
+    Attributes:
+        per_kind (dict[str, dict[str, float]]): The metrics of each defect
+            type, in the first process.
+        conditions (dict): What the metrics rest on, in the first process.
+        warnings (list[str]): What a reader of the metrics must know, one
+            sentence each, in the first process.
+    """
+
+    default_prefix = ''
+
+    def __init__(self,
+                 collect_device: str = 'gpu',
+                 prefix: str | None = None,
+                 collect_dir: str | None = None) -> None:
+        if collect_dir is not None:
+            collect_device = 'cpu'
+        super().__init__(collect_device, prefix, collect_dir)
+        self.per_kind: dict[str, dict[str, float]] = {}
+        self.conditions: dict[str, Any] = {}
+        self.warnings: list[str] = []
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Compute the metrics of all images of all processes.
+
+        Args:
+            size (int): Number of images of the test set. The images beyond,
+                with which the sampler fills up the last round, are dropped.
+
+        Returns:
+            dict[str, float]: Metrics of all images, in every process.
+
+        Raises:
+            InputError: If the images do not allow the metrics; in every
+                process.
+        """
+        if self.collect_dir is not None:
+            return super().evaluate(size)
+        results, self.results = _gather(self.results, size), []
+        outcome: list = [None]
+        if results is not None:
+            try:
+                outcome = [self.compute_metrics(results)]
+            except InputError as error:
+                # The other processes wait; they have to end, too.
+                outcome = [error]
+        broadcast_object_list(outcome)
+        if isinstance(outcome[0], InputError):
+            raise outcome[0]
+        return self._with_prefix(outcome[0])
+
+    def _with_prefix(self, values: dict[str, float]) -> dict[str, float]:
+        if not self.prefix:
+            return values
+        return {f'{self.prefix}/{name}': values[name] for name in values}
+
+
+def _gather(part: list, size: int) -> list | None:
+    """Results of all processes in the order of the data set.
+
+    Args:
+        part (list): Results of this process; the sampler deals the images
+            out in turn.
+        size (int): Number of images of the data set.
+
+    Returns:
+        list | None: The results, in the first process.
+    """
+    rank, world_size = get_dist_info()
+    if world_size == 1:
+        return part[:size]
+    results: list | None = [] if rank == 0 else None
+    # As many rounds in each process, whatever it holds.
+    longest = max(all_gather_object(len(part)))
+    for start in range(0, longest, _ROUND):
+        stop = min(start + _ROUND, longest)
+        parts = gather_object(part[start:stop])
+        if results is not None:
+            results += [
+                item for turn in zip_longest(*parts, fillvalue=_NOTHING)
+                for item in turn if item is not _NOTHING
+            ]
+    return None if results is None else results[:size]

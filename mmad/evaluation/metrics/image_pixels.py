@@ -1,0 +1,152 @@
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmad.datasets.transforms import read_mask
+from mmad.errors import InputError
+from mmad.evaluation.functional import region_weights
+from mmad.structures.frame import map_to_original, scored_window
+
+from .defect_census import mask_fault
+
+
+# Not a named tuple: MMEngine turns tuples that it gathers into plain ones.
+@dataclass(frozen=True)
+class ImagePixels:
+    """The pixels of one image, as metrics over pixels need them.
+
+    Attributes:
+        path (str): The image's file.
+        kind (str | None): Defect type, None for a normal image.
+        negatives (np.ndarray): Scores of the defect-free pixels, float32.
+        positives (np.ndarray): Scores of the defective pixels, float32.
+        weights (np.ndarray): One over the size of the region that each
+            defective pixel belongs to, float64.
+        num_regions (int): Number of defective regions.
+        shape (tuple[int, int]): Height and width of what is compared.
+        has_mask (bool): Whether the pixels count; a defective image without
+            a mask has none that do.
+        is_cropped (bool): Whether pixels of the original were not seen.
+        fault (str | None): Why a defective image shows no defect, see
+            :func:`~mmad.evaluation.metrics.defect_census.mask_fault`.
+    """
+
+    path: str
+    kind: str | None
+    negatives: np.ndarray
+    positives: np.ndarray
+    weights: np.ndarray
+    num_regions: int
+    shape: tuple[int, int]
+    has_mask: bool
+    is_cropped: bool
+    fault: str | None
+
+
+def measure_pixels(sample: Mapping, resolution: str,
+                   anomalous_only: bool) -> ImagePixels:
+    """Split the pixels of a predicted image into defective and defect-free.
+
+    Args:
+        sample (Mapping): A predicted sample, see
+            :class:`~mmad.evaluation.PixelMetric`.
+        resolution (str): ``'input'`` or ``'original'``.
+        anomalous_only (bool): Leave out the pixels of a normal image.
+
+    Returns:
+        ImagePixels: The pixels.
+
+    Raises:
+        InputError: If the map has NaN or infinity where it is scored, the
+            mask is broken or of another size, or the image was rotated and
+            the resolution is the original one.
+    """
+    path = sample['img_path']
+    kind = defect_type(sample)
+    scores = sample['pred_map'].detach().float().cpu().numpy()
+    window = scored_window(sample, scores.shape)
+    # What a letterbox added shows nothing and has no score.
+    if not np.isfinite(scores[window]).all():
+        raise InputError(f'The anomaly map of {path} has NaN or infinity; '
+                         'check the model and the image.')
+    if resolution == 'input':
+        mask = _input_mask(sample, scores.shape)
+        scores, is_cropped = scores[window], False
+    else:
+        mask = _file_mask(sample)
+        scores, window = _to_original(sample, scores)
+        is_cropped = scores.shape != tuple(sample['ori_shape'])
+    fault = None
+    if mask is not None:
+        mask = mask[window]
+        if kind is not None:
+            fault = mask_fault(sample, mask)
+    if mask is None or (anomalous_only and kind is None):
+        nothing = np.zeros(0, dtype=np.float32)
+        return ImagePixels(path, kind, nothing, nothing, np.zeros(0), 0,
+                           scores.shape, False, is_cropped, fault)
+    weights, num_regions = region_weights(mask)
+    return ImagePixels(path, kind, scores[~mask], scores[mask], weights[mask],
+                       num_regions, scores.shape, True, is_cropped, fault)
+
+
+def defect_type(sample: Mapping) -> str | None:
+    """Name of the defect type; None for a normal image."""
+    if not sample['gt_label'].item():
+        return None
+    # None would make a normal image of it.
+    kind = sample.get('kind')
+    return 'defective' if kind is None else str(kind)
+
+
+def _input_mask(sample: Mapping, shape: tuple[int, int]) -> np.ndarray | None:
+    """Mask at the size of the model input; None if there is none."""
+    is_defective = bool(sample['gt_label'].item())
+    if sample.get('gt_mask') is None:
+        return None if is_defective else np.zeros(shape, dtype=bool)
+    mask = sample['gt_mask'].cpu().numpy().astype(bool, copy=False)
+    if mask.shape != shape:
+        raise InputError(
+            f'The mask of {sample["img_path"]} is {mask.shape} and its '
+            f'anomaly map is {shape} pixels high and wide; both must have '
+            'the size of the model input.')
+    # An empty mask without a file behind it is a filler of the pipeline.
+    if is_defective and not mask.any() and sample.get('mask_path') is None:
+        return None
+    return mask
+
+
+def _file_mask(sample: Mapping) -> np.ndarray | None:
+    """Mask at the size of the original image; None if there is none."""
+    shape = tuple(sample['ori_shape'])
+    if not sample['gt_label'].item():
+        return np.zeros(shape, dtype=bool)
+    path = sample['mask_path']
+    if path is None:
+        return None
+    mask = read_mask(path)
+    if mask.shape != shape:
+        raise InputError(
+            f'The mask {path} is {mask.shape} pixels high and wide, its '
+            f'image {sample["img_path"]} {shape}; they must be equal.')
+    return mask
+
+
+def _to_original(
+        sample: Mapping,
+        scores: np.ndarray) -> tuple[np.ndarray, tuple[slice, slice]]:
+    if sample.get('rotation'):
+        raise InputError(
+            f'{sample["img_path"]} was rotated by the pipeline, so its '
+            'anomaly map cannot be compared with the mask of the original '
+            "image; evaluate with resolution='input'.")
+    resized_shape = tuple(sample.get('resized_shape', scores.shape))
+    if resized_shape != scores.shape and 'crop_offset' not in sample:
+        raise InputError(
+            f'{sample["img_path"]} was resized to {resized_shape} and its '
+            f'anomaly map is {scores.shape}, but crop_offset is not in '
+            'the data sample; have the pipeline pack it, or evaluate '
+            "with resolution='input'.")
+    return map_to_original(scores, tuple(sample['ori_shape']), resized_shape,
+                           tuple(sample.get('crop_offset', (0, 0))))
