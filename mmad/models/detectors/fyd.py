@@ -18,6 +18,7 @@ from mmad.models.layers.affine import (
 from mmad.models.layers.fine_alignment import FineAlignment
 from mmad.models.layers.spatial_transformer import SpatialTransformer
 from mmad.registry import MODELS
+from mmad.utils.arguments import check_choice
 
 from .padim import PaDiM
 
@@ -99,9 +100,8 @@ class FYD(PaDiM):
                  data_preprocessor: dict | None = None) -> None:
         super().__init__(backbone, reduction, dim, epsilon, seed, sigma,
                          data_preprocessor)
-        if gaussian_frame not in ('aligned', 'original'):
-            raise InputError('`gaussian_frame` must be "aligned" or '
-                             f'"original", got "{gaussian_frame}".')
+        check_choice(
+            'gaussian_frame', gaussian_frame, ('aligned', 'original'))
         if fca is not None and fas is None:
             raise InputError('`fca` is trained through `fas` and has no loss '
                              'of its own; give both, or leave out `fca`.')
@@ -132,6 +132,7 @@ class FYD(PaDiM):
             fas = dict(fas)
             self.fas_stages = fas.pop('stages', self.fas_stages)
             if (not isinstance(self.fas_stages, list | tuple)
+                    or not all(isinstance(s, str) for s in self.fas_stages)
                     or stages[-1] not in self.fas_stages
                     or len(set(self.fas_stages)) < len(self.fas_stages)
                     or not set(self.fas_stages) <= set(stages)):

@@ -9,6 +9,12 @@ from mmad.models.layers.anomaly_map import AnomalyMap
 from mmad.models.layers.attribution import Attribution
 from mmad.models.layers.opening import open_maps
 from mmad.registry import MODELS
+from mmad.utils.arguments import (
+    as_arguments,
+    check_choice,
+    check_number,
+    check_numbers,
+)
 
 from .signed_detector import SignedDetector
 
@@ -75,13 +81,11 @@ class MKD(SignedDetector):
                 f'the backbone has {num_points} stages and the cloner '
                 f'{len(self.cloner.points)} `points`; each stage needs its '
                 'own.')
-        if weighted_loss not in _TERMS:
-            raise InputError(f'`weighted_loss` must be one of '
-                             f'{", ".join(_TERMS)}, got "{weighted_loss}".')
-        if loss_weight != 'auto' and (isinstance(loss_weight, str)
-                                      or loss_weight < 0):
-            raise InputError('`loss_weight` must be "auto" or at least 0, got '
-                             f'{loss_weight!r}.')
+        check_choice('weighted_loss', weighted_loss, _TERMS)
+        if loss_weight != 'auto':
+            check_number('loss_weight', loss_weight, low=0, hint='or "auto"')
+        if test_points is not None:
+            check_numbers('test_points', test_points, integer=True)
         points = range(num_points)
         self.test_points = list(points if test_points is None else test_points)
         if not self.test_points or not set(self.test_points) <= set(points):
@@ -93,7 +97,8 @@ class MKD(SignedDetector):
             direction_loss or dict(type='DirectionLoss'))
         self.loss_weight = loss_weight
         self.weighted_loss = weighted_loss
-        self.attribution = Attribution(**(attribution or {}))
+        self.attribution = Attribution(
+            **as_arguments('attribution', attribution))
         self.anomaly_map = AnomalyMap(sigma)
         self.register_buffer(
             'weight',

@@ -13,6 +13,7 @@ from mmad.models.layers.memory_bank import MemoryBank
 from mmad.models.layers.nearest_neighbours import distances_to
 from mmad.models.layers.patch_features import PatchFeatures
 from mmad.registry import MODELS
+from mmad.utils.arguments import as_arguments, check_number
 
 from .fit_detector import FitDetector
 
@@ -64,16 +65,19 @@ class PatchCore(FitDetector):
                  sigma: float = 4.0,
                  data_preprocessor: dict | None = None) -> None:
         super().__init__(data_preprocessor)
-        if not 0 < coreset_ratio <= 1:
-            raise InputError('`coreset_ratio` must lie in (0, 1], got '
-                             f'{coreset_ratio}.')
-        for name, value in (('num_neighbours', num_neighbours),
-                            ('max_patches', max_patches)):
-            if value < 1:
-                raise InputError(f'`{name}` must be at least 1, got {value}.')
+        check_number('coreset_ratio', coreset_ratio, above=0, high=1)
+        check_number('num_neighbours', num_neighbours, low=1, integer=True)
+        check_number(
+            'projection_dim', projection_dim, low=1, integer=True,
+            optional=True)
+        check_number('seed', seed, low=0, integer=True)
+        check_number('first_patch', first_patch, low=0, integer=True)
+        check_number('max_patches', max_patches, low=1, integer=True)
         self.backbone = build_part(backbone)
-        self.patch_features = PatchFeatures(**(patch_features or {}))
-        self.memory_bank = MemoryBank(**(memory_bank or {}))
+        self.patch_features = PatchFeatures(
+            **as_arguments('patch_features', patch_features))
+        self.memory_bank = MemoryBank(
+            **as_arguments('memory_bank', memory_bank))
         self.anomaly_map = AnomalyMap(sigma)
         self.coreset_ratio = coreset_ratio
         self.num_neighbours = num_neighbours

@@ -11,6 +11,7 @@ from mmad.models.layers.student_ensemble import StudentEnsemble
 from mmad.models.normalisation import describe_normalisation
 from mmad.models.teachers import load_teacher
 from mmad.registry import MODELS
+from mmad.utils.arguments import as_arguments, check_choice, check_number
 
 from .signed_detector import SignedDetector
 
@@ -60,19 +61,19 @@ class UninformedStudents(SignedDetector):
                  order: str = 'together',
                  data_preprocessor: dict | None = None) -> None:
         super().__init__(data_preprocessor)
-        if num_students < 2:
-            raise InputError('`num_students` must be at least 2, for their '
-                             f'variance, got {num_students}.')
-        if order not in _ORDERS:
-            raise InputError(f'`order` must be one of {", ".join(_ORDERS)}, '
-                             f'got "{order}".')
+        # Of one there is no variance.
+        check_number('num_students', num_students, low=2, integer=True)
+        check_choice('order', order, _ORDERS)
+        if isinstance(scales, str) or not isinstance(scales, Sequence):
+            raise InputError('`scales` must be a list with a dict for each '
+                             f'patch size, got {scales!r}.')
         self.num_students = num_students
         self.order = order
         self.normalisation = describe_normalisation(data_preprocessor)
         self.scales = torch.nn.ModuleDict()
         self._without_teacher = []
         for number, scale in enumerate(scales):
-            if 'network' not in scale:
+            if 'network' not in as_arguments(f'scales[{number}]', scale):
                 raise InputError(f'`scales[{number}]` lacks its `network`.')
             self._add_scale(number, **scale)
         if not self.scales:

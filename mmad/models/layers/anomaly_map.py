@@ -5,6 +5,11 @@ import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter1d
 from torch import Tensor, nn
 
+from mmad.utils.arguments import check_number
+
+# The time for a matrix grows with it.
+_MAX_SIGMA = 1000
+
 
 class AnomalyMap(nn.Module):
     """Up-sample a grid of patch scores to the input size and smooth it.
@@ -17,11 +22,16 @@ class AnomalyMap(nn.Module):
 
     Args:
         sigma (float): Standard deviation of the Gaussian in input pixels; 0
-            for none. Defaults to 4, as in SPADE, PaDiM and PatchCore.
+            for none, at most 1000. Defaults to 4, as in SPADE, PaDiM and
+            PatchCore.
+
+    Raises:
+        InputError: ``sigma`` is out of its range.
     """
 
     def __init__(self, sigma: float = 4.0) -> None:
         super().__init__()
+        check_number('sigma', sigma, low=0, high=_MAX_SIGMA)
         self.sigma = sigma
 
     def forward(self, scores: Tensor, size: tuple[int, int]) -> Tensor:

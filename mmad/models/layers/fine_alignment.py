@@ -2,7 +2,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from mmad.errors import InputError
+from mmad.utils.arguments import check_choice, check_number
 
 
 class FineAlignment(nn.Module):
@@ -22,14 +22,13 @@ class FineAlignment(nn.Module):
             ``'cyclic'``: the batch is in random order.
 
     Raises:
-        InputError: ``pair`` is unknown.
+        InputError: An argument is unknown or out of its range.
     """
 
     def __init__(self, channels: int, pair: str = 'cyclic') -> None:
         super().__init__()
-        if pair not in ('cyclic', 'batch_mean'):
-            raise InputError('`pair` of the fine alignment must be "cyclic" '
-                             f'or "batch_mean", got "{pair}".')
+        check_number('channels', channels, low=1, integer=True)
+        check_choice('pair', pair, ('cyclic', 'batch_mean'))
         self.pair = pair
         self.encoder = _pointwise([channels] * 4)
         self.predictor = _pointwise([channels] * 3)

@@ -10,6 +10,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from mmad.errors import InputError
+from mmad.utils.arguments import check_choice, check_number
 
 from .fitted_buffers import resize_buffers
 
@@ -42,9 +43,11 @@ class PyramidStore(nn.Module):
                  dtype: str = 'float32',
                  folder: str | None = None) -> None:
         super().__init__()
-        if dtype not in ('float32', 'float16'):
-            raise InputError('`gallery_dtype` must be "float32" or "float16", '
-                             f'got "{dtype}".')
+        check_number('num_levels', num_levels, low=1, integer=True)
+        check_choice('gallery_dtype', dtype, ('float32', 'float16'))
+        if not isinstance(folder, str | Path | None):
+            raise InputError('`gallery_dir` must be the path of a folder or '
+                             f'None, got {folder!r}.')
         self.num_levels = num_levels
         self.dtype = getattr(torch, dtype)
         self.folder = None if folder is None else Path(folder).expanduser()

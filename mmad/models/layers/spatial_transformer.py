@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmad.errors import InputError
+from mmad.utils.arguments import check_choice, check_number
 
 from .affine import MODES, affine_matrix, warp
 
@@ -62,27 +62,14 @@ class SpatialTransformer(nn.Module):
                  grid: int = 7,
                  gain: float = 0.1) -> None:
         super().__init__()
-        if mode not in MODES:
-            raise InputError(
-                f'`mode` of a spatial transformer must be one of '
-                f'{", ".join(MODES)}, got "{mode}".')
-        if not 0 < max_angle < 90:
-            raise InputError('`max_angle` must be above 0 and below 90 '
-                             f'degrees, got {max_angle}.')
-        if not 0 < max_shift < 0.5:
-            raise InputError('`max_shift` must be above 0 and below 0.5 of '
-                             f'the image, got {max_shift}.')
-        if not 1 < max_scale < math.inf:
-            raise InputError('`max_scale` must be above 1 and finite, got '
-                             f'{max_scale}.')
-        if not 0 < max_shear < 1:
-            raise InputError('`max_shear` must be above 0 and below 1, got '
-                             f'{max_shear}.')
-        if not (isinstance(grid, int) and grid >= 1):
-            raise InputError('`grid` must be a whole number of at least 1, '
-                             f'got {grid}.')
-        if not 0 < gain < math.inf:
-            raise InputError(f'`gain` must be above 0 and finite, got {gain}.')
+        check_number('channels', channels, low=1, integer=True)
+        check_choice('mode', mode, MODES)
+        check_number('max_angle', max_angle, above=0, below=90)
+        check_number('max_shift', max_shift, above=0, below=0.5)
+        check_number('max_scale', max_scale, above=1)
+        check_number('max_shear', max_shear, above=0, below=1)
+        check_number('grid', grid, low=1, integer=True)
+        check_number('gain', gain, above=0)
         self.mode = mode
         self.grid = grid
         self.gain = gain

@@ -6,6 +6,7 @@ from mmad.models.build import build_part
 from mmad.models.normalisation import describe_normalisation
 from mmad.models.signed_model import SignedModel
 from mmad.registry import MODELS
+from mmad.utils.arguments import check_number
 
 
 @MODELS.register_module()
@@ -61,10 +62,12 @@ class PatchTeacher(SignedModel):
             knowledge=knowledge_weight,
             metric=metric_weight,
             compactness=compactness_weight)
-        if min(self.weights.values()) < 0 or not any(self.weights.values()):
+        for name, weight in self.weights.items():
+            check_number(f'{name}_weight', weight, low=0)
+        if not any(self.weights.values()):
             raise InputError(
-                'the weights of the teacher\'s losses must not be negative, '
-                f'and not all 0, got {self.weights}.')
+                'one of the weights of the teacher\'s losses must not be 0, '
+                f'got {self.weights}.')
         self.normalisation = describe_normalisation(data_preprocessor)
         self.network = build_part(network)
         self.knowledge_loss = build_part(

@@ -264,9 +264,9 @@ def test_shapes_must_agree(make_mkd, images):
 @pytest.mark.parametrize(('kwargs', 'message'), [
     (dict(cloner=dict(CLONER, points=[1])),
      '2 stages and the cloner 1 `points`'),
-    (dict(weighted_loss='values'), 'one of value, direction, got "values"'),
-    (dict(loss_weight='big'), '`loss_weight` must be "auto" or .* \'big\''),
-    (dict(loss_weight=-1), '`loss_weight` must be "auto" or at least 0'),
+    (dict(weighted_loss='values'), 'or "direction", got "values"'),
+    (dict(loss_weight='big'), '`loss_weight` must .* or "auto", got \'big\''),
+    (dict(loss_weight=-1), 'at least 0, or "auto", got -1'),
     (dict(test_points=[]), r'out of 0 to 1, got \[\]'),
     (dict(test_points=[1, 2]), r'out of 0 to 1, got \[1, 2\]')])
 def test_bad_arguments(make_mkd, kwargs, message):

@@ -261,8 +261,8 @@ def test_constant_images(make_students):
 
 
 @pytest.mark.parametrize(('kwargs', 'message'), [
-    (dict(num_students=1), 'must be at least 2'),
-    (dict(order='random'), 'one of together, sequence, got "random"'),
+    (dict(num_students=1), 'at least 2, got 1'),
+    (dict(order='random'), '"together" or "sequence", got "random"'),
     (dict(scales=[dict(teacher='none.pth')]), r'`scales\[0\]` lacks its'),
     (dict(scales=[]), '`scales` must hold at least one'),
     (dict(scales=[dict(network=NETWORK)] * 2), 'patch size 17 twice')])

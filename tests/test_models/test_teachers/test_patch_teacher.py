@@ -92,8 +92,8 @@ def test_reload(make_teacher, patches):
 
 
 @pytest.mark.parametrize(('kwargs', 'message'), [
-    (dict(knowledge_weight=0, compactness_weight=0), 'not all 0'),
-    (dict(metric_weight=-1), 'must not be negative'),
+    (dict(knowledge_weight=0, compactness_weight=0), 'must not be 0, got'),
+    (dict(metric_weight=-1), '`metric_weight` must be .* at least 0'),
     (dict(backbone=None), 'the knowledge loss needs a `backbone`')])
 def test_bad_arguments(make_teacher, kwargs, message):
     with pytest.raises(InputError, match=message):
