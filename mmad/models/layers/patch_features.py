@@ -77,6 +77,19 @@ class PatchFeatures(nn.Module):
             patches.unflatten(2, features.shape[-2:]), self.dim)
 
 
+def valid_patches(inside: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Which patches have a cell that shows some of the image.
+
+    Args:
+        inside (Tensor): ``(B, 1, H, W)`` bool, the pixels that do.
+        grid (tuple[int, int]): Height and width of the grid of patches.
+
+    Returns:
+        Tensor: ``(B, 1, h, w)`` bool.
+    """
+    return F.adaptive_max_pool2d(inside.float(), tuple(grid)) > 0
+
+
 def _pool_channels(features: Tensor, dim: int) -> Tensor:
     pooled = F.adaptive_avg_pool1d(
         features.flatten(2).transpose(1, 2), dim).transpose(1, 2)
