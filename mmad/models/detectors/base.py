@@ -131,7 +131,8 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
                 'images do not come as a batch; set `model.data_preprocessor` '
                 'to dict(type="ImgDataPreprocessor").')
         size = tuple(inputs.shape[-2:])
-        samples = data_samples or []
+        samples = [sample or AnomalyDataSample()
+                   for sample in data_samples or []]
         for sample in samples:
             own = sample.get('img_shape')
             if own is not None and tuple(own[:2]) != size:

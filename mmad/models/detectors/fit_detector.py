@@ -121,14 +121,13 @@ class FitDetector(SignedDetector):
             data_samples (list[AnomalyDataSample]): Theirs.
 
         Raises:
-            InputError: No fit has begun, features are not finite, images are
-                not numbered or not of one size.
+            InputError: Features are not finite, or images not numbered or not
+                of one size; or no fit was begun.
         """
         if not self._num_images:
             raise InputError(
-                f'no fit of {type(self).__name__} has begun; `custom_hooks` '
-                'needs the FitHook, or the FitAfterTrainHook where features '
-                'are trained.')
+                f'{type(self).__name__} was given images before `begin_fit`; '
+                'with a Runner, `custom_hooks` needs the FitHook.')
         inside = self.check_frame(inputs, data_samples)
         if inside is not None:
             inputs = blank(inputs, inside)

@@ -8,6 +8,7 @@ from mmad.models.build import build_part
 from mmad.models.layers.anomaly_map import AnomalyMap
 from mmad.models.layers.attribution import Attribution
 from mmad.models.layers.opening import open_maps
+from mmad.models.trained_model import TrainedModel
 from mmad.registry import MODELS
 from mmad.utils.arguments import (
     as_arguments,
@@ -22,7 +23,7 @@ _TERMS = ('value', 'direction')
 
 
 @MODELS.register_module()
-class MKD(SignedDetector):
+class MKD(TrainedModel, SignedDetector):
     """MKD: a small network that imitates a large one on normal images only.
 
     Implementation of `Multiresolution Knowledge Distillation for Anomaly
@@ -116,12 +117,16 @@ class MKD(SignedDetector):
             loss_weight=self.loss_weight,
             weighted_loss=self.weighted_loss)
 
+    def begin_training(self, num_batches: int) -> None:
+        super().begin_training(num_batches)
+        self.input_size.zero_()
+
     def loss(self, inputs: Tensor, data_samples: list) -> dict:
         """Both terms over all critical points, means over the batch."""
+        self.count_batch()
         terms = self._compare(*self._activations(inputs))
         terms = {name: term.mean() for name, term in terms.items()}
-        if not self.is_fitted:
-            self._begin(terms)
+        self._balance(terms)
         return {
             f'loss_{name}': term
             for name, term in self._weigh(terms).items()
@@ -162,19 +167,20 @@ class MKD(SignedDetector):
         return {**terms, self.weighted_loss: weighted}
 
     @torch.compiler.disable
-    def _begin(self, terms: dict[str, Tensor]) -> None:
-        if self.loss_weight == 'auto':
-            sizes = torch.stack([terms[name].detach() for name in _TERMS])
-            all_reduce(sizes, 'mean')
-            ratio = sizes[0] / sizes[1]
-            if self.weighted_loss == 'value':
-                ratio = 1 / ratio
-            if not torch.isfinite(ratio) or ratio == 0:
-                raise InputError(
-                    f'`loss_weight` cannot be balanced: the terms begin with '
-                    f'{float(sizes[0])} and {float(sizes[1])}; check weights '
-                    'and normalisation, or give a number.')
-            self.weight.copy_(ratio)
-            print_log(f'Lambda of the {self.weighted_loss} loss: '
-                      f'{float(ratio):.4g}', 'current')
-        self.sign()
+    def _balance(self, terms: dict[str, Tensor]) -> None:
+        """Set lambda of ``'auto'`` by the first batch."""
+        if not torch.isnan(self.weight):
+            return
+        sizes = torch.stack([terms[name].detach() for name in _TERMS])
+        all_reduce(sizes, 'mean')
+        ratio = sizes[0] / sizes[1]
+        if self.weighted_loss == 'value':
+            ratio = 1 / ratio
+        if not torch.isfinite(ratio) or ratio == 0:
+            raise InputError(
+                f'`loss_weight` cannot be balanced: the terms begin with '
+                f'{float(sizes[0])} and {float(sizes[1])}; check weights and '
+                'normalization, or give a number.')
+        self.weight.copy_(ratio)
+        print_log(f'Lambda of the {self.weighted_loss} loss: '
+                  f'{float(ratio):.4g}', 'current')

@@ -4,13 +4,13 @@ from torch import Tensor, nn
 from mmad.errors import InputError
 from mmad.models.build import build_part
 from mmad.models.normalisation import describe_normalisation
-from mmad.models.signed_model import SignedModel
+from mmad.models.trained_model import TrainedModel
 from mmad.registry import MODELS
 from mmad.utils.arguments import check_number
 
 
 @MODELS.register_module()
-class PatchTeacher(SignedModel):
+class PatchTeacher(TrainedModel):
     """The teacher of Uninformed Students, while it is being trained.
 
     Bergmann et al., "Uninformed Students", CVPR 2020, section 3.1. A small
@@ -128,8 +128,7 @@ class PatchTeacher(SignedModel):
                 f'{side}x{side} pixels, got {len(inputs)} of '
                 f'{patches.shape[-1]}x{patches.shape[-2]}; mind `patch_size` '
                 'of RandomPatch and the batch size.')
-        if not self.is_fitted:
-            self._begin()
+        self.count_batch()
         descriptors = self.network(patches)
         losses = {}
         if self.weights['knowledge']:
@@ -149,7 +148,3 @@ class PatchTeacher(SignedModel):
     def _describe(self, patches: Tensor) -> Tensor:
         """What the large network says of patches, ``(B, C)``."""
         return self.backbone(patches)[-1].mean((2, 3))
-
-    @torch.compiler.disable
-    def _begin(self) -> None:
-        self.sign()

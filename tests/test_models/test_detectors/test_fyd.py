@@ -214,7 +214,8 @@ def test_one_image_alone_adds_no_gradient(make_fyd, images, size):
     assert all(value == 0 for value in log.values())
     sum(log.values()).backward()
     for name, value in detector.state_dict().items():
-        assert torch.equal(value, before[name]), name
+        if name != 'input_size':
+            assert torch.equal(value, before[name]), name
     assert all(parameter.grad is not None and not parameter.grad.any()
                for parameter in detector.parameters()
                if parameter.requires_grad)

@@ -34,6 +34,7 @@ def train(detector, images, steps=3, lr=1e-3):
     optim_wrapper = OptimWrapper(
         torch.optim.Adam(detector.parameters(), lr=lr))
     detector.train()
+    detector.begin_training(steps)
     logs = [detector.train_step(dict(inputs=images), optim_wrapper)
             for _ in range(steps)]
     detector.eval()
@@ -187,6 +188,8 @@ def test_gradient_goes_through_both_networks(trained, images):
 
 def test_mixed_precision(make_mkd, images):
     full, half = make_mkd(), make_mkd()
+    for detector in (full, half):
+        detector.begin_training(1)
     with torch.autocast('cpu', torch.bfloat16):
         losses = half(images, mode='loss')
     assert all(loss.dtype == torch.float32 for loss in losses.values())

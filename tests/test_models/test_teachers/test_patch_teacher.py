@@ -15,7 +15,9 @@ def make_teacher():
     def make(**kwargs):
         torch.manual_seed(0)
         kwargs.setdefault('backbone', dict(type='TinyBackbone'))
-        return PatchTeacher(NETWORK, **kwargs)
+        teacher = PatchTeacher(NETWORK, **kwargs)
+        teacher.begin_training(1)
+        return teacher
 
     return make
 
@@ -29,6 +31,7 @@ def patches():
 def train(teacher, inputs, steps=1, lr=3e-3):
     wrapper = OptimWrapper(torch.optim.Adam(teacher.parameters(), lr=lr))
     teacher.train()
+    teacher.begin_training(steps)
     return [teacher.train_step(dict(inputs=inputs), wrapper)
             for _ in range(steps)]
 
