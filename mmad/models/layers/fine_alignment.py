@@ -4,6 +4,8 @@ from torch import Tensor, nn
 
 from mmad.utils.arguments import check_choice, check_number
 
+from .gather_batch import gather_batch
+
 
 class FineAlignment(nn.Module):
     """Encode features and predict from one image those of another.
@@ -36,15 +38,18 @@ class FineAlignment(nn.Module):
     def forward(
         self, features: Tensor
     ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """Pair each image of a batch.
+        """Pair each image of a batch, in training of all processes.
 
         Args:
             features (Tensor): ``(B, C, h, w)``.
 
         Returns:
             tuple: Predictions and encodings, each from the features and from
-            those that they are compared with, ``(B, C, h, w)``.
+            those that they are compared with, ``(B, C, h, w)``; in training
+            on ``K`` processes ``(K B, C, h, w)``, the same in all.
         """
+        if self.training:
+            features = gather_batch(features)
         encoding = self.encoder(features)
         prediction = self.predictor(encoding)
         if self.pair == 'cyclic':

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from mmad.utils.arguments import check_choice, check_number
 
 from .affine import MODES, affine_matrix, warp
+from .gather_batch import gather_batch, own_part
 
 _SIDE = 56
 _WIDTH = 1024
@@ -106,10 +107,16 @@ class SpatialTransformer(nn.Module):
         return warp(inputs, matrix), matrix
 
     def locate(self, inputs: Tensor) -> Tensor:
-        """The matrices ``(B, 3, 3)`` that it chooses."""
+        """The matrices ``(B, 3, 3)`` that it chooses.
+
+        In training its batch normalization has the statistics of the batches
+        of all processes.
+        """
         size = tuple(inputs.shape[-2:])
         if max(size) > _SIDE:
             inputs = F.adaptive_avg_pool2d(inputs, _SIDE)
+        if self.training:
+            inputs = gather_batch(inputs)
         maps = F.adaptive_avg_pool2d(self.convolutions(inputs), self.grid)
         numbers = self.gain * self.linear(maps.flatten(1))
         # In mixed precision half a pixel would be lost.
@@ -127,7 +134,8 @@ class SpatialTransformer(nn.Module):
                 limit * torch.tanh(part / limit),
                 (0, parts[name].shape[1] - count))
         parts['scale'] = parts['scale'].exp()
-        return affine_matrix(**parts, size=size)
+        matrices = affine_matrix(**parts, size=size)
+        return own_part(matrices) if self.training else matrices
 
 
 def _block(inputs: int, outputs: int) -> list[nn.Module]:
