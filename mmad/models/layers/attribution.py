@@ -26,8 +26,10 @@ class Attribution(nn.Module):
             maximum. Maps are comparable within an image only then. Defaults
             to None: as it is.
         num_samples (int): Noisy copies. Defaults to 50.
-        noise (float): Standard deviation of the noise, relative to the range
-            of the image. Defaults to 0.05.
+        noise (float): Standard deviation of the noise as a share of the range
+            of the input, its largest minus its smallest value, each image by
+            itself. Defaults to 0.0025, MKD's: its code has
+            ``(0.05 / range)^2`` for images from 0 to 1.
         seed (int): Of the noise, which is the same for every image. Defaults
             to 0.
 
@@ -39,7 +41,7 @@ class Attribution(nn.Module):
                  method: str = 'gradients',
                  percentile: float | None = None,
                  num_samples: int = 50,
-                 noise: float = 0.05,
+                 noise: float = 0.0025,
                  seed: int = 0) -> None:
         super().__init__()
         check_choice('method', method, METHODS)
