@@ -5,10 +5,12 @@ from .hooks import (
     ReportHook,
     SyncNormHook,
     TeacherStatisticsHook,
+    TrainingStartHook,
     VisualizationHook,
 )
 
 __all__ = [
     'CalibrationHook', 'FitAfterTrainHook', 'FitHook', 'ReportHook',
-    'SyncNormHook', 'TeacherStatisticsHook', 'VisualizationHook'
+    'SyncNormHook', 'TeacherStatisticsHook', 'TrainingStartHook',
+    'VisualizationHook'
 ]

@@ -30,6 +30,7 @@ from .losses import (
 )
 from .signed_model import SignedModel
 from .teachers import PatchTeacher, load_teacher
+from .trained_model import TrainedModel
 
 __all__ = [
     'FYD', 'MKD', 'SPADE', 'AlignmentLoss', 'BaseDetector', 'CentreLoss',
@@ -37,6 +38,6 @@ __all__ = [
     'FitDetector', 'FrozenBackbone', 'KnowledgeLoss', 'MetricLoss', 'PaDiM',
     'PairLoss', 'PatchCore', 'PatchNetwork', 'PatchTeacher',
     'SequentialBackbone', 'SignedDetector', 'SignedModel',
-    'TorchvisionBackbone', 'TorchvisionResNet', 'UninformedStudents',
-    'ValueLoss', 'load_teacher'
+    'TorchvisionBackbone', 'TorchvisionResNet', 'TrainedModel',
+    'UninformedStudents', 'ValueLoss', 'load_teacher'
 ]

@@ -1,5 +1,16 @@
+from .arguments import (
+    as_arguments,
+    check_choice,
+    check_flag,
+    check_number,
+    check_numbers,
+)
 from .atomic_files import write_atomically
 from .checkpoint import load_checkpoint
 from .setup_env import setup_environment
 
-__all__ = ['load_checkpoint', 'setup_environment', 'write_atomically']
+__all__ = [
+    'as_arguments', 'check_choice', 'check_flag', 'check_number',
+    'check_numbers', 'load_checkpoint', 'setup_environment',
+    'write_atomically'
+]

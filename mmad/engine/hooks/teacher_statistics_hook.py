@@ -21,7 +21,7 @@ class TeacherStatisticsHook(Hook):
     def before_train(self, runner: Runner) -> None:
         students = detector_of(runner)
         # Weights from another run bring that one's statistics along.
-        if students.is_fitted and runner.cfg.get('resume'):
+        if students.is_measured and runner.cfg.get('resume'):
             return
         loader = stage_loader(runner, 'train')
         students.measure_teachers(

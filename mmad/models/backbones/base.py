@@ -27,6 +27,11 @@ class FrozenBackbone(nn.Module):
 
     def __init__(self, stages: Sequence[str]) -> None:
         super().__init__()
+        if (isinstance(stages, str) or not isinstance(stages, Sequence)
+                or not all(isinstance(stage, str) for stage in stages)):
+            raise InputError(
+                f'{type(self).__name__}: `stages` must be a list of names, '
+                f'got {stages!r}.')
         if not stages or len(set(stages)) != len(stages):
             raise InputError(
                 f'{type(self).__name__}: `stages` must name each wanted stage '

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from mmad.errors import InputError
 from mmad.registry import MODELS
+from mmad.utils.arguments import check_flag, check_numbers
 
 _VGG16 = dict(
     light=((16, 16), (16, 128), (16, 16, 256), (16, 16, 512), (16, 16, 512)),
@@ -56,6 +57,19 @@ class Cloner(nn.Module):
                     f'`widths` of the cloner must be one of '
                     f'{", ".join(_VGG16)} or numbers, got "{widths}".')
             widths = _VGG16[widths]
+        if not isinstance(widths, Sequence) or not widths:
+            raise InputError('`widths` of the cloner must be a list with the '
+                             f'channels of each block, got {widths!r}.')
+        for i, block in enumerate(widths):
+            check_numbers(f'widths[{i}]', block, low=1, integer=True)
+            if not block:
+                raise InputError(f'`widths[{i}]` of the cloner is empty; a '
+                                 'block needs a convolution.')
+        check_numbers('points', points, low=0, integer=True)
+        if strides is not None:
+            check_numbers('strides', strides, low=1, integer=True)
+        check_flag('ceil_mode', ceil_mode)
+        check_flag('bn_affine_bias', bn_affine_bias)
         strides = (2, ) * len(widths) if strides is None else strides
         if len(strides) != len(widths):
             raise InputError(f'the cloner has {len(widths)} blocks and '

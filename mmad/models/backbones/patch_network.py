@@ -3,6 +3,7 @@ from torch import Tensor, nn
 
 from mmad.errors import InputError
 from mmad.registry import MODELS
+from mmad.utils.arguments import check_choice, check_number
 
 _POOL = 'pool'
 # Kernel and channels of each convolution; poolings are 2 x 2 with stride 2.
@@ -59,17 +60,14 @@ class PatchNetwork(nn.Module):
                  out_channels: int = 128,
                  padding: str = 'reflect') -> None:
         super().__init__()
+        check_number('patch_size', patch_size, low=1, integer=True)
         if patch_size not in _LAYERS:
             raise InputError(
                 f'`patch_size` must be one of {", ".join(map(str, _LAYERS))}, '
                 f'got {patch_size}.')
-        if not width > 0 or out_channels < 1:
-            raise InputError(
-                '`width` and `out_channels` must be positive, got '
-                f'{width} and {out_channels}.')
-        if padding not in _PADDINGS:
-            raise InputError(f'`padding` must be one of '
-                             f'{", ".join(_PADDINGS)}, got "{padding}".')
+        check_number('width', width, above=0)
+        check_number('out_channels', out_channels, low=1, integer=True)
+        check_choice('padding', padding, _PADDINGS)
         self.patch_size = patch_size
         self.width = width
         self.out_channels = out_channels

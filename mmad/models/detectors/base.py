@@ -1,18 +1,41 @@
 from abc import ABCMeta, abstractmethod
+from collections.abc import Sequence
 
+import torch
 from mmengine.model import BaseModel
 from torch import Tensor
 
+from mmad.errors import InputError
 from mmad.structures import AnomalyDataSample
+from mmad.structures.frame import scored_window
 
 
 class BaseDetector(BaseModel, metaclass=ABCMeta):
     """An anomaly detector: images in, scores and maps out.
 
+    All images have one size, in the fit or training and in prediction, and
+    are not padded to fit into a batch, so that a score depends on the image
+    alone. Where a letterbox added a border, it is neither fitted nor scored:
+    a detector that can leave it out says so by :attr:`takes_borders`, the
+    others refuse such images.
+
     Args:
         data_preprocessor (dict, optional): Batches and normalises images.
             Defaults to None.
+
+    Attributes:
+        takes_borders (bool): Whether :meth:`score` has a second argument, a
+            mask of the pixels that show the image.
+        input_size (Tensor): ``(2,)`` int64, height and width of the images;
+            zeros before the first.
     """
+
+    takes_borders = False
+    input_size: Tensor
+
+    def __init__(self, data_preprocessor: dict | None = None) -> None:
+        super().__init__(data_preprocessor)
+        self.register_buffer('input_size', torch.zeros(2, dtype=torch.int64))
 
     def forward(self,
                 inputs: Tensor,
@@ -32,6 +55,7 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
         if mode == 'predict':
             return self.predict(inputs, data_samples)
         if mode == 'loss':
+            self.check_frame(inputs, data_samples)
             return self.loss(inputs, data_samples)
         raise ValueError(f'`mode` must be "tensor", "predict" or "loss", got '
                          f'"{mode}".')
@@ -59,12 +83,128 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
         inputs: Tensor,
         data_samples: list[AnomalyDataSample] | None = None
     ) -> list[AnomalyDataSample]:
-        """Score images and write ``pred_score`` and ``pred_map``."""
-        scores, maps = self.score(inputs)
+        """Score images and write ``pred_score`` and ``pred_map``.
+
+        Maps are NaN in the border of a letterbox.
+
+        Raises:
+            InputError: Images have another size than those before or were
+                padded, or a score is not finite.
+        """
+        inside = self.check_frame(inputs, data_samples)
+        if inside is None:
+            scores, maps = self.score(inputs)
+        else:
+            scores, maps = self.score(blank(inputs, inside), inside)
         if data_samples is None:
             data_samples = [AnomalyDataSample() for _ in inputs]
+        _check_finite(scores, maps if inside is None else blank(maps, inside),
+                      data_samples)
+        if inside is not None:
+            maps = maps.where(inside, torch.nan)
         for sample, score, anomaly_map in zip(
                 data_samples, scores, maps[:, 0], strict=True):
             sample.pred_score = score
             sample.pred_map = anomaly_map
         return data_samples
+
+    @torch.compiler.disable
+    def check_frame(
+            self, inputs: Tensor,
+            data_samples: Sequence[AnomalyDataSample] | None) -> Tensor | None:
+        """See to it that images are of one size, and which pixels they are.
+
+        Args:
+            inputs (Tensor): ``(B, 3, H, W)``.
+            data_samples (Sequence[AnomalyDataSample], optional): Theirs.
+
+        Returns:
+            Tensor | None: ``(B, 1, H, W)`` bool, False in the border of a
+            letterbox; None where there is no border.
+
+        Raises:
+            InputError: An image was padded, has another size than those
+                before, or a border that the detector cannot leave out.
+        """
+        if not isinstance(inputs, Tensor):
+            raise InputError(
+                'images do not come as a batch; set `model.data_preprocessor` '
+                'to dict(type="ImgDataPreprocessor").')
+        size = tuple(inputs.shape[-2:])
+        samples = [sample or AnomalyDataSample()
+                   for sample in data_samples or []]
+        for sample in samples:
+            own = sample.get('img_shape')
+            if own is not None and tuple(own[:2]) != size:
+                raise InputError(
+                    f'image "{sample.get("img_path")}" of {_shown(own)} was '
+                    f'padded to {_shown(size)}, by `pad_size_divisor` or for '
+                    'the others of its batch; all images must reach the model '
+                    'in one size: put Resize with keep_ratio=False, or '
+                    'Letterbox, into the pipeline.')
+        known = tuple(self.input_size.tolist())
+        if not any(known):
+            self.input_size.copy_(torch.tensor(size))
+        elif known != size:
+            first = samples[0].get('img_path') if samples else None
+            raise InputError(
+                f'image "{first}" is {_shown(size)}, but those before, in the '
+                f'fit or in prediction, were {_shown(known)}; all images must '
+                'reach the model in one size: put Resize with '
+                'keep_ratio=False, or Letterbox, into the pipeline.')
+        return self._find_borders(inputs, samples)
+
+    def _find_borders(
+            self, inputs: Tensor,
+            samples: Sequence[AnomalyDataSample]) -> Tensor | None:
+        size = tuple(inputs.shape[-2:])
+        windows = [_image_window(sample, size) for sample in samples]
+        whole = tuple(slice(0, side) for side in size)
+        bordered = [i for i, window in enumerate(windows) if window != whole]
+        if not bordered:
+            return None
+        if not self.takes_borders:
+            raise InputError(
+                f'image "{samples[bordered[0]].get("img_path")}" has the '
+                f'border of a letterbox, which {type(self).__name__} cannot '
+                'leave out; use Resize with keep_ratio=False in place of '
+                'Letterbox, or PatchCore.')
+        inside = inputs.new_zeros(len(inputs), 1, *size, dtype=torch.bool)
+        for i, window in enumerate(windows):
+            inside[(i, 0, *window)] = True
+        return inside
+
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        # Checkpoints of earlier versions do not say.
+        state_dict.setdefault(prefix + 'input_size',
+                              torch.zeros_like(self.input_size))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def blank(inputs: Tensor, inside: Tensor) -> Tensor:
+    """Zero where a mask is False, whatever was there."""
+    return inputs.where(inside, torch.zeros_like(inputs))
+
+
+def _image_window(sample: AnomalyDataSample,
+                  size: tuple[int, int]) -> tuple[slice, slice]:
+    # What is resized or padded behind a crop has no border of a letterbox,
+    # which is as wide on both sides.
+    if min(sample.get('crop_offset', (0, 0))) >= 0:
+        return tuple(slice(0, side) for side in size)
+    return scored_window(sample, size)
+
+
+def _check_finite(scores: Tensor, maps: Tensor,
+                  samples: Sequence[AnomalyDataSample]) -> None:
+    finite = scores.isfinite() & maps.isfinite().flatten(1).all(1)
+    if not finite.all():
+        image = samples[int(finite.int().argmin())].get('img_path')
+        raise InputError(
+            f'image "{image}" has a score or an anomaly map that is not '
+            'finite; check the weights of the model and the normalization of '
+            'the images.')
+
+
+def _shown(size: Sequence[int]) -> str:
+    return f'{size[1]}x{size[0]} pixels'

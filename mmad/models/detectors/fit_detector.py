@@ -1,3 +1,4 @@
+import math
 from abc import abstractmethod
 
 import torch
@@ -8,6 +9,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from mmad.errors import InputError
 from mmad.structures import AnomalyDataSample
 
+from .base import blank
 from .signed_detector import SignedDetector
 
 # Images at a time on a CPU, whose caches hold no more.
@@ -24,7 +26,10 @@ class FitDetector(SignedDetector):
     the last round are dropped.
 
     Subclasses implement :meth:`extract`, :meth:`collect`, :meth:`estimate`
-    and ``signature``, and keep what they learn in persistent buffers.
+    and ``signature``, and keep what they learn in persistent buffers. Where
+    they take borders, :meth:`collect` has a third argument, a mask
+    ``(B, 1, H, W)`` of the pixels that show the images, None for all; there
+    are zeros elsewhere.
 
     Args:
         data_preprocessor (dict, optional): Batches and normalises images.
@@ -86,6 +91,7 @@ class FitDetector(SignedDetector):
                 f'there are {get_world_size()} processes for {num_images} '
                 'training images; use at most one for each image.')
         self.signature_bytes = self.signature_bytes.new_empty(0)
+        self.input_size.zero_()
         self._num_images, self._batch_size = num_images, batch_size
         self._passes_done = self._num_seen = 0
         self._ids = []
@@ -115,16 +121,26 @@ class FitDetector(SignedDetector):
             data_samples (list[AnomalyDataSample]): Theirs.
 
         Raises:
-            InputError: Features are not finite, or images not numbered.
+            InputError: Features are not finite, or images not numbered or not
+                of one size; or no fit was begun.
         """
+        if not self._num_images:
+            raise InputError(
+                f'{type(self).__name__} was given images before `begin_fit`; '
+                'with a Runner, `custom_hooks` needs the FitHook.')
+        inside = self.check_frame(inputs, data_samples)
+        if inside is not None:
+            inputs = blank(inputs, inside)
         size = self._batch_size
         if inputs.is_cpu:
             size = max(n for n in range(1, _CPU_GROUP + 1) if size % n == 0)
         for start in range(0, len(inputs), size):
-            self._take_in_group(inputs[start:start + size],
-                                data_samples[start:start + size], size)
+            group = slice(start, start + size)
+            self._take_in_group(
+                inputs[group], None if inside is None else inside[group],
+                data_samples[group], size)
 
-    def _take_in_group(self, inputs: Tensor,
+    def _take_in_group(self, inputs: Tensor, inside: Tensor | None,
                        data_samples: list[AnomalyDataSample],
                        size: int) -> None:
         """Take in a part of a batch, padded to ``size``."""
@@ -151,7 +167,10 @@ class FitDetector(SignedDetector):
             # Most groups hold no padding, and then nothing is copied.
             if len(ids) < len(inputs):
                 features = tree_map(lambda part: part[fresh], features)
-            self.collect(features, ids)
+            if inside is None:
+                self.collect(features, ids)
+            else:
+                self.collect(features, ids, inside[fresh])
 
     @torch.no_grad()
     def fit(self) -> None:
@@ -185,11 +204,17 @@ def _check_finite(features: Tensor | tuple[Tensor, ...],
                   data_samples: list[AnomalyDataSample]) -> None:
     parts = tree_leaves(features)
     # Both ends of a range are NaN where there is one in it.
-    if all(torch.isfinite(torch.stack(part.aminmax())).all()
+    if all((torch.stack(part.aminmax()).abs() < _largest(part)).all()
            for part in parts):
         return
     for i, sample in enumerate(data_samples):
-        if not all(torch.isfinite(part[i]).all() for part in parts):
+        if not all((part[i].abs() < _largest(part)).all() for part in parts):
             raise InputError(
-                f'image "{sample.get("img_path")}" has non-finite features; '
-                'check the weights and the normalisation.')
+                f'image "{sample.get("img_path")}" has non-finite features, '
+                'or such whose distances would overflow; check the weights '
+                'and the normalization.')
+
+
+def _largest(features: Tensor) -> float:
+    """The number that squared distances of features overflow at."""
+    return math.sqrt(torch.finfo(torch.float32).max / 4 / features.shape[1])

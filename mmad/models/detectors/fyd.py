@@ -1,4 +1,3 @@
-import math
 from functools import reduce
 
 import torch
@@ -16,8 +15,10 @@ from mmad.models.layers.affine import (
     warp,
 )
 from mmad.models.layers.fine_alignment import FineAlignment
+from mmad.models.layers.gather_batch import gather_batch
 from mmad.models.layers.spatial_transformer import SpatialTransformer
 from mmad.registry import MODELS
+from mmad.utils.arguments import check_choice
 
 from .padim import PaDiM
 
@@ -44,7 +45,8 @@ class FYD(PaDiM):
       ``gaussian_frame``.
 
     Each of the three can be left out; without any it is PaDiM, and nothing is
-    trained.
+    trained. Several processes align the images of all their batches with each
+    other, as one process with their total batch would.
 
     Args:
         backbone (dict | nn.Module): Network with the wanted stages, from the
@@ -99,9 +101,8 @@ class FYD(PaDiM):
                  data_preprocessor: dict | None = None) -> None:
         super().__init__(backbone, reduction, dim, epsilon, seed, sigma,
                          data_preprocessor)
-        if gaussian_frame not in ('aligned', 'original'):
-            raise InputError('`gaussian_frame` must be "aligned" or '
-                             f'"original", got "{gaussian_frame}".')
+        check_choice(
+            'gaussian_frame', gaussian_frame, ('aligned', 'original'))
         if fca is not None and fas is None:
             raise InputError('`fca` is trained through `fas` and has no loss '
                              'of its own; give both, or leave out `fca`.')
@@ -132,6 +133,7 @@ class FYD(PaDiM):
             fas = dict(fas)
             self.fas_stages = fas.pop('stages', self.fas_stages)
             if (not isinstance(self.fas_stages, list | tuple)
+                    or not all(isinstance(s, str) for s in self.fas_stages)
                     or stages[-1] not in self.fas_stages
                     or len(set(self.fas_stages)) < len(self.fas_stages)
                     or not set(self.fas_stages) <= set(stages)):
@@ -162,14 +164,13 @@ class FYD(PaDiM):
             InputError: There are more processes than images, or batches of
                 one image, of which training would learn nothing.
         """
-        if self.needs_training:
-            share = math.ceil(num_images / get_world_size())
-            if min(batch_size, share) < 2:
-                raise InputError(
-                    'FYD aligns the images of a batch with each other, so '
-                    '`batch_size` of the train_dataloader must be at least '
-                    f'2, got {batch_size}, and so must the images of a '
-                    f'process, of which there are {share}.')
+        total = min(batch_size * get_world_size(), num_images)
+        if self.needs_training and total < 2:
+            raise InputError(
+                'FYD aligns the images of a batch with each other, so the '
+                '`batch_size` of the train_dataloader must be at least 2 over '
+                f'all processes, got {batch_size}, and so must the training '
+                f'images, of which there are {num_images}.')
         super().begin_fit(num_images, batch_size)
 
     @property
@@ -185,17 +186,17 @@ class FYD(PaDiM):
         """The losses of ICA and FAS, and statistics of the transforms."""
         if not self.needs_training:
             return super().loss(inputs, data_samples)
-        if len(inputs) == 1:
+        if len(inputs) * get_world_size() == 1:
             # There is no other to align it with, and statistics of one image
-            # would spoil those of the normalisation. With several processes
-            # all parameters have to take part nevertheless.
+            # would spoil those of the normalisation.
             return dict(loss_alone=0 * sum(
                 parameter.sum() for parameter in self.parameters()
                 if parameter.requires_grad))
         log = {}
         image, first = self._move(inputs, self.ica)
         if first is not None:
-            log['loss_pair'] = self.pair_loss(image)
+            first = gather_batch(first)
+            log['loss_pair'] = self.pair_loss(gather_batch(image))
             log['loss_centre'] = self.centre_loss(first)
             log.update(_statistics('ica', first))
         if self.fas is not None:
@@ -205,6 +206,7 @@ class FYD(PaDiM):
                 for stage, align in zip(self.fas_stages, self.fas))
             frame = _compose(matrices)
             if frame is not None:
+                frame = gather_batch(frame)
                 log['loss_centre'] = (
                     log.get('loss_centre', 0) + self.centre_loss(frame))
                 log.update(_statistics('fca', frame))

@@ -8,7 +8,14 @@ from mmad.models.build import build_part
 from mmad.models.layers.anomaly_map import AnomalyMap
 from mmad.models.layers.attribution import Attribution
 from mmad.models.layers.opening import open_maps
+from mmad.models.trained_model import TrainedModel
 from mmad.registry import MODELS
+from mmad.utils.arguments import (
+    as_arguments,
+    check_choice,
+    check_number,
+    check_numbers,
+)
 
 from .signed_detector import SignedDetector
 
@@ -16,7 +23,7 @@ _TERMS = ('value', 'direction')
 
 
 @MODELS.register_module()
-class MKD(SignedDetector):
+class MKD(TrainedModel, SignedDetector):
     """MKD: a small network that imitates a large one on normal images only.
 
     Implementation of `Multiresolution Knowledge Distillation for Anomaly
@@ -75,13 +82,11 @@ class MKD(SignedDetector):
                 f'the backbone has {num_points} stages and the cloner '
                 f'{len(self.cloner.points)} `points`; each stage needs its '
                 'own.')
-        if weighted_loss not in _TERMS:
-            raise InputError(f'`weighted_loss` must be one of '
-                             f'{", ".join(_TERMS)}, got "{weighted_loss}".')
-        if loss_weight != 'auto' and (isinstance(loss_weight, str)
-                                      or loss_weight < 0):
-            raise InputError('`loss_weight` must be "auto" or at least 0, got '
-                             f'{loss_weight!r}.')
+        check_choice('weighted_loss', weighted_loss, _TERMS)
+        if loss_weight != 'auto':
+            check_number('loss_weight', loss_weight, low=0, hint='or "auto"')
+        if test_points is not None:
+            check_numbers('test_points', test_points, integer=True)
         points = range(num_points)
         self.test_points = list(points if test_points is None else test_points)
         if not self.test_points or not set(self.test_points) <= set(points):
@@ -93,7 +98,8 @@ class MKD(SignedDetector):
             direction_loss or dict(type='DirectionLoss'))
         self.loss_weight = loss_weight
         self.weighted_loss = weighted_loss
-        self.attribution = Attribution(**(attribution or {}))
+        self.attribution = Attribution(
+            **as_arguments('attribution', attribution))
         self.anomaly_map = AnomalyMap(sigma)
         self.register_buffer(
             'weight',
@@ -111,12 +117,16 @@ class MKD(SignedDetector):
             loss_weight=self.loss_weight,
             weighted_loss=self.weighted_loss)
 
+    def begin_training(self, num_batches: int) -> None:
+        super().begin_training(num_batches)
+        self.input_size.zero_()
+
     def loss(self, inputs: Tensor, data_samples: list) -> dict:
         """Both terms over all critical points, means over the batch."""
+        self.count_batch()
         terms = self._compare(*self._activations(inputs))
         terms = {name: term.mean() for name, term in terms.items()}
-        if not self.is_fitted:
-            self._begin(terms)
+        self._balance(terms)
         return {
             f'loss_{name}': term
             for name, term in self._weigh(terms).items()
@@ -157,19 +167,20 @@ class MKD(SignedDetector):
         return {**terms, self.weighted_loss: weighted}
 
     @torch.compiler.disable
-    def _begin(self, terms: dict[str, Tensor]) -> None:
-        if self.loss_weight == 'auto':
-            sizes = torch.stack([terms[name].detach() for name in _TERMS])
-            all_reduce(sizes, 'mean')
-            ratio = sizes[0] / sizes[1]
-            if self.weighted_loss == 'value':
-                ratio = 1 / ratio
-            if not torch.isfinite(ratio) or ratio == 0:
-                raise InputError(
-                    f'`loss_weight` cannot be balanced: the terms begin with '
-                    f'{float(sizes[0])} and {float(sizes[1])}; check weights '
-                    'and normalisation, or give a number.')
-            self.weight.copy_(ratio)
-            print_log(f'Lambda of the {self.weighted_loss} loss: '
-                      f'{float(ratio):.4g}', 'current')
-        self.sign()
+    def _balance(self, terms: dict[str, Tensor]) -> None:
+        """Set lambda of ``'auto'`` by the first batch."""
+        if not torch.isnan(self.weight):
+            return
+        sizes = torch.stack([terms[name].detach() for name in _TERMS])
+        all_reduce(sizes, 'mean')
+        ratio = sizes[0] / sizes[1]
+        if self.weighted_loss == 'value':
+            ratio = 1 / ratio
+        if not torch.isfinite(ratio) or ratio == 0:
+            raise InputError(
+                f'`loss_weight` cannot be balanced: the terms begin with '
+                f'{float(sizes[0])} and {float(sizes[1])}; check weights and '
+                'normalization, or give a number.')
+        self.weight.copy_(ratio)
+        print_log(f'Lambda of the {self.weighted_loss} loss: '
+                  f'{float(ratio):.4g}', 'current')

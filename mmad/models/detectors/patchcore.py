@@ -11,8 +11,9 @@ from mmad.models.layers.anomaly_map import AnomalyMap
 from mmad.models.layers.coreset import k_center_greedy, random_projection
 from mmad.models.layers.memory_bank import MemoryBank
 from mmad.models.layers.nearest_neighbours import distances_to
-from mmad.models.layers.patch_features import PatchFeatures
+from mmad.models.layers.patch_features import PatchFeatures, valid_patches
 from mmad.registry import MODELS
+from mmad.utils.arguments import as_arguments, check_number
 
 from .fit_detector import FitDetector
 
@@ -23,6 +24,9 @@ class PatchCore(FitDetector):
 
     Implementation of `Towards Total Recall in Industrial Anomaly Detection
     <https://arxiv.org/abs/2106.08265>`_ (Roth et al., CVPR 2022).
+
+    Images may have the border of a letterbox. Patches that show nothing else
+    are neither part of the bank nor of the score, and all see zeros there.
 
     Args:
         backbone (dict | nn.Module): Frozen network with the wanted stages.
@@ -39,7 +43,8 @@ class PatchCore(FitDetector):
         seed (int): Of the projection and of ``max_patches``. Defaults to 0.
         first_patch (int): Patch that the selection begins with: image x
             patches per image + position, row by row. Where ``max_patches``
-            leaves it out, the next one that is held. Defaults to 0.
+            or a border leaves it out, the next one that is held. Defaults to
+            0.
         max_patches (int): Most patches that all processes together hold
             while fitting. A larger training set is thinned out at random,
             evenly over its images. Defaults to 1,000,000.
@@ -50,6 +55,8 @@ class PatchCore(FitDetector):
         InputError: An argument is out of its range; the coreset would have
             fewer patches than ``num_neighbours``.
     """
+
+    takes_borders = True
 
     def __init__(self,
                  backbone: dict | nn.Module,
@@ -64,16 +71,19 @@ class PatchCore(FitDetector):
                  sigma: float = 4.0,
                  data_preprocessor: dict | None = None) -> None:
         super().__init__(data_preprocessor)
-        if not 0 < coreset_ratio <= 1:
-            raise InputError('`coreset_ratio` must lie in (0, 1], got '
-                             f'{coreset_ratio}.')
-        for name, value in (('num_neighbours', num_neighbours),
-                            ('max_patches', max_patches)):
-            if value < 1:
-                raise InputError(f'`{name}` must be at least 1, got {value}.')
+        check_number('coreset_ratio', coreset_ratio, above=0, high=1)
+        check_number('num_neighbours', num_neighbours, low=1, integer=True)
+        check_number(
+            'projection_dim', projection_dim, low=1, integer=True,
+            optional=True)
+        check_number('seed', seed, low=0, integer=True)
+        check_number('first_patch', first_patch, low=0, integer=True)
+        check_number('max_patches', max_patches, low=1, integer=True)
         self.backbone = build_part(backbone)
-        self.patch_features = PatchFeatures(**(patch_features or {}))
-        self.memory_bank = MemoryBank(**(memory_bank or {}))
+        self.patch_features = PatchFeatures(
+            **as_arguments('patch_features', patch_features))
+        self.memory_bank = MemoryBank(
+            **as_arguments('memory_bank', memory_bank))
         self.anomaly_map = AnomalyMap(sigma)
         self.coreset_ratio = coreset_ratio
         self.num_neighbours = num_neighbours
@@ -96,13 +106,31 @@ class PatchCore(FitDetector):
     def extract(self, inputs: Tensor) -> Tensor:
         return self.patch_features(self.backbone(inputs))
 
-    def score(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    def score(self,
+              inputs: Tensor,
+              inside: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """As :meth:`BaseDetector.score`, without the border of letterboxes.
+
+        Args:
+            inputs (Tensor): ``(B, 3, H, W)``, zero in the border.
+            inside (Tensor, optional): ``(B, 1, H, W)`` bool, False in the
+                border. Defaults to None: no border.
+
+        Returns:
+            tuple[Tensor, Tensor]: ``(B,)`` and ``(B, 1, H, W)``; the map has
+            no meaning in the border.
+        """
         self.require_fitted()
         features = self.extract(inputs)
         queries = features.flatten(2).transpose(1, 2)
         distances, nearest = self.memory_bank.search(queries.flatten(0, 1))
         distances = distances.view(len(inputs), 1, *features.shape[-2:])
-        maps = self.anomaly_map(distances, inputs.shape[-2:])
+        valid = None
+        if inside is not None:
+            valid = valid_patches(inside, distances.shape[-2:])
+            # Below any distance, so that it cannot be the largest.
+            distances = distances.where(valid, -torch.ones_like(distances))
+        maps = self.anomaly_map(distances, inputs.shape[-2:], valid)
         return self._image_score(queries, distances.flatten(1),
                                  nearest.view(len(inputs), -1)), maps
 
@@ -139,7 +167,10 @@ class PatchCore(FitDetector):
         self._rows = self._row_ids = None
         self._num_rows = 0
 
-    def collect(self, features: Tensor, sample_ids: list[int]) -> None:
+    def collect(self,
+                features: Tensor,
+                sample_ids: list[int],
+                inside: Tensor | None = None) -> None:
         patches = features.flatten(2).transpose(1, 2).cpu()
         if self._rows is None:
             self._reserve(*patches.shape[1:])
@@ -148,8 +179,15 @@ class PatchCore(FitDetector):
                 f'{patches.shape[1]} patches per image after '
                 f'{self._per_image}; all images must reach the model in one '
                 'size: resize or crop them in the pipeline.')
-        for patch, image in zip(patches, sample_ids, strict=True):
+        valid = None
+        if inside is not None:
+            valid = valid_patches(
+                inside, features.shape[-2:]).flatten(1).cpu()
+        for i, (patch, image) in enumerate(
+                zip(patches, sample_ids, strict=True)):
             kept = self._kept_patches(image)
+            if valid is not None:
+                kept = kept[valid[i, kept]]
             rows = slice(self._num_rows, self._num_rows + len(kept))
             self._rows[rows] = patch[kept]
             self._row_ids[rows] = image * self._per_image + kept
@@ -176,9 +214,8 @@ class PatchCore(FitDetector):
     def estimate(self) -> None:
         """Choose the coreset together and give every process the bank."""
         rows, row_ids = self._collected()
-        total = torch.tensor(len(rows))
-        all_reduce(total)
-        total = int(total)
+        held = self._held(row_ids)
+        total = len(held)
         size = int(self.coreset_ratio * total)
         if size < self.num_neighbours:
             raise InputError(
@@ -191,31 +228,31 @@ class PatchCore(FitDetector):
             (f', thinned out from {self.num_images * self._per_image}'
              if total < self.num_images * self._per_image else ''), 'current')
         if size == total:
-            chosen = torch.cat([
-                image * self._per_image + self._kept_patches(image)
-                for image in range(self.num_images)
-            ])
+            chosen = held
         else:
             device = self.memory_bank.rows.device
             chosen = k_center_greedy(
                 self._project(rows, row_ids).to(device), size,
-                self._first_row(), row_ids,
+                self._first_row(held), row_ids,
                 distributed=get_world_size() > 1,
                 progress=is_main_process())
         self.memory_bank.store(self._replicate(rows, row_ids, chosen))
 
-    def _first_row(self) -> int:
-        image, position = divmod(self.first_patch, self._per_image)
-        if not 0 <= image < self.num_images:
-            raise InputError(
-                f'`first_patch` {self.first_patch} is not one of the '
-                f'{self.num_images * self._per_image} patches.')
-        kept = self._kept_patches(image)
-        kept = kept[kept >= position]
-        while not len(kept):
-            image = (image + 1) % self.num_images
-            kept = self._kept_patches(image)
-        return image * self._per_image + int(kept[0])
+    def _held(self, row_ids: Tensor) -> Tensor:
+        """Ids of the rows of all processes, increasing."""
+        held = torch.zeros(
+            self.num_images * self._per_image, dtype=torch.uint8)
+        held[row_ids] = 1
+        all_reduce(held)
+        return held.nonzero().flatten()
+
+    def _first_row(self, held: Tensor) -> int:
+        number = self.num_images * self._per_image
+        if self.first_patch >= number:
+            raise InputError(f'`first_patch` {self.first_patch} is not one of '
+                             f'the {number} patches.')
+        later = held[held >= self.first_patch]
+        return int(later[0] if len(later) else held[0])
 
     def _collected(self) -> tuple[Tensor, Tensor]:
         """Rows and ids of this process by increasing id; gives them up."""

@@ -13,6 +13,7 @@ from mmad.models.layers.memory_bank import MemoryBank
 from mmad.models.layers.pyramid_search import nearest_in_images
 from mmad.models.layers.pyramid_store import PyramidStore
 from mmad.registry import MODELS
+from mmad.utils.arguments import check_choice, check_number
 
 from .fit_detector import FitDetector
 
@@ -74,18 +75,21 @@ class SPADE(FitDetector):
                  sigma: float = 4.0,
                  data_preprocessor: dict | None = None) -> None:
         super().__init__(data_preprocessor)
-        for name, value, known in (('fusion', fusion, ('concat', 'per_level')),
-                                   ('gallery', gallery, ('topk', 'all'))):
-            if value not in known:
-                raise InputError(f'`{name}` must be "{known[0]}" or '
-                                 f'"{known[1]}", got "{value}".')
-        for name, value in (('num_neighbours', num_neighbours),
-                            ('num_pixel_neighbours', num_pixel_neighbours)):
-            if value < 1:
-                raise InputError(f'`{name}` must be at least 1, got {value}.')
+        check_choice('fusion', fusion, ('concat', 'per_level'))
+        check_choice('gallery', gallery, ('topk', 'all'))
+        check_number('num_neighbours', num_neighbours, low=1, integer=True)
+        check_number(
+            'num_pixel_neighbours', num_pixel_neighbours, low=1, integer=True)
         self.backbone = build_part(backbone)
         if isinstance(pyramid_stages, str):
             pyramid_stages = (pyramid_stages, )
+        if not isinstance(pyramid_stages, Sequence) or not all(
+                isinstance(stage, str)
+                for stage in (image_stage, *pyramid_stages)):
+            raise InputError(
+                '`image_stage` must be the name of a stage and '
+                '`pyramid_stages` a list of names, got '
+                f'{image_stage!r} and {pyramid_stages!r}.')
         missing = {image_stage, *pyramid_stages} - set(self.backbone.stages)
         if missing or not pyramid_stages:
             raise InputError(

@@ -10,7 +10,9 @@ from mmad.models.layers.image_moments import ImageMoments
 from mmad.models.layers.student_ensemble import StudentEnsemble
 from mmad.models.normalisation import describe_normalisation
 from mmad.models.teachers import load_teacher
+from mmad.models.trained_model import TrainedModel
 from mmad.registry import MODELS
+from mmad.utils.arguments import as_arguments, check_choice, check_number
 
 from .signed_detector import SignedDetector
 
@@ -18,7 +20,7 @@ _ORDERS = ('together', 'sequence')
 
 
 @MODELS.register_module()
-class UninformedStudents(SignedDetector):
+class UninformedStudents(TrainedModel, SignedDetector):
     """Students that imitate a teacher on normal images only.
 
     Implementation of `Uninformed Students: Student-Teacher Anomaly Detection
@@ -60,19 +62,19 @@ class UninformedStudents(SignedDetector):
                  order: str = 'together',
                  data_preprocessor: dict | None = None) -> None:
         super().__init__(data_preprocessor)
-        if num_students < 2:
-            raise InputError('`num_students` must be at least 2, for their '
-                             f'variance, got {num_students}.')
-        if order not in _ORDERS:
-            raise InputError(f'`order` must be one of {", ".join(_ORDERS)}, '
-                             f'got "{order}".')
+        # Of one there is no variance.
+        check_number('num_students', num_students, low=2, integer=True)
+        check_choice('order', order, _ORDERS)
+        if isinstance(scales, str) or not isinstance(scales, Sequence):
+            raise InputError('`scales` must be a list with a dict for each '
+                             f'patch size, got {scales!r}.')
         self.num_students = num_students
         self.order = order
         self.normalisation = describe_normalisation(data_preprocessor)
         self.scales = torch.nn.ModuleDict()
         self._without_teacher = []
         for number, scale in enumerate(scales):
-            if 'network' not in scale:
+            if 'network' not in as_arguments(f'scales[{number}]', scale):
                 raise InputError(f'`scales[{number}]` lacks its `network`.')
             self._add_scale(number, **scale)
         if not self.scales:
@@ -138,27 +140,42 @@ class UninformedStudents(SignedDetector):
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict:
         """The students' distance from the teacher, for each scale."""
-        if not self.is_fitted:
+        if not self.is_measured:
             raise InputError(
                 'the teachers of UninformedStudents are not measured; '
                 '`custom_hooks` needs the TeacherStatisticsHook.')
+        self.count_batch()
         return {
             f'loss_{name}': self.scales[name].loss(inputs)
             for name in self._in_training
         }
 
     def score(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        self.require_fitted()
-        if not self.is_calibrated:
+        if self.is_measured and not self.is_calibrated:
             raise InputError(
                 'UninformedStudents is not calibrated, its training has not '
                 'come to an end; go on with tools/train.py --resume.')
+        self.require_fitted()
         maps = sum(scale.score(inputs) for scale in self.scales.values())
         maps = maps / len(self.scales)
         return maps.amax((1, 2, 3)), maps
 
     @property
+    def is_measured(self) -> bool:
+        """Whether :meth:`measure_teachers` was called."""
+        return len(self.signature_bytes) > 0
+
+    @property
+    def is_fitted(self) -> bool:
+        return super().is_fitted and self.is_calibrated
+
+    def begin_training(self, num_batches: int) -> None:
+        # Teachers are measured, and the state is signed, by themselves.
+        self.batches_left.fill_(num_batches)
+
+    @property
     def is_calibrated(self) -> bool:
+        """Whether :meth:`calibrate` was called since the last training."""
         return all(scale.is_calibrated for scale in self.scales.values())
 
     def measure_teachers(self, batches: Iterable[dict],
@@ -178,6 +195,7 @@ class UninformedStudents(SignedDetector):
                 'there is no `teacher` for the scales '
                 f'{", ".join(self._without_teacher)}; name one for each in '
                 '`model.scales`, see docs/uninformed_students.md.')
+        self.input_size.zero_()
         moments = {
             name: ImageMoments(num_images, scale.teacher.out_channels)
             for name, scale in self.scales.items()
@@ -187,6 +205,7 @@ class UninformedStudents(SignedDetector):
         for name, scale in self.scales.items():
             scale.set_target(
                 *self._merge(moments[name], f'the teacher of {name}'))
+        self.batches_left.clamp_(min=1)
         self.sign()
 
     def calibrate(self, batches: Iterable[dict], num_images: int) -> None:
@@ -198,8 +217,13 @@ class UninformedStudents(SignedDetector):
             num_images (int): Their number over all processes.
 
         Raises:
-            InputError: Errors or variances never vary.
+            InputError: The students are not trained, or errors or variances
+                never vary.
         """
+        if not super().is_fitted:
+            raise InputError(
+                'the students of UninformedStudents have not seen all '
+                'training images yet; calibrate after the training.')
         moments = {name: ImageMoments(num_images, 2) for name in self.scales}
         self._collect(batches, moments,
                       lambda scale, inputs: scale(inputs))
@@ -222,6 +246,7 @@ class UninformedStudents(SignedDetector):
         self.eval()
         for batch in batches:
             data = self.data_preprocessor(batch, False)
+            self.check_frame(data['inputs'], data['data_samples'])
             for name, scale in self.scales.items():
                 maps = describe(scale, data['inputs'])
                 for sample, values in zip(

@@ -11,6 +11,7 @@ from .channel_reduction import ChannelReduction
 from .coreset import k_center_greedy, random_projection
 from .fine_alignment import FineAlignment
 from .fitted_buffers import resize_buffers
+from .gather_batch import gather_batch, own_part
 from .image_moments import ImageMoments
 from .memory_bank import MemoryBank
 from .nearest_neighbours import distances_to, nearest_rows
@@ -30,8 +31,8 @@ __all__ = [
     'AnomalyMap', 'Attribution', 'ChannelReduction', 'FineAlignment',
     'ImageMoments', 'MemoryBank', 'PatchFeatures', 'PositionGaussians',
     'PyramidStore', 'SpatialTransformer', 'StudentEnsemble', 'affine_matrix',
-    'compose_affine', 'describe_affine', 'distances_to', 'invert_affine',
-    'k_center_greedy', 'nearest_in_images', 'nearest_rows', 'open_maps',
-    'predictive_variance', 'random_projection', 'regression_error',
-    'resize_buffers', 'warp'
+    'compose_affine', 'describe_affine', 'distances_to', 'gather_batch',
+    'invert_affine', 'k_center_greedy', 'nearest_in_images', 'nearest_rows',
+    'open_maps', 'own_part', 'predictive_variance', 'random_projection',
+    'regression_error', 'resize_buffers', 'warp'
 ]

@@ -5,6 +5,11 @@ import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter1d
 from torch import Tensor, nn
 
+from mmad.utils.arguments import check_number
+
+# The time for a matrix grows with it.
+_MAX_SIGMA = 1000
+
 
 class AnomalyMap(nn.Module):
     """Up-sample a grid of patch scores to the input size and smooth it.
@@ -17,27 +22,45 @@ class AnomalyMap(nn.Module):
 
     Args:
         sigma (float): Standard deviation of the Gaussian in input pixels; 0
-            for none. Defaults to 4, as in SPADE, PaDiM and PatchCore.
+            for none, at most 1000. Defaults to 4, as in SPADE, PaDiM and
+            PatchCore.
+
+    Raises:
+        InputError: ``sigma`` is out of its range.
     """
 
     def __init__(self, sigma: float = 4.0) -> None:
         super().__init__()
+        check_number('sigma', sigma, low=0, high=_MAX_SIGMA)
         self.sigma = sigma
 
-    def forward(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
+    def forward(self,
+                scores: Tensor,
+                size: tuple[int, int],
+                valid: Tensor | None = None) -> Tensor:
         """Turn patch scores into maps.
 
         Args:
             scores (Tensor): ``(B, 1, h, w)``.
             size (tuple[int, int]): Height and width of the maps.
+            valid (Tensor, optional): ``(B, 1, h, w)`` bool. The other patches
+                have no part in the maps: weights are those of the valid ones
+                alone, brought to the sum 1. Defaults to None: all.
 
         Returns:
-            Tensor: ``(B, 1, H, W)``.
+            Tensor: ``(B, 1, H, W)``; 0 where no valid patch comes near.
         """
         rows, columns = (
             upsample_and_smooth(old, new, self.sigma).to(scores)
             for old, new in zip(scores.shape[-2:], size, strict=True))
-        return rows @ scores @ columns.T
+        if valid is None:
+            return rows @ scores @ columns.T
+        maps = rows @ scores.where(valid, torch.zeros_like(scores)) @ columns.T
+        weights = rows @ valid.to(scores) @ columns.T
+        # Exactly 1 where all are valid, whatever other images are not.
+        weights = weights.where(
+            ~valid.all((2, 3), keepdim=True), torch.ones_like(weights))
+        return maps / weights.clamp_min(torch.finfo(weights.dtype).tiny)
 
 
 @lru_cache(maxsize=16)

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from mmad.errors import InputError
+from mmad.utils.arguments import check_choice, check_number
 
 from .fitted_buffers import resize_buffers
 from .fixed_point import to_fixed_point
@@ -42,13 +43,13 @@ class ChannelReduction(nn.Module):
 
     def __init__(self, kind: str, dim: int | None, seed: int = 0) -> None:
         super().__init__()
-        if kind not in ('random', 'pca', 'none'):
-            raise InputError('`reduction` must be "random", "pca" or "none", '
-                             f'got "{kind}".')
-        if (dim is None) != (kind == 'none') or (dim is not None and dim < 1):
+        check_choice('reduction', kind, ('random', 'pca', 'none'))
+        check_number('dim', dim, low=1, integer=True, optional=True)
+        check_number('seed', seed, low=0, integer=True)
+        if (dim is None) != (kind == 'none'):
             raise InputError(
-                f'`dim` must be a positive number for reduction "random" or '
-                f'"pca" and None for "none", got {dim} for "{kind}".')
+                f'`dim` must be a number for reduction "random" or "pca" and '
+                f'None for "none", got {dim} for "{kind}".')
         self.kind = kind
         self.dim = dim
         self.seed = seed

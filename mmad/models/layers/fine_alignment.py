@@ -2,7 +2,9 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from mmad.errors import InputError
+from mmad.utils.arguments import check_choice, check_number
+
+from .gather_batch import gather_batch
 
 
 class FineAlignment(nn.Module):
@@ -22,14 +24,13 @@ class FineAlignment(nn.Module):
             ``'cyclic'``: the batch is in random order.
 
     Raises:
-        InputError: ``pair`` is unknown.
+        InputError: An argument is unknown or out of its range.
     """
 
     def __init__(self, channels: int, pair: str = 'cyclic') -> None:
         super().__init__()
-        if pair not in ('cyclic', 'batch_mean'):
-            raise InputError('`pair` of the fine alignment must be "cyclic" '
-                             f'or "batch_mean", got "{pair}".')
+        check_number('channels', channels, low=1, integer=True)
+        check_choice('pair', pair, ('cyclic', 'batch_mean'))
         self.pair = pair
         self.encoder = _pointwise([channels] * 4)
         self.predictor = _pointwise([channels] * 3)
@@ -37,15 +38,18 @@ class FineAlignment(nn.Module):
     def forward(
         self, features: Tensor
     ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """Pair each image of a batch.
+        """Pair each image of a batch, in training of all processes.
 
         Args:
             features (Tensor): ``(B, C, h, w)``.
 
         Returns:
             tuple: Predictions and encodings, each from the features and from
-            those that they are compared with, ``(B, C, h, w)``.
+            those that they are compared with, ``(B, C, h, w)``; in training
+            on ``K`` processes ``(K B, C, h, w)``, the same in all.
         """
+        if self.training:
+            features = gather_batch(features)
         encoding = self.encoder(features)
         prediction = self.predictor(encoding)
         if self.pair == 'cyclic':

@@ -3,6 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from mmad.errors import InputError
+from mmad.utils.arguments import check_choice, check_number
 
 from .fitted_buffers import resize_buffers
 from .nearest_neighbours import distances_to, nearest_rows, squared_norms
@@ -25,6 +26,9 @@ class MemoryBank(nn.Module):
             ``'Flat'``.
         nprobe (int): Lists that an IVF index visits; for HNSW the size of its
             candidate list. Defaults to 32.
+
+    Raises:
+        InputError: An argument is out of its range, or faiss is missing.
     """
 
     rows: Tensor
@@ -35,9 +39,11 @@ class MemoryBank(nn.Module):
                  index: str = 'Flat',
                  nprobe: int = 32) -> None:
         super().__init__()
-        if backend not in ('torch', 'faiss'):
-            raise InputError(
-                f'`backend` must be "torch" or "faiss", got "{backend}".')
+        check_choice('backend', backend, ('torch', 'faiss'))
+        check_number('nprobe', nprobe, low=1, integer=True)
+        if not isinstance(index, str):
+            raise InputError('`index` must be a factory string of faiss, such '
+                             f'as "Flat", got {index!r}.')
         if backend == 'torch' and index != 'Flat':
             raise InputError(
                 f'index "{index}" needs backend="faiss"; torch is exact.')

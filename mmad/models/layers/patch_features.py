@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmad.errors import InputError
+from mmad.utils.arguments import check_choice, check_number
 
 
 class PatchFeatures(nn.Module):
@@ -24,6 +25,9 @@ class PatchFeatures(nn.Module):
         embedding (str): ``'concat'`` or ``'official'``.
         patch_size (int): Odd side of the neighbourhood. Defaults to 3.
         dim (int): Length of the ``'official'`` embedding. Defaults to 1024.
+
+    Raises:
+        InputError: An argument is out of its range.
     """
 
     def __init__(self,
@@ -31,10 +35,10 @@ class PatchFeatures(nn.Module):
                  patch_size: int = 3,
                  dim: int = 1024) -> None:
         super().__init__()
-        if embedding not in ('concat', 'official'):
-            raise InputError('`embedding` must be "concat" or "official", '
-                             f'got "{embedding}".')
-        if patch_size < 1 or patch_size % 2 == 0:
+        check_choice('embedding', embedding, ('concat', 'official'))
+        check_number('patch_size', patch_size, low=1, integer=True)
+        check_number('dim', dim, low=1, integer=True)
+        if patch_size % 2 == 0:
             raise InputError(
                 f'`patch_size` must be odd and positive, got {patch_size}.')
         self.embedding = embedding
@@ -71,6 +75,19 @@ class PatchFeatures(nn.Module):
             features, self.patch_size, padding=self.patch_size // 2)
         return _pool_channels(
             patches.unflatten(2, features.shape[-2:]), self.dim)
+
+
+def valid_patches(inside: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Which patches have a cell that shows some of the image.
+
+    Args:
+        inside (Tensor): ``(B, 1, H, W)`` bool, the pixels that do.
+        grid (tuple[int, int]): Height and width of the grid of patches.
+
+    Returns:
+        Tensor: ``(B, 1, h, w)`` bool.
+    """
+    return F.adaptive_max_pool2d(inside.float(), tuple(grid)) > 0
 
 
 def _pool_channels(features: Tensor, dim: int) -> Tensor:

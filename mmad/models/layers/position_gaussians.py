@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmad.errors import InputError
+from mmad.utils.arguments import check_number
 
 from .fitted_buffers import resize_buffers
 from .fixed_point import to_fixed_point
@@ -28,6 +29,9 @@ _GATHERED = 32  # images whose products are added at a time
 # adds; sums are exact for 8192 images with features up to 16.
 _BITS = 16
 
+# Below it the rounding of the sums decides what a covariance is.
+_MIN_EPSILON = 1e-9
+
 
 class PositionGaussians(nn.Module):
     """A multivariate Gaussian at each position of a grid, fitted in one pass.
@@ -44,10 +48,11 @@ class PositionGaussians(nn.Module):
     inverse of a covariance at any time.
 
     Args:
-        epsilon (float): Added to the diagonal. Defaults to 0.01.
+        epsilon (float): Added to the diagonal, at least 1e-9. Defaults to
+            0.01.
 
     Raises:
-        InputError: ``epsilon`` is not positive.
+        InputError: ``epsilon`` is out of its range.
 
     Attributes:
         mean (Tensor): ``(h, w, D)`` float32.
@@ -60,8 +65,7 @@ class PositionGaussians(nn.Module):
 
     def __init__(self, epsilon: float = 0.01) -> None:
         super().__init__()
-        if not epsilon > 0:
-            raise InputError(f'`epsilon` must be positive, got {epsilon}.')
+        check_number('epsilon', epsilon, low=_MIN_EPSILON)
         self.epsilon = epsilon
         self.register_buffer('mean', torch.empty(0, 0, 0))
         self.register_buffer('factor', torch.empty(0, 0, 0))
@@ -109,6 +113,9 @@ class PositionGaussians(nn.Module):
         Args:
             all_reduce (Callable): Adds up a tensor over the processes, in
                 place.
+
+        Raises:
+            InputError: A covariance is singular.
         """
         if self._gathered:
             self._add_gathered()
@@ -129,7 +136,14 @@ class PositionGaussians(nn.Module):
             covariance.baddbmm_(centre, centre.mT, alpha=-count)
             covariance.div_(max(count - 1, 1)).diagonal(
                 dim1=1, dim2=2).add_(self.epsilon)
-            factor[rows] = pack(invert_cholesky(covariance)).to(factor)
+            try:
+                inverse = invert_cholesky(covariance)
+            except torch.linalg.LinAlgError as error:
+                raise InputError(
+                    'a covariance of the features is singular; raise '
+                    f'`epsilon` (now {self.epsilon}), or check the weights.'
+                ) from error
+            factor[rows] = pack(inverse).to(factor)
         self._count, self._sum, self._products = 0, None, None
         self.mean = mean.to(self.mean).unflatten(0, self._grid)
         self.factor = factor

@@ -10,8 +10,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from mmad.errors import InputError
+from mmad.utils.arguments import check_choice, check_number
 
 from .fitted_buffers import resize_buffers
+from .partial_folder import PartialFolder
 
 
 class PyramidStore(nn.Module):
@@ -20,6 +22,7 @@ class PyramidStore(nn.Module):
     In memory they are part of the state. In files, they may be larger than
     the memory; the state holds a digest, and the files of one fit stay in
     ``FOLDER/DIGEST``, so that a new fit leaves those of an earlier one alone.
+    What a fit that failed or was killed has left there, the next one removes.
     All processes have the whole store; files they share.
 
     Args:
@@ -42,15 +45,18 @@ class PyramidStore(nn.Module):
                  dtype: str = 'float32',
                  folder: str | None = None) -> None:
         super().__init__()
-        if dtype not in ('float32', 'float16'):
-            raise InputError('`gallery_dtype` must be "float32" or "float16", '
-                             f'got "{dtype}".')
+        check_number('num_levels', num_levels, low=1, integer=True)
+        check_choice('gallery_dtype', dtype, ('float32', 'float16'))
+        if not isinstance(folder, str | Path | None):
+            raise InputError('`gallery_dir` must be the path of a folder or '
+                             f'None, got {folder!r}.')
         self.num_levels = num_levels
         self.dtype = getattr(torch, dtype)
         self.folder = None if folder is None else Path(folder).expanduser()
         self.register_buffer('shapes', torch.empty(0, 4, dtype=torch.int64))
         self.register_buffer('digest', torch.empty(0, dtype=torch.uint8))
         self._files: list[Tensor] = []
+        self._partial: PartialFolder | None = None
         if self.folder is None:
             self._hold([
                 torch.empty(0, 0, 0, dtype=self.dtype)
@@ -102,8 +108,7 @@ class PyramidStore(nn.Module):
                 for size in self._sizes()
             ])
         else:
-            self._partial = self.folder / f'partial-{token:x}'
-            self._files = self._create(self._partial)
+            self._files = self._create(token)
 
     def put(self, numbers: Sequence[int], levels: Sequence[Tensor]) -> None:
         """Store the stages ``(B, P_k, C_k)`` of images by their numbers.
@@ -140,7 +145,7 @@ class PyramidStore(nn.Module):
                     all_reduce(images)
             return
         self._files = []
-        partial, final = self._partial, self.folder / name
+        partial, final = self._partial.path, self.folder / name
         (partial / f'{uuid.uuid4().hex}.done').touch()
         number = torch.ones(1)
         all_reduce(number)  # after this, all have written
@@ -158,12 +163,15 @@ class PyramidStore(nn.Module):
             shutil.rmtree(final, ignore_errors=True)
             os.rename(partial, final)
         all_reduce(torch.zeros(1))  # it has its name
+        self._partial.release()
         self._open()
 
-    def _create(self, folder: Path) -> list[Tensor]:
+    def _create(self, token: int) -> list[Tensor]:
         levels = []
+        self._partial = None  # of a fit that was given up
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            self._partial = PartialFolder(self.folder, token)
+            folder = self._partial.path
             for number, shape in enumerate(self._sizes()):
                 path = folder / f'level_{number}.bin'
                 size = torch.Size(shape).numel()
@@ -178,9 +186,10 @@ class PyramidStore(nn.Module):
                         str(path), shared=True, size=size,
                         dtype=self.dtype).view(shape))
         except OSError as error:
-            shutil.rmtree(folder, ignore_errors=True)
+            if self._partial is not None:
+                self._partial.remove()
             raise InputError(
-                f'the gallery "{folder}" cannot be written '
+                f'the gallery in "{self.folder}" cannot be written '
                 f'({error.strerror}); free some space or choose another '
                 '`gallery_dir`.') from error
         return levels

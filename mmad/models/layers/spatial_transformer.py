@@ -4,9 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmad.errors import InputError
+from mmad.utils.arguments import check_choice, check_number
 
 from .affine import MODES, affine_matrix, warp
+from .gather_batch import gather_batch, own_part
 
 _SIDE = 56
 _WIDTH = 1024
@@ -62,27 +63,14 @@ class SpatialTransformer(nn.Module):
                  grid: int = 7,
                  gain: float = 0.1) -> None:
         super().__init__()
-        if mode not in MODES:
-            raise InputError(
-                f'`mode` of a spatial transformer must be one of '
-                f'{", ".join(MODES)}, got "{mode}".')
-        if not 0 < max_angle < 90:
-            raise InputError('`max_angle` must be above 0 and below 90 '
-                             f'degrees, got {max_angle}.')
-        if not 0 < max_shift < 0.5:
-            raise InputError('`max_shift` must be above 0 and below 0.5 of '
-                             f'the image, got {max_shift}.')
-        if not 1 < max_scale < math.inf:
-            raise InputError('`max_scale` must be above 1 and finite, got '
-                             f'{max_scale}.')
-        if not 0 < max_shear < 1:
-            raise InputError('`max_shear` must be above 0 and below 1, got '
-                             f'{max_shear}.')
-        if not (isinstance(grid, int) and grid >= 1):
-            raise InputError('`grid` must be a whole number of at least 1, '
-                             f'got {grid}.')
-        if not 0 < gain < math.inf:
-            raise InputError(f'`gain` must be above 0 and finite, got {gain}.')
+        check_number('channels', channels, low=1, integer=True)
+        check_choice('mode', mode, MODES)
+        check_number('max_angle', max_angle, above=0, below=90)
+        check_number('max_shift', max_shift, above=0, below=0.5)
+        check_number('max_scale', max_scale, above=1)
+        check_number('max_shear', max_shear, above=0, below=1)
+        check_number('grid', grid, low=1, integer=True)
+        check_number('gain', gain, above=0)
         self.mode = mode
         self.grid = grid
         self.gain = gain
@@ -119,10 +107,16 @@ class SpatialTransformer(nn.Module):
         return warp(inputs, matrix), matrix
 
     def locate(self, inputs: Tensor) -> Tensor:
-        """The matrices ``(B, 3, 3)`` that it chooses."""
+        """The matrices ``(B, 3, 3)`` that it chooses.
+
+        In training its batch normalization has the statistics of the batches
+        of all processes.
+        """
         size = tuple(inputs.shape[-2:])
         if max(size) > _SIDE:
             inputs = F.adaptive_avg_pool2d(inputs, _SIDE)
+        if self.training:
+            inputs = gather_batch(inputs)
         maps = F.adaptive_avg_pool2d(self.convolutions(inputs), self.grid)
         numbers = self.gain * self.linear(maps.flatten(1))
         # In mixed precision half a pixel would be lost.
@@ -140,7 +134,8 @@ class SpatialTransformer(nn.Module):
                 limit * torch.tanh(part / limit),
                 (0, parts[name].shape[1] - count))
         parts['scale'] = parts['scale'].exp()
-        return affine_matrix(**parts, size=size)
+        matrices = affine_matrix(**parts, size=size)
+        return own_part(matrices) if self.training else matrices
 
 
 def _block(inputs: int, outputs: int) -> list[nn.Module]:

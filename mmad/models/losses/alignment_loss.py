@@ -2,6 +2,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmad.registry import MODELS
+from mmad.utils.arguments import check_number
 
 
 @MODELS.register_module()
@@ -17,10 +18,14 @@ class AlignmentLoss(nn.Module):
 
     Args:
         loss_weight (float): Lambda of the loss. Defaults to 1.
+
+    Raises:
+        InputError: The weight is negative or no finite number.
     """
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
+        check_number('loss_weight', loss_weight, low=0)
         self.loss_weight = loss_weight
 
     def forward(self, predictions: tuple[Tensor, Tensor],

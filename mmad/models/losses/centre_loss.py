@@ -2,6 +2,7 @@ from torch import Tensor, nn
 
 from mmad.models.layers.affine import invert_affine
 from mmad.registry import MODELS
+from mmad.utils.arguments import check_number
 
 
 @MODELS.register_module()
@@ -18,10 +19,14 @@ class CentreLoss(nn.Module):
 
     Args:
         loss_weight (float): Lambda of the loss. Defaults to 10.
+
+    Raises:
+        InputError: The weight is negative or no finite number.
     """
 
     def __init__(self, loss_weight: float = 10.0) -> None:
         super().__init__()
+        check_number('loss_weight', loss_weight, low=0)
         self.loss_weight = loss_weight
 
     def forward(self, matrices: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 from torch import Tensor, nn
 
 from mmad.registry import MODELS
+from mmad.utils.arguments import check_flag
 
 # Keeps a dimension that is constant over the batch from dividing by zero.
 _EPSILON = 1e-6
@@ -17,10 +18,14 @@ class CompactnessLoss(nn.Module):
 
     Args:
         signed (bool): Sum ``c_ij`` itself. Defaults to False: its square.
+
+    Raises:
+        InputError: ``signed`` is neither True nor False.
     """
 
     def __init__(self, signed: bool = False) -> None:
         super().__init__()
+        check_flag('signed', signed)
         self.signed = signed
 
     def forward(self, descriptors: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 import torch
 from torch import Tensor, nn
 
-from mmad.errors import InputError
 from mmad.registry import MODELS
+from mmad.utils.arguments import check_number
 
 
 @MODELS.register_module()
@@ -20,13 +20,12 @@ class MetricLoss(nn.Module):
         margin (float): The paper's value is not known here. Defaults to 1.
 
     Raises:
-        InputError: ``margin`` is negative.
+        InputError: ``margin`` is negative or no finite number.
     """
 
     def __init__(self, margin: float = 1.0) -> None:
         super().__init__()
-        if margin < 0:
-            raise InputError(f'`margin` must not be negative, got {margin}.')
+        check_number('margin', margin, low=0)
         self.margin = margin
 
     def forward(self, anchors: Tensor, positives: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 import torch
 from torch import Tensor, nn
 
-from mmad.errors import InputError
 from mmad.registry import MODELS
+from mmad.utils.arguments import check_choice, check_number
 
 
 @MODELS.register_module()
@@ -24,7 +24,7 @@ class PairLoss(nn.Module):
         loss_weight (float): Lambda of the loss. Defaults to 1.
 
     Raises:
-        InputError: An argument is unknown.
+        InputError: An argument is unknown or out of its range.
     """
 
     def __init__(self,
@@ -32,12 +32,9 @@ class PairLoss(nn.Module):
                  reduction: str = 'mean',
                  loss_weight: float = 1.0) -> None:
         super().__init__()
-        if pairs not in ('cyclic', 'all'):
-            raise InputError('`pairs` of the pair loss must be "cyclic" or '
-                             f'"all", got "{pairs}".')
-        if reduction not in ('mean', 'sum'):
-            raise InputError('`reduction` of the pair loss must be "mean" or '
-                             f'"sum", got "{reduction}".')
+        check_choice('pairs', pairs, ('cyclic', 'all'))
+        check_choice('reduction', reduction, ('mean', 'sum'))
+        check_number('loss_weight', loss_weight, low=0)
         self.pairs = pairs
         self.reduction = reduction
         self.loss_weight = loss_weight

@@ -4,12 +4,13 @@ from torch import Tensor, nn
 from mmad.errors import InputError
 from mmad.models.build import build_part
 from mmad.models.normalisation import describe_normalisation
-from mmad.models.signed_model import SignedModel
+from mmad.models.trained_model import TrainedModel
 from mmad.registry import MODELS
+from mmad.utils.arguments import check_number
 
 
 @MODELS.register_module()
-class PatchTeacher(SignedModel):
+class PatchTeacher(TrainedModel):
     """The teacher of Uninformed Students, while it is being trained.
 
     Bergmann et al., "Uninformed Students", CVPR 2020, section 3.1. A small
@@ -61,10 +62,12 @@ class PatchTeacher(SignedModel):
             knowledge=knowledge_weight,
             metric=metric_weight,
             compactness=compactness_weight)
-        if min(self.weights.values()) < 0 or not any(self.weights.values()):
+        for name, weight in self.weights.items():
+            check_number(f'{name}_weight', weight, low=0)
+        if not any(self.weights.values()):
             raise InputError(
-                'the weights of the teacher\'s losses must not be negative, '
-                f'and not all 0, got {self.weights}.')
+                'one of the weights of the teacher\'s losses must not be 0, '
+                f'got {self.weights}.')
         self.normalisation = describe_normalisation(data_preprocessor)
         self.network = build_part(network)
         self.knowledge_loss = build_part(
@@ -125,8 +128,7 @@ class PatchTeacher(SignedModel):
                 f'{side}x{side} pixels, got {len(inputs)} of '
                 f'{patches.shape[-1]}x{patches.shape[-2]}; mind `patch_size` '
                 'of RandomPatch and the batch size.')
-        if not self.is_fitted:
-            self._begin()
+        self.count_batch()
         descriptors = self.network(patches)
         losses = {}
         if self.weights['knowledge']:
@@ -146,7 +148,3 @@ class PatchTeacher(SignedModel):
     def _describe(self, patches: Tensor) -> Tensor:
         """What the large network says of patches, ``(B, C)``."""
         return self.backbone(patches)[-1].mean((2, 3))
-
-    @torch.compiler.disable
-    def _begin(self) -> None:
-        self.sign()

@@ -80,8 +80,8 @@ def test_small_images(make_network):
 
 @pytest.mark.parametrize(('kwargs', 'message'), [
     (dict(patch_size=32), 'one of 17, 33, 65, got 32'),
-    (dict(patch_size=17, width=0), 'must be positive, got 0'),
-    (dict(patch_size=17, padding='same'), 'reflect, replicate, zeros, got')])
+    (dict(patch_size=17, width=0), 'a finite number, above 0, got 0'),
+    (dict(patch_size=17, padding='same'), 'or "zeros", got "same"')])
 def test_bad_arguments(kwargs, message):
     with pytest.raises(InputError, match=message):
         PatchNetwork(**kwargs)

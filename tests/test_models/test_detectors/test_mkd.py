@@ -34,6 +34,7 @@ def train(detector, images, steps=3, lr=1e-3):
     optim_wrapper = OptimWrapper(
         torch.optim.Adam(detector.parameters(), lr=lr))
     detector.train()
+    detector.begin_training(steps)
     logs = [detector.train_step(dict(inputs=images), optim_wrapper)
             for _ in range(steps)]
     detector.eval()
@@ -187,6 +188,8 @@ def test_gradient_goes_through_both_networks(trained, images):
 
 def test_mixed_precision(make_mkd, images):
     full, half = make_mkd(), make_mkd()
+    for detector in (full, half):
+        detector.begin_training(1)
     with torch.autocast('cpu', torch.bfloat16):
         losses = half(images, mode='loss')
     assert all(loss.dtype == torch.float32 for loss in losses.values())
@@ -264,9 +267,9 @@ def test_shapes_must_agree(make_mkd, images):
 @pytest.mark.parametrize(('kwargs', 'message'), [
     (dict(cloner=dict(CLONER, points=[1])),
      '2 stages and the cloner 1 `points`'),
-    (dict(weighted_loss='values'), 'one of value, direction, got "values"'),
-    (dict(loss_weight='big'), '`loss_weight` must be "auto" or .* \'big\''),
-    (dict(loss_weight=-1), '`loss_weight` must be "auto" or at least 0'),
+    (dict(weighted_loss='values'), 'or "direction", got "values"'),
+    (dict(loss_weight='big'), '`loss_weight` must .* or "auto", got \'big\''),
+    (dict(loss_weight=-1), 'at least 0, or "auto", got -1'),
     (dict(test_points=[]), r'out of 0 to 1, got \[\]'),
     (dict(test_points=[1, 2]), r'out of 0 to 1, got \[1, 2\]')])
 def test_bad_arguments(make_mkd, kwargs, message):

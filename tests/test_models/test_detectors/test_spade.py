@@ -155,7 +155,7 @@ def test_unfitted(make_spade, images):
 @pytest.mark.parametrize(('kwargs', 'message'), [
     (dict(fusion='sum'), '`fusion` must be "concat" or "per_level"'),
     (dict(gallery='some'), '`gallery` must be "topk" or "all"'),
-    (dict(num_neighbours=0), '`num_neighbours` must be at least 1'),
+    (dict(num_neighbours=0), '`num_neighbours` must be .* at least 1'),
     (dict(num_pixel_neighbours=0), '`num_pixel_neighbours`'),
     (dict(gallery_dtype='int8'), '`gallery_dtype`'),
 ])

@@ -86,6 +86,22 @@ def test_noise_follows_the_range_of_the_image(images):
                                atol=1e-3)
 
 
+def test_default_noise_is_that_of_the_authors(images):
+    # Their standard deviation is (0.05 / r)^2 for images of the range r = 1.
+    seen = []
+
+    def function(inputs):
+        seen.append(inputs.detach())
+        return inputs.sum((1, 2, 3))
+
+    images = images[:1] - images[:1].min()
+    images /= images.max()
+    Attribution('smooth_grad')(function, images, nn.ReLU())
+    noise = torch.stack(seen[1:]) - images
+    assert len(noise) == 50
+    assert noise.std() == pytest.approx(0.05**2, rel=0.02)
+
+
 def test_guided_gradients(images):
     # Of a ReLU, only gradients that are positive on both sides remain.
     relu, sign = nn.ReLU(), torch.ones(3, 32, 40)
@@ -122,10 +138,10 @@ def test_percentile_of_a_constant_map(images):
 
 
 @pytest.mark.parametrize(('kwargs', 'message'), [
-    (dict(method='cam'), 'one of gradients, smooth_grad, gbp, got "cam"'),
-    (dict(percentile=0), '`percentile` must be above 0'),
-    (dict(percentile=101), '`percentile` must be above 0'),
-    (dict(num_samples=0), '`num_samples` must be at least 1')])
+    (dict(method='cam'), '"gradients", "smooth_grad" or "gbp", got "cam"'),
+    (dict(percentile=0), '`percentile` must be .* above 0'),
+    (dict(percentile=101), '`percentile` must be .* above 0'),
+    (dict(num_samples=0), '`num_samples` must be .* at least 1')])
 def test_bad_arguments(kwargs, message):
     with pytest.raises(InputError, match=message):
         Attribution(**kwargs)

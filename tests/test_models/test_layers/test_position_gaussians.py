@@ -133,7 +133,7 @@ def test_another_grid():
 
 @pytest.mark.parametrize('epsilon', [0, -0.01, float('nan')])
 def test_epsilon_must_be_positive(epsilon):
-    with pytest.raises(InputError, match='`epsilon` must be positive'):
+    with pytest.raises(InputError, match='at least 1e-09, got'):
         PositionGaussians(epsilon)
 
 

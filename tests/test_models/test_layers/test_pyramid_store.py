@@ -1,11 +1,14 @@
 import errno
+import gc
 import os
+import signal
 
 import pytest
 import torch
+import torch.multiprocessing as mp
 
 from mmad.errors import InputError
-from mmad.models.layers import PyramidStore
+from mmad.models.layers import PyramidStore, partial_folder
 
 SHAPES = [(5, 4, 3, 3), (5, 2, 2, 6)]
 
@@ -26,6 +29,30 @@ def fill(store, levels, order=(3, 0, 4, 1, 2), token=1):
         store.put(numbers, [level[numbers] for level in levels])
     store.finish(levels[0][:, 0], add_up)
     return store
+
+
+def folders(parent):
+    return sorted(path.name for path in parent.iterdir() if path.is_dir())
+
+
+def begin(parent, token):
+    store = PyramidStore(2, folder=parent)
+    store.reserve(SHAPES, token)
+    store.put([0], [level[:1] for level in content(token)])
+    return store
+
+
+def begin_and_die(parent, token):
+    store = begin(parent, token)
+    assert store.levels
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def run_to_its_end(function, *args):
+    process = mp.get_context('fork').Process(target=function, args=args)
+    process.start()
+    process.join()
+    return process.exitcode
 
 
 @pytest.fixture(params=['memory', 'files'])
@@ -66,10 +93,9 @@ def test_a_new_fit_leaves_the_files_of_the_old_one(tmp_path):
     old = fill(PyramidStore(2, folder=tmp_path), content()).state_dict()
     store = PyramidStore(2, folder=tmp_path)
     store.reserve(SHAPES, 2)
-    store.put([0], [level[:1] for level in content(1)])  # killed here
+    store.put([0], [level[:1] for level in content(1)])  # goes on for long
     fill(PyramidStore(2, folder=tmp_path), content(2))
-    assert len(list(tmp_path.glob('partial-*'))) == 1
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(folders(tmp_path)) == 3
     store.load_state_dict(old)
     assert torch.equal(store.levels[0], content()[0])
 
@@ -78,7 +104,7 @@ def test_the_same_fit_again(tmp_path):
     for _ in range(2):
         store = fill(PyramidStore(2, folder=tmp_path), content())
         assert torch.equal(store.levels[1], content()[1])
-    assert len(list(tmp_path.iterdir())) == 1
+    assert len(folders(tmp_path)) == 1
 
 
 def test_reading_changes_no_file(tmp_path):
@@ -140,9 +166,70 @@ def test_full_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(os, 'posix_fallocate', full)
     with pytest.raises(InputError, match='cannot be written'):
         PyramidStore(2, folder=tmp_path).reserve(SHAPES, 1)
-    assert not list(tmp_path.iterdir())
+    assert not folders(tmp_path)
 
 
 def test_unknown_dtype():
     with pytest.raises(InputError, match='"float32" or "float16"'):
         PyramidStore(2, 'int8')
+
+
+def test_what_a_killed_fit_left_is_removed(tmp_path):
+    running = begin(tmp_path, 7)
+    for token in (1, 2):
+        assert run_to_its_end(begin_and_die, tmp_path, token) < 0
+    # The second has removed the first.
+    assert folders(tmp_path) == ['partial-2', 'partial-7']
+    other = begin(tmp_path, 8)
+    assert folders(tmp_path) == ['partial-7', 'partial-8']
+    for store, seed in ((running, 0), (other, 1)):
+        store.put(range(5), content(seed))
+        store.finish(content(seed)[0], add_up)
+        assert torch.equal(store.levels[1], content(seed)[1])
+    assert len(folders(tmp_path)) == 2
+    assert not list(tmp_path.glob('partial-*'))
+
+
+def test_one_of_several_processes_is_killed(tmp_path):
+    # The others of the same fit may still be writing.
+    running = begin(tmp_path, 3)
+    assert run_to_its_end(begin_and_die, tmp_path, 3) < 0
+    begin(tmp_path, 4)
+    assert 'partial-3' in folders(tmp_path)
+    assert len(running.levels) == 2
+
+
+def fail(parent, error):
+    store = begin(parent, 1)
+    assert store.levels
+    raise error
+
+
+@pytest.mark.parametrize('error', [KeyboardInterrupt, InputError])
+def test_a_fit_that_fails_leaves_nothing(tmp_path, error):
+    with pytest.raises(error):
+        fail(tmp_path, error())
+    gc.collect()
+    assert not list(tmp_path.glob('partial-*'))
+
+
+def test_a_fork_takes_nothing_away(tmp_path):
+    store = begin(tmp_path, 1)
+    assert run_to_its_end(store._partial.remove) == 0
+    assert folders(tmp_path) == ['partial-1']
+
+
+def test_fitting_again_gives_up_what_was_begun(tmp_path):
+    store = begin(tmp_path, 1)
+    store.reserve(SHAPES, 2)
+    assert folders(tmp_path) == ['partial-2']
+
+
+def test_without_locks_nothing_is_removed(tmp_path, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise NotImplementedError
+
+    (tmp_path / 'partial-1').mkdir()
+    monkeypatch.setattr(partial_folder.FileLock, 'acquire', refuse)
+    fill(PyramidStore(2, folder=tmp_path), content(), token=2)
+    assert len(folders(tmp_path)) == 2

@@ -26,5 +26,5 @@ def test_nothing_to_gain_from_far_negatives():
 
 
 def test_bad_margin():
-    with pytest.raises(InputError, match='must not be negative, got -1'):
+    with pytest.raises(InputError, match='at least 0, got -1'):
         MetricLoss(-1)

@@ -15,7 +15,9 @@ def make_teacher():
     def make(**kwargs):
         torch.manual_seed(0)
         kwargs.setdefault('backbone', dict(type='TinyBackbone'))
-        return PatchTeacher(NETWORK, **kwargs)
+        teacher = PatchTeacher(NETWORK, **kwargs)
+        teacher.begin_training(1)
+        return teacher
 
     return make
 
@@ -29,6 +31,7 @@ def patches():
 def train(teacher, inputs, steps=1, lr=3e-3):
     wrapper = OptimWrapper(torch.optim.Adam(teacher.parameters(), lr=lr))
     teacher.train()
+    teacher.begin_training(steps)
     return [teacher.train_step(dict(inputs=inputs), wrapper)
             for _ in range(steps)]
 
@@ -92,8 +95,8 @@ def test_reload(make_teacher, patches):
 
 
 @pytest.mark.parametrize(('kwargs', 'message'), [
-    (dict(knowledge_weight=0, compactness_weight=0), 'not all 0'),
-    (dict(metric_weight=-1), 'must not be negative'),
+    (dict(knowledge_weight=0, compactness_weight=0), 'must not be 0, got'),
+    (dict(metric_weight=-1), '`metric_weight` must be .* at least 0'),
     (dict(backbone=None), 'the knowledge loss needs a `backbone`')])
 def test_bad_arguments(make_teacher, kwargs, message):
     with pytest.raises(InputError, match=message):

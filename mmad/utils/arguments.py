@@ -1,0 +1,104 @@
+"""Checks of arguments, for parts that a config describes."""
+import math
+from collections.abc import Collection, Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any
+
+from mmad.errors import InputError
+
+
+def check_number(name: str,
+                 value: Any,
+                 low: float | None = None,
+                 high: float | None = None,
+                 above: float | None = None,
+                 below: float | None = None,
+                 integer: bool = False,
+                 optional: bool = False,
+                 hint: str = '') -> None:
+    """Refuse what is no finite number or out of its range.
+
+    A bool is no number here.
+
+    Args:
+        name (str): Of the argument.
+        value: What was given for it.
+        low (float, optional): Smallest value. Defaults to None: any.
+        high (float, optional): Largest value. Defaults to None: any.
+        above (float, optional): The value must exceed it. Defaults to None.
+        below (float, optional): The value must stay below it. Defaults to
+            None.
+        integer (bool): Only whole numbers. Defaults to False.
+        optional (bool): None is allowed. Defaults to False.
+        hint (str): What else is allowed, for the message. Defaults to ``''``.
+
+    Raises:
+        InputError: The value is not allowed.
+    """
+    if value is None and optional:
+        return
+    kind = Integral if integer else Real
+    if (isinstance(value, kind) and not isinstance(value, bool)
+            and math.isfinite(value) and (low is None or value >= low)
+            and (high is None or value <= high)
+            and (above is None or value > above)
+            and (below is None or value < below)):
+        return
+    limits = ' and '.join(
+        f'{word} {limit}' for word, limit in (
+            ('above', above), ('at least', low), ('at most', high),
+            ('below', below)) if limit is not None)
+    words = [
+        f'a {"whole" if integer else "finite"} number', limits,
+        'or None' if optional else '', hint
+    ]
+    raise InputError(f'`{name}` must be {", ".join(filter(None, words))}, got '
+                     f'{value!r}.')
+
+
+def check_numbers(name: str, values: Any, **limits: Any) -> None:
+    """Refuse what is no sequence of numbers as :func:`check_number` asks.
+
+    Raises:
+        InputError: It is none, or a number in it is not allowed.
+    """
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise InputError(f'`{name}` must be a list of numbers, got '
+                         f'{values!r}.')
+    for i, value in enumerate(values):
+        check_number(f'{name}[{i}]', value, **limits)
+
+
+def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
+    """Refuse a name that is not among some.
+
+    Raises:
+        InputError: It is not.
+    """
+    if not isinstance(value, str) or value not in choices:
+        *others, last = (f'"{choice}"' for choice in choices)
+        shown = f'"{value}"' if isinstance(value, str) else repr(value)
+        raise InputError(f'`{name}` must be {", ".join(others)} or {last}, '
+                         f'got {shown}.')
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Refuse what is neither True nor False.
+
+    Raises:
+        InputError: It is neither.
+    """
+    if not isinstance(value, bool):
+        raise InputError(f'`{name}` must be True or False, got {value!r}.')
+
+
+def as_arguments(name: str, value: Any) -> dict:
+    """The arguments of a part: those of a dict, or none for None.
+
+    Raises:
+        InputError: It is neither.
+    """
+    if not isinstance(value, Mapping | None):
+        raise InputError(f'`{name}` must be a dict of arguments or None, got '
+                         f'{value!r}.')
+    return dict(value or {})

@@ -1,0 +1,55 @@
+import pytest
+import torch
+import torch.distributed as dist
+
+from mmad.errors import InputError
+from mmad.models.layers import gather_batch, own_part
+
+
+def total(values, weight):
+    """Any function in which all rows depend on each other."""
+    centred = values - values.mean(0)
+    return (centred * weight).square().sum().sqrt() + (
+        values * values.roll(1, 0)).sum()
+
+
+def shard(rank, values, weight):
+    world = dist.get_world_size()
+    own = values[rank::world].clone().requires_grad_()
+    gathered = gather_batch(own)
+    loss = total(gathered, weight)
+    loss.backward()
+    return dict(loss=loss.detach(), gathered=gathered.detach(),
+                gradient=own.grad, own=own_part(gathered).detach())
+
+
+@pytest.mark.parametrize('world', [2, 3])
+def test_as_in_one_process(run_processes, world):
+    generator = torch.Generator().manual_seed(0)
+    values = torch.randn(6, 4, generator=generator)
+    weight = torch.randn(4, generator=generator)
+    alone = values.clone().requires_grad_()
+    loss = total(gather_batch(alone), weight)
+    loss.backward()
+    for rank, found in enumerate(run_processes(world, shard, values, weight)):
+        assert torch.equal(found['gathered'], values)
+        assert torch.equal(found['own'], values[rank::world])
+        torch.testing.assert_close(found['loss'], loss.detach())
+        # Each process has the same loss, so that the mean over them counts.
+        torch.testing.assert_close(
+            found['gradient'] / world, alone.grad[rank::world])
+
+
+def test_alone_nothing_happens():
+    values = torch.ones(3, requires_grad=True)
+    assert gather_batch(values) is values
+    assert own_part(values) is values
+
+
+def uneven(rank):
+    with pytest.raises(InputError, match=r'batches of \[1, 2\] images .*True'):
+        gather_batch(torch.zeros(1 + rank, 2))
+
+
+def test_uneven_batches(run_processes):
+    run_processes(2, uneven)
