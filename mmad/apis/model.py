@@ -63,8 +63,8 @@ def _from_stored(state: dict, checkpoint: str,
         raise InputError(f'checkpoint "{checkpoint}" stores no config; give '
                          'one with `config=`.')
     config = read_stored_config(text, checkpoint, modules)
-    forget_weights(config.model)
     try:
+        forget_weights(config.model)
         return MODELS.build(config.model), config
     except InputError as error:
         raise InputError(f'the config stored in checkpoint "{checkpoint}" is '
@@ -117,7 +117,7 @@ def _read_file(path: str | Path) -> Config:
 def _load(model: BaseDetector, state: object, checkpoint: str) -> None:
     if not isinstance(state, Mapping) or not state:
         raise InputError(
-            f'checkpoint "{checkpoint}" holds no `state_dict`; it must be one '
+            f'checkpoint "{checkpoint}" holds no fitted state; it must be one '
             'that tools/train.py wrote.')
     try:
         load_state_dict(model, state, strict=True)

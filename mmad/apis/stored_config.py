@@ -189,11 +189,24 @@ def _assignments(text: object) -> Iterator[tuple[str, ast.AST]]:
 
 
 class _DictCalls(ast.NodeTransformer):
-    """Turns ``dict(key=value)`` into a literal; other calls stay."""
+    """Turns what MMEngine dumps into literals; other calls and names stay.
+
+    That is ``dict(key=value)``, ``dict({'any key': value}, key=value)``,
+    ``inf`` and ``nan``.
+    """
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        if node.id in ('inf', 'nan'):
+            return ast.Constant(float(node.id))
+        return node
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
-        if getattr(node.func, 'id', None) != 'dict' or node.args:
+        first = node.args[0] if len(node.args) == 1 else ast.Dict([], [])
+        if (getattr(node.func, 'id', None) != 'dict' or len(node.args) > 1
+                or not isinstance(first, ast.Dict)):
             return node
-        return ast.Dict([k.arg and ast.Constant(k.arg) for k in node.keywords],
-                        [k.value for k in node.keywords])
+        return ast.Dict(
+            [*first.keys,
+             *(k.arg and ast.Constant(k.arg) for k in node.keywords)],
+            [*first.values, *(k.value for k in node.keywords)])

@@ -33,7 +33,7 @@ def forget_weights(model: Config) -> None:
     That holds for every part with ``weights``, at any depth, and for the
     teachers of ``scales``.
     """
-    for scale in model.get('scales', ()):
+    for scale in model.get('scales') or ():
         if isinstance(scale, Mapping):
             scale['teacher'] = None
     _forget(model)
@@ -43,7 +43,7 @@ def _forget(node: object) -> None:
     if isinstance(node, list | tuple):
         for value in node:
             _forget(value)
-    elif isinstance(node, Mapping):
+    elif isinstance(node, Mapping | Config):
         # An argument of this name may be numbers, such as those of a loss.
         if isinstance(node.get('weights'), str | Path):
             node['weights'] = None

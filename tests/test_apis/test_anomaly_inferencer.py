@@ -11,7 +11,8 @@ from mmad.errors import InputError
 
 @pytest.fixture
 def inferencer(fitted):
-    return AnomalyInferencer(f'{fitted.work_dir}/epoch_1.pth', device='cpu')
+    return AnomalyInferencer(
+        f'{fitted.work_dir}/epoch_1.pth', device='cpu', modules='conftest')
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ def checkpoint(fitted):
 
 
 def test_from_the_checkpoint_alone(fitted, checkpoint):
-    model = init_model(checkpoint, device='cpu')
+    model = init_model(checkpoint, device='cpu', modules=['conftest'])
     assert not model.training
     assert isinstance(model.backbone, TinyBackbone)
     for name, value in model.state_dict().items():
@@ -41,7 +41,8 @@ def test_nothing_is_downloaded(checkpoint, tmp_path, config, monkeypatch):
     state['meta']['cfg'] = state['meta']['cfg'].replace(
         "type='TinyBackbone'", "type='TinyBackbone', weights='IMAGENET'")
     torch.save(state, tmp_path / 'a.pth')
-    model = init_model(tmp_path / 'a.pth', device='cpu')
+    model = init_model(
+        tmp_path / 'a.pth', device='cpu', modules=['conftest'])
     assert model.cfg.model.backbone.weights is None
 
 
