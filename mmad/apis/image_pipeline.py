@@ -57,7 +57,7 @@ class ImagePipeline:
         steps (Sequence[dict]): Configs of the transforms.
 
     Raises:
-        InputError: A step is not registered.
+        InputError: A step is not registered or has wrong arguments.
     """
 
     def __init__(self, steps: Sequence[dict]) -> None:
@@ -65,8 +65,17 @@ class ImagePipeline:
         for_arrays = _without(for_files, LoadImageFromFile)
         if for_files == for_arrays:
             for_files = [dict(type=LoadImage), *for_files]
-        self._for_files = Compose(for_files)
-        self._for_arrays = Compose(for_arrays)
+        try:
+            self._for_files = Compose(for_files)
+            self._for_arrays = Compose(for_arrays)
+        except InputError:
+            raise
+        # Each step checks its arguments in its own way, mmcv's by assertions.
+        except Exception as error:
+            raise InputError(
+                f'the test pipeline cannot be built ({type(error).__name__}: '
+                f'{error}); correct it and give it with `config=`.'
+            ) from error
 
     def __call__(self, results: dict) -> dict:
         """Transform one image.

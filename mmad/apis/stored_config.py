@@ -14,15 +14,16 @@ from mmad.registry import MODELS, TRANSFORMS
 
 from .image_pipeline import find_pipeline
 
-# Classes of other packages that neither run nor import what an argument
-# names. RandomResize, for one, does: its `resize_type` is any callable.
+# Classes of other packages that neither run, import nor read what an argument
+# names. RandomResize runs its `resize_type`, any callable; KeyMapper can make
+# the path of an image out of an argument of another step.
 _FOREIGN = tuple(
     getattr(module, name) for module, names in (
         (mmengine.model, ('BaseDataPreprocessor', 'ImgDataPreprocessor')),
         (mmcv.transforms,
-         ('CenterCrop', 'Compose', 'KeyMapper', 'LoadImageFromFile',
-          'Normalize', 'Pad', 'RandomApply', 'RandomChoice', 'RandomFlip',
-          'RandomGrayscale', 'Resize', 'TransformBroadcaster')),
+         ('CenterCrop', 'Compose', 'LoadImageFromFile', 'Normalize', 'Pad',
+          'RandomApply', 'RandomChoice', 'RandomFlip', 'RandomGrayscale',
+          'Resize')),
     ) for name in names)
 # A back end for files may import modules from a folder that it is given.
 _REFUSED_ARGUMENTS = ('backend_args', 'file_client_args', 'init_cfg')
