@@ -3,7 +3,7 @@ import hashlib
 import re
 from http.client import HTTPException
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 from urllib.request import url2pathname
 
 import torch
@@ -34,7 +34,7 @@ def find_checkpoint(filename: str) -> Path:
         return _expand(filename)
     scheme = scheme.lower()
     if scheme == 'file':
-        parts = urlsplit(filename)
+        parts = _split(filename)
         if parts.netloc not in ('', 'localhost'):
             raise InputError(f'checkpoint "{filename}" is on another host; '
                              'give a local path.')
@@ -58,6 +58,14 @@ def _expand(path: str) -> Path:
         return Path(path)
 
 
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise InputError(f'checkpoint "{url}" is no valid URL ({error}); '
+                         'correct it.') from error
+
+
 def _look_up(zoo: str, name: str) -> str:
     """The URL of a model in one of MMEngine's tables."""
     if zoo in ('torchvision', 'modelzoo'):
@@ -76,7 +84,7 @@ def _look_up(zoo: str, name: str) -> str:
 
 def _download(url: str) -> Path:
     """The file of a URL in torch's folder, by the hash in its name."""
-    name = Path(urlsplit(url).path).name or 'checkpoint'
+    name = Path(_split(url).path).name or 'checkpoint'
     digest = re.search(r'-([0-9a-f]{8,})\.', name)
     if digest is None:
         # Many are called epoch_1.pth.
