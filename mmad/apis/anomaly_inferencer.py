@@ -1,104 +1,134 @@
-from collections.abc import Iterator, Sequence
+import operator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
-from mmcv.transforms import Compose
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 
-from mmad.datasets.files import list_images
 from mmad.errors import InputError
-from mmad.registry import TRANSFORMS
 from mmad.structures import AnomalyDataSample
 
+from .image_pipeline import ImagePipeline, find_pipeline
+from .images import OneImage, describe_image, find_images
 from .model import init_model
-
-Image = str | Path | np.ndarray
 
 
 class AnomalyInferencer:
-    """Scores pictures with a fitted detector.
+    """Scores images with a fitted detector.
+
+    The scores are those of ``tools/test.py``: images go through the test
+    pipeline of the config.
 
     Args:
         checkpoint (str | Path): Written by ``tools/train.py``.
-        config (str, optional): Defaults to None: the one in the checkpoint.
-        device (str, optional): Defaults to None: CUDA if there is any.
+        config (str | Path | Config, optional): A config file is code, and is
+            trusted. Defaults to None: the config in the checkpoint, which is
+            read as data and may only name classes of mmad.
+        device (str | torch.device, optional): Defaults to None: CUDA if there
+            is any.
+        modules (str | Sequence[str]): Names of modules that define parts of
+            your own, such as ``'my_package.detectors'``. They are imported,
+            and the config in the checkpoint may name the classes that they
+            register. Defaults to none.
+
+    Raises:
+        InputError: The checkpoint, the config or the device cannot be used.
 
     Examples:
         >>> inferencer = AnomalyInferencer('work_dirs/demo/epoch_1.pth')
         >>> sample, = inferencer('part.png')
         >>> float(sample.pred_score), sample.pred_map.shape
+        >>> sample.original_map()  # at the size of part.png
     """
 
     def __init__(self,
                  checkpoint: str | Path,
-                 config: str | None = None,
-                 device: str | None = None) -> None:
-        self.model = init_model(checkpoint, config, device)
-        steps = [
-            step for step in self.model.cfg.test_dataloader.dataset.pipeline
-            if step['type'] != 'LoadMask'
-        ]
-        self._load = TRANSFORMS.build(steps[0])
-        self._transform = Compose([TRANSFORMS.build(s) for s in steps[1:]])
+                 config: str | Path | Config | None = None,
+                 device: str | torch.device | None = None,
+                 modules: str | Sequence[str] = ()) -> None:
+        self.model = init_model(checkpoint, config, device, modules)
+        steps = find_pipeline(self.model.cfg, f'of "{checkpoint}"')
+        if steps is None:
+            raise InputError(
+                f'the config of "{checkpoint}" has no test pipeline '
+                '(`test_dataloader.dataset.pipeline`); give one that has with '
+                '`config=`.')
+        self._pipeline = ImagePipeline(steps)
 
     def __call__(self,
-                 images: Image | Sequence[Image],
+                 images: OneImage | Iterable[OneImage],
                  batch_size: int = 8) -> list[AnomalyDataSample]:
         """Score images.
 
         Args:
-            images: A file, a folder, an ``(H, W, 3)`` uint8 BGR array, or a
-                sequence of files and arrays.
-            batch_size (int): Images per forward pass. Defaults to 8.
+            images: A file, a folder, an ``(H, W, 3)`` uint8 BGR array, a PIL
+                image, or several images as a sequence or an iterator.
+            batch_size (int): Most images per forward pass; one pass takes
+                images of one size only. The last bits of a score may depend
+                on it. Defaults to 8.
 
         Returns:
             list[AnomalyDataSample]: In the order given, with ``pred_score``
             and ``pred_map``, on the CPU.
+            :meth:`~mmad.structures.AnomalyDataSample.original_map` brings the
+            map to the pixels of the image as it was given.
 
         Raises:
-            InputError: An image cannot be read or a folder has none.
+            InputError: An image cannot be read or is none, a folder has none,
+                or ``batch_size`` is no positive integer.
         """
         return list(self.stream(images, batch_size))
 
-    @torch.no_grad()
     def stream(self,
-               images: Image | Sequence[Image],
+               images: OneImage | Iterable[OneImage],
                batch_size: int = 8) -> Iterator[AnomalyDataSample]:
-        """Like calling, but one by one, for sets that exceed the memory."""
-        images = _as_list(images)
-        for start in range(0, len(images), batch_size):
-            batch = pseudo_collate([
-                self._prepare(image)
-                for image in images[start:start + batch_size]
-            ])
-            for sample in self.model.test_step(batch):
-                yield sample.cpu()
+        """Like calling, but one by one, for sets that exceed the memory.
 
-    def _prepare(self, image: Image) -> dict:
-        if isinstance(image, np.ndarray):
-            if image.ndim != 3 or image.shape[2] != 3 or (image.dtype
-                                                          != np.uint8):
-                raise InputError(
-                    'an image array must be (H, W, 3) uint8 in BGR order, '
-                    f'got {image.shape} {image.dtype}.')
-            results = dict(
-                img=image,
-                img_shape=image.shape[:2],
-                ori_shape=image.shape[:2])
-        else:
-            results = self._load(dict(img_path=str(image)))
-        return self._transform(results)
+        No more images are read, or taken from an iterator, than are needed
+        for the next batch.
+        """
+        # Not in the generator, so that bad arguments are refused right away.
+        return self._stream(find_images(images), _check_size(batch_size))
+
+    def _stream(self, images: Iterable[OneImage],
+                batch_size: int) -> Iterator[AnomalyDataSample]:
+        batch = []
+        for number, image in enumerate(images):
+            packed = self._prepare(image, number)
+            # Else they would be padded, and scores depend on neighbors.
+            if batch and packed['inputs'].shape != batch[0]['inputs'].shape:
+                yield from self._score(batch)
+                batch = []
+            batch.append(packed)
+            if len(batch) == batch_size:
+                yield from self._score(batch)
+                batch = []
+        if batch:
+            yield from self._score(batch)
+
+    @torch.no_grad()
+    def _score(self, batch: list[dict]) -> list[AnomalyDataSample]:
+        samples = self.model.test_step(pseudo_collate(batch))
+        return [sample.cpu() for sample in samples]
+
+    def _prepare(self, image: OneImage, number: int) -> dict:
+        results = describe_image(image, number)
+        if 'img_path' in results:
+            return self._pipeline(results)
+        try:
+            return self._pipeline(results)
+        except InputError as error:
+            # The steps know no path to name.
+            raise InputError(f'image number {number}: {error}') from error
 
 
-def _as_list(images: Image | Sequence[Image]) -> list[Image]:
-    if isinstance(images, np.ndarray):
-        return [images]
-    if isinstance(images, str | Path):
-        if not Path(images).is_dir():
-            return [images]
-        found = list_images(images, recursive=True)
-        if not found:
-            raise InputError(f'the folder "{images}" holds no images.')
-        return found
-    return list(images)
+def _check_size(batch_size: int) -> int:
+    try:
+        size = operator.index(batch_size)
+    except TypeError:
+        size = 0
+    if size < 1 or isinstance(batch_size, bool):
+        raise InputError('`batch_size` must be a positive integer, got '
+                         f'{batch_size!r}.')
+    return size

@@ -1,4 +1,6 @@
-import ast
+import copy
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -11,67 +13,156 @@ from mmad.registry import MODELS
 from mmad.utils import load_checkpoint, setup_environment
 from mmad.utils.weights import forget_weights
 
+from .stored_config import read_stored_config
+
 
 def init_model(checkpoint: str | Path,
                config: str | Path | Config | None = None,
-               device: str | None = None) -> BaseDetector:
+               device: str | torch.device | None = None,
+               modules: str | Sequence[str] = ()) -> BaseDetector:
     """Build a detector from a checkpoint, ready to predict.
 
     Args:
         checkpoint (str | Path): Written by ``tools/train.py``. It is complete
             in itself: nothing is downloaded.
-        config (str | Path | Config, optional): Defaults to None: the config
-            stored in the checkpoint.
-        device (str, optional): Defaults to None: CUDA if there is any.
+        config (str | Path | Config, optional): A config file is code, and is
+            trusted. Defaults to None: the config in the checkpoint, which is
+            read as data and may only name classes of mmad.
+        device (str | torch.device, optional): Defaults to None: CUDA if there
+            is any.
+        modules (str | Sequence[str]): Names of modules to import, whose
+            registered classes the config in the checkpoint may name as well.
+            Defaults to none.
 
     Returns:
-        BaseDetector: In evaluation mode, with its config as ``.cfg``.
+        BaseDetector: In evaluation mode, with its config as ``.cfg``; of the
+        one in the checkpoint that is the model and the test pipeline.
 
     Raises:
         InputError: The checkpoint is missing, broken, unsafe or of another
-            model.
+            model, or another argument cannot be used.
     """
     setup_environment()
+    device = _find_device(device)
+    modules = _import(modules)
     state = load_checkpoint(str(checkpoint), map_location='cpu')
     if config is None:
-        text = state.get('meta', {}).get('cfg')
-        if text is None:
-            raise InputError(f'checkpoint "{checkpoint}" stores no config; '
-                             'give one.')
-        config = _read_config(text, checkpoint)
-    elif not isinstance(config, Config):
-        config = Config.fromfile(config)
-    forget_weights(config.model)
-    model = MODELS.build(config.model)
-    if not isinstance(model, BaseDetector):
-        raise InputError(f'"{checkpoint}" is of a {config.model.type}, which '
-                         'is no detector and cannot predict.')
-    load_state_dict(model, state.get('state_dict', {}), strict=True)
+        model, config = _from_stored(state, str(checkpoint), modules)
+    else:
+        model, config = _from_given(config, str(checkpoint))
+    _load(model, state.get('state_dict'), str(checkpoint))
     model.cfg = config
-    device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     return model.to(device).eval()
 
 
-def _read_config(text: str, checkpoint: str | Path) -> Config:
-    """Read a dumped config as data; a checkpoint must not run code."""
+def _from_stored(state: dict, checkpoint: str,
+                 modules: Sequence[str]) -> tuple[BaseDetector, Config]:
+    meta = state.get('meta')
+    text = meta.get('cfg') if isinstance(meta, Mapping) else None
+    if text is None:
+        raise InputError(f'checkpoint "{checkpoint}" stores no config; give '
+                         'one with `config=`.')
+    config = read_stored_config(text, checkpoint, modules)
     try:
-        return Config({
-            statement.targets[0].id:
-            ast.literal_eval(_DictCalls().visit(statement.value))
-            for statement in ast.parse(text).body
-        })
-    except (AttributeError, SyntaxError, ValueError) as error:
+        forget_weights(config.model)
+        return MODELS.build(config.model), config
+    except InputError as error:
+        raise InputError(f'the config stored in checkpoint "{checkpoint}" is '
+                         f'refused: {error}') from error
+    # Its values come from a file, which anybody may have written: whatever is
+    # wrong with them is not a fault of the code.
+    except Exception as error:
         raise InputError(
-            f'the config stored in checkpoint "{checkpoint}" holds more than '
-            'plain values; give the config file instead.') from error
+            f'the model of the config stored in checkpoint "{checkpoint}" '
+            f'cannot be built ({_first_line(error)}); give the config file '
+            'with `config=`.') from error
 
 
-class _DictCalls(ast.NodeTransformer):
-    """Turns ``dict(key=value)`` into a literal; other calls stay."""
+def _from_given(config: str | Path | Config,
+                checkpoint: str) -> tuple[BaseDetector, Config]:
+    if isinstance(config, Config):
+        name, config = 'the given config', copy.deepcopy(config)
+    else:
+        name, config = f'config "{config}"', _read_file(config)
+    if not isinstance(config.get('model'), Mapping):
+        raise InputError(f'{name} has no `model`.')
+    forget_weights(config.model)
+    try:
+        model = MODELS.build(config.model)
+    except KeyError as error:
+        if 'registry' not in str(error):
+            raise
+        raise InputError(
+            f'{name} names a class that is not registered '
+            f'({_first_line(error)}); mind the spelling, or name the module '
+            'that defines it with `modules=`.') from error
+    if not isinstance(model, BaseDetector):
+        raise InputError(
+            f'checkpoint "{checkpoint}" is of a {type(model).__name__}, which '
+            'is no detector and cannot predict.')
+    return model, config
 
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        self.generic_visit(node)
-        if getattr(node.func, 'id', None) != 'dict' or node.args:
-            return node
-        return ast.Dict([k.arg and ast.Constant(k.arg) for k in node.keywords],
-                        [k.value for k in node.keywords])
+
+def _read_file(path: str | Path) -> Config:
+    if not Path(path).is_file():
+        raise InputError(f'config "{path}" does not exist.')
+    try:
+        return Config.fromfile(path)
+    # A config file is code, which may raise anything.
+    except Exception as error:
+        raise InputError(f'config "{path}" cannot be read '
+                         f'({_first_line(error)}).') from error
+
+
+def _load(model: BaseDetector, state: object, checkpoint: str) -> None:
+    if not isinstance(state, Mapping) or not state:
+        raise InputError(
+            f'checkpoint "{checkpoint}" holds no fitted state; it must be one '
+            'that tools/train.py wrote.')
+    try:
+        load_state_dict(model, state, strict=True)
+    except InputError as error:
+        raise InputError(f'checkpoint "{checkpoint}": {error}') from error
+    # What torch and a model's own loading say of a state that is not theirs.
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError,
+            ValueError) as error:
+        raise InputError(
+            f'the state of checkpoint "{checkpoint}" does not fit its '
+            f'{type(model).__name__} ({_first_line(error)}); it is damaged or '
+            'of another model: fit again, or give the config that it was '
+            'fitted with.') from error
+
+
+def _import(modules: str | Sequence[str]) -> list[str]:
+    modules = [modules] if isinstance(modules, str) else list(modules)
+    for name in modules:
+        try:
+            import_module(name)
+        except ModuleNotFoundError as error:
+            raise InputError(
+                f'module "{name}" of `modules` cannot be imported ({error}); '
+                'its folder must be on PYTHONPATH.') from error
+    return modules
+
+
+def _find_device(device: str | torch.device | None) -> torch.device:
+    if device is None:
+        device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    try:
+        found = torch.device(device)
+        torch.zeros(1, device=found).cpu()
+    # As torch says that it does not know a device, or lacks it.
+    except (AssertionError, ImportError, NotImplementedError, RuntimeError,
+            TypeError) as error:
+        raise InputError(f'the device "{device}" cannot be used here '
+                         f'({_first_line(error)}); use "cpu", or leave it '
+                         'out.') from error
+    return found
+
+
+def _first_line(error: Exception) -> str:
+    """The kind of an error and what it says, without further lines."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # torch names what is wrong below the heading.
+    text = ' '.join(lines[:2]) if lines else ''
+    return f'{type(error).__name__}: {text[:300]}'.rstrip(': .')

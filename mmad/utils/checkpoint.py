@@ -6,28 +6,46 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
+from mmengine.runner.checkpoint import _process_mmcls_checkpoint
 
 from mmad.errors import InputError
 
+from .remote_files import find_checkpoint
 
-def load_checkpoint(filename: str, map_location=None) -> dict:
+
+def load_checkpoint(filename: str | Path, map_location=None) -> dict:
     """Read a checkpoint of MMEngine with ``weights_only=True``.
 
     Besides tensors and plain containers only the training log that MMEngine
     stores (``HistoryBuffer``, numpy scalars and arrays) is let through; a
-    file that asks for anything else is refused.
+    file that asks for anything else is refused, wherever it comes from.
 
     Args:
-        filename (str): Local path.
+        filename (str | Path): Local path, also as ``file://``; the URL of a
+            checkpoint, or a name of MMEngine's model zoos such as
+            ``'torchvision://resnet18'``, which are downloaded into the folder
+            ``checkpoints`` of :func:`torch.hub.get_dir` once.
         map_location: As in :func:`torch.load`.
 
     Raises:
-        InputError: The file is missing, broken or unsafe.
+        InputError: The file is missing, broken or unsafe, or cannot be
+            downloaded.
     """
+    filename = str(filename)
+    state = _read(find_checkpoint(filename), filename, map_location)
+    if filename.startswith('mmcls://'):
+        state = _process_mmcls_checkpoint(state)
+    return state
+
+
+def _read(path: Path, filename: str, map_location) -> dict:
     try:
+        if path.exists() and not path.is_file():
+            raise InputError(f'checkpoint "{filename}" cannot be read, it is '
+                             'no ordinary file.')
         with torch.serialization.safe_globals(_log_globals()):
             state = torch.load(
-                filename, map_location=map_location, weights_only=True)
+                path, map_location=map_location, weights_only=True)
     except FileNotFoundError as error:
         raise InputError(f'checkpoint "{filename}" does not exist.') from error
     except pickle.UnpicklingError as error:
@@ -35,7 +53,11 @@ def load_checkpoint(filename: str, map_location=None) -> dict:
             f'checkpoint "{filename}" was refused: it is broken or holds '
             'more than tensors and a training log, and could run code when '
             'loaded.') from error
-    except (RuntimeError, EOFError, OSError) as error:
+    except InputError:
+        raise
+    # As torch reports a file that is none of its own, or part of one.
+    except (AssertionError, AttributeError, EOFError, KeyError, IndexError,
+            OSError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(
             f'checkpoint "{filename}" cannot be read, it may be truncated '
             f'({type(error).__name__}).') from error
@@ -75,11 +97,20 @@ def latest_checkpoint(work_dir: str | Path) -> str | None:
 
 
 def register_safe_loader() -> None:
-    """Make MMEngine read local checkpoints through :func:`load_checkpoint`."""
+    """Make MMEngine read every checkpoint through :func:`load_checkpoint`.
 
-    @CheckpointLoader.register_scheme(prefixes='', force=True)
-    def load_from_local(filename, map_location=None, logger=None):
+    That is whatever its name begins with: MMEngine's own readers of URLs and
+    model zoos would run code from the file.
+    """
+
+    def load_from_anywhere(filename, map_location=None, logger=None):
         return load_checkpoint(filename, map_location)
+
+    # MMEngine offers no list of its schemes, and '' is that of local files.
+    CheckpointLoader.register_scheme(
+        prefixes=['', *CheckpointLoader._schemes],
+        loader=load_from_anywhere,
+        force=True)
 
 
 def _history_buffer_getattr(obj, name):

@@ -1,4 +1,7 @@
 """Where a model config names files of weights."""
+from collections.abc import Mapping
+from pathlib import Path
+
 from mmengine.config import Config
 
 from mmad.errors import InputError
@@ -25,8 +28,24 @@ def set_weights(model: Config, weights: str) -> None:
 
 
 def forget_weights(model: Config) -> None:
-    """Name no files of weights: all is to come from a checkpoint."""
-    if model.get('backbone') is not None:
-        model.backbone.weights = None
-    for scale in model.get('scales', ()):
-        scale.teacher = None
+    """Name no files of weights: all is to come from a checkpoint.
+
+    That holds for every part with ``weights``, at any depth, and for the
+    teachers of ``scales``.
+    """
+    for scale in model.get('scales') or ():
+        if isinstance(scale, Mapping):
+            scale['teacher'] = None
+    _forget(model)
+
+
+def _forget(node: object) -> None:
+    if isinstance(node, list | tuple):
+        for value in node:
+            _forget(value)
+    elif isinstance(node, Mapping | Config):
+        # An argument of this name may be numbers, such as those of a loss.
+        if isinstance(node.get('weights'), str | Path):
+            node['weights'] = None
+        for value in node.values():
+            _forget(value)

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from mmad.errors import InputError
+from mmad.utils.remote_files import find_checkpoint
 
 
 class FrozenBackbone(nn.Module):
@@ -56,22 +57,23 @@ class FrozenBackbone(nn.Module):
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """Read a state dict from a local file, without unpickling code.
+    """Read a state dict from a file, without unpickling code.
 
     Args:
         path: A file written by ``torch.save``: a state dict, or a dict that
-            holds one under ``'state_dict'``.
+            holds one under ``'state_dict'``. Or its URL, as
+            :func:`~mmad.utils.load_checkpoint` takes it.
 
     Raises:
         InputError: The file is missing, unreadable or holds no state dict.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
+    file = find_checkpoint(str(path))
+    if not file.is_file():
         raise InputError(
             f'weights file "{path}" does not exist; give the path of a local '
             'state dict, or a torchvision weights name.')
     try:
-        state = torch.load(path, map_location='cpu', weights_only=True)
+        state = torch.load(file, map_location='cpu', weights_only=True)
     except Exception as error:  # torch.load has no narrower common base
         raise InputError(
             f'weights file "{path}" cannot be read as a plain state dict '

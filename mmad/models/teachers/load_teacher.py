@@ -6,6 +6,7 @@ import torch
 from mmad.errors import InputError
 from mmad.models.backbones.patch_network import PatchNetwork
 from mmad.utils import load_checkpoint
+from mmad.utils.remote_files import find_checkpoint
 
 
 def load_teacher(network: PatchNetwork, source: str,
@@ -15,10 +16,11 @@ def load_teacher(network: PatchNetwork, source: str,
 
     Args:
         network (PatchNetwork): Gets them in place.
-        source (str): Path of a checkpoint of
-            :class:`~mmad.models.PatchTeacher`; or a name without a slash and
-            a suffix, for ``NAME.pth`` in the folder ``checkpoints`` of
-            :func:`torch.hub.get_dir`.
+        source (str): Path or URL of a checkpoint of
+            :class:`~mmad.models.PatchTeacher`, as
+            :func:`~mmad.utils.load_checkpoint` takes it; or a name without a
+            slash and a suffix, for ``NAME.pth`` in the folder ``checkpoints``
+            of :func:`torch.hub.get_dir`.
         normalisation (dict, optional): Of the images that it will see.
         scale (int): Its place in `scales`, for the message. Defaults to 0.
 
@@ -38,10 +40,8 @@ def load_teacher(network: PatchNetwork, source: str,
             f'{config}.py --data-root FOLDER_OF_NATURAL_PICTURES, or name '
             'the checkpoint of another with --cfg-options '
             f'model.scales.{scale}.teacher=FILE.')
-    state = load_checkpoint(str(path), map_location='cpu').get(
-        'state_dict', {})
-    stored = state.get('signature_bytes', torch.empty(0))
-    theirs = json.loads(bytes(stored.tolist()).decode() or '{}')
+    state = load_checkpoint(path, map_location='cpu').get('state_dict')
+    theirs = _signature(state)
     ours = dict(
         model='PatchTeacher',
         normalisation=normalisation,
@@ -60,15 +60,30 @@ def load_teacher(network: PatchNetwork, source: str,
             f'the teacher "{path}" is not trained: it was saved before it had '
             'seen all images of its first epoch; go on with tools/train.py '
             '--resume.')
-    network.load_state_dict({
-        name.removeprefix('network.'): value
-        for name, value in state.items() if name.startswith('network.')
-    })
+    try:
+        network.load_state_dict({
+            name.removeprefix('network.'): value
+            for name, value in state.items() if name.startswith('network.')
+        })
+    except RuntimeError as error:
+        raise InputError(f'the teacher "{path}" is damaged, its tensors are '
+                         'not those of its kind; train it again.') from error
+
+
+def _signature(state: object) -> dict:
+    """What the state of a teacher says of itself; empty if it is none."""
+    try:
+        text = bytes(state['signature_bytes'].tolist()).decode()
+        found = json.loads(text)
+    # Anything may be in the place of the signature.
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def find_teacher(source: str) -> Path:
-    """The file that a path or a name stands for."""
-    path = Path(source).expanduser()
+    """The file that a path, a URL or a name stands for."""
+    path = find_checkpoint(str(source))
     if path.suffix or len(path.parts) > 1:
         return path
     return Path(torch.hub.get_dir(), 'checkpoints', f'{source}.pth')

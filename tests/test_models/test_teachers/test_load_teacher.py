@@ -85,3 +85,22 @@ def test_normalisation_of_config_and_module():
         mean=None, std=None, reversed_channels=False)
     assert describe_normalisation(MODELS.build(dict(
         type='ImgDataPreprocessor')))['mean'] is None
+
+
+@pytest.mark.parametrize('signature', [
+    None, 3, torch.tensor([255], dtype=torch.uint8), torch.tensor([-1]),
+    torch.tensor(list(b'[1]'), dtype=torch.uint8)])
+def test_no_signature(network, tmp_path, signature):
+    torch.save(dict(state_dict=dict(signature_bytes=signature)),
+               tmp_path / 'a.pth')
+    with pytest.raises(InputError, match=r"model None instead of 'Patch"):
+        load_teacher(network, str(tmp_path / 'a.pth'), NORMALISATION)
+
+
+def test_damaged(network, teacher_files, tmp_path):
+    state = torch.load(teacher_files[17], weights_only=True)
+    name = next(iter(network.state_dict()))
+    del state['state_dict'][f'network.{name}']
+    torch.save(state, tmp_path / 'a.pth')
+    with pytest.raises(InputError, match=r'a\.pth" is damaged'):
+        load_teacher(network, str(tmp_path / 'a.pth'), NORMALISATION)
