@@ -1,14 +1,19 @@
 from .hooks import (
     CalibrationHook,
+    CheckpointHook,
+    EarlyStoppingHook,
+    EMAHook,
     FitAfterTrainHook,
     FitHook,
     ReportHook,
     SyncNormHook,
     TeacherStatisticsHook,
     VisualizationHook,
+    check_run,
 )
 
 __all__ = [
-    'CalibrationHook', 'FitAfterTrainHook', 'FitHook', 'ReportHook',
-    'SyncNormHook', 'TeacherStatisticsHook', 'VisualizationHook'
+    'CalibrationHook', 'CheckpointHook', 'EMAHook', 'EarlyStoppingHook',
+    'FitAfterTrainHook', 'FitHook', 'ReportHook', 'SyncNormHook',
+    'TeacherStatisticsHook', 'VisualizationHook', 'check_run'
 ]

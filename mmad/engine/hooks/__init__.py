@@ -1,4 +1,8 @@
 from .calibration_hook import CalibrationHook
+from .check_run import check_run
+from .checkpoint_hook import CheckpointHook
+from .early_stopping_hook import EarlyStoppingHook
+from .ema_hook import EMAHook
 from .fit_after_train_hook import FitAfterTrainHook
 from .fit_hook import FitHook
 from .report_hook import ReportHook
@@ -7,6 +11,7 @@ from .teacher_statistics_hook import TeacherStatisticsHook
 from .visualization_hook import VisualizationHook
 
 __all__ = [
-    'CalibrationHook', 'FitAfterTrainHook', 'FitHook', 'ReportHook',
-    'SyncNormHook', 'TeacherStatisticsHook', 'VisualizationHook'
+    'CalibrationHook', 'CheckpointHook', 'EMAHook', 'EarlyStoppingHook',
+    'FitAfterTrainHook', 'FitHook', 'ReportHook', 'SyncNormHook',
+    'TeacherStatisticsHook', 'VisualizationHook', 'check_run'
 ]
