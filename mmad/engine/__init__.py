@@ -1,3 +1,4 @@
+from .config_checks import check_parts
 from .hooks import (
     CalibrationHook,
     CheckpointHook,
@@ -15,5 +16,6 @@ from .hooks import (
 __all__ = [
     'CalibrationHook', 'CheckpointHook', 'EMAHook', 'EarlyStoppingHook',
     'FitAfterTrainHook', 'FitHook', 'ReportHook', 'SyncNormHook',
-    'TeacherStatisticsHook', 'VisualizationHook', 'check_run'
+    'TeacherStatisticsHook', 'VisualizationHook', 'check_parts',
+    'check_run'
 ]

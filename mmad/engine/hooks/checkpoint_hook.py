@@ -8,8 +8,8 @@ from mmad.errors import InputError
 from mmad.models import FitDetector
 from mmad.registry import HOOKS
 
-from .check_run import check_run
 from .metric_rules import GREATER_KEYS
+from .run_checks import check_run
 from .stages import detector_of
 
 

@@ -115,8 +115,13 @@ class FitDetector(SignedDetector):
             data_samples (list[AnomalyDataSample]): Theirs.
 
         Raises:
-            InputError: Features are not finite, or images not numbered.
+            InputError: Features are not finite, or images not numbered; or
+                no fit was begun.
         """
+        if not self._num_images:
+            raise InputError(
+                f'{type(self).__name__} was given images before `begin_fit`; '
+                'with a Runner, `custom_hooks` needs the FitHook.')
         size = self._batch_size
         if inputs.is_cpu:
             size = max(n for n in range(1, _CPU_GROUP + 1) if size % n == 0)

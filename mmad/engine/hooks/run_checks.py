@@ -77,7 +77,7 @@ def _hook_rows(runner: Runner) -> Iterator[tuple[bool, str]]:
         yield given.count(stage) > 1, (
             f'`custom_hooks` has the {stage.__name__} twice; leave one out.')
     for stage in given:
-        yield stage not in needed, (
+        yield stage not in needed and isinstance(model, SignedModel), (
             f'`custom_hooks` has the {stage.__name__}, which is not for '
             f'{name} as configured; leave it out.')
 
@@ -100,8 +100,8 @@ def _hook_rows(runner: Runner) -> Iterator[tuple[bool, str]]:
             '`priority`, so that processes would fit to different features; '
             'leave the priorities at their defaults.')
         yield isinstance(hook, EMAHook) and bool(needed), (
-            f'the {kind} does not go with {name}: what the {_names(needed)} '
-            'computes would not belong to the averaged weights; leave it out.')
+            f'the {kind} does not go with {name}, whose {_names(needed)} '
+            'would work with the weights that are not averaged; leave it out.')
         yield (isinstance(hook, SyncBuffersHook)
                and isinstance(model, SignedModel)), (
             f'the {kind} would average all buffers, also those that are no '
@@ -123,8 +123,8 @@ def _loop_rows(runner: Runner) -> Iterator[tuple[bool, str]]:
     stages = _names(stages_of(model))
     by_epoch = isinstance(loop, EpochBasedTrainLoop)
     yield not by_epoch and stages != '', (
-        f'{name} needs epochs, after which the {stages} does its work, and '
-        f'`train_cfg.type` is {type(loop).__name__}; use EpochBasedTrainLoop.')
+        f'{name} needs epochs for the {stages}, and `train_cfg.type` is '
+        f'{type(loop).__name__}; use EpochBasedTrainLoop.')
     yield loop.max_epochs < 1 or loop.max_iters < 1, (
         f'there would be not one step of training, with {loop.max_epochs} '
         f'epoch(s) of {len(loop.dataloader)} batch(es); mind `max_epochs` or '
@@ -185,8 +185,8 @@ def _checkpoint_rows(runner: Runner) -> Iterator[tuple[bool, str]]:
         if not isinstance(hook, CheckpointHook):
             continue
         yield stages != '' and not hook.by_epoch, (
-            f'`by_epoch=False` of the {kind} would save {name} before the '
-            f'{stages} has done its work; use by_epoch=True.')
+            f'`by_epoch=False` of the {kind} would save {name} before the end '
+            f'of an epoch and the {stages}; use by_epoch=True.')
         for best in hook.save_best or []:
             yield names is not None and best not in ('auto', *names), (
                 f'`save_best` of the {kind} names "{best}", but the metrics '
