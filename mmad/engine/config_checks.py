@@ -64,6 +64,10 @@ def _rows(cfg: Config) -> Iterator[tuple[bool, str]]:
         'mmad fits is kept whole in each process; use '
         'MMDistributedDataParallel, or MMSeparateDistributedDataParallel for '
         'a method without an optimizer.')
+    yield bool(cfg.get('activation_checkpointing')), (
+        '`activation_checkpointing` needs inputs that take gradients, and '
+        'images take none; leave it out, and use smaller batches with '
+        '`accumulative_counts` where memory is short.')
     for name in _LOADERS:
         dataset = (cfg.get(name) or {}).get('dataset')
         yield _type(dataset) == 'ClassBalancedDataset', (

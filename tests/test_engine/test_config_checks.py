@@ -15,7 +15,8 @@ BACKENDS = dict(
 
 @pytest.fixture
 def without_packages(monkeypatch):
-    monkeypatch.setattr('mmad.engine.config_checks.find_spec', lambda name: None)
+    monkeypatch.setattr('mmad.engine.config_checks.find_spec',
+                        lambda name: None)
 
 
 def sentence(**entries):
@@ -67,6 +68,7 @@ def test_profile_for_tensorboard(without_packages):
     (dict(strategy=dict(type='DeepSpeedStrategy')), '`strategy`'),
     (dict(model_wrapper_cfg=dict(type='MMFullyShardedDataParallel')),
      'MMDistributedDataParallel'),
+    (dict(activation_checkpointing=['cloner']), 'accumulative_counts'),
     (dict(train_dataloader=dict(dataset=dict(type='ClassBalancedDataset'))),
      '`train_dataloader.dataset`'),
     (dict(optim_wrapper=dict(accumulative_counts=4)), 'accumulative_counts'),

@@ -83,6 +83,16 @@ def test_hooks_that_do_not_suit(make_runner, tmp_path, name, hooks, match):
     assert match in refused(make_runner(name, custom_hooks=hooks), tmp_path)
 
 
+def test_statistics_of_several_processes(make_runner, tmp_path, monkeypatch):
+    bare, whole = (make_runner('mkd_config', custom_hooks=hooks)
+                   for hooks in (None, [NORMS]))
+    check_run(bare)
+    monkeypatch.setattr(
+        'mmad.engine.hooks.run_checks.get_world_size', lambda: 2)
+    assert 'dict(type="SyncNormHook")' in refused(bare, tmp_path)
+    check_run(whole)
+
+
 @pytest.mark.parametrize(('name', 'changes', 'match'), [
     ('config', dict(train_cfg=ITERATIONS), 'needs epochs for the FitHook'),
     ('students_config', dict(train_cfg=ITERATIONS), 'use EpochBasedTrainLoop'),
