@@ -33,6 +33,8 @@ WORKS = dict(
     iterations={
         'train_cfg': dict(_delete_=True, type='IterBasedTrainLoop',
                           max_iters=4, val_interval=2),
+        'train_dataloader.sampler': dict(
+            _delete_=True, type='InfiniteSampler'),
         'log_processor.by_epoch': False},
     dynamic_intervals={
         'train_cfg.val_interval': 5,
@@ -79,6 +81,20 @@ def test_fitted_and_tested_with(load_cfg, make_runner, tmp_path, part):
     again.test()
     assert torch.equal(again.model.memory_bank.rows,
                        runner.model.memory_bank.rows)
+
+
+@pytest.mark.parametrize('kind', ['RepeatDataset', 'ConcatDataset'])
+def test_trained_on_a_data_set_around_data_sets(load_cfg, make_runner,
+                                                tmp_path, kind):
+    inner = load_cfg('mkd_config').train_dataloader.dataset
+    around = dict(times=2, dataset=inner) if kind == 'RepeatDataset' else dict(
+        datasets=[inner, inner])
+    runner = make_runner('mkd_config', **{
+        'train_cfg.max_epochs': 1,
+        'train_dataloader.drop_last': True,
+        'train_dataloader.dataset': dict(_delete_=True, type=kind, **around)})
+    runner.train()
+    assert runner.iter == 14 // 3
 
 
 def test_predictions_are_dumped(make_runner, tmp_path):

@@ -106,15 +106,20 @@ def _hook_rows(runner: Runner) -> Iterator[tuple[bool, str]]:
                and isinstance(model, SignedModel)), (
             f'the {kind} would average all buffers, also those that are no '
             'statistics; use dict(type="SyncNormHook") in its place.')
-    norms = any(
+    apart = get_world_size() > 1 and isinstance(model, SignedModel) and any(
         isinstance(module, _BatchNorm) and module.track_running_stats
+        and not isinstance(module, nn.SyncBatchNorm)
         and module.weight is not None and module.weight.requires_grad
         for module in model.modules())
-    yield (get_world_size() > 1 and norms and isinstance(model, SignedModel)
-           and not any(isinstance(hook, SyncNormHook) for hook in hooks)), (
+    synced = any(isinstance(hook, SyncNormHook) for hook in hooks)
+    yield apart and not synced, (
         f'{name} has batch normalization, whose statistics would differ '
         'between the processes; add dict(type="SyncNormHook") to '
         '`custom_hooks`.')
+    yield apart and not isinstance(runner.train_loop, EpochBasedTrainLoop), (
+        f'{name} has batch normalization, whose statistics the SyncNormHook '
+        'averages over the processes at the end of an epoch; use '
+        'EpochBasedTrainLoop, or one process.')
 
 
 def _loop_rows(runner: Runner) -> Iterator[tuple[bool, str]]:

@@ -91,6 +91,9 @@ def test_statistics_of_several_processes(make_runner, tmp_path, monkeypatch):
         'mmad.engine.hooks.run_checks.get_world_size', lambda: 2)
     assert 'dict(type="SyncNormHook")' in refused(bare, tmp_path)
     check_run(whole)
+    iterations = make_runner(
+        'mkd_config', custom_hooks=[NORMS], train_cfg=ITERATIONS)
+    assert 'use EpochBasedTrainLoop' in refused(iterations, tmp_path)
 
 
 @pytest.mark.parametrize(('name', 'changes', 'match'), [
