@@ -29,16 +29,18 @@ def quick_config(monkeypatch):
 
 @pytest.fixture
 def load_cfg(request, quick_config, tmp_path):
-    """Load the config of a fixture, with the smallest model it can have."""
+    """Load the config of a fixture, with the smallest model it can have, and
+    with `more_hooks` behind its own."""
 
-    def load(name, folder=tmp_path, **changes):
+    def load(name, folder=tmp_path, more_hooks=(), **changes):
         cfg = Config.fromfile(request.getfixturevalue(name))
-        # Merging takes `_delete_` out of what it is given.
-        for part in deepcopy((MODELS.get(name, {}), changes)):
-            cfg.merge_from_dict(part)
+        if more_hooks:
+            cfg.custom_hooks = [*cfg.custom_hooks, *more_hooks]
+        for part in (dict(log_level='WARNING'), MODELS.get(name, {}), changes):
+            # Merging takes `_delete_` out of what it is given.
+            cfg.merge_from_dict(deepcopy(part))
         cfg.merge_from_dict(
-            dict(work_dir=str(folder), experiment_name=folder.name,
-                 log_level='WARNING'))
+            dict(work_dir=str(folder), experiment_name=folder.name))
         for loader in ('train', 'val', 'test'):
             if cfg.get(f'{loader}_dataloader') is not None:
                 dataset = cfg[f'{loader}_dataloader'].dataset

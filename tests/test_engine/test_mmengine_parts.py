@@ -25,14 +25,14 @@ WORKS = dict(
     schedulers=dict(param_scheduler=[
         dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=2),
         dict(type='CosineAnnealingLR', T_max=2, convert_to_iter_based=True)]),
-    profiler=dict(custom_hooks=[dict(
+    profiler=dict(more_hooks=[dict(
         type='ProfilerHook', on_trace_ready=dict(type='log_trace'))]),
-    empty_cache=dict(custom_hooks=[dict(
+    empty_cache=dict(more_hooks=[dict(
         type='EmptyCacheHook', before_epoch=True, after_iter=True)]),
     half_precision={'val_cfg.fp16': True, 'test_cfg.fp16': True},
     iterations={
         'train_cfg': dict(_delete_=True, type='IterBasedTrainLoop',
-                          max_iters=4, val_interval=2),
+                          max_iters=4, val_interval=4),
         'train_dataloader.sampler': dict(
             _delete_=True, type='InfiniteSampler'),
         'log_processor.by_epoch': False},
@@ -69,12 +69,8 @@ def test_trained_and_tested_with(make_runner, tmp_path, part):
 @pytest.mark.parametrize('part', [COMPILE, 'deterministic', 'profiler',
                                   'empty_cache', 'half_precision', 'logger'])
 def test_fitted_and_tested_with(load_cfg, make_runner, tmp_path, part):
-    changes = dict(WORKS[part])
-    if 'custom_hooks' in changes:
-        changes['custom_hooks'] = [dict(type='FitHook'),
-                                   *changes['custom_hooks']]
-    changes['model.coreset_ratio'] = 0.02
-    runner = make_runner('config', **changes)
+    runner = make_runner(
+        'config', **{'model.coreset_ratio': 0.02}, **WORKS[part])
     runner.train()
     again = make_runner('config', folder=tmp_path / 'test',
                         load_from=str(tmp_path / 'epoch_1.pth'))
@@ -165,8 +161,8 @@ def test_augmented_at_test_time(load_cfg, make_runner, tmp_path):
         load_from=str(tmp_path / 'epoch_1.pth'), **{
             'test_dataloader.dataset.pipeline': [
                 *pipeline, dict(type='BothFlips')],
-            'custom_hooks': [dict(type='PrepareTTAHook',
-                                  tta_cfg=dict(type='MeanOfFlips'))]})
+            'more_hooks': [dict(type='PrepareTTAHook',
+                                tta_cfg=dict(type='MeanOfFlips'))]})
     metrics = runner.test()
     assert 0 <= metrics['aupro'] <= 1
     assert (tmp_path / 'tta' / 'metrics.json').exists()

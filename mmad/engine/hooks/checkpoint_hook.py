@@ -6,6 +6,7 @@ from mmengine.runner.base_loop import BaseLoop
 
 from mmad.errors import InputError
 from mmad.models import FitDetector
+from mmad.models.signed_model import SignedModel
 from mmad.registry import HOOKS
 
 from .metric_rules import GREATER_KEYS
@@ -17,9 +18,10 @@ from .stages import detector_of
 class CheckpointHook(_CheckpointHook):
     """MMEngine's hook, for models that are not always fit to be saved.
 
-    - Before a training anything is computed it refuses one that could not end
-      with a fitted checkpoint, see :func:`~mmad.engine.hooks.check_run`.
-    - A detector that is fitted is saved only while it is.
+    - Before anything is computed it refuses a training that could not end
+      with a fitted checkpoint, see :func:`~mmad.engine.check_run`.
+    - A :class:`~mmad.models.FitDetector` is saved only while it is fitted,
+      and no model is saved at the end that is not.
     - It knows that more is better of all metrics of mmad.
     - A training that is stopped early has its last state saved.
 
@@ -67,17 +69,21 @@ class CheckpointHook(_CheckpointHook):
         super().after_train(runner)
 
     def _save_checkpoint(self, runner: Runner) -> None:
-        detector = detector_of(runner)
-        if not isinstance(detector, FitDetector) or detector.is_fitted:
+        model = detector_of(runner)
+        is_last = (self.is_last_train_epoch(runner)
+                   if self.by_epoch else self.is_last_train_iter(runner))
+        if not isinstance(model, SignedModel) or model.is_fitted:
             super()._save_checkpoint(runner)
-        elif (self.is_last_train_epoch(runner)
-              if self.by_epoch else self.is_last_train_iter(runner)):
+        elif is_last:
             raise InputError(
-                f'{type(detector).__name__} is not fitted at the end of the '
-                'training and was not saved; see to it that its hook in '
-                '`custom_hooks` comes before the CheckpointHook.')
-        else:
+                f'{type(model).__name__} is not fitted at the end of the '
+                'training and was not saved; a hook of the method is missing '
+                'in `custom_hooks`, or the training did not go through all '
+                'images.')
+        elif isinstance(model, FitDetector):
             runner.logger.info('Not saved: not fitted at this time.')
+        else:
+            super()._save_checkpoint(runner)
 
     def _publish_model(self, runner: Runner, ckpt_path: str | None) -> None:
         # One of several metrics may never have been a number.

@@ -93,7 +93,7 @@ def test_best_of_a_metric_that_is_not_there(make_runner):
 @pytest.mark.parametrize('interval', [1, 2, 5])
 def test_last_state_of_a_run_that_is_stopped(make_runner, tmp_path, interval):
     runner = make_runner('mkd_config', **{
-        'custom_hooks': [dict(type='StopHook')],
+        'more_hooks': [dict(type='StopHook')],
         'train_cfg.max_epochs': 5,
         'default_hooks.checkpoint.interval': interval})
     runner.train()

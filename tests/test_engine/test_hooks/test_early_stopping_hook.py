@@ -21,8 +21,8 @@ def test_rules_that_are_given_or_of_others_still_count():
 
 def test_stops_and_saves(make_runner, tmp_path):
     runner = make_runner('mkd_config', **{
-        'custom_hooks': [dict(type='EarlyStoppingHook', monitor='aupro',
-                              patience=1, min_delta=2.0)],
+        'more_hooks': [dict(type='EarlyStoppingHook', monitor='aupro',
+                            patience=1, min_delta=2.0)],
         'train_cfg.max_epochs': 5,
         'default_hooks.checkpoint.interval': 5})
     runner.train()

@@ -35,8 +35,7 @@ class WeightsDiaryHook(Hook):
 
 
 def hooks(**kwargs):
-    return [dict(type='SyncNormHook'), dict(type='EMAHook', **kwargs),
-            dict(type='WeightsDiaryHook')]
+    return [dict(type='EMAHook', **kwargs), dict(type='WeightsDiaryHook')]
 
 
 def diary(runner):
@@ -47,7 +46,7 @@ def diary(runner):
 @pytest.mark.parametrize('kwargs', KINDS, ids=lambda kwargs: '-'.join(kwargs))
 def test_checkpoint_scores_as_the_validation_did(make_runner, tmp_path,
                                                  kwargs):
-    runner = make_runner('mkd_config', custom_hooks=hooks(**kwargs))
+    runner = make_runner('mkd_config', more_hooks=hooks(**kwargs))
     runner.train()
     path = tmp_path / 'epoch_2.pth'
     again = make_runner('mkd_config', folder=tmp_path / 'test',
@@ -57,12 +56,12 @@ def test_checkpoint_scores_as_the_validation_did(make_runner, tmp_path,
     assert torch.equal(again.model.weight, runner.model.weight)
     # A config that still has the hook tests the same weights.
     with_hook = make_runner('mkd_config', folder=tmp_path / 'hook',
-                            custom_hooks=hooks(**kwargs), load_from=str(path))
+                            more_hooks=hooks(**kwargs), load_from=str(path))
     assert with_hook.test() == diary(runner).metrics[-1]
 
 
 def test_weights_are_averaged_and_statistics_are_not(make_runner, tmp_path):
-    runner = make_runner('mkd_config', custom_hooks=hooks(momentum=0.3))
+    runner = make_runner('mkd_config', more_hooks=hooks(momentum=0.3))
     runner.train()
     state = load_checkpoint(str(tmp_path / 'epoch_2.pth'))['state_dict']
     first, *later = diary(runner).weights
@@ -79,13 +78,13 @@ def test_weights_are_averaged_and_statistics_are_not(make_runner, tmp_path):
 
 def test_resumed(make_runner, tmp_path):
     straight = make_runner('mkd_config', folder=tmp_path / 'straight',
-                           custom_hooks=hooks(momentum=0.3))
+                           more_hooks=hooks(momentum=0.3))
     straight.train()
     make_runner('mkd_config', folder=tmp_path / 'first',
-                custom_hooks=hooks(momentum=0.3),
+                more_hooks=hooks(momentum=0.3),
                 **{'train_cfg.max_epochs': 1}).train()
     make_runner('mkd_config', folder=tmp_path / 'second',
-                custom_hooks=hooks(momentum=0.3), resume=True,
+                more_hooks=hooks(momentum=0.3), resume=True,
                 load_from=str(tmp_path / 'first/epoch_1.pth')).train()
     ours, theirs = (
         load_checkpoint(str(tmp_path / name / 'epoch_2.pth'))
@@ -101,7 +100,7 @@ def test_started_from_weights_without_an_average(make_runner, tmp_path):
                 **{'train_cfg.max_epochs': 1}).train()
     runner = make_runner(
         'mkd_config', folder=tmp_path / 'second',
-        custom_hooks=hooks(momentum=0.3),
+        more_hooks=hooks(momentum=0.3),
         load_from=str(tmp_path / 'first/epoch_1.pth'))
     runner.train()
     assert (tmp_path / 'second/epoch_2.pth').exists()
