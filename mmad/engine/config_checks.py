@@ -35,7 +35,7 @@ def check_parts(cfg: Config) -> None:
 
 
 def _rows(cfg: Config) -> Iterator[tuple[bool, str]]:
-    backends = (cfg.get('visualizer') or {}).get('vis_backends') or []
+    backends = _dict(cfg.get('visualizer')).get('vis_backends') or []
     if not isinstance(backends, list | tuple):
         backends = [backends]
     for kind in map(_type, backends):
@@ -69,26 +69,26 @@ def _rows(cfg: Config) -> Iterator[tuple[bool, str]]:
         'images take none; leave it out, and use smaller batches with '
         '`accumulative_counts` where memory is short.')
     for name in _LOADERS:
-        dataset = (cfg.get(name) or {}).get('dataset')
+        dataset = _dict(cfg.get(name)).get('dataset')
         yield _type(dataset) == 'ClassBalancedDataset', (
             f'`{name}.dataset` is a ClassBalancedDataset, but images that are '
             'fitted or tested have no classes to balance; use the data set '
             'inside it.')
 
     for key in ('max_epochs', 'max_iters'):
-        number = (cfg.get('train_cfg') or {}).get(key, 1)
+        number = _dict(cfg.get('train_cfg')).get(key, 1)
         is_whole = isinstance(number, int | float) and number % 1 == 0
         yield not is_whole or number < 1, (
             f'`train_cfg.{key}` must be a whole number of at least 1, got '
             f'{number!r}.')
 
-    optim = cfg.get('optim_wrapper') or {}
-    lonely = bool(optim) and not {
+    optim = cfg.get('optim_wrapper')
+    lonely = isinstance(optim, dict) and not {
         'type', 'optimizer', 'constructor'} & set(optim)
-    yield lonely, (
-        f'`optim_wrapper` has {", ".join(optim)} and no `optimizer`: nothing '
-        'is trained by gradients here; leave `optim_wrapper` empty.')
-    scaling = cfg.get('auto_scale_lr') or {}
+    yield lonely and bool(optim), (
+        f'`optim_wrapper` has {", ".join(_dict(optim))} and no `optimizer`: '
+        'nothing is trained by gradients here; leave `optim_wrapper` empty.')
+    scaling = _dict(cfg.get('auto_scale_lr'))
     yield bool(scaling.get('enable')) and not optim, (
         '`auto_scale_lr` is enabled and there is no `optimizer` whose '
         'learning rate it could scale; leave it out.')
@@ -101,11 +101,15 @@ def _rows(cfg: Config) -> Iterator[tuple[bool, str]]:
 
 
 def _hooks(cfg: Config) -> list[dict]:
-    hooks = [
-        *(cfg.get('default_hooks') or {}).values(),
-        *(cfg.get('custom_hooks') or [])
-    ]
+    hooks = list(_dict(cfg.get('default_hooks')).values())
+    if isinstance(cfg.get('custom_hooks'), list | tuple):
+        hooks += cfg.custom_hooks
     return [hook for hook in hooks if isinstance(hook, dict)]
+
+
+def _dict(part: Any) -> dict:
+    """A part, or nothing where it is something else: built, or amiss."""
+    return part if isinstance(part, dict) else {}
 
 
 def _type(part: Any) -> str:

@@ -94,6 +94,10 @@ def test_refused(entries, match):
     dict(runner_type='Runner', strategy=None),
     dict(model_wrapper_cfg=dict(type='MMSeparateDistributedDataParallel')),
     dict(auto_scale_lr=dict(enable=False, base_batch_size=16)),
+    # Not for these checks to answer.
+    dict(visualizer='a', custom_hooks='a', default_hooks='a', train_cfg='a',
+         train_dataloader='a', optim_wrapper='a', auto_scale_lr='a'),
+    dict(custom_hooks=['a', 1], visualizer=dict(vis_backends=[1, None])),
     dict(train_cfg=None, optim_wrapper=None, param_scheduler=None),
 ])
 def test_accepted(entries):
