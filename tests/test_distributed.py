@@ -194,3 +194,14 @@ def test_command_of_the_script(tmp_path, name, args, command):
             NODE_RANK='1', MASTER_ADDR='host', MASTER_PORT='7', GPUS='6',
             GPUS_PER_NODE='4', CPUS_PER_TASK='3', SRUN_ARGS='--qos=x'))
     assert result.stdout.strip() == command.format(tools=TOOLS)
+
+
+def test_resume_with_fewer_processes(launch, mkd_config, tmp_path):
+    args = ('train.py', mkd_config, *CATEGORY, '--work-dir', 'work')
+    for world, options in (
+            (2, ('--cfg-options', 'train_cfg.max_epochs=2')),
+            (1, ('--resume', ))):
+        ends = launch(world, *args, *options)
+        assert [status for status, _ in ends] == [0] * world, ends
+    state = load_checkpoint(str(tmp_path / 'work' / 'epoch_4.pth'))
+    assert state['meta']['epoch'] == 4

@@ -3,6 +3,7 @@ import argparse
 
 from mmengine.runner import Runner
 
+from mmad.engine import check_parts
 from mmad.errors import InputError
 from mmad.utils.command_line import (
     add_run_arguments,
@@ -48,6 +49,7 @@ def main() -> None:
     if args.weights is None:
         use_checkpoint_backbone(cfg, args.checkpoint)
     cfg.load_from = args.checkpoint
+    check_parts(cfg)
     check_data(cfg, ['test_dataloader'])
     setup_environment(args.launcher)
     Runner.from_cfg(cfg).test()

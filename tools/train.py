@@ -3,6 +3,7 @@ import argparse
 
 from mmengine.runner import Runner
 
+from mmad.engine import check_parts
 from mmad.utils.checkpoint import latest_checkpoint
 from mmad.utils.command_line import (
     add_run_arguments,
@@ -50,6 +51,7 @@ def main() -> None:
         cfg.resume = True
         if cfg.load_from is not None:
             use_checkpoint_backbone(cfg, cfg.load_from)
+    check_parts(cfg)
     check_data(cfg, ['train_dataloader', 'val_dataloader'])
     setup_environment(args.launcher)
     runner = Runner.from_cfg(cfg)

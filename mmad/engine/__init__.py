@@ -1,5 +1,9 @@
+from .config_checks import check_parts
 from .hooks import (
     CalibrationHook,
+    CheckpointHook,
+    EarlyStoppingHook,
+    EMAHook,
     FitAfterTrainHook,
     FitHook,
     ReportHook,
@@ -7,10 +11,12 @@ from .hooks import (
     TeacherStatisticsHook,
     TrainingStartHook,
     VisualizationHook,
+    check_run,
 )
 
 __all__ = [
-    'CalibrationHook', 'FitAfterTrainHook', 'FitHook', 'ReportHook',
-    'SyncNormHook', 'TeacherStatisticsHook', 'TrainingStartHook',
-    'VisualizationHook'
+    'CalibrationHook', 'CheckpointHook', 'EMAHook', 'EarlyStoppingHook',
+    'FitAfterTrainHook', 'FitHook', 'ReportHook', 'SyncNormHook',
+    'TeacherStatisticsHook', 'TrainingStartHook', 'VisualizationHook',
+    'check_parts', 'check_run'
 ]

@@ -1,14 +1,19 @@
 from .calibration_hook import CalibrationHook
+from .checkpoint_hook import CheckpointHook
+from .early_stopping_hook import EarlyStoppingHook
+from .ema_hook import EMAHook
 from .fit_after_train_hook import FitAfterTrainHook
 from .fit_hook import FitHook
 from .report_hook import ReportHook
+from .run_checks import check_run
 from .sync_norm_hook import SyncNormHook
 from .teacher_statistics_hook import TeacherStatisticsHook
 from .training_start_hook import TrainingStartHook
 from .visualization_hook import VisualizationHook
 
 __all__ = [
-    'CalibrationHook', 'FitAfterTrainHook', 'FitHook', 'ReportHook',
-    'SyncNormHook', 'TeacherStatisticsHook', 'TrainingStartHook',
-    'VisualizationHook'
+    'CalibrationHook', 'CheckpointHook', 'EMAHook', 'EarlyStoppingHook',
+    'FitAfterTrainHook', 'FitHook', 'ReportHook', 'SyncNormHook',
+    'TeacherStatisticsHook', 'TrainingStartHook', 'VisualizationHook',
+    'check_run'
 ]

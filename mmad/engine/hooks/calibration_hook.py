@@ -3,7 +3,13 @@ from mmengine.runner import Runner
 
 from mmad.registry import HOOKS
 
-from .stages import detector_of, progress, save_stage, stage_loader
+from .stages import (
+    detector_of,
+    progress,
+    save_stage,
+    stage_loader,
+    validation_is_due,
+)
 
 
 @HOOKS.register_module()
@@ -57,8 +63,8 @@ class CalibrationHook(Hook):
 
     @staticmethod
     def _is_validated(runner: Runner, epoch: int) -> bool:
-        return (runner.val_loop is not None and epoch >= runner.val_begin
-                and epoch % runner.val_interval == 0)
+        return (runner.val_loop is not None
+                and validation_is_due(runner.train_loop, epoch))
 
     def _calibrate(self, runner: Runner) -> None:
         detector_of(runner).calibrate(

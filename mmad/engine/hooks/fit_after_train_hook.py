@@ -5,7 +5,7 @@ from rich.progress import track
 from mmad.registry import HOOKS
 
 from .fit_hook import FitHook
-from .stages import detector_of
+from .stages import detector_of, validation_is_due
 
 
 @HOOKS.register_module()
@@ -33,8 +33,8 @@ class FitAfterTrainHook(FitHook):
 
     def after_train_epoch(self, runner: Runner) -> None:
         done = runner.epoch + 1
-        interval = runner.train_loop.val_interval
-        if done % interval and done < runner.max_epochs:
+        if done < runner.max_epochs and not validation_is_due(
+                runner.train_loop, done):
             return
         detector = detector_of(runner)
         detector.eval()

@@ -17,17 +17,13 @@ class FitHook(Hook):
 
     Raises:
         InputError: ``max_epochs`` is not the number of passes that the
-            detector takes, or it has to be trained before.
+            detector takes.
     """
 
     priority = 'NORMAL'
 
     def before_train(self, runner: Runner) -> None:
         detector = detector_of(runner)
-        if detector.needs_training:
-            raise InputError(
-                f'{type(detector).__name__} as configured is trained before '
-                'it is fitted; use FitAfterTrainHook, not FitHook.')
         if runner.max_epochs != detector.num_passes:
             raise InputError(
                 f'{type(detector).__name__} as configured is fitted in '

@@ -1,11 +1,12 @@
 """What the hooks of the stages around training share."""
+import bisect
 from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 
 from mmengine.dist import get_rank, is_main_process
 from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 from rich.progress import track
 from torch.utils.data import DataLoader
 
@@ -19,6 +20,14 @@ def detector_of(runner: Runner) -> BaseDetector:
     return model.module if is_model_wrapper(model) else model
 
 
+def validation_is_due(loop: EpochBasedTrainLoop, epoch: int) -> bool:
+    """Whether a loop goes on to validate after an epoch, counted from 1."""
+    milestone = bisect.bisect(loop.dynamic_milestones, epoch + 1)
+    interval = loop.dynamic_intervals[milestone - 1]
+    return epoch >= loop.val_begin and (
+        epoch % interval == 0 or epoch == loop.max_epochs)
+
+
 def stage_loader(runner: Runner, split: str) -> DataLoader:
     """Each image of a part of the training data, once over all processes.
 
@@ -29,6 +38,7 @@ def stage_loader(runner: Runner, split: str) -> DataLoader:
         split (str): ``'train'`` or ``'calibration'``.
     """
     cfg = deepcopy(dict(runner.cfg.train_dataloader))
+    cfg.pop('batch_sampler', None)
     cfg.update(
         batch_size=1,
         drop_last=False,

@@ -87,7 +87,7 @@ def test_resumed_after_the_fit(fitted, config, tmp_path):
 
 
 def test_half_of_the_images(config, tmp_path):
-    with pytest.raises(InputError, match='collected 6 of 7 training images'):
+    with pytest.raises(InputError, match='would leave out images'):
         run(config, tmp_path, **{'train_dataloader.drop_last': True})
     assert not (tmp_path / 'epoch_1.pth').exists()
 
@@ -119,8 +119,6 @@ def test_two_passes(config, tmp_path):
     assert (tmp_path / 'metrics.json').exists()
 
 
-def test_two_passes_cannot_go_on_from_between(config, tmp_path):
+def test_two_passes_are_not_saved_in_between(config, tmp_path):
     run(config, tmp_path, **two_passes(interval=1))
-    with pytest.raises(InputError, match='no fitted state'):
-        run(config, tmp_path / 'again', **two_passes(), resume=True,
-            load_from=str(tmp_path / 'epoch_1.pth'))
+    assert [path.name for path in tmp_path.glob('*.pth')] == ['epoch_2.pth']

@@ -1,0 +1,100 @@
+from pathlib import Path
+
+from mmengine.hooks import CheckpointHook as _CheckpointHook
+from mmengine.runner import Runner
+from mmengine.runner.base_loop import BaseLoop
+
+from mmad.errors import InputError
+from mmad.models import FitDetector
+from mmad.models.signed_model import SignedModel
+from mmad.registry import HOOKS
+
+from .metric_rules import GREATER_KEYS
+from .run_checks import check_run
+from .stages import detector_of
+
+
+@HOOKS.register_module()
+class CheckpointHook(_CheckpointHook):
+    """MMEngine's hook, for models that are not always fit to be saved.
+
+    - Before anything is computed it refuses a training that could not end
+      with a fitted checkpoint, see :func:`~mmad.engine.check_run`.
+    - A :class:`~mmad.models.FitDetector` is saved only while it is fitted,
+      and no model is saved at the end that is not.
+    - It knows that more is better of all metrics of mmad.
+    - A training that is stopped early has its last state saved.
+
+    Every runner in the scope ``mmad`` has it, with or without a config of
+    mmad's.
+
+    Raises:
+        InputError: The run cannot end well, or ``out_dir`` is no folder.
+    """
+
+    _default_greater_keys = (
+        _CheckpointHook._default_greater_keys + GREATER_KEYS)
+
+    def before_run(self, runner: Runner) -> None:
+        # The loop is built only where it is about to be run.
+        if not isinstance(runner._train_loop, BaseLoop):
+            return
+        check_run(runner)
+        if self.out_dir is not None and '://' not in str(self.out_dir):
+            try:
+                Path(self.out_dir).mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise InputError(
+                    f'`out_dir` of the CheckpointHook, "{self.out_dir}", '
+                    f'cannot be made or is no folder ({error.strerror}).'
+                ) from error
+
+    def after_val_epoch(self, runner: Runner, metrics: dict) -> None:
+        for name in self.save_best or []:
+            if metrics and name != 'auto' and name not in metrics:
+                raise InputError(
+                    f'`save_best` of the CheckpointHook names "{name}", but '
+                    f'the metrics are {", ".join(metrics)}.')
+        super().after_val_epoch(runner, metrics)
+
+    def after_train(self, runner: Runner) -> None:
+        loop = runner.train_loop
+        if self.save_last and getattr(loop, 'stop_training', False):
+            step = loop.epoch if self.by_epoch else loop.iter
+            name = self.filename_tmpl.format(step)
+            if self.last_ckpt != self.file_backend.join_path(
+                    self.out_dir, name):
+                self._save_checkpoint_with_step(
+                    runner, step, dict(epoch=loop.epoch, iter=loop.iter))
+        super().after_train(runner)
+
+    def _save_checkpoint(self, runner: Runner) -> None:
+        model = detector_of(runner)
+        is_last = (self.is_last_train_epoch(runner)
+                   if self.by_epoch else self.is_last_train_iter(runner))
+        if not isinstance(model, SignedModel) or model.is_fitted:
+            super()._save_checkpoint(runner)
+        elif is_last:
+            raise InputError(
+                f'{type(model).__name__} is not fitted at the end of the '
+                'training and was not saved; a hook of the method is missing '
+                'in `custom_hooks`, or the training did not go through all '
+                'images.')
+        elif isinstance(model, FitDetector):
+            runner.logger.info('Not saved: not fitted at this time.')
+        else:
+            super()._save_checkpoint(runner)
+
+    def _publish_model(self, runner: Runner, ckpt_path: str | None) -> None:
+        # One of several metrics may never have been a number.
+        if ckpt_path is not None:
+            super()._publish_model(runner, ckpt_path)
+
+    def _init_rule(self, rules: list, key_indicators: list[str]) -> None:
+        try:
+            super()._init_rule(rules, key_indicators)
+        except ValueError as error:
+            raise InputError(
+                f'`save_best` of the CheckpointHook is {key_indicators}, and '
+                'of one of them it is not known whether more or less is '
+                'better; set `rule` to "greater" or "less".') from error

@@ -1,0 +1,30 @@
+from mmengine.hooks import EarlyStoppingHook as _EarlyStoppingHook
+
+from mmad.errors import InputError
+from mmad.registry import HOOKS
+
+from .metric_rules import GREATER_KEYS
+
+
+@HOOKS.register_module()
+class EarlyStoppingHook(_EarlyStoppingHook):
+    """MMEngine's hook, which also knows that more is better of mmad's metrics.
+
+    Where it stops the training,
+    :class:`~mmad.engine.hooks.CheckpointHook` writes a last checkpoint.
+
+    Raises:
+        InputError: ``rule`` is missing for a metric that is not mmad's.
+    """
+
+    _default_greater_keys = (
+        _EarlyStoppingHook._default_greater_keys + GREATER_KEYS)
+
+    def _init_rule(self, monitor: str) -> str:
+        try:
+            return super()._init_rule(monitor)
+        except ValueError as error:
+            raise InputError(
+                f'`monitor` of the EarlyStoppingHook is "{monitor}", of which '
+                'it is not known whether more or less is better; set `rule` '
+                'to "greater" or "less".') from error
