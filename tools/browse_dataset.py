@@ -2,17 +2,25 @@
 import argparse
 from pathlib import Path
 
+from mmad.interrupt import watch_imports
+
+watch_imports()
+
 import cv2
 import numpy as np
 from mmengine.registry import init_default_scope
 from rich.progress import track
 
+from mmad.errors import InputError
 from mmad.registry import DATASETS
 from mmad.utils.command_line import (
     add_common_arguments,
+    at_least,
     load_config,
     one_sentence_errors,
 )
+from mmad.utils.config_check import check_config
+from mmad.utils.places import check_folder
 from mmad.visualization.anomaly_visualizer import draw_outline
 
 
@@ -27,9 +35,16 @@ def main() -> None:
         '--number', type=int, default=20, help='most images to draw')
     parser.add_argument('--out-dir', default='work_dirs/browse')
     args = parser.parse_args()
+    at_least('--number', args.number, 1)
+    check_folder(args.out_dir, '--out-dir')
     cfg = load_config(args)
+    loader = cfg.get(f'{args.split}_dataloader')
+    if loader is None:
+        raise InputError(f'"{args.config}" has no {args.split}_dataloader; '
+                         'take another --split.')
+    check_config(cfg)
     init_default_scope('mmad')
-    dataset = DATASETS.build(cfg[f'{args.split}_dataloader'].dataset)
+    dataset = DATASETS.build(loader.dataset)
     picks = np.linspace(
         0, len(dataset) - 1, min(args.number, len(dataset)), dtype=int)
     for index in track(picks, 'Drawing'):
