@@ -139,9 +139,11 @@ def _merge_options(cfg: Config, args: argparse.Namespace) -> None:
         if first not in KEYS:
             raise InputError(f'--cfg-options {key}: nothing reads the key '
                              f'`{first}`; {hint(first)}')
-        if first == 'custom_imports':
-            raise InputError('--cfg-options custom_imports comes too late; '
-                             'set it in the config file.')
+        if first in ('custom_imports', 'launcher'):
+            raise InputError(
+                f'--cfg-options {first} is without effect; '
+                + ('use --launcher.' if first == 'launcher' else
+                   'set it in the config file.'))
     for key, value in options.items():
         try:
             cfg.merge_from_dict({key: value})
@@ -215,13 +217,22 @@ def use_checkpoint_backbone(cfg: Config, checkpoint: str) -> None:
 def check_data(cfg: Config, loaders: Sequence[str]) -> None:
     """Scan the data sets before anything is built, downloaded or written.
 
+    The first image of each goes through its pipeline.
+
     Raises:
-        InputError: A folder, a category or a mask is missing.
+        InputError: A folder, a category or a mask is missing, or a pipeline
+            makes no input for a model.
     """
     init_default_scope('mmad')
     for loader in loaders:
-        if cfg.get(loader) is not None:
-            DATASETS.build(cfg[loader].dataset)
+        if cfg.get(loader) is None:
+            continue
+        item = DATASETS.build(cfg[loader].dataset)[0]
+        if not isinstance(item, dict) or not {'inputs', 'data_samples'} <= set(
+                item):
+            raise InputError(f'`{loader}.dataset.pipeline` of the config must '
+                             'end with a step that packs, such as '
+                             "dict(type='PackInputs').")
 
 
 def guard_amp(cfg: Config) -> None:
@@ -245,9 +256,20 @@ def check_optimiser(runner: Runner) -> None:
     """Refuse an optimiser that would have nothing to optimise.
 
     Raises:
-        InputError: There is one, and no parameter takes gradients.
+        InputError: There is one, and no parameter takes gradients; or the
+            config names a module that the model does not have.
     """
     model = runner.model
+    modules = dict(model.named_modules())
+    for key in ('activation_checkpointing', 'efficient_conv_bn_eval'):
+        names = runner.cfg.get(key) or ()
+        for name in [names] if isinstance(names, str) else names:
+            if name not in modules:
+                raise InputError(
+                    f'`{key}` of the config names the module {name!r}, which '
+                    f'the {runner.cfg.model.type} does not have; it has '
+                    f'{", ".join(name for name, _ in model.named_children())}'
+                    ' and their parts.')
     if runner.optim_wrapper and not any(
             parameter.requires_grad for parameter in model.parameters()):
         raise InputError(

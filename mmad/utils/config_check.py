@@ -4,9 +4,8 @@ from collections.abc import Collection
 
 from mmengine.config import Config
 from mmengine.dist import init_dist
-from mmengine.optim import DefaultOptimWrapperConstructor
 from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
+from mmengine.runner import Priority, Runner, get_priority
 from mmengine.utils.dl_utils import set_multi_processing
 from torch.distributed import init_process_group
 from torch.utils.data import DataLoader
@@ -23,15 +22,18 @@ from mmad.registry import (
     METRICS,
     MODEL_WRAPPERS,
     MODELS,
-    OPTIM_WRAPPER_CONSTRUCTORS,
-    OPTIM_WRAPPERS,
-    OPTIMIZERS,
-    PARAM_SCHEDULERS,
     VISUALIZERS,
 )
 
 from .config_file import nearest
-from .config_parts import accepted, check_part, find_type, shown
+from .config_parts import (
+    check_keys,
+    check_number,
+    check_part,
+    find_type,
+    shown,
+)
+from .config_training import check_training
 
 SPLITS = ('train', 'val', 'test')
 _NONE = type(None)
@@ -65,6 +67,8 @@ _PLAIN: dict[str, tuple[type, ...]] = dict(
     experiment_name=(str, _NONE),
     resume=(bool, ),
     find_unused_parameters=(bool, ),
+    activation_checkpointing=(str, list, tuple, _NONE),
+    efficient_conv_bn_eval=(str, list, tuple, _NONE),
 )
 _LEVELS = ('CRITICAL', 'ERROR', 'WARNING', 'INFO', 'DEBUG', 'NOTSET')
 
@@ -111,7 +115,7 @@ def check_config(cfg: Config, needs: Collection[str] = ()) -> None:
             _check_loader(key, cfg[key])
         _check_loop(f'{split}_cfg', cfg.get(f'{split}_cfg'))
         _check_evaluator(f'{split}_evaluator', cfg.get(f'{split}_evaluator'))
-    _check_optimisation(cfg)
+    check_training(cfg)
     _check_hooks(cfg)
     if cfg.get('data_preprocessor') is not None:
         check_part('data_preprocessor', cfg.data_preprocessor, MODELS)
@@ -147,36 +151,6 @@ def _check_groups(cfg: Config, needs: Collection[str]) -> None:
                 f'{", ".join(keys)} to None.')
 
 
-def check_keys(place: str, part: object, known: Collection[str]) -> None:
-    """Refuse keys of a dict that is read entry by entry.
-
-    Raises:
-        InputError: It is no dict or has a key that nothing reads.
-    """
-    if not isinstance(part, dict):
-        raise InputError(f'`{place}` of the config must be a dict, got '
-                         f'{shown(part)}.')
-    for key in part:
-        if key not in known:
-            raise InputError(
-                f'nothing reads `{place}.{key}` of the config; '
-                + (nearest(key, known)
-                   or f'known are {", ".join(sorted(known))}.'))
-
-
-def check_number(place: str, part: dict, key: str, least: int) -> None:
-    """Refuse an entry that is no integer, or too small a one.
-
-    Raises:
-        InputError: It is there and is neither None nor such an integer.
-    """
-    value = part.get(key)
-    if value is not None and (not isinstance(value, int) or isinstance(
-            value, bool) or value < least):
-        raise InputError(f'`{place}.{key}` of the config must be an integer '
-                         f'of at least {least}, got {shown(value)}.')
-
-
 def _check_loader(place: str, loader: dict) -> None:
     known = set(inspect.signature(DataLoader).parameters) | {
         'num_batch_per_epoch', 'worker_init_fn', 'disable_subprocess_warning'}
@@ -192,7 +166,10 @@ def _check_loader(place: str, loader: dict) -> None:
         check_part(f'{place}.batch_sampler', loader.batch_sampler,
                    DATA_SAMPLERS, ('sampler', 'batch_size'))
     for key in ('collate_fn', 'worker_init_fn'):
-        if isinstance(loader.get(key), dict):
+        if key in loader and not callable(loader[key]):
+            if not isinstance(loader[key], dict):
+                raise InputError(f'`{place}.{key}` of the config must be a '
+                                 f'dict, got {shown(loader[key])}.')
             find_type(f'{place}.{key}', loader[key], FUNCTIONS)
     for key, least in dict(batch_size=1, num_workers=0, prefetch_factor=1,
                            timeout=0, num_batch_per_epoch=1).items():
@@ -239,66 +216,6 @@ def _check_evaluator(place: str, evaluator: object) -> None:
             check_part(f'{place}.{index}', metric, METRICS)
 
 
-def _check_optimisation(cfg: Config) -> None:
-    scheduler = cfg.get('param_scheduler')
-    schedulers = scheduler if isinstance(scheduler, list | tuple) else [
-        scheduler] if scheduler else []
-    for index, one in enumerate(schedulers):
-        check_part(
-            'param_scheduler' if one is scheduler else
-            f'param_scheduler.{index}', one, PARAM_SCHEDULERS,
-            ('optimizer', 'epoch_length'), ('convert_to_iter_based', ))
-    if cfg.get('auto_scale_lr') is not None:
-        check_keys('auto_scale_lr', cfg.auto_scale_lr,
-                   ('enable', 'base_batch_size'))
-        check_number('auto_scale_lr', cfg.auto_scale_lr, 'base_batch_size', 1)
-        if cfg.auto_scale_lr.get('enable') and not cfg.auto_scale_lr.get(
-                'base_batch_size'):
-            raise InputError('`auto_scale_lr` of the config needs '
-                             '`base_batch_size`; set it there.')
-    wrapper = cfg.get('optim_wrapper')
-    if not wrapper:
-        return
-    constructor = find_type(
-        'optim_wrapper', dict(type=wrapper.get('constructor')),
-        OPTIM_WRAPPER_CONSTRUCTORS, 'DefaultOptimWrapperConstructor'
-    ) if wrapper.get('constructor') else DefaultOptimWrapperConstructor
-    if constructor is DefaultOptimWrapperConstructor:
-        check_part('optim_wrapper', wrapper, OPTIM_WRAPPERS, (),
-                   ('constructor', 'paramwise_cfg'), 'OptimWrapper')
-        check_part('optim_wrapper.optimizer', wrapper.get('optimizer'),
-                   OPTIMIZERS, ('params', ))
-        _check_paramwise(wrapper.get('paramwise_cfg'))
-    sampler = cfg.get('train_dataloader') and cfg.train_dataloader.sampler
-    if not sampler or not isinstance(sampler, dict):
-        return
-    kind = DATA_SAMPLERS.get(sampler['type']) if isinstance(
-        sampler['type'], str) else sampler['type']
-    parameters = accepted(kind) or {}
-    if 'shuffle' in parameters and not sampler.get(
-            'shuffle', parameters['shuffle'].default):
-        raise InputError(
-            'the config trains by gradients and does not shuffle, so each '
-            'epoch would go through the same batches; set '
-            'train_dataloader.sampler.shuffle=True.')
-
-
-def _check_paramwise(paramwise: object) -> None:
-    place = 'optim_wrapper.paramwise_cfg'
-    if not paramwise:
-        return
-    check_keys(place, paramwise, (
-        'custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult',
-        'dwconv_decay_mult', 'dcn_offset_lr_mult', 'flat_decay_mult',
-        'bypass_duplicate'))
-    custom = paramwise.get('custom_keys') or {}
-    check_keys(f'{place}.custom_keys', custom, set(custom)
-               if isinstance(custom, dict) else ())
-    for key, entry in custom.items():
-        check_keys(f'{place}.custom_keys.{key}', entry,
-                   ('lr_mult', 'decay_mult'))
-
-
 def _check_hooks(cfg: Config) -> None:
     hooks = {
         f'default_hooks.{name}': hook
@@ -315,6 +232,13 @@ def _check_hooks(cfg: Config) -> None:
                  for index, hook in enumerate(cfg.get('custom_hooks') or ()))
     for place, hook in hooks.items():
         check_part(place, hook, HOOKS, extra=('priority', ))
+        try:
+            get_priority(hook.get('priority', 'NORMAL'))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f'`{place}.priority` of the config must be a number from 0 to '
+                f'100 or one of {", ".join(Priority.__members__)}, got '
+                f'{shown(hook["priority"])}.') from error
 
 
 def _check_environment(cfg: Config) -> None:
@@ -341,6 +265,12 @@ def _check_environment(cfg: Config) -> None:
         raise InputError('`randomness` of the config has no `seed`; set it '
                          'there, None for a new one in each run.')
     check_number('randomness', randomness, 'seed', 0)
+    if (randomness.get('seed') or 0) >= 2**32:
+        raise InputError('`randomness.seed` of the config must be below '
+                         f'2**32, got {randomness["seed"]}.')
+    if cfg.get('sync_bn') not in (None, 'torch', 'mmcv'):
+        raise InputError('`sync_bn` of the config must be None, "torch" or '
+                         f'"mmcv", got {shown(cfg.sync_bn)}.')
     level = cfg.get('log_level', 'INFO')
     if isinstance(level, str) and level not in _LEVELS:
         raise InputError(f'`log_level` of the config must be one of '

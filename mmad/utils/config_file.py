@@ -52,7 +52,7 @@ def read_config(path: str | Path) -> Config:
     try:
         cfg = Config.fromfile(str(path), import_custom_modules=False)
     # A config is a program: whatever it raises is what is wrong with it.
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(_what_failed(error, chain)) from error
     dead = chain.dead_names()
     # What the files do not assign by name (by exec, or in another package)
@@ -80,7 +80,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f'did you mean `{close[0]}`?' if close else ''
 
 
-def _what_failed(error: Exception, chain: ConfigFile) -> str:
+def _what_failed(error: BaseException, chain: ConfigFile) -> str:
     where = f'config "{chain.path}"'
     paths = {path.resolve(): path for path in chain.all_paths()}
     for frame in traceback.extract_tb(error.__traceback__):

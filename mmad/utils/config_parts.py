@@ -85,6 +85,12 @@ def check_part(place: str,
         if (key in hints and key in (parameters or ())
                 and part[key] != parameters[key].default):
             check_value(f'{place}.{key}', part[key], hints[key])
+        # Without an annotation the default says what it is.
+        default = parameters and key in parameters and parameters[key].default
+        if (key not in hints and isinstance(part[key], str)
+                and type(default) in (int, float)):
+            raise InputError(f'`{place}.{key}` of the config must be a '
+                             f'number, got {shown(part[key])}.')
         nested = _nested(registry, key)
         if nested is not None:
             _check_inside(f'{place}.{key}', part[key], nested,
@@ -165,6 +171,36 @@ def accepted(kind: object) -> dict[str, inspect.Parameter] | None:
     return parameters
 
 
+def check_keys(place: str, part: object, known: Collection[str]) -> None:
+    """Refuse keys of a dict that is read entry by entry.
+
+    Raises:
+        InputError: It is no dict or has a key that nothing reads.
+    """
+    if not isinstance(part, dict):
+        raise InputError(f'`{place}` of the config must be a dict, got '
+                         f'{shown(part)}.')
+    for key in part:
+        if key not in known:
+            raise InputError(
+                f'nothing reads `{place}.{key}` of the config; '
+                + (nearest(key, known)
+                   or f'known are {", ".join(sorted(known))}.'))
+
+
+def check_number(place: str, part: dict, key: str, least: int) -> None:
+    """Refuse an entry that is no integer, or too small a one.
+
+    Raises:
+        InputError: It is there and is neither None nor such an integer.
+    """
+    value = part.get(key)
+    if value is not None and (not isinstance(value, int) or isinstance(
+            value, bool) or value < least):
+        raise InputError(f'`{place}.{key}` of the config must be an integer '
+                         f'of at least {least}, got {shown(value)}.')
+
+
 def check_value(place: str, value: object, annotation: object) -> None:
     """Refuse a plain value that an annotation excludes.
 
@@ -215,7 +251,8 @@ def _fits(value: object, annotation: object) -> bool:
         return isinstance(value, kind)
     # A path, an array, a module: what can be made of a plain value is for
     # the constructor to say; a number is never one.
-    return not isinstance(value, numbers.Number)
+    return kind is object or not (
+        value is None or isinstance(value, numbers.Number))
 
 
 def _spelt(annotation: object) -> str:

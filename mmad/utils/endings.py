@@ -6,6 +6,7 @@ import sys
 import types
 from collections.abc import Callable
 
+from mmcv.transforms import BaseTransform
 from mmengine.registry import build_functions
 
 from mmad.errors import InputError
@@ -58,6 +59,16 @@ def _sentence(error: BaseException) -> str | None:
             frames[-1].f_globals.get('__name__')):
         return (f'the config asks for a part that needs another package: '
                 f'{text}.')
+    refused = isinstance(error, ValueError | TypeError | AssertionError)
+    steps = [frame for frame in frames
+             if frame.f_code is BaseTransform.__call__.__code__]
+    if refused and steps:
+        step = steps[-1].f_locals['self']
+        inside = frames[frames.index(steps[-1]):]
+        if not any(_is_ours(frame) for frame in inside) and _is_library(
+                type(step).__module__):
+            return (f'the step {type(step).__name__} of a pipeline of the '
+                    f'config refuses an image: {text}.')
     calls = [place for place, frame in enumerate(frames)
              if frame.f_code is build_functions.build_from_cfg.__code__]
     if not calls:
@@ -75,7 +86,6 @@ def _sentence(error: BaseException) -> str | None:
             kind, frames[calls[-1]].f_locals.get('args')):
         return f'{name} cannot be built from the config: {text}.'
     # The libraries check their arguments by these.
-    refused = isinstance(error, ValueError | TypeError | AssertionError)
     if refused and inside and all(
             _is_library(frame.f_globals.get('__name__')) for frame in inside):
         return (f'{name} cannot be built from the config: '
@@ -92,6 +102,10 @@ def _accepts(kind: object, arguments: dict | None) -> bool:
         # It tells nothing of its arguments.
         return True
     return True
+
+
+def _is_ours(frame: types.FrameType) -> bool:
+    return str(frame.f_globals.get('__name__')).startswith('mmad.')
 
 
 def _is_library(module: str | None) -> bool:

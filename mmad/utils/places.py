@@ -36,7 +36,9 @@ def check_folder(folder: str | Path, option: str) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, 'strerror', None) or str(error)
     if reason is None:
-        if not there[0].is_dir():
+        if any(len(os.fsencode(part)) > 255 for part in path.parts):
+            reason = 'a name is too long'
+        elif not there[0].is_dir():
             reason = f'"{there[0]}" is ' + (
                 'a link to nothing' if there[0].is_symlink()
                 and not there[0].exists() else 'not a folder')
