@@ -62,7 +62,8 @@ def read_config(path: str | Path) -> Config:
             raise InputError(
                 f'nothing reads the key `{name}` of config "{dead[name]}"; '
                 f'{hint(name)}')
-        cfg.pop(name)
+        # Not by popping, which would import what a lazy config names.
+        del cfg._cfg_dict[name]
     _import_modules(cfg, path)
     return cfg
 

@@ -131,7 +131,7 @@ def _load(text: str, path: Path) -> dict:
                    yaml.safe_load)(text)
     except (ValueError, yaml.YAMLError) as error:
         raise InputError(f'config "{path}" is no valid {path.suffix[1:]}: '
-                         f'{error}.') from error
+                         f'{" ".join(str(error).split())}.') from error
     if not isinstance(content, dict):
         raise InputError(f'config "{path}" holds no keys with values.')
     return content

@@ -10,6 +10,7 @@ from mmengine.hooks import CheckpointHook, EMAHook
 from mmengine.model import ExponentialMovingAverage
 from mmengine.registry import Registry
 from mmengine.runner import Runner
+from torch import nn
 
 from mmad.errors import InputError
 from mmad.registry import (
@@ -140,6 +141,9 @@ def accepted(kind: object) -> dict[str, inspect.Parameter] | None:
     followed = False
     classes = kind.__mro__ if inspect.isclass(kind) else (kind, )
     for one in classes:
+        # These take nothing, whatever their signatures say.
+        if one in (object, nn.Module):
+            break
         function = one
         if inspect.isclass(one):
             function = vars(one).get('__init__')

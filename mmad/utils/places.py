@@ -67,7 +67,7 @@ def check_file(file: str | Path, option: str) -> None:
     Raises:
         InputError: It is a folder, or its folder cannot be written to.
     """
-    if not str(file) or Path(file).is_dir():
+    if not str(file) or os.path.isdir(file):
         raise InputError(f'{option} "{file}" must be a file, not a folder.')
     check_folder(Path(file).parent, f'{option}: the folder')
 
