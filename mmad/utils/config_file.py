@@ -50,7 +50,7 @@ def read_config(path: str | Path) -> Config:
     """
     chain = read_names(path)
     try:
-        cfg = Config.fromfile(str(path), import_custom_modules=False)
+        cfg = Config.fromfile(str(chain.path), import_custom_modules=False)
     # A config is a program: whatever it raises is what is wrong with it.
     except (Exception, SystemExit) as error:
         raise InputError(_what_failed(error, chain)) from error
