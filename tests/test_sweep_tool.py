@@ -94,6 +94,7 @@ def test_all_categories_with_means_as_papers_print_them(
 
 
 def test_some_categories(run_tool, quick_sweep, tmp_path):
+    (tmp_path / 'here.pth').touch()
     result = run_tool(tmp_path, quick_sweep, MVTEC, '--categories', 'zipper',
                       'cable', 'zipper', '--weights', 'here.pth')
     assert result.status == 0, result.err

@@ -2,6 +2,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -243,6 +244,85 @@ def test_an_optimiser_without_anything_to_train(run_tool, fyd_config,
         '--cfg-options', 'model.ica=None', 'model.fca=None', 'model.fas=None')
     assert is_one_sentence(result), result.err
     assert 'FYD as configured has nothing to train' in result.err
+
+
+def test_a_dumped_config_trains_again(run_tool, config, trained, tmp_path):
+    dumped = trained / 'work' / config.name
+    assert not {'loader', 'pipeline', 'data_root'} & set(
+        Config.fromfile(dumped))
+    result = run_tool(tmp_path, 'train.py', dumped, '--work-dir', 'work')
+    assert result.status == 0, result.err
+    assert metrics(tmp_path / 'work') == metrics(trained / 'work')
+
+
+@pytest.mark.parametrize(('tool', 'options', 'word'), [
+    ('train.py', ['--work-dir', 'file'], '--work-dir "file" cannot'),
+    ('train.py', ['--work-dir', 'file/below'], '--work-dir "file/below"'),
+    ('train.py', ['--work-dir', ''], '--work-dir is empty'),
+    ('train.py', ['--category', '../x'], "category '../x'"),
+    ('train.py', ['--resume', 'none.pth'], '"none.pth" does not exist'),
+    ('train.py', ['--cfg-options', 'load_from=none.pth'], 'none.pth'),
+    ('train.py', ['--cfg-options', 'model.coreset_ratio=abc'], "'abc'"),
+    ('train.py', ['--cfg-options', 'model.sigma.x=1'], 'has no place'),
+    ('train.py', ['--cfg-options', 'data_root=x'], '--data-root'),
+    ('train.py', ['--cfg-options', 'launcher=mpi'], '--launcher'),
+    ('train.py', ['--cfg-options', 'foo'], 'KEY=VALUE'),
+    ('train.py', ['--cfg-options', 'train_dataloader.dataset.pipeline=[]'],
+     'PackInputs'),
+    ('train.py', ['--cfg-options',
+                  'train_dataloader.dataset.pipeline.2.scale=0'], 'Resize'),
+    ('test.py', ['--interval', '0'], '--interval must be at least 1'),
+    ('test.py', ['--show-dir', 'file'], '--show-dir "file" cannot'),
+    ('test.py', ['--work-dir', 'file'], '--work-dir "file" cannot'),
+    ('browse_dataset.py', ['--number', '-1'], '--number'),
+    ('browse_dataset.py', ['--out-dir', 'file'], '--out-dir "file"'),
+    ('sweep.py', ['--categories', '../x'], "category '../x'"),
+    ('sweep.py', ['--work-dir', 'file'], '--work-dir "file"'),
+])
+def test_bad_options_leave_nothing_behind(run_tool, config, trained, tmp_path,
+                                          tool, options, word):
+    (tmp_path / 'file').touch()
+    files = [config, trained / 'work' / 'epoch_1.pth'][:1 + (
+        tool == 'test.py')]
+    result = run_tool(tmp_path, tool, *files, *(
+        () if '--category' in options or tool == 'sweep.py' else CATEGORY),
+        *options)
+    assert is_one_sentence(result), result.err
+    assert word in result.err
+    assert {path.name for path in tmp_path.iterdir()} == {
+        'file', 'stdout', 'stderr'}
+
+
+def test_modules_that_the_model_lacks(run_tool, config, tmp_path):
+    result = run_tool(
+        tmp_path, 'train.py', config, *CATEGORY, '--cfg-options',
+        'activation_checkpointing=nonesuch')
+    assert is_one_sentence(result), result.err
+    assert "the module 'nonesuch'" in result.err
+
+
+def test_another_package_that_is_missing(run_tool, config, tmp_path):
+    result = run_tool(
+        tmp_path, 'train.py', config, *CATEGORY, '--cfg-options',
+        'visualizer.vis_backends.0.type=WandbVisBackend')
+    assert is_one_sentence(result), result.err
+    assert 'wandb' in result.err
+
+
+@pytest.mark.parametrize('seconds', [0.3, 1, 3, 6])
+def test_ctrl_c_is_one_line(config, tmp_path, seconds):
+    # In an interpreter of its own, to meet the imports as well.
+    process = subprocess.Popen(
+        [sys.executable, TOOLS / 'train.py', config, *CATEGORY],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        cwd=tmp_path, env=dict(os.environ, PYTHONPATH=str(TOOLS.parent)))
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    err = process.communicate()[1]
+    assert process.returncode == 130, err
+    assert err.endswith('interrupted.\n')
+    assert 'Traceback' not in err
+    assert {path.name for path in tmp_path.iterdir()} <= {'work_dirs'}
 
 
 def test_missing_config(run_tool, tmp_path):

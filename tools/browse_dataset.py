@@ -1,7 +1,10 @@
 """Draw what the model will see: each image after its pipeline, with mask."""
 import argparse
-import os
 from pathlib import Path
+
+from mmad.interrupt import watch_imports
+
+watch_imports()
 
 import cv2
 import numpy as np
@@ -12,9 +15,12 @@ from mmad.errors import InputError
 from mmad.registry import DATASETS
 from mmad.utils.command_line import (
     add_common_arguments,
+    at_least,
     load_config,
     one_sentence_errors,
 )
+from mmad.utils.config_check import check_config
+from mmad.utils.places import check_folder
 from mmad.visualization.anomaly_visualizer import draw_outline
 
 
@@ -30,16 +36,16 @@ def main() -> None:
         help='most images to draw (default: 20)')
     parser.add_argument('--out-dir', default='work_dirs/browse')
     args = parser.parse_args()
-    if args.number < 1:
-        raise InputError(f'--number must be at least 1, got {args.number}.')
+    at_least('--number', args.number, 1)
+    check_folder(args.out_dir, '--out-dir')
     cfg = load_config(args)
     loader = cfg.get(f'{args.split}_dataloader')
     if loader is None:
         raise InputError(f'"{args.config}" has no {args.split}_dataloader; '
-                         'choose another --split.')
+                         'take another --split.')
+    check_config(cfg)
     init_default_scope('mmad')
     dataset = DATASETS.build(loader.dataset)
-    _make_folder(args.out_dir)
     picks = np.linspace(
         0, len(dataset) - 1, min(args.number, len(dataset)), dtype=int)
     for index in track(picks, 'Drawing'):
@@ -53,17 +59,6 @@ def main() -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_bytes(cv2.imencode('.png', image)[1].tobytes())
     print(f'{len(picks)} of {len(dataset)} images are in {args.out_dir}.')
-
-
-def _make_folder(folder: str) -> None:
-    try:
-        os.makedirs(folder, exist_ok=True)
-    except OSError as error:
-        raise InputError(f'--out-dir "{folder}" cannot be made '
-                         f'({error.strerror}); choose another.') from error
-    if not os.access(folder, os.W_OK):
-        raise InputError(f'--out-dir "{folder}" cannot be written to; choose '
-                         'another.')
 
 
 if __name__ == '__main__':

@@ -1,6 +1,10 @@
 """Print a config with its bases and the command line merged in."""
 import argparse
 
+from mmad.interrupt import watch_imports
+
+watch_imports()
+
 from mmad.utils.command_line import (
     add_common_arguments,
     load_config,

@@ -2,6 +2,10 @@
 images before (upper row) and after (lower row)."""
 import argparse
 
+from mmad.interrupt import watch_imports
+
+watch_imports()
+
 import cv2
 import numpy as np
 import torch
@@ -15,9 +19,12 @@ from mmad.registry import DATASETS
 from mmad.utils import write_atomically
 from mmad.utils.command_line import (
     add_common_arguments,
+    at_least,
     load_config,
     one_sentence_errors,
 )
+from mmad.utils.config_check import check_config
+from mmad.utils.places import check_file
 
 _GAP = 8
 _COLUMNS = 8
@@ -58,11 +65,12 @@ def main() -> None:
         help='images to show besides the means')
     parser.add_argument('--out', default='work_dirs/alignment.png')
     args = parser.parse_args()
-    if args.number < 0:
-        raise InputError(f'--number must not be negative, got {args.number}.')
+    at_least('--number', args.number, 0)
     if not args.out.endswith('.png'):
         raise InputError(f'--out must end in .png, got "{args.out}".')
+    check_file(args.out, '--out')
     cfg = load_config(args)
+    check_config(cfg, ['test'])
     detector = init_model(args.checkpoint, cfg, 'cpu')
     if not isinstance(detector, FYD):
         raise InputError(f'"{args.checkpoint}" is of a '

@@ -6,6 +6,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmad.interrupt import watch_imports
+
+watch_imports()
+
 import torch
 from mmengine.config import Config
 
@@ -18,6 +22,8 @@ from mmad.utils.command_line import (
     load_config,
     one_sentence_errors,
 )
+from mmad.utils.config_check import check_config
+from mmad.utils.places import check_category, check_files, check_folder
 from mmad.utils.sweep import Sweep
 from mmad.utils.sweep_table import SweepTable
 
@@ -57,18 +63,27 @@ def parse_args() -> argparse.Namespace:
 @one_sentence_errors
 def main() -> None:
     args = parse_args()
+    if args.work_dir is not None:
+        check_folder(args.work_dir, '--work-dir')
+    # Before what may take long; all categories have the same parts.
     cfg = load_config(argparse.Namespace(**vars(args), category=None))
+    check_config(cfg, ['train', 'test'])
+    check_files(cfg)
+    gpus = find_gpus(args.gpus)
+    make_slots(args.jobs, gpus, 1)
     table = make_table(cfg, args.categories)
     work_dir = Path(
         args.work_dir or cfg.get('work_dir')
         or Path('work_dirs', Path(args.config).stem))
+    for category in table.categories:
+        check_folder(work_dir / category, '--work-dir')
     runs = [
         CategoryRun(
             category,
             load_config(argparse.Namespace(**vars(args), category=category)),
             work_dir / category, TOOLS) for category in table.categories
     ]
-    slots = make_slots(args.jobs, find_gpus(args.gpus), len(runs))
+    slots = make_slots(args.jobs, gpus, len(runs))
     # As Ctrl-C, so that the processes started here end with this one.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -87,6 +102,8 @@ def main() -> None:
 def make_table(cfg: Config, chosen: Sequence[str] | None) -> SweepTable:
     """An empty table of the categories chosen, or of all there are."""
     dataset = cfg.test_dataloader.dataset
+    for name in chosen or ():
+        check_category(name)
     if 'category' not in dataset:
         raise InputError(
             f'the {dataset.type} of this config has no `category`, so there '

@@ -1,18 +1,24 @@
 """Test a checkpoint: metrics, and pictures if asked for."""
 import argparse
 
+from mmad.interrupt import watch_imports
+
+watch_imports()
+
 from mmengine.runner import Runner
 
 from mmad.engine import check_parts
 from mmad.errors import InputError
 from mmad.utils.command_line import (
     add_run_arguments,
+    at_least,
     check_data,
+    check_run,
     finish_config,
     load_config,
     one_sentence_errors,
-    use_checkpoint_backbone,
 )
+from mmad.utils.places import check_folder
 from mmad.utils.setup_env import setup_environment
 
 
@@ -34,21 +40,24 @@ def parse_args() -> argparse.Namespace:
 @one_sentence_errors
 def main() -> None:
     args = parse_args()
+    at_least('--interval', args.interval, 1)
     cfg = load_config(args)
     if cfg.get('test_dataloader') is None:
-        raise InputError(f'"{args.config}" has no `test_dataloader`: a '
-                         f'{cfg.model.type} cannot be tested.')
+        raise InputError(
+            f'"{args.config}" has no `test_dataloader`: a '
+            f'{cfg.get("model", {}).get("type")} cannot be tested.')
     finish_config(cfg, args)
     if args.show_dir is not None:
-        cfg.default_hooks.visualization = dict(
-            cfg.default_hooks.get('visualization') or {},
+        check_folder(args.show_dir, '--show-dir')
+        hooks = cfg.setdefault('default_hooks', {})
+        hooks.visualization = dict(
+            hooks.get('visualization') or {},
             type='VisualizationHook',
             enable=True,
             out_dir=args.show_dir,
             interval=args.interval)
-    if args.weights is None:
-        use_checkpoint_backbone(cfg, args.checkpoint)
     cfg.load_from = args.checkpoint
+    check_run(cfg, ['test'], None if args.weights else args.checkpoint)
     check_parts(cfg)
     check_data(cfg, ['test_dataloader'])
     setup_environment(args.launcher)

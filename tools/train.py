@@ -1,6 +1,10 @@
 """Fit or train a detector, validate it and write a checkpoint."""
 import argparse
 
+from mmad.interrupt import watch_imports
+
+watch_imports()
+
 from mmengine.runner import Runner
 
 from mmad.engine import check_parts
@@ -9,11 +13,11 @@ from mmad.utils.command_line import (
     add_run_arguments,
     check_data,
     check_optimiser,
+    check_run,
     finish_config,
     guard_amp,
     load_config,
     one_sentence_errors,
-    use_checkpoint_backbone,
 )
 from mmad.utils.setup_env import setup_environment
 
@@ -49,8 +53,7 @@ def main() -> None:
         cfg.load_from = latest_checkpoint(
             cfg.work_dir) if auto else args.resume
         cfg.resume = True
-        if cfg.load_from is not None:
-            use_checkpoint_backbone(cfg, cfg.load_from)
+    check_run(cfg, ['train'], cfg.load_from if args.resume else None)
     check_parts(cfg)
     check_data(cfg, ['train_dataloader', 'val_dataloader'])
     setup_environment(args.launcher)

@@ -1,10 +1,7 @@
 """What the command-line tools share."""
 import argparse
-import functools
-import inspect
 import os
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import torch
@@ -16,11 +13,42 @@ from mmad.errors import InputError
 from mmad.registry import DATASETS
 
 from .checkpoint import load_checkpoint
+from .config_check import check_config, check_shape
+from .config_file import KEYS, hint, read_config
+from .endings import one_sentence_errors
+from .places import check_category, check_files, check_folder
 from .weights import forget_weights, set_weights
 
-# Entries that the runner reads and does not take as arguments.
-_RUNNER_ENTRIES = {'compile', 'find_unused_parameters', 'sync_bn'}
+__all__ = [
+    'add_common_arguments', 'add_config_arguments', 'add_run_arguments',
+    'add_weights_argument', 'at_least', 'check_data', 'check_optimiser',
+    'check_run', 'finish_config', 'guard_amp', 'load_config',
+    'one_sentence_errors', 'use_checkpoint_backbone'
+]
+
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+
+
+class _Options(DictAction):
+    """Key-value pairs; what is none is an error like argparse's own."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        try:
+            super().__call__(parser, namespace, values, option_string)
+        except (AssertionError, ValueError) as error:
+            raise InputError(
+                f'{option_string} {" ".join(values)}: each must be KEY=VALUE, '
+                'with brackets in pairs.') from error
+
+
+def at_least(option: str, number: int, least: int) -> None:
+    """Check a number of the command line.
+
+    Raises:
+        InputError: It is too small.
+    """
+    if number < least:
+        raise InputError(f'{option} must be at least {least}, got {number}.')
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +59,7 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=_Options,
         metavar='KEY=VALUE',
         help='override entries of the config, such as '
         'model.coreset_ratio=0.01')
@@ -74,20 +102,12 @@ def load_config(args: argparse.Namespace) -> Config:
     """Read the config and merge the command line into it.
 
     Raises:
-        InputError: The config does not exist or an option has no place in it.
+        InputError: The config cannot be read, has a key that nothing reads,
+            or an option has no place in it.
     """
-    if not Path(args.config).is_file():
-        raise InputError(f'config "{args.config}" does not exist.')
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options is not None:
-        known = set(cfg) | _RUNNER_ENTRIES | set(
-            inspect.signature(Runner).parameters)
-        for key in args.cfg_options:
-            if key.split('.')[0] not in known:
-                raise InputError(
-                    f'--cfg-options {key} begins with none of the keys of '
-                    f'"{args.config}": {", ".join(sorted(cfg))}.')
-        cfg.merge_from_dict(args.cfg_options)
+    cfg = read_config(args.config)
+    _merge_options(cfg, args)
+    check_shape(cfg)
     for key in ('data_root', 'category'):
         value = getattr(args, key)
         if value is None:
@@ -98,11 +118,63 @@ def load_config(args: argparse.Namespace) -> Config:
                 if key not in dataset:
                     raise InputError(
                         f'--{key.replace("_", "-")} does not apply: the '
-                        f'{dataset.type} of this config has no `{key}`.')
+                        f'{dataset.get("type")} of this config has no '
+                        f'`{key}`.')
                 dataset[key] = value
+    for loader in _LOADERS:
+        if cfg.get(loader) is not None:
+            check_category(cfg[loader].dataset.get('category'))
     if getattr(args, 'weights', None) is not None:
+        if 'model' not in cfg:
+            raise InputError(f'--weights is for a model, and "{args.config}" '
+                             'has no `model`.')
         set_weights(cfg.model, args.weights)
     return cfg
+
+
+def _merge_options(cfg: Config, args: argparse.Namespace) -> None:
+    options = args.cfg_options or {}
+    for key in options:
+        first = key.split('.')[0]
+        if first not in KEYS:
+            raise InputError(f'--cfg-options {key}: nothing reads the key '
+                             f'`{first}`; {hint(first)}')
+        if first in ('custom_imports', 'launcher'):
+            raise InputError(
+                f'--cfg-options {first} is without effect; '
+                + ('use --launcher.' if first == 'launcher' else
+                   'set it in the config file.'))
+    for key, value in options.items():
+        try:
+            cfg.merge_from_dict({key: value})
+        # What MMEngine says to a path that leads through a number, a string,
+        # None, or past the end of a list.
+        except (AssertionError, AttributeError, IndexError, KeyError,
+                TypeError, ValueError) as error:
+            raise InputError(
+                f'--cfg-options {key} has no place in "{args.config}" '
+                f'({" ".join(str(error).split())[:200]}).') from error
+
+
+def check_run(cfg: Config, needs: Collection[str],
+              checkpoint: str | None = None) -> None:
+    """Check all that can be known before anything is computed or written.
+
+    Args:
+        cfg (Config): Finished.
+        needs (Collection[str]): ``'train'`` or ``'test'``.
+        checkpoint (str, optional): From which all weights are to come.
+            Defaults to None.
+
+    Raises:
+        InputError: The config is incomplete or has what nothing takes, a file
+            that it names is missing, or its work dir cannot be written to.
+    """
+    check_config(cfg, needs)
+    check_folder(cfg.work_dir, '--work-dir')
+    if checkpoint is not None:
+        use_checkpoint_backbone(cfg, checkpoint)
+    check_files(cfg)
 
 
 def finish_config(cfg: Config, args: argparse.Namespace) -> None:
@@ -124,10 +196,10 @@ def finish_config(cfg: Config, args: argparse.Namespace) -> None:
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
-        loader = cfg.get('test_dataloader') or cfg.train_dataloader
-        category = loader.dataset.get('category')
+        loader = cfg.get('test_dataloader') or cfg.get('train_dataloader')
+        category = loader and loader.dataset.get('category')
         cfg.work_dir = str(
-            Path('work_dirs', Path(args.config).stem, category or ''))
+            Path('work_dirs', Path(args.config).stem, str(category or '')))
 
 
 def use_checkpoint_backbone(cfg: Config, checkpoint: str) -> None:
@@ -145,9 +217,12 @@ def use_checkpoint_backbone(cfg: Config, checkpoint: str) -> None:
 def check_data(cfg: Config, loaders: Sequence[str]) -> None:
     """Scan the data sets before anything is built, downloaded or written.
 
+    The first image of each goes through its pipeline.
+
     Raises:
-        InputError: A folder, a category or a mask is missing, or an image is
-            to be trained and tested with.
+        InputError: A folder, a category or a mask is missing, a pipeline
+            makes no input for a model, or an image is to be trained and
+            tested with.
     """
     init_default_scope('mmad')
     data = {
@@ -155,9 +230,15 @@ def check_data(cfg: Config, loaders: Sequence[str]) -> None:
         for loader in loaders if cfg.get(loader) is not None
     }
     train = data.get('train_dataloader')
-    for test in data.values():
-        if test is not train and hasattr(train, 'check_overlap'):
-            train.check_overlap(test)
+    for loader, dataset in data.items():
+        if dataset is not train and hasattr(train, 'check_overlap'):
+            train.check_overlap(dataset)
+        item = dataset[0]
+        if not isinstance(item, dict) or not {'inputs', 'data_samples'} <= set(
+                item):
+            raise InputError(f'`{loader}.dataset.pipeline` of the config must '
+                             'end with a step that packs, such as '
+                             "dict(type='PackInputs').")
 
 
 def guard_amp(cfg: Config) -> None:
@@ -169,7 +250,7 @@ def guard_amp(cfg: Config) -> None:
     if not torch.cuda.is_available():
         raise InputError(
             '--amp needs a CUDA GPU and there is none; leave it out.')
-    if not cfg.optim_wrapper:
+    if not cfg.get('optim_wrapper'):
         raise InputError(
             '--amp is for training by gradients; this config has no '
             'optimiser. Leave it out.')
@@ -181,35 +262,23 @@ def check_optimiser(runner: Runner) -> None:
     """Refuse an optimiser that would have nothing to optimise.
 
     Raises:
-        InputError: There is one, and no parameter takes gradients.
+        InputError: There is one, and no parameter takes gradients; or the
+            config names a module that the model does not have.
     """
     model = runner.model
+    modules = dict(model.named_modules())
+    for key in ('activation_checkpointing', 'efficient_conv_bn_eval'):
+        names = runner.cfg.get(key) or ()
+        for name in [names] if isinstance(names, str) else names:
+            if name not in modules:
+                raise InputError(
+                    f'`{key}` of the config names the module {name!r}, which '
+                    f'the {runner.cfg.model.type} does not have; it has '
+                    f'{", ".join(name for name, _ in model.named_children())}'
+                    ' and their parts.')
     if runner.optim_wrapper and not any(
             parameter.requires_grad for parameter in model.parameters()):
         raise InputError(
             f'{runner.cfg.model.type} as configured has nothing to train, but '
             'the config has an optimiser; use the schedule '
             '`_base_/schedules/fit_once.py`.')
-
-
-def one_sentence_errors(main: Callable) -> Callable:
-    """End with the sentence of an :class:`InputError`, status 2."""
-
-    @functools.wraps(main)
-    def wrapped() -> None:
-        try:
-            main()
-        except InputError as error:
-            # One from a worker process carries that one's traceback; its last
-            # line is the message.
-            text = str(error).strip().splitlines()[-1]
-            sys.stderr.write('error: ' + text.split('InputError: ')[-1] + '\n')
-            sys.exit(2)
-        except TypeError as error:
-            if 'unexpected keyword argument' not in str(error):
-                raise
-            sys.stderr.write(f'error: the config has a key that is unknown '
-                             f'there: {error}; mind the spelling.\n')
-            sys.exit(2)
-
-    return wrapped

@@ -45,7 +45,7 @@ def test_plain(parse):
 
 
 def test_misspelt_option(parse):
-    with pytest.raises(InputError, match=r'modle\.ratio begins with none'):
+    with pytest.raises(InputError, match=r'modle\.ratio: nothing .*`model`'):
         load_config(parse('--cfg-options', 'modle.ratio=0.5'))
 
 

@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 
 import torch
+import torchvision
 from torch import Tensor
 from torchvision.models import get_model, get_model_weights, list_models
 from torchvision.models.feature_extraction import (
@@ -16,7 +17,13 @@ from .base import FrozenBackbone, load_needed, read_weights
 
 @MODELS.register_module()
 class TorchvisionBackbone(FrozenBackbone):
-    """Any torchvision classification network, cut behind its last used stage.
+    """A convolutional torchvision network, cut behind its last used stage.
+
+    Any classification network will do whose stages are maps
+    ``(B, C, H, W)`` of images of any size: the families of AlexNet, ConvNeXt,
+    DenseNet, EfficientNet, GoogLeNet, Inception, MNASNet, MobileNet, RegNet,
+    ResNet, ResNeXt, ShuffleNet, SqueezeNet, VGG and Wide ResNet do, MaxViT,
+    Swin and ViT do not.
 
     Args:
         name (str): torchvision model name, such as ``'wide_resnet50_2'``.
@@ -29,17 +36,18 @@ class TorchvisionBackbone(FrozenBackbone):
             path of a local state dict, or ``None`` for random weights.
 
     Raises:
-        InputError: Unknown network, stage or weights name; a file that lacks
-            tensors of the requested stages; a download that fails.
+        InputError: Unknown network, stage or weights name; a stage that is no
+            such map; a file that lacks tensors of the requested stages; a
+            download that fails.
     """
 
     def __init__(self, name: str, stages: Sequence[str],
                  weights: str | None) -> None:
         super().__init__(stages)
-        if name not in list_models():
+        if name not in list_models(torchvision.models):
             raise InputError(
-                f'torchvision has no model "{name}"; see '
-                'torchvision.models.list_models().')
+                f'torchvision has no classification model "{name}"; see '
+                'torchvision.models.list_models(torchvision.models).')
         self.name = name
         network = get_model(name, weights=None)
         try:
@@ -52,9 +60,36 @@ class TorchvisionBackbone(FrozenBackbone):
             raise InputError(
                 f'"{name}" has no stages {list(stages)}; its graph nodes '
                 f'begin with {top_level}.') from error
+        self.freeze()
+        self._check_maps()
         if weights is not None:
             load_needed(self.body, *find_weights(name, weights))
-        self.freeze()
+
+    @torch.no_grad()
+    def _check_maps(self) -> None:
+        """Refuse stages that are no maps ``(B, C, H, W)``."""
+        # Higher than wide, so that channels at the end stand out.
+        try:
+            # Not by calling it, which would print what it raises.
+            maps = self.body.forward(torch.zeros(1, 3, 160, 96))
+            maps = [maps[stage] for stage in self.stages]
+        # What networks say to images of another size than theirs.
+        except (AssertionError, RuntimeError, ValueError) as error:
+            reason = ' '.join(str(error).split())[:200]
+        else:
+            wrong = [
+                f'"{stage}" is {tuple(one.shape)}'
+                for stage, one in zip(self.stages, maps)
+                if one.ndim != 4 or one.shape[2] < one.shape[3]
+            ]
+            if not wrong:
+                return
+            reason = f'for an image of 160 x 96, {wrong[0]}'
+        raise InputError(
+            f'"{self.name}" with the stages {list(self.stages)} gives no maps '
+            f'(B, C, H, W) of images of any size ({reason}); take a '
+            'convolutional network, such as resnet18, vgg16, densenet121, '
+            'efficientnet_b0 or convnext_tiny, and stages before its pooling.')
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Extract the stages.

@@ -85,7 +85,7 @@ def test_file_of_another_network(tmp_path, weights):
 
 
 @pytest.mark.parametrize(('kwargs', 'message'), [
-    (dict(name='resnet19'), 'torchvision has no model "resnet19"'),
+    (dict(name='resnet19'), 'has no classification model "resnet19"'),
     (dict(stages=['layer2', 'layer9']), r"no stages \['layer2', 'layer9'\]"),
     (dict(weights='IMAGENET1K_V7'),
      'no weights "IMAGENET1K_V7"; torchvision knows .*IMAGENET1K_V1'),
@@ -128,3 +128,25 @@ def test_broken_file_in_the_cache(tmp_path, monkeypatch):
     (cache / 'resnet18-f37072fd.pth').write_bytes(b'half a file')
     with pytest.raises(InputError, match=r'resnet18-f37072fd\.pth'):
         build(weights='IMAGENET1K_V1')
+
+
+@pytest.mark.parametrize(('name', 'stage'), [
+    ('vit_b_32', 'encoder'), ('vit_b_32', 'conv_proj'),
+    ('swin_t', 'features.1'), ('resnet18', 'fc'), ('alexnet', 'classifier.1'),
+    ('resnet18', 'flatten'), ('fcn_resnet50', 'backbone.layer2')])
+def test_what_gives_no_maps_is_refused(name, stage, capfd):
+    with pytest.raises(InputError, match=f'"{name}"') as error:
+        TorchvisionBackbone(name, [stage], None)
+    assert '\n' not in str(error.value)
+    assert 'Traceback' not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(('name', 'stage'), [
+    ('alexnet', 'features.5'), ('mobilenet_v3_small', 'features.3'),
+    ('squeezenet1_0', 'features.5'), ('efficientnet_b0', 'features.3'),
+    ('mnasnet0_5', 'layers.8'), ('shufflenet_v2_x0_5', 'stage2')])
+def test_families_that_do(name, stage):
+    backbone = TorchvisionBackbone(name, [stage], None)
+    one, = backbone(torch.zeros(1, 3, 64, 96))
+    assert one.ndim == 4
+    assert one.shape[3] > one.shape[2]

@@ -1,0 +1,125 @@
+"""Config files: read whole, with no key that nothing reads."""
+import difflib
+import importlib
+import inspect
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from mmad.errors import InputError
+
+from .config_names import ConfigFile, read_names
+
+# The arguments of the runner, and what it reads without taking it as one.
+KEYS = frozenset(inspect.signature(Runner).parameters) - {'cfg'} | {
+    'activation_checkpointing', 'compile', 'custom_imports',
+    'efficient_conv_bn_eval', 'find_unused_parameters', 'model_wrapper_cfg',
+    'sync_bn'
+}
+# What people set at top level and no run reads there.
+_PLACES = dict(
+    data_root='use --data-root, or set train_dataloader.dataset.data_root '
+    'and the same of the other loaders',
+    category='use --category, or set train_dataloader.dataset.category and '
+    'the same of the other loaders',
+    pipeline='set train_dataloader.dataset.pipeline and the same of the '
+    'other loaders',
+    dataset='set train_dataloader.dataset and the same of the other loaders',
+    tta_model='test-time augmentation is not supported',
+    runner_type='the tools use the ordinary runner')
+
+
+def read_config(path: str | Path) -> Config:
+    """Read a config file and its bases.
+
+    Helper variables, which the files themselves use further down, are left
+    out, so the result can be dumped and read again.
+
+    Args:
+        path (str | Path): Python, YAML or JSON.
+
+    Returns:
+        Config: Its keys are among :data:`KEYS`.
+
+    Raises:
+        InputError: A file is missing or no config, running it fails, or it
+            has a top-level key that nothing reads.
+    """
+    chain = read_names(path)
+    try:
+        cfg = Config.fromfile(str(chain.path), import_custom_modules=False)
+    # A config is a program: whatever it raises is what is wrong with it.
+    except (Exception, SystemExit) as error:
+        raise InputError(_what_failed(error, chain)) from error
+    dead = chain.dead_names()
+    # What the files do not assign by name (by exec, or in another package)
+    # cannot be judged.
+    for name in [name for name in cfg if name not in KEYS]:
+        if name in dead:
+            raise InputError(
+                f'nothing reads the key `{name}` of config "{dead[name]}"; '
+                f'{hint(name)}')
+        # Not by popping, which would import what a lazy config names.
+        del cfg._cfg_dict[name]
+    _import_modules(cfg, path)
+    return cfg
+
+
+def hint(name: str) -> str:
+    """What to do about an unknown top-level key."""
+    if name in _PLACES:
+        return f'{_PLACES[name]}.'
+    return nearest(name, KEYS) or 'remove it, or use it further down.'
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A question for the known name nearest to an unknown one, if any."""
+    close = difflib.get_close_matches(str(name), sorted(known), 1)
+    return f'did you mean `{close[0]}`?' if close else ''
+
+
+def _what_failed(error: BaseException, chain: ConfigFile) -> str:
+    where = f'config "{chain.path}"'
+    paths = {path.resolve(): path for path in chain.all_paths()}
+    for frame in traceback.extract_tb(error.__traceback__):
+        path = paths.get(Path(frame.filename).resolve())
+        if path is not None:
+            where = f'config "{path}", line {frame.lineno},'
+    text = ' '.join(str(error).split())
+    return (f'{where} cannot be read: {type(error).__name__}: '
+            f'{text[:300]}.')
+
+
+def _import_modules(cfg: Config, path: str | Path) -> None:
+    """Import what ``custom_imports`` names.
+
+    Raises:
+        InputError: A module cannot be imported.
+    """
+    wanted = cfg.get('custom_imports')
+    if wanted is None:
+        return
+    known = {'imports', 'allow_failed_imports'}
+    if not isinstance(wanted, dict) or not set(wanted) <= known:
+        raise InputError(
+            f'`custom_imports` of config "{path}" must be a dict with the '
+            'keys `imports`, a list of modules, and `allow_failed_imports`.')
+    modules = wanted.get('imports') or []
+    modules = [modules] if isinstance(modules, str) else modules
+    if not isinstance(modules, list | tuple) or not all(
+            isinstance(module, str) and module for module in modules):
+        raise InputError(f'`custom_imports.imports` of config "{path}" must '
+                         f'be a list of modules, got {modules!r}.')
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            if wanted.get('allow_failed_imports'):
+                continue
+            raise InputError(
+                f'`custom_imports` of config "{path}" names the module '
+                f'"{module}", which cannot be imported ({error}); the folder '
+                'that holds it must be in PYTHONPATH.') from error

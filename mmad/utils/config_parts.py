@@ -1,0 +1,316 @@
+"""Parts of a config, held against the constructors that they are for."""
+import inspect
+import numbers
+import types
+import typing
+from collections.abc import Collection, Sequence
+
+from mmengine.config import ConfigDict
+from mmengine.hooks import CheckpointHook, EMAHook
+from mmengine.model import ExponentialMovingAverage
+from mmengine.registry import Registry
+from mmengine.runner import Runner
+from torch import nn
+
+from mmad.errors import InputError
+from mmad.registry import (
+    DATASETS,
+    MODELS,
+    TRANSFORMS,
+    VISBACKENDS,
+    VISUALIZERS,
+    WEIGHT_INITIALIZERS,
+)
+
+from .config_file import nearest
+
+# Which registry the parts of a part are in, by the key that they stand under.
+_NESTED: dict[Registry, dict[str, Registry]] = {
+    DATASETS: dict(pipeline=TRANSFORMS, dataset=DATASETS, datasets=DATASETS),
+    TRANSFORMS: dict(transforms=TRANSFORMS),
+    VISUALIZERS: dict(vis_backends=VISBACKENDS),
+}
+# Whose arguments `**kwargs` are.
+_PASSED_ON = {
+    CheckpointHook: Runner.save_checkpoint,
+    EMAHook: ExponentialMovingAverage,
+}
+_LIBRARIES = ('mmengine', 'mmcv', 'torch', 'torchvision')
+
+
+def check_part(place: str,
+               part: object,
+               registry: Registry,
+               given: Collection[str] = (),
+               extra: Collection[str] = (),
+               default_type: str | None = None) -> None:
+    """Hold a dict with a ``type`` against the constructor of that type.
+
+    Args:
+        place (str): Where in the config, such as ``'model.backbone'``.
+        part (object): What stands there.
+        registry (Registry): Where its type is looked up.
+        given (Collection[str]): Arguments that do not come from the config.
+        extra (Collection[str]): Keys that are read before the constructor is
+            called.
+        default_type (str, optional): The type of a dict without one.
+
+    Raises:
+        InputError: It is no dict, its type is unknown, a key is none of the
+            constructor's, one is missing, or a value is of the wrong type.
+    """
+    if not isinstance(part, dict):
+        raise InputError(f'`{place}` of the config must be a dict with a '
+                         f'`type`, got {shown(part)}.')
+    kind = find_type(place, part, registry, default_type)
+    name = getattr(kind, '__name__', str(kind))
+    keys = {key for key in part if key not in ('type', '_scope_')}
+    parameters = accepted(kind)
+    if parameters is not None:
+        unknown = sorted(keys - set(parameters) - set(extra), key=str)
+        if unknown:
+            raise InputError(
+                f'`{place}` of the config: {name} has no `{unknown[0]}`; '
+                + (nearest(unknown[0], parameters) or 'its arguments are '
+                   + ', '.join(sorted(set(parameters) - set(given))) + '.'))
+        missing = [
+            key for key, parameter in parameters.items()
+            if parameter.default is parameter.empty and key not in keys
+            and key not in given
+        ]
+        if missing:
+            raise InputError(f'`{place}` of the config: {name} needs '
+                             f'`{missing[0]}`; set it there.')
+    hints = _hints(kind)
+    for key in sorted(keys, key=str):
+        if (key in hints and key in (parameters or ())
+                and part[key] != parameters[key].default):
+            check_value(f'{place}.{key}', part[key], hints[key])
+        # Without an annotation the default says what it is.
+        default = parameters and key in parameters and parameters[key].default
+        if (key not in hints and isinstance(part[key], str)
+                and type(default) in (int, float)):
+            raise InputError(f'`{place}.{key}` of the config must be a '
+                             f'number, got {shown(part[key])}.')
+        nested = _nested(registry, key)
+        if nested is not None:
+            _check_inside(f'{place}.{key}', part[key], nested,
+                          nested is not MODELS or _is_own(kind))
+
+
+def find_type(place: str,
+              part: dict,
+              registry: Registry,
+              default: str | None = None) -> object:
+    """The class or function that the ``type`` of a dict names.
+
+    Raises:
+        InputError: There is none of that name, or no ``type``.
+    """
+    wanted = part.get('type', default)
+    if wanted is None:
+        raise InputError(f'`{place}` of the config has no `type`.')
+    if not isinstance(wanted, str):
+        if callable(wanted):
+            return wanted
+        raise InputError(f'`{place}.type` of the config must be a name, got '
+                         f'{shown(wanted)}.')
+    with registry.switch_scope_and_registry(part.get('_scope_')) as found:
+        kind = found.get(wanted)
+    if kind is None:
+        names, parent = set(), registry
+        while parent is not None:
+            names |= set(parent.module_dict)
+            parent = parent.parent
+        raise InputError(
+            f'`{place}.type` of the config: there is no {registry.name} '
+            f'"{wanted}"; '
+            + (nearest(wanted, names) or 'one of your own must be imported '
+               'first, see `custom_imports` in docs/config.md.'))
+    return kind
+
+
+def accepted(kind: object) -> dict[str, inspect.Parameter] | None:
+    """The parameters of a constructor, or None if it takes any.
+
+    A ``**kwargs`` is followed where it is known what becomes of it: in the
+    libraries, where it is for the base class. What a base class needs counts
+    as given then: the class may fill it in.
+    """
+    parameters: dict[str, inspect.Parameter] = {}
+    followed = False
+    classes = kind.__mro__ if inspect.isclass(kind) else (kind, )
+    for one in classes:
+        # These take nothing, whatever their signatures say.
+        if one in (object, nn.Module):
+            break
+        function = one
+        if inspect.isclass(one):
+            function = vars(one).get('__init__')
+            if function is None:
+                continue
+        try:
+            found = inspect.signature(function).parameters
+        except (TypeError, ValueError):
+            return None
+        for name, parameter in found.items():
+            if parameter.kind not in (parameter.VAR_POSITIONAL,
+                                      parameter.VAR_KEYWORD,
+                                      parameter.POSITIONAL_ONLY):
+                parameters.setdefault(
+                    name, parameter.replace(default=None)
+                    if followed else parameter)
+        followed = True
+        if not any(parameter.kind is parameter.VAR_KEYWORD
+                   for parameter in found.values()):
+            break
+        if one in _PASSED_ON:
+            for name in inspect.signature(_PASSED_ON[one]).parameters:
+                parameters.setdefault(name, inspect.Parameter(
+                    name, inspect.Parameter.KEYWORD_ONLY, default=None))
+            break
+        if not str(getattr(one, '__module__', '')).startswith(_LIBRARIES):
+            return None
+    parameters.pop('self', None)
+    return parameters
+
+
+def check_keys(place: str, part: object, known: Collection[str]) -> None:
+    """Refuse keys of a dict that is read entry by entry.
+
+    Raises:
+        InputError: It is no dict or has a key that nothing reads.
+    """
+    if not isinstance(part, dict):
+        raise InputError(f'`{place}` of the config must be a dict, got '
+                         f'{shown(part)}.')
+    for key in part:
+        if key not in known:
+            raise InputError(
+                f'nothing reads `{place}.{key}` of the config; '
+                + (nearest(key, known)
+                   or f'known are {", ".join(sorted(known))}.'))
+
+
+def check_number(place: str, part: dict, key: str, least: int) -> None:
+    """Refuse an entry that is no integer, or too small a one.
+
+    Raises:
+        InputError: It is there and is neither None nor such an integer.
+    """
+    value = part.get(key)
+    if value is not None and (not isinstance(value, int) or isinstance(
+            value, bool) or value < least):
+        raise InputError(f'`{place}.{key}` of the config must be an integer '
+                         f'of at least {least}, got {shown(value)}.')
+
+
+def check_value(place: str, value: object, annotation: object) -> None:
+    """Refuse a plain value that an annotation excludes.
+
+    Raises:
+        InputError: The annotation consists of plain types, and the value is
+            of none of them.
+    """
+    if not _fits(value, annotation):
+        raise InputError(f'`{place}` of the config must be '
+                         f'{_spelt(annotation)}, got {shown(value)}.')
+
+
+def shown(value: object) -> str:
+    """A value in one short line."""
+    text = repr(value)
+    return text if len(text) <= 60 else f'{text[:57]}...'
+
+
+def _fits(value: object, annotation: object) -> bool:
+    if annotation is typing.Any or isinstance(annotation, typing.TypeVar):
+        return True
+    if annotation in (None, types.NoneType):
+        return value is None
+    origin = typing.get_origin(annotation)
+    inner = typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return any(_fits(value, one) for one in inner)
+    if origin is typing.Literal:
+        return value in inner
+    kind = origin or annotation
+    if not inspect.isclass(kind):
+        return True
+    if kind is float:
+        return isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if kind is int:
+        return isinstance(
+            value, numbers.Integral) and not isinstance(value, bool)
+    if issubclass(kind, Sequence) and kind is not str:
+        if isinstance(value, str | dict | numbers.Number) or value is None:
+            return False
+        ends = inner if Ellipsis not in inner else inner[:1]
+        if not isinstance(value, list | tuple) or not ends:
+            return True
+        if kind is tuple and Ellipsis not in inner:
+            return len(value) == len(ends) and all(map(_fits, value, ends))
+        return all(_fits(one, ends[0]) for one in value)
+    if kind in (str, bool, dict):
+        return isinstance(value, kind)
+    # A path, an array, a module: what can be made of a plain value is for
+    # the constructor to say; a number is never one.
+    return kind is object or not (
+        value is None or isinstance(value, numbers.Number))
+
+
+def _spelt(annotation: object) -> str:
+    inner = typing.get_args(annotation)
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return ' or '.join(map(_spelt, inner))
+    if annotation is types.NoneType:
+        return 'None'
+    if inspect.isclass(annotation) and not inner:
+        return {int: 'an integer', float: 'a number', str: 'a string',
+                bool: 'True or False', dict: 'a dict'}.get(
+                    annotation, annotation.__name__)
+    return str(annotation).replace('typing.', '').replace(
+        'collections.abc.', '')
+
+
+def _hints(kind: object) -> dict[str, object]:
+    function = kind.__init__ if inspect.isclass(kind) else kind
+    try:
+        return typing.get_type_hints(function)
+    # Annotations of others may name what is not imported.
+    except Exception:
+        return {}
+
+
+def _is_own(kind: object) -> bool:
+    return str(getattr(kind, '__module__', '')).startswith('mmad.')
+
+
+def _nested(registry: Registry, key: str) -> Registry | None:
+    if registry is MODELS:
+        if key == 'init_cfg':
+            return WEIGHT_INITIALIZERS
+        # Layers of other packages name their parts so, and add arguments.
+        return None if str(key).endswith('_cfg') else MODELS
+    return _NESTED.get(registry, {}).get(key)
+
+
+def _check_inside(place: str, value: object, registry: Registry,
+                  strict: bool) -> None:
+    """Check the parts in a value, at any depth of lists and plain dicts."""
+    if isinstance(value, list | tuple):
+        for index, one in enumerate(value):
+            _check_inside(f'{place}.{index}', one, registry, strict)
+    elif isinstance(value, dict) and 'type' in value:
+        if strict or registry.get(str(value['type'])) is not None:
+            backend = registry is VISBACKENDS
+            check_part(place, value, registry, ('save_dir', ) * backend,
+                       ('name', ) * backend)
+    elif isinstance(value, dict):
+        if registry is TRANSFORMS:
+            raise InputError(f'`{place}` of the config has no `type`.')
+        for key in value if isinstance(value, ConfigDict) else list(value):
+            _check_inside(f'{place}.{key}', value[key], registry, strict)
+    elif registry is TRANSFORMS and value is not None and not callable(value):
+        raise InputError(f'`{place}` of the config must be a dict with a '
+                         f'`type`, got {shown(value)}.')

@@ -1,0 +1,115 @@
+"""Where a run reads and writes, checked before it begins."""
+import os
+import tempfile
+from pathlib import Path
+
+from mmengine.config import Config
+
+from mmad.errors import InputError
+
+
+def check_folder(folder: str | Path, option: str) -> None:
+    """Check that files can be written to a folder, which need not be there.
+
+    Nothing is made: a nameless file is opened and closed in the nearest
+    folder that there is.
+
+    Args:
+        folder (str | Path): Place for files.
+        option (str): What names it, for the message.
+
+    Raises:
+        InputError: A part of the path is a file or a broken link, or writing
+            fails.
+    """
+    if not str(folder):
+        raise InputError(f'{option} is empty; name a folder.')
+    path = Path(folder)
+    reason = None
+    try:
+        # Every part, so that one with too long a name is found.
+        there = [part for part in (path, *path.absolute().parents)
+                 if os.path.lexists(part)]
+        path.absolute().lstat()
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        reason = getattr(error, 'strerror', None) or str(error)
+    if reason is None:
+        if any(len(os.fsencode(part)) > 255 for part in path.parts):
+            reason = 'a name is too long'
+        elif not there[0].is_dir():
+            reason = f'"{there[0]}" is ' + (
+                'a link to nothing' if there[0].is_symlink()
+                and not there[0].exists() else 'not a folder')
+        else:
+            try:
+                # The super-user may write everywhere, as os.access says, but
+                # not on a read-only or a full disk.
+                with tempfile.TemporaryFile(dir=there[0]) as file:
+                    file.write(bytes(4096))
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError as error:
+                reason = f'"{there[0]}": {error.strerror}'
+    if reason is not None:
+        raise InputError(f'{option} "{folder}" cannot be written to '
+                         f'({reason}); choose another place.')
+
+
+def check_file(file: str | Path, option: str) -> None:
+    """Check that a file can be written.
+
+    Args:
+        file (str | Path): Place for it; another file there is no obstacle.
+        option (str): What names it, for the message.
+
+    Raises:
+        InputError: It is a folder, or its folder cannot be written to.
+    """
+    if not str(file) or os.path.isdir(file):
+        raise InputError(f'{option} "{file}" must be a file, not a folder.')
+    check_folder(Path(file).parent, f'{option}: the folder')
+
+
+def check_category(category: object) -> None:
+    """Refuse the name of a category that leads out of its folder.
+
+    Raises:
+        InputError: It is absolute, has a part ``..``, or is no name at all.
+    """
+    if category is None:
+        return
+    parts = str(category).replace('\\', '/').split('/')
+    if (not str(category).isprintable() or '..' in parts or parts[0] == ''
+            or ':' in parts[0] or parts == ['.']):
+        raise InputError(
+            f'the category {str(category)!a} is no name of a folder inside '
+            'the data set; the folder of the data set itself is data_root '
+            '(--data-root).')
+
+
+def check_files(cfg: Config) -> None:
+    """Check that the files which the config names are there.
+
+    Raises:
+        InputError: A checkpoint, a file of weights or a teacher is missing.
+    """
+    model = cfg.get('model') or {}
+    named = {'load_from': cfg.get('load_from')}
+    backbone = model.get('backbone')
+    if isinstance(backbone, dict):
+        weights = backbone.get('weights')
+        # Else the name of published weights.
+        if isinstance(weights, str) and ('/' in weights or '.' in weights):
+            named['model.backbone.weights'] = weights
+    for index, scale in enumerate(model.get('scales') or ()):
+        if isinstance(scale, dict):
+            named[f'model.scales.{index}.teacher'] = scale.get('teacher')
+    for place, name in named.items():
+        if isinstance(name, str) and '://' not in name and not Path(
+                name).expanduser().is_file():
+            what = {'load_from': 'checkpoint', 'model.backbone.weights':
+                    'weights file'}.get(place, 'teacher')
+            raise InputError(f'{what} "{name}" does not exist; it is named by '
+                             f'`{place}` of the config or its option.')

@@ -1,0 +1,118 @@
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import Registry
+from mmengine.visualization import WandbVisBackend
+
+from mmad.errors import InputError
+from mmad.registry import HOOKS, MODELS, OPTIMIZERS
+from mmad.utils.endings import one_sentence_errors
+
+OWN = Registry('own')
+
+
+@OWN.register_module()
+class Own:
+
+    def __init__(self, bug=None):
+        if bug == 'type':
+            dict(3)
+        if bug == 'keyword':
+            Own(bgu=1)
+        if bug == 'value':
+            raise ValueError('bug')
+
+
+def end_of(function):
+    with pytest.raises(SystemExit) as end:
+        one_sentence_errors(function)()
+    return end.value.code
+
+
+@pytest.mark.parametrize('build', [
+    lambda: MODELS.build(dict(type='Nonesuch')),
+    lambda: MODELS.build(dict(backbone=3)),
+    lambda: OWN.build(dict(type='Own', bgu='type')),
+    lambda: HOOKS.build(dict(type='LoggerHook', interval=0)),
+    lambda: HOOKS.build(dict(type='LoggerHook', intreval=1)),
+    lambda: OPTIMIZERS.build(dict(
+        type='Adam', params=[torch.ones(1)], lr=-1.0)),
+])
+def test_what_a_constructor_refuses_is_a_sentence(capsys, build):
+    assert end_of(build) == 2
+    out, err = capsys.readouterr()
+    assert out == ''
+    assert err.startswith('error: ')
+    assert err.count('\n') == 1
+
+
+@pytest.mark.parametrize(('bug', 'kind'), [
+    ('type', TypeError), ('keyword', TypeError), ('value', ValueError)])
+def test_bugs_inside_a_constructor_keep_their_traceback(bug, kind):
+
+    @one_sentence_errors
+    def main():
+        OWN.build(dict(type='Own', bug=bug))
+
+    with pytest.raises(kind):
+        main()
+
+
+def test_an_unexpected_keyword_in_code_is_a_bug():
+
+    @one_sentence_errors
+    def main():
+        Own(bgu=3)
+
+    with pytest.raises(TypeError, match='unexpected keyword'):
+        main()
+
+
+def test_a_package_that_a_library_wants(capsys, monkeypatch, tmp_path):
+    monkeypatch.setitem(__import__('sys').modules, 'wandb', None)
+
+    def main():
+        WandbVisBackend(str(tmp_path)).add_config(Config())
+
+    assert end_of(main) == 2
+    assert 'wandb' in capsys.readouterr().err
+
+
+def _plain():
+    raise KeyboardInterrupt
+
+
+def _swallowed():
+    try:
+        raise KeyboardInterrupt
+    except:  # noqa: E722
+        raise SyntaxError('Failed to format the config file')  # noqa: B904
+
+
+def _chained():
+    try:
+        _swallowed()
+    except SyntaxError as error:
+        raise InputError('a file is broken') from error
+
+
+@pytest.mark.parametrize('interrupt', [_plain, _swallowed, _chained])
+def test_interrupts_whatever_became_of_them(capsys, interrupt):
+    assert end_of(interrupt) == 130
+    assert capsys.readouterr() == ('', 'interrupted.\n')
+
+
+@pytest.mark.parametrize(('message', 'line'), [
+    ('a\nb.', 'error: a b.'),
+    ('Caught InputError in DataLoader worker process 0.\nTraceback (most '
+     'recent call last):\n  File "x.py"\nmmad.errors.InputError: image "a\nb"'
+     ' is broken.\n', 'error: image "a b" is broken.'),
+    ('"InputError: x" is no name.', 'error: "InputError: x" is no name.'),
+])
+def test_names_with_line_breaks_stay_whole(capsys, message, line):
+
+    def main():
+        raise InputError(message)
+
+    assert end_of(main) == 2
+    assert capsys.readouterr().err == line + '\n'
