@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -118,3 +119,71 @@ def test_at_most_two_levels_over_the_bases(path):
     assert depth(path) <= 3
     first = [path.parent / base for base in Config._get_base_files(str(path))]
     assert all('_base_' in base.parts or depth(base) <= 2 for base in first)
+
+
+def sees_whole_image(pipeline):
+    """Whether a defect in the outermost pixels arrives at the model."""
+    steps = [
+        TRANSFORMS.build(step) for step in pipeline
+        if step['type'] not in ('LoadImage', 'LoadMask')]
+
+    def run(mask):
+        results = dict(
+            img=np.zeros((*mask.shape, 3), np.uint8),
+            gt_seg_map=mask,
+            gt_label=1,
+            ori_shape=mask.shape)
+        for step in steps:
+            results = step(results)
+        return results['data_samples'].gt_mask
+
+    frame = np.ones(run(np.zeros((300, 400), np.uint8)).shape, np.uint8)
+    frame[1:-1, 1:-1] = 0
+    # Twice as large, as shrinking is part of the pipeline.
+    out = run(np.kron(frame, np.ones((2, 2), np.uint8)))
+    return np.array_equal(out, frame > 0)
+
+
+def may_crop(dataset):
+    # Parts in the center: MVTec AD and what imitates it. And CIFAR-10 at 224
+    # pixels, which follows the authors' code.
+    return (dataset.type == 'MVTecAD' or dataset.get('name') == 'CIFAR10'
+            or Path(dataset.data_root).name == 'demo')
+
+
+@pytest.mark.parametrize(
+    'path', [*LEAVES, *sorted((ROOT / '_base_' / 'datasets').glob('*.py'))],
+    ids=lambda path: path.stem)
+def test_crops_centered_parts_only(path):
+    cfg = Config.fromfile(path)
+    for split in ('train', 'val', 'test'):
+        dataset = cfg.get(f'{split}_dataloader', {}).get('dataset')
+        # Teachers learn from patches of natural images.
+        if dataset and dataset.type != 'NaturalImages':
+            assert may_crop(dataset) or sees_whole_image(dataset.pipeline)
+
+
+@pytest.mark.parametrize('step', [
+    dict(type='CenterCrop', crop_size=224),
+    dict(type='CenterCrop', crop_size=254),
+    dict(type='mmcv.CenterCrop', crop_size=224),
+    dict(type='RandomPose', angle=10, crop_size=224),
+])
+def test_a_crop_is_noticed(step):
+    before = [
+        dict(type='LoadImage'),
+        dict(type='LoadMask'),
+        dict(type='Resize', scale=(256, 256), backend='pillow')]
+    pack = dict(type='PackInputs')
+    assert sees_whole_image([*before, pack])
+    assert not sees_whole_image([*before, step, pack])
+
+
+@pytest.mark.parametrize(
+    'name', ['magnetic_tile', 'visa', 'btad', 'mpdd', 'mvtec_loco'])
+def test_no_crop_without_centered_parts(name):
+    cfg = Config.fromfile(ROOT / '_base_' / 'datasets' / f'{name}.py')
+    for split in ('train', 'val', 'test'):
+        dataset = cfg[f'{split}_dataloader'].dataset
+        assert not may_crop(dataset)
+        assert sees_whole_image(dataset.pipeline)

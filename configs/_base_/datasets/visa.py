@@ -1,11 +1,21 @@
-# VisA, one category, resized and cropped like MVTec AD: the pictures are not
-# square, so they are squeezed into 256 x 256.
+# VisA, one category: whole images, squeezed into 256 x 256. The objects are
+# not centered, and several may be in one image.
 _base_ = 'mvtec_ad.py'
 
 data_root = '{{$MMAD_DATA:data}}/visa'
 category = 'candle'
 
-dataset = dict(type='VisA', data_root=data_root, category=category)
+pipeline = [
+    dict(type='LoadImage'),
+    dict(type='LoadMask'),
+    dict(type='Resize', scale=(256, 256), backend='pillow'),
+    dict(type='PackInputs'),
+]
+dataset = dict(
+    type='VisA',
+    data_root=data_root,
+    category=category,
+    pipeline=pipeline)
 train_dataloader = dict(dataset=dataset)
 val_dataloader = dict(dataset=dataset)
 test_dataloader = dict(dataset=dataset)
