@@ -67,6 +67,18 @@ def test_test_repeats_the_metrics_and_draws(run_tool, config, trained,
     assert cv2.imread(str(drawn[0])).shape == (24 + 48, 3 * 48, 3)
 
 
+def test_heat_maps_of_the_originals(run_tool, config, trained, tmp_path):
+    result = run_tool(
+        tmp_path, 'test.py', config, trained / 'work' / 'epoch_1.pth',
+        *CATEGORY, '--work-dir', 'test', '--show-dir', 'maps',
+        '--cfg-options', 'default_hooks.visualization.frame=original')
+    assert result.status == 0, result.err
+    drawn = sorted(tmp_path.glob('maps/*/*.png'))
+    assert len(drawn) == 8
+    assert {cv2.imread(str(path)).shape for path in drawn} == {
+        (24 + 48, 3 * 56, 3)}
+
+
 def test_no_validation(run_tool, config, trained, tmp_path):
     result = run_tool(
         tmp_path, 'train.py', config, *CATEGORY, '--no-validate')
