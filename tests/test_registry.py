@@ -26,7 +26,7 @@ def test_child(name):
     ('DATASETS', ['AnomalyDataset', 'FolderDataset', 'MVTecAD']),
     ('TRANSFORMS', ['CenterCrop', 'LoadImage', 'LoadMask', 'PackInputs']),
     ('MODELS', ['DemoBackbone', 'PatchCore', 'TorchvisionBackbone']),
-    ('HOOKS', ['CheckpointHook', 'FitHook', 'ReportHook', 'VisualizationHook']),
+    ('HOOKS', ['CheckpointHook', 'FitHook', 'ReportHook']),
     ('METRICS', ['ImageMetric', 'PixelMetric']),
     ('VISUALIZERS', ['AnomalyVisualizer']),
 ])
