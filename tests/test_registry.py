@@ -26,7 +26,8 @@ def test_child(name):
     ('DATASETS', ['AnomalyDataset', 'FolderDataset', 'MVTecAD']),
     ('TRANSFORMS', ['CenterCrop', 'LoadImage', 'LoadMask', 'PackInputs']),
     ('MODELS', ['DemoBackbone', 'PatchCore', 'TorchvisionBackbone']),
-    ('HOOKS', ['CheckpointHook', 'FitHook', 'ReportHook']),
+    ('HOOKS', ['CheckpointHook', 'FitHook', 'ReportHook',
+               'VisualizationHook']),
     ('METRICS', ['ImageMetric', 'PixelMetric']),
     ('VISUALIZERS', ['AnomalyVisualizer']),
 ])
