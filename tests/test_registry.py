@@ -26,7 +26,8 @@ def test_child(name):
     ('DATASETS', ['AnomalyDataset', 'FolderDataset', 'MVTecAD']),
     ('TRANSFORMS', ['CenterCrop', 'LoadImage', 'LoadMask', 'PackInputs']),
     ('MODELS', ['DemoBackbone', 'PatchCore', 'TorchvisionBackbone']),
-    ('HOOKS', ['FitHook', 'ReportHook', 'VisualizationHook']),
+    ('HOOKS', ['CheckpointHook', 'FitHook', 'ReportHook',
+               'VisualizationHook']),
     ('METRICS', ['ImageMetric', 'PixelMetric']),
     ('VISUALIZERS', ['AnomalyVisualizer']),
 ])
@@ -38,6 +39,6 @@ def test_found_by_name(registry, names):
 
 
 def test_behind_them_what_mmengine_has():
-    assert CHILDREN['HOOKS'].get('CheckpointHook') is (
-        mmengine.registry.HOOKS.get('CheckpointHook'))
+    assert CHILDREN['HOOKS'].get('LoggerHook') is (
+        mmengine.registry.HOOKS.get('LoggerHook'))
     assert CHILDREN['TRANSFORMS'].get('Resize') is not None
