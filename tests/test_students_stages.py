@@ -13,6 +13,7 @@ from PIL import Image
 from mmad.apis import AnomalyInferencer
 from mmad.errors import InputError
 from mmad.utils import load_checkpoint
+from mmad.utils.config_file import read_config
 
 CATEGORY = ('--category', 'bottle')
 CONFIGS = Path(__file__).parents[1] / 'configs/uninformed_students'
@@ -71,7 +72,7 @@ def test_train(trained):
 
 def test_checkpoint_is_complete(run_tool, trained, students_config,
                                 teacher_files, mvtec_root, tmp_path):
-    cfg = Config.fromfile(students_config)
+    cfg = read_config(students_config)
     cfg.model.scales[0].teacher = 'gone.pth'
     cfg.dump(tmp_path / 'config.py')
     result = run_tool(

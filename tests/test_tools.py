@@ -321,7 +321,7 @@ def test_another_package_that_is_missing(run_tool, config, tmp_path):
     assert 'wandb' in result.err
 
 
-@pytest.mark.parametrize('seconds', [0.3, 1, 3, 6])
+@pytest.mark.parametrize('seconds', [1, 3])
 def test_ctrl_c_is_one_line(config, tmp_path, seconds):
     # In an interpreter of its own, to meet the imports as well.
     process = subprocess.Popen(

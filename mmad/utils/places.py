@@ -92,8 +92,11 @@ def check_category(category: object) -> None:
 def check_files(cfg: Config) -> None:
     """Check that the files which the config names are there.
 
+    Teachers are looked for when the model is built, which knows how to get
+    one.
+
     Raises:
-        InputError: A checkpoint, a file of weights or a teacher is missing.
+        InputError: A checkpoint or a file of weights is missing.
     """
     model = cfg.get('model') or {}
     named = {'load_from': cfg.get('load_from')}
@@ -103,13 +106,9 @@ def check_files(cfg: Config) -> None:
         # Else the name of published weights.
         if isinstance(weights, str) and ('/' in weights or '.' in weights):
             named['model.backbone.weights'] = weights
-    for index, scale in enumerate(model.get('scales') or ()):
-        if isinstance(scale, dict):
-            named[f'model.scales.{index}.teacher'] = scale.get('teacher')
     for place, name in named.items():
         if isinstance(name, str) and '://' not in name and not Path(
                 name).expanduser().is_file():
-            what = {'load_from': 'checkpoint', 'model.backbone.weights':
-                    'weights file'}.get(place, 'teacher')
+            what = 'checkpoint' if place == 'load_from' else 'weights file'
             raise InputError(f'{what} "{name}" does not exist; it is named by '
                              f'`{place}` of the config or its option.')

@@ -63,7 +63,6 @@ def test_categories_that_lead_outside(name):
 @pytest.mark.parametrize('entries', [
     dict(load_from='none.pth'),
     dict(model=dict(backbone=dict(weights='none.pth'))),
-    dict(model=dict(scales=[dict(teacher='none.pth')])),
 ])
 def test_files_that_are_missing(tmp_path, monkeypatch, entries):
     monkeypatch.chdir(tmp_path)
