@@ -32,7 +32,7 @@ def test_out_dir(run_tool, small_config, tmp_path, place):
     result = run_tool(tmp_path, 'browse_dataset.py', small_config, '--out-dir',
                       place)
     assert result.status == 2
-    assert f'error: --out-dir "{place}" cannot be made' in result.err
+    assert f'error: --out-dir "{place}" cannot be written to' in result.err
     assert (tmp_path / 'file').read_text() == 'mine'
 
 
@@ -40,4 +40,4 @@ def test_split_that_is_not_there(run_tool, small_config, tmp_path):
     result = run_tool(tmp_path, 'browse_dataset.py', small_config,
                       '--split', 'val')
     assert result.status == 2
-    assert 'has no val_dataloader; choose another --split.' in result.err
+    assert 'has no val_dataloader; take another --split.' in result.err

@@ -64,9 +64,8 @@ class AnomalyInferencer:
         Args:
             images: A file, a folder, an ``(H, W, 3)`` uint8 BGR array, a PIL
                 image, or several images as a sequence or an iterator.
-            batch_size (int): Most images per forward pass; one pass takes
-                images of one size only. The last bits of a score may depend
-                on it. Defaults to 8.
+            batch_size (int): Most images per forward pass. The last bits of
+                a score may depend on it. Defaults to 8.
 
         Returns:
             list[AnomalyDataSample]: In the order given, with ``pred_score``
@@ -76,7 +75,8 @@ class AnomalyInferencer:
 
         Raises:
             InputError: An image cannot be read or is none, a folder has none,
-                or ``batch_size`` is no positive integer.
+                images leave the pipeline in several sizes, or ``batch_size``
+                is no positive integer.
         """
         return list(self.stream(images, batch_size))
 
@@ -95,12 +95,7 @@ class AnomalyInferencer:
                 batch_size: int) -> Iterator[AnomalyDataSample]:
         batch = []
         for number, image in enumerate(images):
-            packed = self._prepare(image, number)
-            # Else they would be padded, and scores depend on neighbors.
-            if batch and packed['inputs'].shape != batch[0]['inputs'].shape:
-                yield from self._score(batch)
-                batch = []
-            batch.append(packed)
+            batch.append(self._prepare(image, number))
             if len(batch) == batch_size:
                 yield from self._score(batch)
                 batch = []

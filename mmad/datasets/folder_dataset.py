@@ -45,7 +45,7 @@ class FolderDataset(AnomalyDataset):
         lazy_init (bool): Scan the folders on first use. Defaults to False.
         calibration (float): Share of what is left that is kept for methods
             which calibrate their scores. Defaults to 0.
-        category (None): There are no categories; another value is refused.
+        category (str, optional): There are no categories; another value is refused.
 
     Raises:
         InputError: A folder is missing or empty, a mask is missing or might
@@ -66,7 +66,7 @@ class FolderDataset(AnomalyDataset):
                  indices: int | Sequence[int] | None = None,
                  lazy_init: bool = False,
                  calibration: float = 0.0,
-                 category: None = None) -> None:
+                 category: str | None = None) -> None:
         if category is not None:
             raise InputError(
                 'FolderDataset has no categories, so it takes no `category`; '

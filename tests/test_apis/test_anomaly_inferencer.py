@@ -227,19 +227,16 @@ def test_truncated_pillow_image(inferencer, expected, tmp_path):
         inferencer(image)
 
 
-def test_size_of_neighbors_does_not_matter(fitted):
+@pytest.mark.parametrize('batch_size', [1, 2, 8])
+def test_several_sizes_are_refused(fitted, batch_size):
     cfg = copy.deepcopy(fitted.cfg)
     cfg.test_dataloader.dataset.pipeline = [dict(type='PackInputs')]
     inferencer = AnomalyInferencer(
         f'{fitted.work_dir}/epoch_1.pth', cfg, 'cpu')
-    rng = np.random.default_rng(0)
-    images = [rng.integers(0, 256, (height, width, 3), np.uint8)
-              for height, width in ((48, 48), (64, 48), (48, 64), (48, 48))]
-    together = inferencer(images)
-    alone = [sample for image in images for sample in inferencer(image)]
-    for one, other, image in zip(together, alone, images):
-        assert one.pred_map.shape == image.shape[:2]
-        assert torch.equal(one.pred_map, other.pred_map)
+    images = [np.zeros((height, width, 3), np.uint8)
+              for height, width in ((48, 48), (48, 48), (64, 48))]
+    with pytest.raises(InputError, match=r'48x64.*Resize'):
+        inferencer(images, batch_size)
 
 
 def test_no_gradients_and_none_forbidden(inferencer, expected):

@@ -168,10 +168,3 @@ def test_training_by_gradients_shuffles(configs, number, base):
     check_config(cfg, ['train'])
     del cfg.train_dataloader.sampler['shuffle']
     check_config(cfg, ['train'])
-
-
-def test_a_data_set_without_categories(configs):
-    cfg = copy.deepcopy(configs[0])
-    cfg.train_dataloader.dataset.type = 'FolderDataset'
-    with pytest.raises(InputError, match='FolderDataset has no `category`'):
-        check_config(cfg)

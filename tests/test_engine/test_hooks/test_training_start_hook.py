@@ -73,6 +73,7 @@ def test_too_short_a_training_does_not_predict(mkd_config, tmp_path):
     runner = runner_of(
         mkd_config, tmp_path,
         train_cfg=dict(type='IterBasedTrainLoop', max_iters=2))
-    runner.train()
+    with pytest.raises(InputError, match='not fitted at the end'):
+        runner.train()
     with pytest.raises(InputError, match='broken off 1 batches before'):
         runner.model(torch.zeros(1, 3, 48, 56), mode='predict')
