@@ -5,6 +5,7 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=10),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', interval=1),
+    training_start=dict(type='TrainingStartHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     report=dict(type='ReportHook'),
     visualization=dict(type='VisualizationHook'))

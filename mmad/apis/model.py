@@ -11,6 +11,7 @@ from mmad.errors import InputError
 from mmad.models import BaseDetector
 from mmad.registry import MODELS
 from mmad.utils import load_checkpoint, setup_environment
+from mmad.utils.config_file import read_config
 from mmad.utils.weights import forget_weights
 
 from .stored_config import read_stored_config
@@ -83,7 +84,7 @@ def _from_given(config: str | Path | Config,
     if isinstance(config, Config):
         name, config = 'the given config', copy.deepcopy(config)
     else:
-        name, config = f'config "{config}"', _read_file(config)
+        name, config = f'config "{config}"', read_config(config)
     if not isinstance(config.get('model'), Mapping):
         raise InputError(f'{name} has no `model`.')
     forget_weights(config.model)
@@ -101,17 +102,6 @@ def _from_given(config: str | Path | Config,
             f'checkpoint "{checkpoint}" is of a {type(model).__name__}, which '
             'is no detector and cannot predict.')
     return model, config
-
-
-def _read_file(path: str | Path) -> Config:
-    if not Path(path).is_file():
-        raise InputError(f'config "{path}" does not exist.')
-    try:
-        return Config.fromfile(path)
-    # A config file is code, which may raise anything.
-    except Exception as error:
-        raise InputError(f'config "{path}" cannot be read '
-                         f'({_first_line(error)}).') from error
 
 
 def _load(model: BaseDetector, state: object, checkpoint: str) -> None:

@@ -5,8 +5,8 @@ from mmengine.dataset import BaseDataset
 
 from mmad.errors import InputError
 from mmad.registry import DATASETS
+from mmad.utils import check_number
 
-from .arguments import check_indices, check_seed, check_share
 from .files import (
     Skipped,
     add_skipped,
@@ -16,6 +16,7 @@ from .files import (
     list_images,
     plain_name,
 )
+from .indices import check_indices
 from .mask_files import find_masks
 from .overlap import report_overlap
 from .report import report_found
@@ -87,8 +88,8 @@ class AnomalyDataset(BaseDataset):
         if not isinstance(data_root, str | Path):
             raise InputError('`data_root` must be the path of a folder, got '
                              f'{data_root!r}.')
-        check_share('calibration', calibration, low=True)
-        check_seed(seed)
+        check_number('calibration', calibration, low=0, below=1)
+        check_number('seed', seed, low=0, integer=True)
         check_indices(indices)
         if split == 'calibration' and calibration == 0:
             raise InputError(

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from mmad.errors import InputError
 from mmad.registry import DATASETS
+from mmad.utils import check_number
 
 from .anomaly_dataset import AnomalyDataset
-from .arguments import check_share
 from .files import Skipped, add_skipped, draw, find_images, list_images
 from .mask_files import find_masks
 from .overlap import report_overlap
@@ -71,7 +71,7 @@ class FolderDataset(AnomalyDataset):
             raise InputError(
                 'FolderDataset has no categories, so it takes no `category`; '
                 f'leave "{category}" out and name the folders instead.')
-        check_share('holdout', holdout)
+        check_number('holdout', holdout, above=0, below=1)
         self.normal_dir = normal_dir
         self.normal_test_dir = normal_test_dir
         self.abnormal_dir = abnormal_dir

@@ -40,15 +40,6 @@ _TURNS = {
 }
 
 
-def check_max_pixels(max_pixels: int) -> int:
-    """The limit itself, if it is one."""
-    if (not isinstance(max_pixels, int) or isinstance(max_pixels, bool)
-            or max_pixels < 1):
-        raise InputError('`max_pixels` must be a positive integer, got '
-                         f'{max_pixels!r}.')
-    return max_pixels
-
-
 @contextmanager
 def open_image(path: str | Path,
                max_pixels: int = MAX_PIXELS,

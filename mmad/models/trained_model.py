@@ -55,7 +55,7 @@ class TrainedModel(SignedModel):
         if not len(self.signature_bytes):
             raise InputError(
                 f'no training of {type(self).__name__} has begun; '
-                '`custom_hooks` needs the TrainingStartHook.')
+                '`default_hooks` needs the TrainingStartHook.')
         self.batches_left.sub_(1).clamp_(min=0)
 
     def require_fitted(self) -> None:

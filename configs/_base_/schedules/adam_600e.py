@@ -5,4 +5,4 @@ val_cfg = dict()
 test_cfg = dict()
 optim_wrapper = dict(
     type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-3))
-custom_hooks = [dict(type='TrainingStartHook'), dict(type='SyncNormHook')]
+custom_hooks = [dict(type='SyncNormHook')]

@@ -7,7 +7,6 @@ optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='Adam', lr=1e-4, weight_decay=1e-5))
 custom_hooks = [
-    dict(type='TrainingStartHook'),
     dict(type='TeacherStatisticsHook'),
     dict(type='CalibrationHook'),
 ]

@@ -6,4 +6,4 @@ test_cfg = None
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='Adam', lr=2e-4, weight_decay=1e-5))
-custom_hooks = [dict(type='TrainingStartHook')]
+custom_hooks = []

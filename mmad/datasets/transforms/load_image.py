@@ -5,12 +5,12 @@ from PIL import Image, ImageOps
 from mmad.datasets.image_file import (
     MAX_PIXELS,
     bits_per_channel,
-    check_max_pixels,
     open_image,
     read_pixels,
 )
 from mmad.errors import InputError
 from mmad.registry import TRANSFORMS
+from mmad.utils import check_number
 
 
 @TRANSFORMS.register_module()
@@ -57,7 +57,8 @@ class LoadImage(LoadImageFromFile):
             raise InputError('`bit_depth` must be an integer from 8 to 16, '
                              f'got {bit_depth!r}.')
         self.bit_depth = bit_depth
-        self.max_pixels = check_max_pixels(max_pixels)
+        check_number('max_pixels', max_pixels, low=1, integer=True)
+        self.max_pixels = max_pixels
 
     def transform(self, results: dict) -> dict:
         path = results['img_path']

@@ -10,12 +10,12 @@ from PIL import Image, ImageOps
 from mmad.datasets.image_file import (
     MAX_PIXELS,
     bits_per_channel,
-    check_max_pixels,
     open_image,
     read_pixels,
 )
 from mmad.errors import InputError
 from mmad.registry import TRANSFORMS
+from mmad.utils import check_number
 
 _MODES = ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'I', 'I;16', 'I;16B', 'I;16L',
           'F')
@@ -50,7 +50,8 @@ class LoadMask(BaseTransform):
     """
 
     def __init__(self, max_pixels: int = MAX_PIXELS) -> None:
-        self.max_pixels = check_max_pixels(max_pixels)
+        check_number('max_pixels', max_pixels, low=1, integer=True)
+        self.max_pixels = max_pixels
         self._named: set[str] = set()
 
     def transform(self, results: dict) -> dict:

@@ -1,8 +1,10 @@
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from mmad.datasets.image_file import MAX_PIXELS
 from mmad.datasets.transforms import read_mask
 
 _SHOWN = 3
@@ -83,7 +85,8 @@ def mask_fault(sample: Mapping, mask: np.ndarray) -> str | None:
         # A data set that is not made of files has what it gave only.
         if path is None or not Path(path).is_file():
             return 'empty'
-        area = read_mask(path).sum()
+        limit = max(MAX_PIXELS, math.prod(sample.get('ori_shape', ())))
+        area = read_mask(path, limit).sum()
     return 'removed' if area else 'empty'
 
 

@@ -1,8 +1,10 @@
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from mmad.datasets.image_file import MAX_PIXELS
 from mmad.datasets.transforms import read_mask
 from mmad.errors import InputError
 from mmad.evaluation.functional import region_weights
@@ -125,7 +127,8 @@ def _file_mask(sample: Mapping) -> np.ndarray | None:
     path = sample['mask_path']
     if path is None:
         return None
-    mask = read_mask(path)
+    # The image was read, so its size is no danger.
+    mask = read_mask(path, max(MAX_PIXELS, math.prod(shape)))
     if mask.shape != shape:
         raise InputError(
             f'The mask {path} is {mask.shape} pixels high and wide, its '
@@ -136,6 +139,12 @@ def _file_mask(sample: Mapping) -> np.ndarray | None:
 def _to_original(
         sample: Mapping,
         scores: np.ndarray) -> tuple[np.ndarray, tuple[slice, slice]]:
+    if sample.get('frame_lost'):
+        raise InputError(
+            f'the place of {sample["img_path"]} in the original image is not '
+            f'known: {sample["frame_lost"]}; crop with CenterCrop and pad '
+            'with Letterbox of mmad, after one Resize, or evaluate with '
+            "resolution='input'.")
     if sample.get('rotation'):
         raise InputError(
             f'{sample["img_path"]} was rotated by the pipeline, so its '

@@ -1,5 +1,6 @@
 import hashlib
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Sequence
@@ -195,7 +196,13 @@ class PyramidStore(nn.Module):
         return levels
 
     def _open(self) -> None:
-        folder = self.folder / bytes(self.digest.tolist()).decode()
+        name = bytes(self.digest.tolist()).decode(errors='replace')
+        # A checkpoint may name nothing outside of the folder.
+        if not re.fullmatch('[0-9a-f]{16}', name):
+            raise InputError(
+                'the checkpoint does not name the files of its gallery; it '
+                'is damaged: fit again.')
+        folder = self.folder / name
         self._files = []
         for number, shape in enumerate(self._sizes()):
             path = folder / f'level_{number}.bin'

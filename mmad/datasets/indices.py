@@ -1,30 +1,7 @@
-"""Checks of the arguments of the data sets."""
 from collections.abc import Sequence
-from numbers import Integral, Real
+from numbers import Integral
 
 from mmad.errors import InputError
-
-
-def check_share(name: str, value: float, low: bool = False) -> None:
-    """Refuse what is no share of a whole.
-
-    Args:
-        name (str): Of the argument.
-        value (float): It.
-        low (bool): 0 is one too. Defaults to False.
-    """
-    if (isinstance(value, bool) or not isinstance(value, Real)
-            or not (0 < value < 1 or (low and value == 0))):
-        raise InputError(f'`{name}` must lie in {"[" if low else "("}0, 1), '
-                         f'got {value!r}.')
-
-
-def check_seed(value: int) -> None:
-    """Refuse what is no seed."""
-    if (isinstance(value, bool) or not isinstance(value, Integral)
-            or value < 0):
-        raise InputError('`seed` must be an integer from 0, got '
-                         f'{value!r}.')
 
 
 def check_indices(value: int | Sequence[int] | None,
