@@ -413,8 +413,10 @@ def _tool(folder, name, args, env):
     os.chdir(folder)
     os.environ.update(env)
     rank = env.get('RANK', '')
-    with open('stdout' + rank, 'w') as sys.stdout, open(
-            'stderr' + rank, 'w') as sys.stderr:
+    # As Python opens them: names of files may be no text.
+    with open('stdout' + rank, 'w', errors='surrogateescape'
+              ) as sys.stdout, open('stderr' + rank, 'w',
+                                    errors='backslashreplace') as sys.stderr:
         os.dup2(sys.stdout.fileno(), 1)
         os.dup2(sys.stderr.fileno(), 2)
         sys.argv = [name, *args]

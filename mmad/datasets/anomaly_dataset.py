@@ -16,10 +16,10 @@ from .files import (
     list_images,
     plain_name,
 )
+from .found import report_found
 from .indices import check_indices
 from .mask_files import find_masks
 from .overlap import report_overlap
-from .report import report_found
 
 
 @DATASETS.register_module()

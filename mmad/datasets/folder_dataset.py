@@ -45,7 +45,7 @@ class FolderDataset(AnomalyDataset):
         lazy_init (bool): Scan the folders on first use. Defaults to False.
         calibration (float): Share of what is left that is kept for methods
             which calibrate their scores. Defaults to 0.
-        category (str, optional): There are no categories; another value is refused.
+        category (str, optional): Must be None: there are no categories.
 
     Raises:
         InputError: A folder is missing or empty, a mask is missing or might

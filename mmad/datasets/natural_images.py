@@ -8,7 +8,7 @@ from mmad.errors import InputError
 from mmad.registry import DATASETS
 
 from .files import find_images
-from .report import report_found
+from .found import report_found
 
 
 @DATASETS.register_module()

@@ -9,7 +9,7 @@ from pathlib import Path
 from mmad.errors import InputError
 
 from .files import identity
-from .report import log_once
+from .found import log_once
 
 _MOST_NAMES = 5
 _SAMPLE = 4096

@@ -54,14 +54,12 @@ class SignedModel(BaseModel, metaclass=ABCMeta):
                 'tools/train.py or load a checkpoint of a fitted one.')
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
-        name = prefix + 'signature_bytes'
-        stored = state_dict.get(name)
-        if stored is None or not len(stored):
+        theirs = read_signature(state_dict, prefix)
+        if not theirs:
             raise InputError(
                 f'the checkpoint holds no fitted state of '
                 f'{type(self).__name__}; it is of another kind of model or '
                 'was not fitted. Fit with tools/train.py.')
-        theirs = json.loads(bytes(stored.tolist()).decode())
         ours = json.loads(json.dumps(self.signature()))
         differing = [
             f'{key} {theirs.get(key)!r} instead of {ours.get(key)!r}'
@@ -74,3 +72,22 @@ class SignedModel(BaseModel, metaclass=ABCMeta):
                 f'{"; ".join(differing)}. Use the config it was fitted with.')
         resize_buffers(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def read_signature(state: object, prefix: str = '') -> dict:
+    """What a state says that it was made with.
+
+    Args:
+        state (object): A state dict, or whatever a checkpoint has there.
+        prefix (str): Of the keys of the model. Defaults to ``''``.
+
+    Returns:
+        dict: Empty if it says nothing that can be read.
+    """
+    try:
+        text = bytes(state[f'{prefix}signature_bytes'].tolist()).decode()
+        found = json.loads(text)
+    # Anything may be in the place of the signature.
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

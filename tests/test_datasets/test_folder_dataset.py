@@ -108,7 +108,7 @@ def test_missing_mask(root):
     (dict(normal_test_dir='no'), '`normal_test_dir` ".*/no" does not exist'),
     (dict(abnormal_dir='no'), '`abnormal_dir` ".*/no" does not exist'),
     (dict(mask_dir='no'), '`mask_dir` ".*/no" holds no images'),
-    (dict(holdout=1), r'`holdout` must lie in \(0, 1\), got 1'),
+    (dict(holdout=1), r'above 0 and below 1, got 1'),
     (dict(holdout=0), 'got 0'),
 ])
 def test_wrong_arguments(root, kwargs, message):
@@ -194,7 +194,7 @@ def test_folders_inside_one_another_whatever_their_spelling(root):
 
 def test_what_is_left_out_is_named(root, monkeypatch):
     said = []
-    monkeypatch.setattr('mmad.datasets.report.print_log',
+    monkeypatch.setattr('mmad.datasets.found.print_log',
                         lambda line, *args: said.append(line))
     draw(root, 'truth/cut/0.png', 'truth/cut/deep/1.png', 'truth/hole/0.png',
          'truth/x.png', 'truth/y.png', 'bad/cut/.thumbnails/a.png')
@@ -226,9 +226,9 @@ def test_bad_images_in_a_folder_called_good(root):
     (dict(normal_dir=''), '`normal_dir` must be a folder or a list'),
     (dict(abnormal_dir=['bad']), '`abnormal_dir` must be one folder'),
     (dict(mask_dir=1), '`mask_dir` must be one folder'),
-    (dict(holdout='x'), '`holdout` must lie in'),
-    (dict(holdout=None), '`holdout` must lie in'),
-    (dict(holdout=True), '`holdout` must lie in'),
+    (dict(holdout='x'), '`holdout` must be'),
+    (dict(holdout=None), '`holdout` must be'),
+    (dict(holdout=True), '`holdout` must be'),
 ])
 def test_types_of_arguments(root, kwargs, message):
     with pytest.raises(InputError, match=message):

@@ -62,7 +62,7 @@ def test_limit_may_exceed_that_of_pillow(tmp_path, monkeypatch):
 @pytest.mark.parametrize('step', [LoadImage, LoadMask])
 @pytest.mark.parametrize('limit', [0, -1, 1.5, None, 'many', True])
 def test_bad_limit(step, limit):
-    with pytest.raises(InputError, match='`max_pixels` must be a positive'):
+    with pytest.raises(InputError, match='`max_pixels` must be a whole'):
         step(max_pixels=limit)
 
 

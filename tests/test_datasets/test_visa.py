@@ -154,7 +154,7 @@ def test_an_image_in_both_parts(root):
 
 def test_images_that_are_not_listed_are_named(root, monkeypatch):
     said = []
-    monkeypatch.setattr('mmad.datasets.report.print_log',
+    monkeypatch.setattr('mmad.datasets.found.print_log',
                         lambda line, *args: said.append(line))
     Image.new('RGB', (9, 7), 5).save(root / 'pcb1/Data/Images/Normal/x.JPG')
     build(root, 'train')

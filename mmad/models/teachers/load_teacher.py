@@ -1,10 +1,10 @@
-import json
 from pathlib import Path
 
 import torch
 
 from mmad.errors import InputError
 from mmad.models.backbones.patch_network import PatchNetwork
+from mmad.models.signed_model import read_signature
 from mmad.utils import load_checkpoint
 from mmad.utils.remote_files import find_checkpoint
 
@@ -41,7 +41,7 @@ def load_teacher(network: PatchNetwork, source: str,
             'the checkpoint of another with --cfg-options '
             f'model.scales.{scale}.teacher=FILE.')
     state = load_checkpoint(path, map_location='cpu').get('state_dict')
-    theirs = _signature(state)
+    theirs = read_signature(state)
     ours = dict(
         model='PatchTeacher',
         normalisation=normalisation,
@@ -68,17 +68,6 @@ def load_teacher(network: PatchNetwork, source: str,
     except RuntimeError as error:
         raise InputError(f'the teacher "{path}" is damaged, its tensors are '
                          'not those of its kind; train it again.') from error
-
-
-def _signature(state: object) -> dict:
-    """What the state of a teacher says of itself; empty if it is none."""
-    try:
-        text = bytes(state['signature_bytes'].tolist()).decode()
-        found = json.loads(text)
-    # Anything may be in the place of the signature.
-    except (AttributeError, KeyError, TypeError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def find_teacher(source: str) -> Path:

@@ -3,6 +3,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from mmad.engine import TrainingStartHook
 from mmad.errors import InputError
 from mmad.utils import load_checkpoint, setup_environment
 
@@ -62,11 +63,17 @@ def test_weights_of_another_run_begin_anew(mkd_config, tmp_path):
 
 
 def test_cannot_be_forgotten(mkd_config, tmp_path):
+    # A list of one's own hooks takes the place of the config's.
+    runner_of(
+        mkd_config, tmp_path / 'own', train_cfg=LOOPS['epochs'],
+        custom_hooks=[]).train()
     runner = runner_of(
-        mkd_config, tmp_path, train_cfg=LOOPS['epochs'], custom_hooks=[])
+        mkd_config, tmp_path / 'none', train_cfg=LOOPS['epochs'])
+    runner._hooks = [hook for hook in runner.hooks
+                     if not isinstance(hook, TrainingStartHook)]
     with pytest.raises(InputError, match='needs the TrainingStartHook'):
         runner.train()
-    assert not list(tmp_path.glob('*.pth'))
+    assert not list(tmp_path.glob('none/*.pth'))
 
 
 def test_too_short_a_training_does_not_predict(mkd_config, tmp_path):

@@ -6,14 +6,14 @@ from types import SimpleNamespace
 import pytest
 from mmengine.logging import MMLogger
 
-from mmad.datasets.report import report_found
+from mmad.datasets.found import report_found
 
 
 @pytest.fixture
 def said(monkeypatch):
     lines = []
     monkeypatch.setattr(
-        'mmad.datasets.report.print_log',
+        'mmad.datasets.found.print_log',
         lambda line, logger, level: lines.append((line, level)))
     return lines
 
