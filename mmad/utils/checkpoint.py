@@ -1,5 +1,7 @@
 """Reading checkpoints without running what is in them."""
 import pickle
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +30,8 @@ def load_checkpoint(filename: str | Path, map_location=None) -> dict:
         map_location: As in :func:`torch.load`.
 
     Raises:
-        InputError: The file is missing, broken or unsafe, or cannot be
-            downloaded.
+        InputError: The file is missing, broken, damaged in any byte or
+            unsafe, or cannot be downloaded.
     """
     filename = str(filename)
     state = _read(find_checkpoint(filename), filename, map_location)
@@ -43,6 +45,7 @@ def _read(path: Path, filename: str, map_location) -> dict:
         if path.exists() and not path.is_file():
             raise InputError(f'checkpoint "{filename}" cannot be read, it is '
                              'no ordinary file.')
+        _check_sums(path, filename)
         with torch.serialization.safe_globals(_log_globals()):
             state = torch.load(
                 path, map_location=map_location, weights_only=True)
@@ -65,6 +68,23 @@ def _read(path: Path, filename: str, map_location) -> dict:
         raise InputError(f'checkpoint "{filename}" holds no state; it must be '
                          'one that tools/train.py wrote.')
     return state
+
+
+def _check_sums(path: Path, filename: str) -> None:
+    """Refuse a file with damaged bytes, which torch would load."""
+    if not path.exists() or not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as file:
+            damaged = file.testzip()
+    # What a damaged header makes of it.
+    except (NotImplementedError, RuntimeError, zipfile.BadZipFile,
+            zlib.error):
+        damaged = 'a header'
+    if damaged is not None:
+        raise InputError(
+            f'checkpoint "{filename}" is damaged (the check sum of {damaged} '
+            'is wrong); copy or write it again.')
 
 
 def latest_checkpoint(work_dir: str | Path) -> str | None:

@@ -137,3 +137,23 @@ def test_no_checkpoint(tmp_path):
     assert latest_checkpoint(tmp_path / 'none') is None
     (tmp_path / 'last_checkpoint').touch()
     assert latest_checkpoint(tmp_path) is None
+
+
+def test_no_damaged_byte_is_read(path, tmp_path):
+    content = path.read_bytes()
+    expected = load_checkpoint(path)['state_dict']['weight']
+    rng = np.random.default_rng(0)
+    damaged = tmp_path / 'damaged.pth'
+    refused = 0
+    for place in rng.integers(0, len(content), 300):
+        changed = bytearray(content)
+        changed[place] ^= 1 << rng.integers(8)
+        damaged.write_bytes(changed)
+        try:
+            state = load_checkpoint(damaged)
+        except InputError:
+            refused += 1
+        else:
+            # It was in the padding.
+            assert torch.equal(state['state_dict']['weight'], expected)
+    assert refused > 100
