@@ -35,6 +35,13 @@ def load_checkpoint(filename: str | Path, map_location=None) -> dict:
     """
     filename = str(filename)
     state = _read(find_checkpoint(filename), filename, map_location)
+    # By the operators, since an OrderedDict of a file may bring methods of
+    # its own. MMEngine's runner would run `config` as Python when it resumes.
+    if 'meta' in state and isinstance(state['meta'], dict):
+        state['meta'] = {
+            key: value for key, value in dict.items(state['meta'])
+            if key != 'config'
+        }
     if filename.startswith('mmcls://'):
         state = _process_mmcls_checkpoint(state)
     return state
@@ -58,9 +65,9 @@ def _read(path: Path, filename: str, map_location) -> dict:
             'loaded.') from error
     except InputError:
         raise
-    # As torch reports a file that is none of its own, or part of one.
-    except (AssertionError, AttributeError, EOFError, KeyError, IndexError,
-            OSError, RuntimeError, TypeError, ValueError) as error:
+    # Anybody may have written the file: torch and what it calls raise many
+    # kinds of errors for what is in it, up to a lack of memory.
+    except Exception as error:
         raise InputError(
             f'checkpoint "{filename}" cannot be read, it may be truncated '
             f'({type(error).__name__}).') from error
@@ -76,6 +83,12 @@ def _check_sums(path: Path, filename: str) -> None:
         return
     try:
         with zipfile.ZipFile(path) as file:
+            size = sum(entry.file_size for entry in file.infolist())
+            if size > path.stat().st_size:
+                raise InputError(
+                    f'checkpoint "{filename}" was refused: it unpacks to '
+                    f'{size} bytes, more than it has; it must be one that '
+                    'tools/train.py wrote, which compresses nothing.')
             damaged = file.testzip()
     # What a damaged header makes of it.
     except (NotImplementedError, RuntimeError, zipfile.BadZipFile,

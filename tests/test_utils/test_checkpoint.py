@@ -1,6 +1,9 @@
 import builtins
+import io
 import os
 import pickle
+import zipfile
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -157,3 +160,72 @@ def test_no_damaged_byte_is_read(path, tmp_path):
             # It was in the padding.
             assert torch.equal(state['state_dict']['weight'], expected)
     assert refused > 100
+
+
+def rewrite(path, method=zipfile.ZIP_STORED, **contents):
+    """Write a checkpoint again with other or further members."""
+    with zipfile.ZipFile(path) as file:
+        members = {name: file.read(name) for name in file.namelist()}
+    root = next(iter(members)).split('/')[0]
+    members.update({f'{root}/{name}': data for name, data in contents.items()})
+    with zipfile.ZipFile(path, 'w', method) as file:
+        for name, data in members.items():
+            file.writestr(name, data)
+
+
+def text(string):
+    return b'X' + len(string).to_bytes(4, 'little') + string.encode()
+
+
+def long(number):
+    data = pickle.encode_long(number)
+    return b'\x8a' + bytes([len(data)]) + data
+
+
+@pytest.mark.parametrize('body', [
+    b'cbuiltins\nbytearray\n' + long(10**15) + b'\x85R',
+    b'cbuiltins\nbytearray\n' + long(10**25) + b'\x85R',
+    b'cbuiltins\ncomplex\n' + long(2**1500) + b'\x85R',
+    b'cbuiltins\nset\n' + long(7) + b'\x85R',
+    b'c_codecs\nencode\n' + text('x') + text('nope') + b'\x86R',
+    b'c_codecs\nencode\n' + text('x') + text('zip') + b'\x86R',
+    b'cnumpy\nndarray\n' + long(10**14) + b'\x85R',
+    b'cnumpy\ndtype\n' + text('(' * 5000) + b'\x85R',
+    b'J\0', b'h\5', b'\x8a', b'(t', b'0', b''
+])
+def test_whatever_the_pickle_makes_of_it(path, body):
+    rewrite(path, **{'data.pkl': b'\x80\x02' + body + b'.'})
+    with pytest.raises(InputError, match=r'epoch_1\.pth"'):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize('method', [
+    zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_what_unpacks_to_more_than_it_is(path, method):
+    rewrite(path, method, **{'data/999': bytes(10**6)})
+    with pytest.raises(InputError, match='it unpacks to'):
+        load_checkpoint(path)
+
+
+def test_members_that_share_their_bytes(path):
+    rewrite(path, **{f'data/9{number}': b'' for number in range(100)},
+            **{'data/900': bytes(10**5)})
+    content = io.BytesIO(path.read_bytes())
+    with zipfile.ZipFile(content, 'a') as file:
+        large = max(file.infolist(), key=lambda entry: entry.file_size)
+        for entry in file.infolist():
+            if not entry.file_size:
+                entry.header_offset = large.header_offset
+                entry.file_size = entry.compress_size = large.file_size
+                entry.CRC = large.CRC
+        file.comment = b'written again'
+    path.write_bytes(content.getvalue())
+    with pytest.raises(InputError, match='it unpacks to'):
+        load_checkpoint(path)
+
+
+def test_what_mmengine_would_run_is_left_out(tmp_path):
+    meta = OrderedDict(epoch=1, config='print(1)')
+    meta.pop = meta.get = OrderedDict
+    torch.save(dict(meta=meta), tmp_path / 'a.pth')
+    assert load_checkpoint(tmp_path / 'a.pth')['meta'] == dict(epoch=1)

@@ -24,6 +24,8 @@ class CheckpointHook(_CheckpointHook):
       and no model is saved at the end that is not.
     - It knows that more is better of all metrics of mmad.
     - A training that is stopped early has its last state saved.
+    - Of what a resumed checkpoint says that earlier ones are, it removes only
+      files in its own folder.
 
     Every runner in the scope ``mmad`` has it, with or without a config of
     mmad's.
@@ -48,6 +50,33 @@ class CheckpointHook(_CheckpointHook):
                     f'`out_dir` of the CheckpointHook, "{self.out_dir}", '
                     f'cannot be made or is no folder ({error.strerror}).'
                 ) from error
+
+    def before_train(self, runner: Runner) -> None:
+        # Anybody may have written the checkpoint that this comes from.
+        info = runner.message_hub.runtime_info
+        steps = info.get('keep_ckpt_ids', [])
+        if not isinstance(steps, list) or not all(
+                isinstance(step, int) for step in steps):
+            del info['keep_ckpt_ids']
+        super().before_train(runner)
+        if self.save_best is None:
+            return
+        if len(self.key_indicators) == 1:
+            self.best_ckpt_path = self._own_file(self.best_ckpt_path)
+        else:
+            self.best_ckpt_path_dict = {
+                name: self._own_file(path)
+                for name, path in self.best_ckpt_path_dict.items()
+            }
+
+    def _own_file(self, path: object) -> str | None:
+        """A path of ``best_*.pth`` in the folder, or None for another."""
+        if not isinstance(path, str):
+            return None
+        name = Path(path).name
+        is_own = (name.startswith('best_') and name.endswith('.pth') and path
+                  == self.file_backend.join_path(self.out_dir, name))
+        return path if is_own else None
 
     def after_val_epoch(self, runner: Runner, metrics: dict) -> None:
         for name in self.save_best or []:

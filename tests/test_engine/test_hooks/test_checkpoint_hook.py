@@ -2,6 +2,7 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.hooks import Hook
 
 from mmad.engine import CheckpointHook
@@ -118,3 +119,55 @@ def test_unfitted_at_the_end_is_not_saved(make_runner, tmp_path):
     with pytest.raises(InputError, match='not fitted at the end'):
         hook._save_checkpoint(runner)
     assert not names(tmp_path)
+
+
+@pytest.mark.parametrize('best', ['image_auroc', ['aupro', 'image_ap']])
+def test_a_resumed_checkpoint_runs_and_removes_nothing(make_runner, tmp_path,
+                                                       best):
+    changes = {'default_hooks.checkpoint.save_best': best,
+               'default_hooks.checkpoint.max_keep_ckpts': 1,
+               'train_cfg.max_epochs': 1}
+    make_runner('mkd_config', **changes).train()
+    mine = tmp_path / 'mine'
+    files = [mine / 'a.pth', mine / 'folder' / 'b.txt', mine / 'best_c.pth']
+    (mine / 'folder').mkdir(parents=True)
+    for file in files:
+        file.touch()
+    (tmp_path / 'epoch_x').mkdir()
+    state = load_checkpoint(str(tmp_path / 'epoch_1.pth'))
+    state['meta']['config'] = f'open({str(tmp_path / "run")!r}, "w")'
+    hub = state['message_hub']
+    for number, path in enumerate((mine / 'folder', files[0], files[2],
+                                   tmp_path / 'none' / '..' / 'mine', 7)):
+        name = 'best_ckpt'
+        names = [name] if isinstance(best, str) else [
+            f'{name}_{one}' for one in best]
+        scores = [one.replace('ckpt', 'score') for one in names]
+        hub['runtime_info'].update(
+            dict.fromkeys(names, path if path == 7 else str(path)),
+            **dict.fromkeys(scores, -1.0),
+            keep_ckpt_ids=['x/../mine/a', 2, 3, 4])
+        hub['resumed_keys'].update(dict.fromkeys([*names, *scores], True))
+        evil = tmp_path / f'evil_{number}.pth'
+        torch.save(state, evil)
+        runner = make_runner('mkd_config', **{
+            **changes, 'train_cfg.max_epochs': 2,
+            'load_from': str(evil), 'resume': True})
+        runner.train()
+        assert runner.epoch == 2
+        assert not (tmp_path / 'run').exists()
+        assert all(file.exists() for file in files)
+
+
+def test_own_best_checkpoint_gives_way_after_a_resume(make_runner, tmp_path):
+    changes = {'default_hooks.checkpoint.save_best': 'image_auroc',
+               'train_cfg.max_epochs': 1}
+    make_runner('mkd_config', **changes).train()
+    state = load_checkpoint(str(tmp_path / 'epoch_1.pth'))
+    state['message_hub']['runtime_info']['best_score'] = -1.0
+    torch.save(state, tmp_path / 'epoch_1.pth')
+    make_runner('mkd_config', **{
+        **changes, 'train_cfg.max_epochs': 2,
+        'load_from': str(tmp_path / 'epoch_1.pth'), 'resume': True}).train()
+    best, = tmp_path.glob('best_*.pth')
+    assert best.name.endswith('epoch_2.pth')
