@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import load_state_dict
 
-from mmad.errors import InputError
+from mmad.errors import InputError, printable
 from mmad.models import BaseDetector
 from mmad.registry import MODELS
 from mmad.utils import load_checkpoint, setup_environment
@@ -113,9 +113,9 @@ def _load(model: BaseDetector, state: object, checkpoint: str) -> None:
         load_state_dict(model, state, strict=True)
     except InputError as error:
         raise InputError(f'checkpoint "{checkpoint}": {error}') from error
-    # What torch and a model's own loading say of a state that is not theirs.
-    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError,
-            ValueError) as error:
+    # What torch and a model's own loading say of a state that is not theirs,
+    # up to a lack of memory.
+    except Exception as error:
         raise InputError(
             f'the state of checkpoint "{checkpoint}" does not fit its '
             f'{type(model).__name__} ({_first_line(error)}); it is damaged or '
@@ -154,5 +154,5 @@ def _first_line(error: Exception) -> str:
     """The kind of an error and what it says, without further lines."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     # torch names what is wrong below the heading.
-    text = ' '.join(lines[:2]) if lines else ''
+    text = printable(' '.join(lines[:2]))
     return f'{type(error).__name__}: {text[:300]}'.rstrip(': .')

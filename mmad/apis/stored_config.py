@@ -8,7 +8,7 @@ import mmengine.model
 from mmengine.config import Config
 from mmengine.registry import Registry
 
-from mmad.errors import InputError
+from mmad.errors import InputError, printable
 from mmad.models import BaseDetector
 from mmad.registry import MODELS, TRANSFORMS
 
@@ -28,6 +28,9 @@ _FOREIGN = tuple(
 # A back end for files may import modules from a folder that it is given.
 _REFUSED_ARGUMENTS = ('backend_args', 'file_client_args', 'init_cfg')
 _MAX_DEPTH = 50
+# A config has a few thousand characters; parsing takes a hundred times the
+# memory.
+_MAX_LENGTH = 1 << 20
 
 
 def read_stored_config(text: str,
@@ -138,6 +141,7 @@ class _Reader:
         value = repr(value)
         if len(value) > 60:
             value = value[:60] + '...'
+        place = printable(place[:200])
         hint = (f', or name the modules that define it: modules={self.hint}'
                 if self.hint else '')
         raise InputError(
@@ -182,6 +186,9 @@ def _parse(text: object, checkpoint: str) -> dict:
 
 
 def _assignments(text: object) -> Iterator[tuple[str, ast.AST]]:
+    # Bytes may name an encoding of their own.
+    if not isinstance(text, str) or len(text) > _MAX_LENGTH:
+        raise ValueError('no text of a config')
     for statement in ast.parse(text).body:
         if not isinstance(statement, ast.Assign):
             raise ValueError(f'{type(statement).__name__} in a config')
@@ -193,8 +200,14 @@ class _DictCalls(ast.NodeTransformer):
     """Turns what MMEngine dumps into literals; other calls and names stay.
 
     That is ``dict(key=value)``, ``dict({'any key': value}, key=value)``,
-    ``inf`` and ``nan``.
+    ``inf`` and ``nan``. Integers that no array holds are refused: they can
+    neither be shown nor compared with other numbers.
     """
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        if isinstance(node.value, int) and node.value >= 1 << 63:
+            raise ValueError('an integer is too large')
+        return node
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
         if node.id in ('inf', 'nan'):

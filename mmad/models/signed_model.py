@@ -5,8 +5,11 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from mmad.errors import InputError
+from mmad.errors import InputError, printable
 from mmad.models.layers.fitted_buffers import resize_buffers
+
+# Bytes; a signature has a few hundred.
+_MAX_LENGTH = 1 << 20
 
 
 class SignedModel(BaseModel, metaclass=ABCMeta):
@@ -67,10 +70,11 @@ class SignedModel(BaseModel, metaclass=ABCMeta):
             if theirs.get(key) != ours.get(key)
         ]
         if differing:
+            shown = printable('; '.join(differing)[:1000])
             raise InputError(
-                f'the checkpoint does not fit the config: it was made with '
-                f'{"; ".join(differing)}. Use the config it was fitted with.')
-        resize_buffers(self, state_dict, prefix)
+                'the checkpoint does not fit the config: it was made with '
+                f'{shown}. Use the config it was fitted with.')
+        resize_buffers(self, state_dict, prefix, ['signature_bytes'])
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
@@ -85,9 +89,11 @@ def read_signature(state: object, prefix: str = '') -> dict:
         dict: Empty if it says nothing that can be read.
     """
     try:
-        text = bytes(state[f'{prefix}signature_bytes'].tolist()).decode()
-        found = json.loads(text)
+        stored = state[f'{prefix}signature_bytes']
+        if len(stored) > _MAX_LENGTH:
+            return {}
+        found = json.loads(bytes(stored.tolist()).decode())
     # Anything may be in the place of the signature.
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

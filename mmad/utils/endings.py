@@ -9,7 +9,7 @@ from collections.abc import Callable
 from mmcv.transforms import BaseTransform
 from mmengine.registry import build_functions
 
-from mmad.errors import InputError
+from mmad.errors import InputError, printable
 from mmad.interrupt import STATUS, is_interrupt
 
 _LIBRARIES = ('mmengine', 'mmcv', 'torch', 'torchvision')
@@ -35,7 +35,8 @@ def one_sentence_errors(main: Callable) -> Callable:
             sentence = _sentence(error)
             if sentence is None:
                 raise
-            sys.stderr.write(f'error: {sentence}\n')
+            # A name in a file may have any characters.
+            sys.stderr.write(f'error: {printable(sentence)}\n')
             sys.exit(2)
 
     return wrapped

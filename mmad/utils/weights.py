@@ -30,12 +30,8 @@ def set_weights(model: Config, weights: str) -> None:
 def forget_weights(model: Config) -> None:
     """Name no files of weights: all is to come from a checkpoint.
 
-    That holds for every part with ``weights``, at any depth, and for the
-    teachers of ``scales``.
+    That holds for every part with ``weights`` or a ``teacher``, at any depth.
     """
-    for scale in model.get('scales') or ():
-        if isinstance(scale, Mapping):
-            scale['teacher'] = None
     _forget(model)
 
 
@@ -44,6 +40,8 @@ def _forget(node: object) -> None:
         for value in node:
             _forget(value)
     elif isinstance(node, Mapping | Config):
+        if 'teacher' in node:
+            node['teacher'] = None
         # An argument of this name may be numbers, such as those of a loss.
         if isinstance(node.get('weights'), str | Path):
             node['weights'] = None

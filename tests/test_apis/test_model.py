@@ -1,5 +1,6 @@
 import copy
 
+import numpy as np
 import pytest
 import torch
 from conftest import TinyBackbone
@@ -225,3 +226,40 @@ def test_damaged_pipeline(checkpoint, tmp_path):
     torch.save(state, tmp_path / 'a.pth')
     with pytest.raises(InputError, match='pipeline cannot be built'):
         AnomalyInferencer(tmp_path / 'a.pth', device='cpu', modules='conftest')
+
+
+def tensor(text):
+    return torch.tensor(list(text.encode()), dtype=torch.uint8)
+
+
+SPOILED = dict(
+    scalar=dict(input_size=torch.tensor(64)),
+    one_size=dict(input_size=torch.tensor([64])),
+    no_size=dict(input_size=torch.zeros(0, dtype=torch.int64)),
+    large_bank={'memory_bank.rows': torch.ones(1).expand(10**9, 10**6)},
+    empty_bank={'memory_bank.rows': torch.ones(0, 16)},
+    small_bank={'memory_bank.rows': torch.ones(2, 16)},
+    narrow_bank={'memory_bank.rows': torch.ones(50, 15)},
+    flat_bank={'memory_bank.rows': torch.ones(50)},
+    complex_bank={'memory_bank.rows': torch.ones(50, 16) * 1j},
+    bool_bank={'memory_bank.rows': torch.ones(50, 16) > 0},
+    deep=dict(signature_bytes=tensor('[' * 100000)),
+    large=dict(signature_bytes=tensor('1').expand(10**12)),
+    steering=dict(signature_bytes=tensor('{"a\\u001b[2J\\nb": 3}')),
+    key={'a\x1b[2J\n\n': torch.ones(1)},
+    number={7: torch.ones(1)},
+)
+
+
+@pytest.mark.parametrize('change', SPOILED)
+def test_a_state_that_is_none_ends_in_a_sentence(checkpoint, tmp_path, change):
+    state = load_checkpoint(checkpoint)
+    assert state['state_dict']['memory_bank.rows'].shape[1] == 16
+    state['state_dict'].update(SPOILED[change])
+    torch.save(state, tmp_path / 'a.pth')
+    with pytest.raises(InputError, match=r'fit again|does not fit|no fitted'
+                       ) as caught:
+        AnomalyInferencer(tmp_path / 'a.pth', device='cpu',
+                          modules='conftest')(
+                              np.zeros((48, 56, 3), dtype=np.uint8))
+    assert str(caught.value).isprintable()

@@ -2,6 +2,7 @@ import copy
 import random
 import sys
 
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT, TinyBackbone
@@ -16,6 +17,7 @@ from mmad.errors import InputError
 from mmad.models import DemoBackbone, PatchCore
 from mmad.registry import MODELS, TRANSFORMS
 
+HUGE = '0x' + 'f' * 20000
 CONFIGS = [
     'patchcore/patchcore_demo.py',
     'mkd/mkd_demo.py',
@@ -185,6 +187,15 @@ def test_the_inferencer_runs_nothing(tmp_path, fitted, path, number):
     7,
     b'\xff',
     ['model'],
+    b'model = dict(type="PatchCore")',
+    bytearray(b'# coding: utf7\nmodel = dict(type="PatchCore")'),
+    np.frombuffer(b'# coding: idna\nmodel = dict(type="SPADE")', np.uint8),
+    f'model = dict(type={HUGE})',
+    f'model = dict(type=[-{HUGE}])',
+    f'model = dict(type="PatchCore", _scope_=({HUGE},))',
+    f'model = dict({{{HUGE}: dict(type="x")}})',
+    f'model = dict(type="SPADE", sigma={1 << 63})',
+    'model = dict(type="SPADE")\n' + 'a = 1\n' * 200000,
 ])
 def test_what_is_no_plain_config(text):
     with pytest.raises(InputError, match='stored in checkpoint'):
@@ -313,3 +324,49 @@ def test_modules(fitted, tmp_path, monkeypatch):
         init_model(tmp_path / 'own.pth', device='cpu')
     with pytest.raises(InputError, match='it was made with backbone'):
         init_model(tmp_path / 'own.pth', device='cpu', modules=['my_parts'])
+
+
+@pytest.mark.parametrize('key', ['a\x1b[2J', 'a\nb', '\u202e', 'x' * 5000])
+def test_a_key_does_not_steer_the_terminal(key):
+    text = text_of(dict(model={'type': 'PatchCore', key: dict(type='x')}))
+    with pytest.raises(InputError) as caught:
+        read_stored_config(text, 'a.pth')
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 600
+
+
+TEACHER = dict(type='UninformedStudents', scales=(dict(
+    network=dict(type='PatchNetwork', patch_size=17)),))
+
+
+@pytest.mark.parametrize('key', ['teacher', 'weights'])
+@pytest.mark.parametrize('place', [
+    ('backbone',), ('data_preprocessor',), ('sigma',), ('patch_features',)])
+@pytest.mark.parametrize('nested', [False, True])
+def test_no_file_of_weights_is_opened(tmp_path, monkeypatch, fitted, key,
+                                      place, nested):
+    """At any depth, whatever the part."""
+    opened = []
+
+    def download(*args):
+        opened.append(args)
+        raise OSError('there is no network')
+
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
+    monkeypatch.setattr('torch.hub.download_url_to_file', download)
+    part = put(TEACHER, ('scales', 0), dict(
+        TEACHER['scales'][0], teacher='http://127.0.0.1:9/a.pth'))
+    if key == 'weights':
+        part = dict(type='DemoBackbone', weights='http://127.0.0.1:9/a.pth')
+    if nested:
+        part = dict(type='PatchCore', backbone=part)
+    cfg = fitted.cfg.to_dict()
+    cfg['model'] = dict(cfg['model'], **{place[0]: part})
+    torch.save(dict(
+        state_dict=fitted.model.state_dict(), meta=dict(cfg=text_of({
+            name: cfg[name] for name in ('model', 'test_dataloader')}))),
+        tmp_path / 'a.pth')
+    with pytest.raises(InputError, match=r'a\.pth"'):
+        AnomalyInferencer(tmp_path / 'a.pth', device='cpu', modules='conftest')
+    assert not opened
+    assert not (tmp_path / 'torch').exists()

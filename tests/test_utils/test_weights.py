@@ -14,12 +14,13 @@ def test_backbone():
 
 
 def test_teachers():
-    model = Config(dict(type='B', scales=[dict(teacher='a'), dict()]))
+    model = Config(dict(type='B', scales=[
+        dict(teacher='a'), dict(teacher=5), dict()]))
     with pytest.raises(InputError, match=r'of this config has none of; name '
                        r'the teachers with .*model\.scales\.0\.teacher=FILE'):
         set_weights(model, 'b.pth')
     forget_weights(model)
-    assert [scale.teacher for scale in model.scales] == [None, None]
+    assert [scale.get('teacher') for scale in model.scales] == [None] * 3
 
 
 def test_nothing_to_name():
@@ -28,3 +29,14 @@ def test_nothing_to_name():
         set_weights(model, 'b.pth')
     forget_weights(model)
     assert model.backbone is None
+
+
+def test_at_any_depth():
+    scale = dict(teacher='a', network=dict(weights='b'))
+    model = Config(dict(
+        backbone=dict(type='B', scales=(scale, [scale])),
+        loss=dict(weights=[1, 2])))
+    forget_weights(model)
+    assert "'a'" not in str(model.to_dict())
+    assert "'b'" not in str(model.to_dict())
+    assert model.loss == dict(weights=[1, 2])

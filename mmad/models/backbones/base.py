@@ -67,6 +67,8 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     Raises:
         InputError: The file is missing, unreadable or holds no state dict.
     """
+    if not isinstance(path, str | Path):
+        raise InputError(f'`weights` must name a file, got {path!r}.')
     file = find_checkpoint(str(path))
     if not file.is_file():
         raise InputError(

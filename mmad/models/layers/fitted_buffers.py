@@ -1,10 +1,14 @@
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from torch import Tensor, nn
+from torch import Tensor, nn, strided
+
+from mmad.errors import InputError
 
 
-def resize_buffers(module: nn.Module, state_dict: Mapping[str, Tensor],
-                   prefix: str) -> None:
+def resize_buffers(module: nn.Module,
+                   state_dict: Mapping[str, Tensor],
+                   prefix: str,
+                   names: Collection[str] | None = None) -> None:
     """Give a module's own buffers the shapes that a state dict brings.
 
     For modules whose buffers get their size from a fit; to be called first in
@@ -15,8 +19,31 @@ def resize_buffers(module: nn.Module, state_dict: Mapping[str, Tensor],
             differs.
         state_dict (Mapping[str, Tensor]): What is being loaded.
         prefix (str): Of the module's keys.
+        names (Collection[str], optional): Buffers that may change their
+            shape. Defaults to None: all.
+
+    Raises:
+        InputError: What is to be loaded is of another kind than the buffer,
+            or claims a size that it does not have.
     """
     for name, buffer in list(module.named_buffers(recurse=False)):
         stored = state_dict.get(prefix + name)
-        if stored is not None and stored.shape != buffer.shape:
+        if stored is None or not (names is None or name in names):
+            continue
+        if not _is_alike(stored, buffer):
+            raise InputError(
+                f'the tensor "{prefix}{name}" of the checkpoint is not one of '
+                f'{buffer.ndim} dimensions and type {buffer.dtype} as a fit '
+                'writes it; it is damaged or of another model: fit again.')
+        if stored.shape != buffer.shape:
             setattr(module, name, buffer.new_empty(stored.shape))
+
+
+def _is_alike(stored: object, buffer: Tensor) -> bool:
+    return (isinstance(stored, Tensor) and not stored.is_nested
+            and stored.layout == strided and not stored.is_meta
+            and not stored.is_quantized and stored.ndim == buffer.ndim
+            and stored.is_complex() == buffer.is_complex()
+            and stored.is_floating_point() == buffer.is_floating_point()
+            # Expanded, a number would fill the memory.
+            and stored.nbytes <= stored.untyped_storage().nbytes())

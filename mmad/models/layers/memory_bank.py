@@ -79,7 +79,16 @@ class MemoryBank(nn.Module):
         Returns:
             tuple[Tensor, Tensor]: Euclidean distances ``(Q, k)``, ascending
             up to rounding, and indices ``(Q, k)``.
+
+        Raises:
+            InputError: There are too few rows, or they have another length.
         """
+        if k > len(self) or queries.shape[1] != self.rows.shape[1]:
+            raise InputError(
+                f'the memory bank has {len(self)} rows of '
+                f'{self.rows.shape[1]} values, but {k} of '
+                f'{queries.shape[1]} are asked for; the checkpoint is damaged '
+                'or of another model: fit again.')
         if self.backend == 'torch':
             index = nearest_rows(queries, self.rows, self.norms, k)
         else:

@@ -1,6 +1,9 @@
+import numpy as np
+import pytest
 import torch
 from torch import nn
 
+from mmad.errors import InputError
 from mmad.models.layers.fitted_buffers import resize_buffers
 
 
@@ -22,3 +25,39 @@ def test_resize_buffers():
     assert set(dict(module.named_buffers(recurse=False))) == {
         'bank', 'running_mean', 'running_var', 'num_batches_tracked'
     }
+
+
+@pytest.mark.parametrize('stored', [
+    torch.ones(1).expand(10**9, 10**9), torch.ones(2).expand(2, 2),
+    torch.ones(7).as_strided((4, 4), (1, 1)),
+    torch.sparse_coo_tensor(torch.zeros(2, 1).long(), [1.], (10**9, 10**9)),
+    torch.empty(10**9, 10**9, device='meta'), torch.ones(4),
+    torch.ones(2, 2, 2), torch.tensor(1.), torch.ones(2, 2).long(),
+    torch.ones(2, 2) > 0, torch.ones(2, 2, dtype=torch.complex64),
+    torch.quantize_per_tensor(torch.ones(2, 2), 1, 0, torch.quint8),
+    np.ones((2, 2)), [[1.]], 'ab', 7
+], ids=str)
+def test_what_is_no_such_buffer(stored):
+    module = nn.Module()
+    module.register_buffer('bank', torch.ones(0, 0))
+    with pytest.raises(InputError, match=r'tensor "a\.bank" of the check'):
+        resize_buffers(module, {'a.bank': stored}, 'a.')
+    assert module.bank.shape == (0, 0)
+
+
+@pytest.mark.parametrize('stored', [
+    torch.ones(3, 4).double(), torch.ones(4, 3).T, torch.ones(9, 9)[2:5, ::2],
+    nn.Parameter(torch.ones(2, 3)), torch.ones(0, 7).half()])
+def test_what_is_one(stored):
+    module = nn.Module()
+    module.register_buffer('bank', torch.ones(1, 1))
+    resize_buffers(module, {'bank': stored}, '')
+    assert module.bank.shape == stored.shape
+
+
+def test_named_ones_only():
+    module = nn.BatchNorm1d(3)
+    resize_buffers(module, {'running_mean': torch.ones(9),
+                            'running_var': torch.ones(9)}, '', ['running_var'])
+    assert module.running_mean.shape == (3, )
+    assert module.running_var.shape == (9, )
