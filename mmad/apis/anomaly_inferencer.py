@@ -1,5 +1,6 @@
 import operator
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from mmad.structures import AnomalyDataSample
 
 from .image_pipeline import ImagePipeline, find_pipeline
 from .images import OneImage, describe_image, find_images
-from .model import init_model
+from .model import first_line, init_model
 
 
 class AnomalyInferencer:
@@ -47,6 +48,7 @@ class AnomalyInferencer:
                  config: str | Path | Config | None = None,
                  device: str | torch.device | None = None,
                  modules: str | Sequence[str] = ()) -> None:
+        self._unsafe = str(checkpoint) if config is None else None
         self.model = init_model(checkpoint, config, device, modules)
         steps = find_pipeline(self.model.cfg, f'of "{checkpoint}"')
         if steps is None:
@@ -104,16 +106,37 @@ class AnomalyInferencer:
 
     @torch.no_grad()
     def _score(self, batch: list[dict]) -> list[AnomalyDataSample]:
-        samples = self.model.test_step(pseudo_collate(batch))
-        return [sample.cpu() for sample in samples]
+        with self._values_of_a_stranger():
+            samples = self.model.test_step(pseudo_collate(batch))
+            return [sample.cpu() for sample in samples]
+
+    @contextmanager
+    def _values_of_a_stranger(self) -> Iterator[None]:
+        """Blame what goes wrong on the config in the checkpoint, if that is
+        in use."""
+        try:
+            yield
+        except InputError:
+            raise
+        # Anybody may have written it, and what is wrong with its values shows
+        # in any place; the traceback stays as the cause.
+        except Exception as error:
+            if self._unsafe is None:
+                raise
+            raise InputError(
+                f'images cannot be scored with the model and the test '
+                f'pipeline in checkpoint "{self._unsafe}" '
+                f'({first_line(error)}); give the config file with '
+                '`config=`.') from error
 
     def _prepare(self, image: OneImage, number: int) -> dict:
         results = describe_image(image, number)
-        if 'img_path' in results:
-            return self._pipeline(results)
         try:
-            return self._pipeline(results)
+            with self._values_of_a_stranger():
+                return self._pipeline(results)
         except InputError as error:
+            if 'img_path' in results:
+                raise
             # The steps know no path to name.
             raise InputError(f'image number {number}: {error}') from error
 

@@ -14,6 +14,7 @@ from mmad.utils import load_checkpoint, setup_environment
 from mmad.utils.config_file import read_config
 from mmad.utils.weights import forget_weights
 
+from .building import limit_building
 from .stored_config import read_stored_config
 
 
@@ -66,7 +67,8 @@ def _from_stored(state: dict, checkpoint: str,
     config = read_stored_config(text, checkpoint, modules)
     try:
         forget_weights(config.model)
-        return MODELS.build(config.model), config
+        with limit_building():
+            return MODELS.build(config.model), config
     except InputError as error:
         raise InputError(f'the config stored in checkpoint "{checkpoint}" is '
                          f'refused: {error}') from error
@@ -75,7 +77,7 @@ def _from_stored(state: dict, checkpoint: str,
     except Exception as error:
         raise InputError(
             f'the model of the config stored in checkpoint "{checkpoint}" '
-            f'cannot be built ({_first_line(error)}); give the config file '
+            f'cannot be built ({first_line(error)}); give the config file '
             'with `config=`.') from error
 
 
@@ -95,7 +97,7 @@ def _from_given(config: str | Path | Config,
             raise
         raise InputError(
             f'{name} names a class that is not registered '
-            f'({_first_line(error)}); mind the spelling, or name the module '
+            f'({first_line(error)}); mind the spelling, or name the module '
             'that defines it with `modules=`.') from error
     if not isinstance(model, BaseDetector):
         raise InputError(
@@ -118,7 +120,7 @@ def _load(model: BaseDetector, state: object, checkpoint: str) -> None:
     except Exception as error:
         raise InputError(
             f'the state of checkpoint "{checkpoint}" does not fit its '
-            f'{type(model).__name__} ({_first_line(error)}); it is damaged or '
+            f'{type(model).__name__} ({first_line(error)}); it is damaged or '
             'of another model: fit again, or give the config that it was '
             'fitted with.') from error
 
@@ -145,12 +147,12 @@ def _find_device(device: str | torch.device | None) -> torch.device:
     except (AssertionError, ImportError, NotImplementedError, RuntimeError,
             TypeError) as error:
         raise InputError(f'the device "{device}" cannot be used here '
-                         f'({_first_line(error)}); use "cpu", or leave it '
+                         f'({first_line(error)}); use "cpu", or leave it '
                          'out.') from error
     return found
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """The kind of an error and what it says, without further lines."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     # torch names what is wrong below the heading.

@@ -1,5 +1,6 @@
 import json
 from abc import ABCMeta, abstractmethod
+from typing import NamedTuple
 
 import torch
 from mmengine.model import BaseModel
@@ -32,6 +33,8 @@ class SignedModel(BaseModel, metaclass=ABCMeta):
         super().__init__(data_preprocessor)
         self.register_buffer('signature_bytes',
                              torch.empty(0, dtype=torch.uint8))
+        self._load_errors: list[str] = []
+        self.register_load_state_dict_post_hook(_refuse_part)
 
     @abstractmethod
     def signature(self) -> dict:
@@ -57,6 +60,7 @@ class SignedModel(BaseModel, metaclass=ABCMeta):
                 'tools/train.py or load a checkpoint of a fitted one.')
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        self._load_errors = args[-1]  # the parts add to it as well
         theirs = read_signature(state_dict, prefix)
         if not theirs:
             raise InputError(
@@ -76,6 +80,22 @@ class SignedModel(BaseModel, metaclass=ABCMeta):
                 f'{shown}. Use the config it was fitted with.')
         resize_buffers(self, state_dict, prefix, ['signature_bytes'])
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _refuse_part(model: SignedModel, keys: NamedTuple) -> None:
+    """Refuse a state of which MMEngine's runner would load a part."""
+    wrong = [
+        *(f'it lacks "{key}"' for key in keys.missing_keys
+          if not key.endswith('num_batches_tracked')), *model._load_errors
+    ]
+    model._load_errors = []
+    if wrong:
+        shown = printable(' '.join(wrong[0].split())[:300])
+        raise InputError(
+            f'the state of the checkpoint does not fit the '
+            f'{type(model).__name__} ({shown}, {len(wrong)} in all); it is '
+            'damaged or of another model: fit again, or use the config that '
+            'it was fitted with.')
 
 
 def read_signature(state: object, prefix: str = '') -> dict:

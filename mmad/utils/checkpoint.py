@@ -74,6 +74,11 @@ def _read(path: Path, filename: str, map_location) -> dict:
     if not isinstance(state, dict):
         raise InputError(f'checkpoint "{filename}" holds no state; it must be '
                          'one that tools/train.py wrote.')
+    weights = state.get('state_dict', {})
+    if not isinstance(weights, dict) or not all(
+            isinstance(key, str) for key in weights):
+        raise InputError(f'checkpoint "{filename}" has a `state_dict` that is '
+                         'no dict of named tensors; fit again.')
     return state
 
 

@@ -2,6 +2,7 @@
 import argparse
 import os
 from collections.abc import Collection, Sequence
+from numbers import Integral
 from pathlib import Path
 
 import torch
@@ -208,10 +209,30 @@ def use_checkpoint_backbone(cfg: Config, checkpoint: str) -> None:
     So nothing is downloaded, and the weights are those of the fit.
     """
     state = load_checkpoint(checkpoint, map_location='cpu')
+    if cfg.get('resume'):
+        _check_progress(state, checkpoint)
     if any(
             key.startswith(('backbone.', 'scales.'))
             for key in state.get('state_dict', {})):
         forget_weights(cfg.model)
+
+
+def _check_progress(state: dict, checkpoint: str) -> None:
+    """Refuse a checkpoint that does not say where its training stood."""
+    meta, hub = state.get('meta'), state.get('message_hub')
+    if isinstance(meta, dict) and isinstance(hub, dict):
+        counts = [meta.get('epoch'), meta.get('iter')]
+        seed = meta.get('seed')
+        if (all(isinstance(count, int) and count >= 0 for count in counts)
+                and (seed is None or (isinstance(seed, Integral)
+                     and 0 <= seed < 1 << 32))
+                and all(isinstance(hub.get(name), dict) for name in (
+                    'log_scalars', 'runtime_info', 'resumed_keys'))):
+            return
+    raise InputError(
+        f'checkpoint "{checkpoint}" does not say where its training stood '
+        '(epoch, iter, seed and log), so it cannot go on; name one that '
+        'tools/train.py wrote, or leave out --resume.')
 
 
 def check_data(cfg: Config, loaders: Sequence[str]) -> None:

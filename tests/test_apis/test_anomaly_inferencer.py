@@ -12,6 +12,7 @@ from PIL import Image
 from mmad.apis import AnomalyInferencer
 from mmad.datasets.files import list_images
 from mmad.errors import InputError
+from mmad.utils import load_checkpoint
 
 
 @pytest.fixture
@@ -263,3 +264,38 @@ def test_config_without_a_pipeline(fitted):
     cfg.test_dataloader = None
     with pytest.raises(InputError, match='has no test pipeline'):
         AnomalyInferencer(f'{fitted.work_dir}/epoch_1.pth', cfg, 'cpu')
+
+
+@pytest.mark.parametrize(('old', 'new'), [
+    ("type='Resize'", "type='Resize', interpolation='__class__'"),
+    ("type='Resize'", "type='Resize', backend='x'"),
+    ('scale=', "scale=('a', 'b'), scale_factor="),
+    ("type='PackInputs'", "type='RandomPatch', patch_size=17"),
+    ("type='ImgDataPreprocessor'",
+     "type='ImgDataPreprocessor', pad_size_divisor='x'"),
+    ("type='ImgDataPreprocessor'",
+     "type='ImgDataPreprocessor', pad_size_divisor=0"),
+])
+def test_values_of_a_stranger_end_in_a_sentence(fitted, tmp_path, old, new):
+    state = load_checkpoint(f'{fitted.work_dir}/epoch_1.pth')
+    text = state['meta']['cfg']
+    assert old in text
+    state['meta']['cfg'] = text.replace(old, new)
+    torch.save(state, tmp_path / 'a.pth')
+    with pytest.raises(InputError, match=r'a\.pth"|`config=`') as caught:
+        AnomalyInferencer(tmp_path / 'a.pth', device='cpu',
+                          modules='conftest')(
+                              np.zeros((48, 56, 3), dtype=np.uint8))
+    assert str(caught.value).isprintable()
+
+
+def test_what_is_trusted_keeps_its_traceback(fitted, monkeypatch):
+    inferencer = AnomalyInferencer(f'{fitted.work_dir}/epoch_1.pth',
+                                   fitted.cfg, 'cpu')
+
+    def fail(data):
+        raise RuntimeError('a bug')
+
+    monkeypatch.setattr(inferencer.model, 'test_step', fail)
+    with pytest.raises(RuntimeError, match='a bug'):
+        inferencer(np.zeros((48, 56, 3), dtype=np.uint8))

@@ -229,3 +229,10 @@ def test_what_mmengine_would_run_is_left_out(tmp_path):
     meta.pop = meta.get = OrderedDict
     torch.save(dict(meta=meta), tmp_path / 'a.pth')
     assert load_checkpoint(tmp_path / 'a.pth')['meta'] == dict(epoch=1)
+
+
+@pytest.mark.parametrize('state', [None, 7, 'ab', [1], {7: 1}, {b'a': 1}])
+def test_a_state_that_names_nothing(tmp_path, state):
+    torch.save(dict(state_dict=state), tmp_path / 'a.pth')
+    with pytest.raises(InputError, match='`state_dict` that is no dict'):
+        load_checkpoint(tmp_path / 'a.pth')

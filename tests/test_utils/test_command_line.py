@@ -182,3 +182,28 @@ def test_bugs_keep_their_traceback():
 
     with pytest.raises(KeyError):
         main()
+
+
+LOG = dict(log_scalars={}, runtime_info={}, resumed_keys={})
+META = dict(epoch=1, iter=2, seed=0)
+
+
+@pytest.mark.parametrize('state', [
+    {}, dict(meta=META), dict(message_hub=LOG), dict(meta=5, message_hub=LOG),
+    dict(meta=META, message_hub=5), dict(meta=META, message_hub={}),
+    *(dict(meta=dict(META, **{key: value}), message_hub=LOG)
+      for key in META for value in ('x', -1, 0.5, [1])),
+    *(dict(meta=META, message_hub=dict(LOG, **{key: 5})) for key in LOG),
+], ids=str)
+@pytest.mark.parametrize('resume', [True, False])
+def test_a_training_goes_on_from_where_it_stood(tmp_path, state, resume):
+    path = str(tmp_path / 'a.pth')
+    torch.save(state, path)
+    cfg = Config(dict(model=dict(type='A'), resume=resume))
+    if resume:
+        with pytest.raises(InputError, match=r'a\.pth" does not say where'):
+            use_checkpoint_backbone(cfg, path)
+    else:
+        use_checkpoint_backbone(cfg, path)
+    torch.save(dict(meta=META, message_hub=LOG), path)
+    use_checkpoint_backbone(cfg, path)

@@ -1,0 +1,44 @@
+"""A limit to what a config from a stranger builds."""
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+from torch.nn.modules.module import (
+    register_module_parameter_registration_hook,
+)
+
+from mmad.errors import InputError
+
+# Twice the largest network of torchvision: 5.2 GB.
+_MAX_NUMBERS = 1_300_000_000
+# What a parameter counts for itself, so that many small ones end as well.
+_EACH = 10_000
+
+
+@contextmanager
+def limit_building() -> Iterator[None]:
+    """Refuse a model whose parameters would fill the memory, or never end.
+
+    They are counted when a module takes them, before they are written to and
+    so before they occupy memory. It holds for all threads.
+
+    Raises:
+        InputError: There are more than 1.3 billion numbers, or 130,000
+            parameters.
+    """
+    count = 0
+
+    def add(module: nn.Module, name: str,
+            parameter: nn.Parameter | None) -> None:
+        nonlocal count
+        count += _EACH + (0 if parameter is None else parameter.numel())
+        if count > _MAX_NUMBERS:
+            raise InputError(
+                f'its model has more than {_MAX_NUMBERS:,} parameters; give '
+                'the config file with `config=` if that is meant.')
+
+    handle = register_module_parameter_registration_hook(add)
+    try:
+        yield
+    finally:
+        handle.remove()
