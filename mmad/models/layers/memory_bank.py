@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -105,7 +107,8 @@ class MemoryBank(nn.Module):
 
     def _build_index(self) -> None:
         faiss = _faiss()
-        if len(self.index_bytes) and self.index_factory != 'Flat':
+        if (len(self.index_bytes) and self.index_factory != 'Flat'
+                and not _names_a_file(self.index_bytes)):
             index = faiss.deserialize_index(self.index_bytes.cpu().numpy())
         else:
             rows = self.rows.cpu().numpy()
@@ -132,6 +135,15 @@ class MemoryBank(nn.Module):
         self._index = None
         if self.backend == 'torch' and len(self.rows):
             self.norms = squared_norms(self.rows)
+
+
+def _names_a_file(index_bytes: Tensor) -> bool:
+    """Whether faiss may open another file for this index.
+
+    "ilod" begins inverted lists on the disk, in whichever place. By chance it
+    is among the numbers of an index of gigabytes, which is then built again.
+    """
+    return re.search(b'ilod', index_bytes.cpu().numpy()) is not None
 
 
 def _faiss():

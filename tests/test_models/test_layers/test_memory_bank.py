@@ -1,4 +1,5 @@
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -120,3 +121,26 @@ def test_faiss_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, 'faiss', None)
     with pytest.raises(InputError, match='pip install faiss-cpu'):
         MemoryBank(backend='faiss')
+
+
+@pytest.mark.skipif(not Path('/proc/self/maps').exists(), reason='no /proc')
+def test_an_index_opens_no_file(tmp_path):
+    faiss = pytest.importorskip('faiss')
+    rows = draw(600, 8).numpy()
+    index = faiss.index_factory(8, 'IVF4,Flat')
+    index.train(rows)
+    lists = faiss.OnDiskInvertedLists(4, index.code_size,
+                                      str(tmp_path / 'secret.bin'))
+    index.replace_invlists(lists)
+    index.add(rows)
+    state = filled(backend='faiss', index='IVF4,Flat').state_dict()
+    content = faiss.serialize_index(index)
+    del index, lists
+    state['index_bytes'] = torch.from_numpy(content)
+    bank = MemoryBank(backend='faiss', index='IVF4,Flat')
+    bank.load_state_dict(state)
+    queries = draw(40, 8, seed=1)
+    found = bank.search(queries)
+    assert 'secret.bin' not in Path('/proc/self/maps').read_text()
+    expected = filled(backend='faiss', index='IVF4,Flat').search(queries)
+    assert torch.equal(found[0], expected[0])
