@@ -78,7 +78,7 @@ class SignedModel(BaseModel, metaclass=ABCMeta):
             raise InputError(
                 'the checkpoint does not fit the config: it was made with '
                 f'{shown}. Use the config it was fitted with.')
-        resize_buffers(self, state_dict, prefix, ['signature_bytes'])
+        resize_buffers(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 

@@ -42,7 +42,7 @@ def load_checkpoint(filename: str | Path, map_location=None) -> dict:
             key: value for key, value in dict.items(state['meta'])
             if key != 'config'
         }
-    if filename.startswith('mmcls://'):
+    if filename.startswith('mmcls://') and 'state_dict' in state:
         state = _process_mmcls_checkpoint(state)
     return state
 

@@ -14,6 +14,10 @@ from mmad.errors import InputError
 
 _ZOOS = ('torchvision', 'modelzoo', 'openmmlab', 'open-mmlab', 'mmcls')
 
+# Whose files torchvision and MMEngine keep by the hash in their names. It is
+# short enough that anybody can make another file to match it.
+_SHARED = ('https://download.pytorch.org/', 'https://download.openmmlab.com/')
+
 
 def find_checkpoint(filename: str) -> Path:
     """The local file of a checkpoint, downloaded if it has to be.
@@ -83,16 +87,16 @@ def _look_up(zoo: str, name: str) -> str:
 
 
 def _download(url: str) -> Path:
-    """The file of a URL in torch's folder, by the hash in its name."""
+    """The file of a URL in torch's folder."""
     name = Path(_split(url).path).name or 'checkpoint'
     digest = re.search(r'-([0-9a-f]{8,})\.', name)
-    if digest is None:
+    if digest is None or not url.startswith(_SHARED):
         # Many are called epoch_1.pth.
         name = f'{hashlib.sha256(url.encode()).hexdigest()[:16]}-{name}'
     path = Path(torch.hub.get_dir(), 'checkpoints', name)
-    if path.is_file():
-        return path
     try:
+        if path.is_file():
+            return path
         path.parent.mkdir(parents=True, exist_ok=True)
         # One of the processes fetches it.
         with FileLock(f'{path}.lock'):

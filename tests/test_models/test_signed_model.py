@@ -27,8 +27,9 @@ def test_no_part_of_a_state_is_loaded(make_patchcore, state, load):
         missing = {key: one for key, one in state.items() if key != name}
         with pytest.raises(InputError):
             load(make_patchcore(), missing)
-        with pytest.raises(InputError):
-            load(make_patchcore(), {**state, name: value[None]})
+        if len(value):
+            with pytest.raises(InputError):
+                load(make_patchcore(), {**state, name: value[None]})
     with pytest.raises(InputError, match='input_size'):
         load(make_patchcore(), {**state, 'input_size': torch.ones(1).long()})
 

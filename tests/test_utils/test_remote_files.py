@@ -1,4 +1,5 @@
 import functools
+import hashlib
 import http.server
 import os
 import threading
@@ -140,8 +141,9 @@ def test_same_name_elsewhere(server):
         assert load_checkpoint(f'{url}/{number}/epoch_1.pth')['x'] == number
 
 
-def test_hash_in_the_name(server):
+def test_hash_in_the_name(server, monkeypatch):
     folder, url = server
+    monkeypatch.setattr('mmad.utils.remote_files._SHARED', (url,))
     torch.save(dict(x=torch.ones(1)), folder / 'a-0123456789.pth')
     with pytest.raises(InputError, match='invalid hash value'):
         load_checkpoint(f'{url}/a-0123456789.pth')
@@ -149,6 +151,38 @@ def test_hash_in_the_name(server):
     path = Path(torch.hub.get_dir(), 'checkpoints', 'a-0123456789.pth')
     torch.save(dict(x=torch.ones(1)), path)
     assert find_checkpoint(f'{url}/a-0123456789.pth') == path
+
+
+def test_a_stranger_takes_no_name_in_the_cache(server):
+    folder, url = server
+    torch.save(dict(x=torch.ones(1)), folder / 'a.pth')
+    digest = hashlib.sha256((folder / 'a.pth').read_bytes()).hexdigest()
+    name = f'resnet18-{digest[:8]}.pth'
+    (folder / 'a.pth').rename(folder / name)
+    path = find_checkpoint(f'{url}/{name}')
+    assert path.is_file()
+    assert path.name != name
+    assert not path.with_name(name).exists()
+
+
+@pytest.mark.parametrize('target', [
+    'file:///etc/hostname', 'data:,x', 'gopher://127.0.0.1/x'])
+def test_no_redirection_to_a_file(server, monkeypatch, target):
+
+    def redirect(self):
+        self.send_response(302)
+        self.send_header('Location', target)
+        self.end_headers()
+
+    monkeypatch.setattr(_Quiet, 'do_GET', redirect)
+    with pytest.raises(InputError, match='cannot be downloaded'):
+        load_checkpoint(f'{server[1]}/a.pth')
+
+
+def test_a_name_that_is_too_long(server):
+    for name in (f'{server[1]}/{"a" * 5000}', 'a' * 5000, '/' + 'a' * 5000):
+        with pytest.raises(InputError):
+            load_checkpoint(name)
 
 
 def test_home(tmp_path, monkeypatch):

@@ -176,8 +176,12 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         # Checkpoints of earlier versions do not say.
-        state_dict.setdefault(prefix + 'input_size',
-                              torch.zeros_like(self.input_size))
+        size = state_dict.setdefault(prefix + 'input_size',
+                                     torch.zeros(2, dtype=torch.int64))
+        if getattr(size, 'shape', None) != (2,):
+            raise InputError(
+                'the `input_size` of the checkpoint is not a height and a '
+                'width; it is damaged or of another model: fit again.')
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 

@@ -55,19 +55,20 @@ def load_teacher(network: PatchNetwork, source: str,
             f'the teacher "{path}" does not fit the config: it has '
             f'{"; ".join(differing)}. Take another teacher, or adapt '
             '`model`.')
-    if state.get('batches_left', 0) > 0:
-        raise InputError(
-            f'the teacher "{path}" is not trained: it was saved before it had '
-            'seen all images of its first epoch; go on with tools/train.py '
-            '--resume.')
     try:
+        batches_left = int(state.get('batches_left', 0))
         network.load_state_dict({
             name.removeprefix('network.'): value
             for name, value in state.items() if name.startswith('network.')
         })
-    except RuntimeError as error:
+    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(f'the teacher "{path}" is damaged, its tensors are '
                          'not those of its kind; train it again.') from error
+    if batches_left > 0:
+        raise InputError(
+            f'the teacher "{path}" is not trained: it was saved before it had '
+            'seen all images of its first epoch; go on with tools/train.py '
+            '--resume.')
 
 
 def find_teacher(source: str) -> Path:

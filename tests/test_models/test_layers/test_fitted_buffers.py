@@ -55,9 +55,12 @@ def test_what_is_one(stored):
     assert module.bank.shape == stored.shape
 
 
-def test_named_ones_only():
-    module = nn.BatchNorm1d(3)
-    resize_buffers(module, {'running_mean': torch.ones(9),
-                            'running_var': torch.ones(9)}, '', ['running_var'])
-    assert module.running_mean.shape == (3, )
-    assert module.running_var.shape == (9, )
+@pytest.mark.parametrize('shape', [(), (1,), (2, 3), (1, 2, 3)])
+def test_an_empty_vector_stands_for_any_shape(shape):
+    module = nn.Module()
+    module.register_buffer('mean', torch.empty(0))
+    resize_buffers(module, {'mean': torch.ones(shape)}, '')
+    assert module.mean.shape == shape
+    resize_buffers(module, {'mean': torch.ones(shape)}, '')
+    with pytest.raises(InputError, match='"mean" of the checkpoint'):
+        resize_buffers(module, {'mean': torch.ones(2, 2, 2, 2)}, '')

@@ -104,3 +104,16 @@ def test_damaged(network, teacher_files, tmp_path):
     torch.save(state, tmp_path / 'a.pth')
     with pytest.raises(InputError, match=r'a\.pth" is damaged'):
         load_teacher(network, str(tmp_path / 'a.pth'), NORMALISATION)
+
+
+@pytest.mark.parametrize('change', [
+    dict(batches_left='x'), dict(batches_left=torch.ones(3)),
+    dict(batches_left=[1]), {'network.layers.0.weight': 5},
+    {'network.layers.0.weight': torch.ones(1)},
+    {'network.more': torch.ones(1)}], ids=str)
+def test_a_damaged_one(network, teacher_files, tmp_path, change):
+    state = torch.load(teacher_files[17], weights_only=True)
+    state['state_dict'].update(change)
+    torch.save(state, tmp_path / 'a.pth')
+    with pytest.raises(InputError, match='damaged'):
+        load_teacher(network, str(tmp_path / 'a.pth'), NORMALISATION)
