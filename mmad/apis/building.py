@@ -12,7 +12,7 @@ from mmad.errors import InputError
 # Twice the largest network of torchvision: 5.2 GB.
 _MAX_NUMBERS = 1_300_000_000
 # What a parameter counts for itself, so that many small ones end as well.
-_EACH = 10_000
+_EACH = 100_000
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def limit_building() -> Iterator[None]:
     so before they occupy memory. It holds for all threads.
 
     Raises:
-        InputError: There are more than 1.3 billion numbers, or 130,000
+        InputError: There are more than 1.3 billion numbers, or 13,000
             parameters.
     """
     count = 0
