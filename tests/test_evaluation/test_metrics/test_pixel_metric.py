@@ -267,6 +267,8 @@ def test_bad_samples_are_refused():
 @pytest.mark.parametrize('kwargs', [
     dict(fpr_limit=0),
     dict(fpr_limit=1.1),
+    dict(fpr_limit='0.3'),
+    dict(anomalous_only='x'),
     dict(resolution='full'),
     dict(score_bits=33),
 ])
