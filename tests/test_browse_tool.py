@@ -41,3 +41,22 @@ def test_split_that_is_not_there(run_tool, small_config, tmp_path):
                       '--split', 'val')
     assert result.status == 2
     assert 'has no val_dataloader; take another --split.' in result.err
+
+
+def test_images_of_the_same_name(run_tool, small_config, tmp_path,
+                                 mvtec_root):
+    good = mvtec_root / 'bottle' / 'test' / 'good'
+    more = mvtec_root / 'bottle' / 'train' / 'good'
+    small_config.write_text(small_config.read_text().replace(
+        "type='AnomalyDataset'", "type='FolderDataset'").replace(
+        "category='bottle'",
+        f"normal_dir=['{good}', '{more}'], holdout=0.01")
+        + "train_dataloader['sampler'] = dict(type='DefaultSampler')\n"
+        "train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1)\n"
+        'optim_wrapper = dict()\n')
+    result = run_tool(tmp_path, 'browse_dataset.py', small_config,
+                      '--out-dir', 'out')
+    assert result.status == 0, result.err
+    # One of ten is held out.
+    assert len(list((tmp_path / 'out' / 'good').iterdir())) == 9
+    assert not list((tmp_path / 'out').glob('*.png'))

@@ -320,7 +320,9 @@ def test_ctrl_c_is_one_line(config, tmp_path, seconds):
     process = subprocess.Popen(
         [sys.executable, TOOLS / 'train.py', config, *CATEGORY],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        cwd=tmp_path, env=dict(os.environ, PYTHONPATH=str(TOOLS.parent)))
+        cwd=tmp_path, env=dict(os.environ, PYTHONPATH=str(TOOLS.parent)),
+        # It is ignored where the tests themselves run in the background.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
     err = process.communicate()[1]

@@ -13,6 +13,7 @@ from rich.progress import track
 
 from mmad.errors import InputError
 from mmad.registry import DATASETS
+from mmad.utils import write_atomically
 from mmad.utils.command_line import (
     add_common_arguments,
     at_least,
@@ -21,6 +22,7 @@ from mmad.utils.command_line import (
 )
 from mmad.utils.config_check import check_config
 from mmad.utils.places import check_folder
+from mmad.utils.safe_path import safe_path
 from mmad.visualization.anomaly_visualizer import draw_outline
 
 
@@ -48,16 +50,19 @@ def main() -> None:
     dataset = DATASETS.build(loader.dataset)
     picks = np.linspace(
         0, len(dataset) - 1, min(args.number, len(dataset)), dtype=int)
+    drawn = set()
     for index in track(picks, 'Drawing'):
         item = dataset[int(index)]
         sample = item['data_samples']
         image = np.ascontiguousarray(item['inputs'].permute(1, 2, 0).numpy())
         if 'gt_mask' in sample:
             draw_outline(image, sample.gt_mask.numpy())
-        path = Path(sample.img_path)
-        out = Path(args.out_dir, sample.get('kind', ''), f'{path.stem}.png')
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_bytes(cv2.imencode('.png', image)[1].tobytes())
+        kind, stem = sample.get('kind', ''), Path(sample.img_path).stem
+        if (kind, stem) in drawn:
+            stem += f'_{index}'
+        drawn.add((kind, stem))
+        out = safe_path(args.out_dir, kind, f'{stem}.png')
+        write_atomically(out, cv2.imencode('.png', image)[1].tobytes())
     print(f'{len(picks)} of {len(dataset)} images are in {args.out_dir}.')
 
 

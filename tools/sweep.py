@@ -19,6 +19,7 @@ from mmad.utils.category_run import CategoryRun
 from mmad.utils.command_line import (
     add_config_arguments,
     add_weights_argument,
+    at_least,
     load_config,
     one_sentence_errors,
 )
@@ -63,6 +64,8 @@ def parse_args() -> argparse.Namespace:
 @one_sentence_errors
 def main() -> None:
     args = parse_args()
+    if args.jobs is not None:
+        at_least('--jobs', args.jobs, 1)
     if args.work_dir is not None:
         check_folder(args.work_dir, '--work-dir')
     # Before what may take long; all categories have the same parts.
@@ -70,7 +73,6 @@ def main() -> None:
     check_config(cfg, ['train', 'test'])
     check_files(cfg)
     gpus = find_gpus(args.gpus)
-    make_slots(args.jobs, gpus, 1)
     table = make_table(cfg, args.categories)
     work_dir = Path(
         args.work_dir or cfg.get('work_dir')
@@ -156,8 +158,6 @@ def make_slots(jobs: int | None, gpus: Sequence[str],
                runs: int) -> list[dict[str, str]]:
     """Variables for each of the jobs at the same time: its GPU and share of
     the cores."""
-    if jobs is not None and jobs < 1:
-        raise InputError(f'--jobs must be at least 1, got {jobs}.')
     jobs = min(jobs or len(gpus) or 1, runs)
     slots: list[dict[str, str]] = [{} for _ in range(jobs)]
     for index, slot in enumerate(slots):

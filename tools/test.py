@@ -7,13 +7,13 @@ watch_imports()
 
 from mmengine.runner import Runner
 
-from mmad.engine import check_parts
+from mmad.engine import refuse_unsupported
 from mmad.errors import InputError
 from mmad.utils.command_line import (
     add_run_arguments,
     at_least,
+    check_beforehand,
     check_data,
-    check_run,
     finish_config,
     load_config,
     one_sentence_errors,
@@ -57,8 +57,8 @@ def main() -> None:
             out_dir=args.show_dir,
             interval=args.interval)
     cfg.load_from = args.checkpoint
-    check_run(cfg, ['test'], None if args.weights else args.checkpoint)
-    check_parts(cfg)
+    check_beforehand(cfg, ['test'], None if args.weights else args.checkpoint)
+    refuse_unsupported(cfg)
     check_data(cfg, ['test_dataloader'])
     setup_environment(args.launcher)
     Runner.from_cfg(cfg).test()

@@ -7,13 +7,13 @@ watch_imports()
 
 from mmengine.runner import Runner
 
-from mmad.engine import check_parts
+from mmad.engine import refuse_unsupported
 from mmad.utils.checkpoint import latest_checkpoint
 from mmad.utils.command_line import (
     add_run_arguments,
+    check_beforehand,
     check_data,
     check_optimiser,
-    check_run,
     finish_config,
     guard_amp,
     load_config,
@@ -53,8 +53,8 @@ def main() -> None:
         cfg.load_from = latest_checkpoint(
             cfg.work_dir) if auto else args.resume
         cfg.resume = True
-    check_run(cfg, ['train'], cfg.load_from if args.resume else None)
-    check_parts(cfg)
+    check_beforehand(cfg, ['train'], cfg.load_from if args.resume else None)
+    refuse_unsupported(cfg)
     check_data(cfg, ['train_dataloader', 'val_dataloader'])
     setup_environment(args.launcher)
     runner = Runner.from_cfg(cfg)

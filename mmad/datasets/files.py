@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from mmad.errors import InputError
+from mmad.utils.safe_path import leads_outside
 
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
 # What file servers and systems leave behind, beside names with a dot.
@@ -57,8 +58,8 @@ def path_below(root: Path, name: str, what: str) -> Path:
         InputError: The path is absolute, or has a part ``..``.
     """
     parts = PurePosixPath(name or '').parts
-    if (not parts or '..' in parts or name.startswith('/') or '\\' in name
-            or '\0' in name or ':' in parts[0]):
+    if (not parts or leads_outside(name) or '\\' in name
+            or ':' in parts[0]):
         raise InputError(f'{what} must be a relative path below "{root}", '
                          f'without "..", got {name!r}; correct it.')
     return root / name

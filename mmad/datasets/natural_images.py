@@ -6,6 +6,7 @@ from mmengine.dataset import BaseDataset
 
 from mmad.errors import InputError
 from mmad.registry import DATASETS
+from mmad.utils import check_number
 
 from .files import find_images
 from .found import report_found
@@ -43,10 +44,7 @@ class NaturalImages(BaseDataset):
                  forbidden_roots: Sequence[str] = (),
                  pipeline: Sequence = (),
                  lazy_init: bool = False) -> None:
-        if isinstance(length, bool) or not isinstance(
-                length, int) or length < 1:
-            raise InputError('`length` must be at least 1, got '
-                             f'{length!r}.')
+        check_number('length', length, low=1, integer=True)
         if not isinstance(data_root, str | Path):
             raise InputError('`data_root` must be the path of a folder, got '
                              f'{data_root!r}.')

@@ -1,4 +1,3 @@
-from .config_checks import check_parts
 from .hooks import (
     CalibrationHook,
     CheckpointHook,
@@ -11,12 +10,13 @@ from .hooks import (
     TeacherStatisticsHook,
     TrainingStartHook,
     VisualizationHook,
-    check_run,
+    check_runner,
 )
+from .unsupported_parts import refuse_unsupported
 
 __all__ = [
     'CalibrationHook', 'CheckpointHook', 'EMAHook', 'EarlyStoppingHook',
     'FitAfterTrainHook', 'FitHook', 'ReportHook', 'SyncNormHook',
     'TeacherStatisticsHook', 'TrainingStartHook', 'VisualizationHook',
-    'check_parts', 'check_run'
+    'check_runner', 'refuse_unsupported'
 ]

@@ -11,8 +11,9 @@ import torch
 
 UNDEFINED = 'undefined'
 INFINITE = ('infinity', '-infinity')
-_NAMES = ('image_auroc', 'image_ap', 'image_f1max', 'pixel_auroc', 'pixel_ap',
-          'pixel_f1max', 'aupro')
+IMAGE_METRICS = ('image_auroc', 'image_ap', 'image_f1max')
+PIXEL_METRICS = ('pixel_auroc', 'pixel_ap', 'pixel_f1max', 'aupro')
+_NAMES = IMAGE_METRICS + PIXEL_METRICS
 
 
 def is_known(name: str) -> bool:

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from mmad.errors import InputError
 
-from .frame import map_to_original
+from .frame import map_to_original, require_place
 
 _SCALARS = dict(
     gt_label=torch.int64, pred_score=torch.float32, pred_label=torch.bool)
@@ -69,17 +69,7 @@ class AnomalyDataSample(BaseDataElement):
             InputError: The image was rotated or otherwise moved by the
                 pipeline, or its original size is not known.
         """
-        if self.get('frame_lost'):
-            raise InputError(
-                f'the place of "{self.get("img_path")}" in the original '
-                f'image is not known: {self.frame_lost}; crop with '
-                'CenterCrop and pad with Letterbox of mmad, after one Resize, '
-                'or use `pred_map`.')
-        if self.get('rotation'):
-            raise InputError(
-                f'"{self.get("img_path")}" was rotated by the pipeline, so '
-                'its anomaly map has no place in the original image; use '
-                '`pred_map`.')
+        require_place(self, 'use `pred_map`')
         if self.get('ori_shape') is None:
             raise InputError(
                 'the original size of the image is not known; the pipeline '

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from mmad.errors import InputError
+
 
 def scored_window(info: Mapping,
                   shape: tuple[int, int]) -> tuple[slice, slice]:
@@ -26,6 +28,26 @@ def scored_window(info: Mapping,
         slice(max(0, -start), min(size, full - start))
         for start, size, full in zip(offset, shape, resized))
     return rows, columns
+
+
+def require_place(info: Mapping, otherwise: str) -> None:
+    """Refuse an image whose place in the original is not known.
+
+    Args:
+        info (Mapping): Metainfo of an image: ``img_path``, ``frame_lost`` and
+            ``rotation``, as far as known.
+        otherwise (str): What to do if it cannot be known, for the message.
+
+    Raises:
+        InputError: The pipeline rotated the image or otherwise moved it.
+    """
+    reason = info.get('frame_lost') or (
+        'it was rotated by the pipeline' if info.get('rotation') else None)
+    if reason:
+        raise InputError(
+            f'the place of "{info.get("img_path")}" in the original image is '
+            f'not known: {reason}; crop with CenterCrop and pad with '
+            f'Letterbox of mmad, after one Resize, or {otherwise}.')
 
 
 def map_to_original(

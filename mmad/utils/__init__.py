@@ -1,5 +1,6 @@
 from .arguments import (
     as_arguments,
+    as_size,
     check_choice,
     check_flag,
     check_number,
@@ -10,7 +11,7 @@ from .checkpoint import load_checkpoint
 from .setup_env import setup_environment
 
 __all__ = [
-    'as_arguments', 'check_choice', 'check_flag', 'check_number',
+    'as_arguments', 'as_size', 'check_choice', 'check_flag', 'check_number',
     'check_numbers', 'load_checkpoint', 'setup_environment',
     'write_atomically'
 ]

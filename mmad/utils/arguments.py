@@ -92,6 +92,21 @@ def check_flag(name: str, value: Any) -> None:
         raise InputError(f'`{name}` must be True or False, got {value!r}.')
 
 
+def as_size(name: str, value: Any) -> tuple[int, int]:
+    """Width and height in pixels, of which both may be given as one number.
+
+    Raises:
+        InputError: It is not one positive integer, nor two.
+    """
+    sides = [value, value] if isinstance(value, Integral) else value
+    if not isinstance(sides, Sequence) or len(sides) != 2 or not all(
+            isinstance(side, Integral) and not isinstance(side, bool)
+            and side > 0 for side in sides):
+        raise InputError(f'`{name}` must be one or two positive whole '
+                         f'numbers, got {value!r}.')
+    return tuple(sides)
+
+
 def as_arguments(name: str, value: Any) -> dict:
     """The arguments of a part: those of a dict, or none for None.
 

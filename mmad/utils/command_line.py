@@ -21,10 +21,19 @@ from .places import check_category, check_files, check_folder
 from .weights import forget_weights, set_weights
 
 __all__ = [
-    'add_common_arguments', 'add_config_arguments', 'add_run_arguments',
-    'add_weights_argument', 'at_least', 'check_data', 'check_optimiser',
-    'check_run', 'finish_config', 'guard_amp', 'load_config',
-    'one_sentence_errors', 'use_checkpoint_backbone'
+    'add_common_arguments',
+    'add_config_arguments',
+    'add_run_arguments',
+    'add_weights_argument',
+    'at_least',
+    'check_beforehand',
+    'check_data',
+    'check_optimiser',
+    'finish_config',
+    'guard_amp',
+    'load_config',
+    'one_sentence_errors',
+    'use_checkpoint_backbone'
 ]
 
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -157,7 +166,7 @@ def _merge_options(cfg: Config, args: argparse.Namespace) -> None:
                 f'({" ".join(str(error).split())[:200]}).') from error
 
 
-def check_run(cfg: Config, needs: Collection[str],
+def check_beforehand(cfg: Config, needs: Collection[str],
               checkpoint: str | None = None) -> None:
     """Check all that can be known before anything is computed or written.
 

@@ -27,8 +27,8 @@ from mmad.registry import (
 
 from .config_file import nearest
 from .config_parts import (
+    check_integer,
     check_keys,
-    check_number,
     check_part,
     find_type,
     shown,
@@ -173,7 +173,7 @@ def _check_loader(place: str, loader: dict) -> None:
             find_type(f'{place}.{key}', loader[key], FUNCTIONS)
     for key, least in dict(batch_size=1, num_workers=0, prefetch_factor=1,
                            timeout=0, num_batch_per_epoch=1).items():
-        check_number(place, loader, key, least)
+        check_integer(place, loader, key, least)
     for key in ('drop_last', 'pin_memory', 'persistent_workers'):
         if not isinstance(loader.get(key, False), bool):
             raise InputError(f'`{place}.{key}` of the config must be True or '
@@ -199,7 +199,7 @@ def _check_loop(place: str, loop: dict | None) -> None:
     check_part(place, loop, LOOPS, given, extra, default)
     for key, least in dict(max_epochs=1, max_iters=1, val_interval=1,
                            val_begin=0).items():
-        check_number(place, loop, key, least)
+        check_integer(place, loop, key, least)
 
 
 def _check_evaluator(place: str, evaluator: object) -> None:
@@ -245,7 +245,7 @@ def _check_environment(cfg: Config) -> None:
     env = cfg.get('env_cfg') or {}
     check_keys('env_cfg', env, ('cudnn_benchmark', 'mp_cfg', 'dist_cfg',
                                 'resource_limit'))
-    check_number('env_cfg', env, 'resource_limit', 1)
+    check_integer('env_cfg', env, 'resource_limit', 1)
     mp_cfg = env.get('mp_cfg') or {}
     check_keys('env_cfg.mp_cfg', mp_cfg, set(
         inspect.signature(set_multi_processing).parameters) - {'distributed'})
@@ -253,7 +253,7 @@ def _check_environment(cfg: Config) -> None:
     if method not in ('fork', 'spawn', 'forkserver'):
         raise InputError('`env_cfg.mp_cfg.mp_start_method` of the config must '
                          f'be fork, spawn or forkserver, got {shown(method)}.')
-    check_number('env_cfg.mp_cfg', mp_cfg, 'opencv_num_threads', 0)
+    check_integer('env_cfg.mp_cfg', mp_cfg, 'opencv_num_threads', 0)
     known = {'port'}.union(*(inspect.signature(function).parameters for
                              function in (init_dist, init_process_group)))
     check_keys('env_cfg.dist_cfg', env.get('dist_cfg') or {},
@@ -264,10 +264,7 @@ def _check_environment(cfg: Config) -> None:
     if 'randomness' in cfg and 'seed' not in randomness:
         raise InputError('`randomness` of the config has no `seed`; set it '
                          'there, None for a new one in each run.')
-    check_number('randomness', randomness, 'seed', 0)
-    if (randomness.get('seed') or 0) >= 2**32:
-        raise InputError('`randomness.seed` of the config must be below '
-                         f'2**32, got {randomness["seed"]}.')
+    check_integer('randomness', randomness, 'seed', 0, below=2**32)
     if cfg.get('sync_bn') not in (None, 'torch', 'mmcv'):
         raise InputError('`sync_bn` of the config must be None, "torch" or '
                          f'"mmcv", got {shown(cfg.sync_bn)}.')

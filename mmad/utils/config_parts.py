@@ -22,7 +22,9 @@ from mmad.registry import (
     WEIGHT_INITIALIZERS,
 )
 
+from .arguments import check_number
 from .config_file import nearest
+from .endings import is_library
 
 # Which registry the parts of a part are in, by the key that they stand under.
 _NESTED: dict[Registry, dict[str, Registry]] = {
@@ -35,7 +37,6 @@ _PASSED_ON = {
     CheckpointHook: Runner.save_checkpoint,
     EMAHook: ExponentialMovingAverage,
 }
-_LIBRARIES = ('mmengine', 'mmcv', 'torch', 'torchvision')
 
 
 def check_part(place: str,
@@ -169,7 +170,7 @@ def accepted(kind: object) -> dict[str, inspect.Parameter] | None:
                 parameters.setdefault(name, inspect.Parameter(
                     name, inspect.Parameter.KEYWORD_ONLY, default=None))
             break
-        if not str(getattr(one, '__module__', '')).startswith(_LIBRARIES):
+        if not is_library(getattr(one, '__module__', None)):
             return None
     parameters.pop('self', None)
     return parameters
@@ -192,17 +193,15 @@ def check_keys(place: str, part: object, known: Collection[str]) -> None:
                    or f'known are {", ".join(sorted(known))}.'))
 
 
-def check_number(place: str, part: dict, key: str, least: int) -> None:
-    """Refuse an entry that is no integer, or too small a one.
+def check_integer(place: str, part: dict, key: str, least: int,
+                  below: int | None = None) -> None:
+    """Refuse an entry that is no integer, or out of its range.
 
     Raises:
         InputError: It is there and is neither None nor such an integer.
     """
-    value = part.get(key)
-    if value is not None and (not isinstance(value, int) or isinstance(
-            value, bool) or value < least):
-        raise InputError(f'`{place}.{key}` of the config must be an integer '
-                         f'of at least {least}, got {shown(value)}.')
+    check_number(f'{place}.{key}', part.get(key), low=least, below=below,
+                 integer=True, optional=True)
 
 
 def check_value(place: str, value: object, annotation: object) -> None:

@@ -16,8 +16,8 @@ from mmad.registry import (
 
 from .config_parts import (
     accepted,
+    check_integer,
     check_keys,
-    check_number,
     check_part,
     find_type,
     shown,
@@ -45,7 +45,7 @@ def check_training(cfg: Config) -> None:
     if cfg.get('auto_scale_lr') is not None:
         check_keys('auto_scale_lr', cfg.auto_scale_lr,
                    ('enable', 'base_batch_size'))
-        check_number('auto_scale_lr', cfg.auto_scale_lr, 'base_batch_size', 1)
+        check_integer('auto_scale_lr', cfg.auto_scale_lr, 'base_batch_size', 1)
         if cfg.auto_scale_lr.get('enable') and not cfg.auto_scale_lr.get(
                 'base_batch_size'):
             raise InputError('`auto_scale_lr` of the config needs '

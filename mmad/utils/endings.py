@@ -56,7 +56,7 @@ def _sentence(error: BaseException) -> str | None:
         return ' '.join(line.strip() for line in lines)
     frames = list(_frames(error))
     text = ' '.join(str(error).split())[:500]
-    if isinstance(error, ImportError) and frames and _is_library(
+    if isinstance(error, ImportError) and frames and is_library(
             frames[-1].f_globals.get('__name__')):
         return (f'the config asks for a part that needs another package: '
                 f'{text}.')
@@ -66,7 +66,7 @@ def _sentence(error: BaseException) -> str | None:
     if refused and steps:
         step = steps[-1].f_locals['self']
         inside = frames[frames.index(steps[-1]):]
-        if not any(_is_ours(frame) for frame in inside) and _is_library(
+        if not any(_is_ours(frame) for frame in inside) and is_library(
                 type(step).__module__):
             return (f'the step {type(step).__name__} of a pipeline of the '
                     f'config refuses an image: {text}.')
@@ -88,7 +88,7 @@ def _sentence(error: BaseException) -> str | None:
         return f'{name} cannot be built from the config: {text}.'
     # The libraries check their arguments by these.
     if refused and inside and all(
-            _is_library(frame.f_globals.get('__name__')) for frame in inside):
+            is_library(frame.f_globals.get('__name__')) for frame in inside):
         return (f'{name} cannot be built from the config: '
                 f'{text or type(error).__name__}.')
     return None
@@ -109,7 +109,8 @@ def _is_ours(frame: types.FrameType) -> bool:
     return str(frame.f_globals.get('__name__')).startswith('mmad.')
 
 
-def _is_library(module: str | None) -> bool:
+def is_library(module: str | None) -> bool:
+    """Whether a module is one of MMEngine, MMCV, PyTorch or torchvision."""
     return str(module).split('.')[0] in _LIBRARIES
 
 

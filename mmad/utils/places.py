@@ -7,6 +7,8 @@ from mmengine.config import Config
 
 from mmad.errors import InputError
 
+from .safe_path import leads_outside
+
 
 def check_folder(folder: str | Path, option: str) -> None:
     """Check that files can be written to a folder, which need not be there.
@@ -80,11 +82,11 @@ def check_category(category: object) -> None:
     """
     if category is None:
         return
-    parts = str(category).replace('\\', '/').split('/')
-    if (not str(category).isprintable() or '..' in parts or parts[0] == ''
-            or ':' in parts[0] or parts == ['.']):
+    name = str(category)
+    if (Path(name) == Path() or leads_outside(name) or ':' in name
+            or not name.isprintable()):
         raise InputError(
-            f'the category {str(category)!a} is no name of a folder inside '
+            f'the category {name!a} is no name of a folder inside '
             'the data set; the folder of the data set itself is data_root '
             '(--data-root).')
 

@@ -4,6 +4,14 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from mmad.errors import InputError
 
 
+def leads_outside(name: str) -> bool:
+    """Whether a name is absolute or has ``..`` in it, on any system."""
+    windows = PureWindowsPath(name)
+    # Of a drive without a root, as in "a: b", only Windows makes a path.
+    return (PurePosixPath(name).is_absolute() or bool(windows.root)
+            or '..' in windows.parts or '\0' in name)
+
+
 def safe_path(folder: str | Path, *parts: str) -> Path:
     """Join names from data to a folder without leaving it.
 
@@ -23,10 +31,7 @@ def safe_path(folder: str | Path, *parts: str) -> Path:
     """
     path = Path(folder)
     for part in parts:
-        windows = PureWindowsPath(part)
-        # Of a drive without a root, as in "a: b", only Windows makes a path.
-        if (PurePosixPath(part).is_absolute() or windows.root
-                or '..' in windows.parts or '\0' in part):
+        if leads_outside(part):
             raise InputError(
                 f'the name {part!r} would lead outside of "{folder}"; names '
                 'in the data must be relative and without "..".')

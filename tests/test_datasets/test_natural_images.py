@@ -101,7 +101,7 @@ def test_missing(folder, name, message):
 
 
 def test_bad_length():
-    with pytest.raises(InputError, match='`length` must be at least 1'):
+    with pytest.raises(InputError, match='`length` must be a whole number'):
         NaturalImages('none', length=0)
 
 

@@ -3,7 +3,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmad.structures.frame import map_to_original, scored_window
+from mmad.errors import InputError
+from mmad.structures.frame import (
+    map_to_original,
+    require_place,
+    scored_window,
+)
 
 
 def test_whole_picture_equals_bilinear_interpolation():
@@ -54,3 +59,19 @@ def test_letterboxed_map_equals_the_map_without_border():
     found, window = map_to_original(boxed, (20, 36), (5, 9), (-2, -1))
     assert window == (slice(0, 20), slice(0, 36))
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize('info', [
+    {}, dict(rotation=0.0), dict(frame_lost=None), dict(frame_lost='')])
+def test_place_that_is_known(info):
+    require_place(info, 'look away')
+
+
+@pytest.mark.parametrize('info', [
+    dict(rotation=-2.0), dict(frame_lost='it was flipped'),
+    dict(frame_lost='it was flipped', rotation=1.0)])
+def test_place_that_is_not_known(info):
+    reason = info.get('frame_lost', 'rotated')
+    with pytest.raises(
+            InputError, match=rf'"a\.png" .*{reason}.*, or look away\.$'):
+        require_place(dict(info, img_path='a.png'), 'look away')

@@ -6,6 +6,7 @@ import pytest
 from mmad.errors import InputError
 from mmad.utils import (
     as_arguments,
+    as_size,
     check_choice,
     check_flag,
     check_number,
@@ -68,6 +69,20 @@ def test_flag():
     for value in (0, 'False', None):
         with pytest.raises(InputError, match='must be True or False'):
             check_flag('signed', value)
+
+
+@pytest.mark.parametrize(('value', 'size'), [
+    (8, (8, 8)), ((8, 4), (8, 4)), ([1, 2], (1, 2))])
+def test_size(value, size):
+    assert as_size('scale', value) == size
+
+
+@pytest.mark.parametrize('value', [
+    0, -1, True, 2.5, None, 'ab', '12', (3, ), (3, 0), (1, 2, 3), (1, 2.0),
+    (1, True), {1: 2, 3: 4}])
+def test_no_size(value):
+    with pytest.raises(InputError, match='`scale` must be one or two'):
+        as_size('scale', value)
 
 
 def test_arguments():

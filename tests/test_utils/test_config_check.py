@@ -105,6 +105,7 @@ def test_a_string_for_a_number_is_refused(configs, seed):
     ('train_dataloader.batch_size', 0), ('val_dataloader.batch_size', -1),
     ('test_dataloader.batch_size', 'x'), ('test_dataloader.batch_size', 1.5),
     ('test_dataloader.num_workers', -1), ('train_cfg.max_epochs', 0),
+    ('train_cfg.max_epochs', 1.5), ('train_cfg.max_epochs', 'ten'),
     ('train_cfg.val_interval', 0), ('randomness.seed', 2**32),
     ('randomness', dict()), ('log_level', 'LOUD'), ('sync_bn', 'x'),
     ('env_cfg.mp_cfg.mp_start_method', 'x'), ('test_evaluator', []),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from mmad.errors import InputError
-from mmad.utils.safe_path import safe_path
+from mmad.utils.safe_path import leads_outside, safe_path
 
 BAD = ['/etc/passwd', '..', '../x', 'x/..', 'x/../../y', './../x', '//x',
        'C:\\x', '\\x', '..\\x', 'x\\..\\y', '\\\\host\\share', 'a\0b']
@@ -20,6 +20,11 @@ def test_names_that_lead_outside(name, place):
     parts.insert(place, name)
     with pytest.raises(InputError, match='would lead outside of "folder"'):
         safe_path('folder', *parts)
+
+
+def test_which_names_lead_outside():
+    assert all(map(leads_outside, BAD))
+    assert not any(map(leads_outside, GOOD))
 
 
 @pytest.mark.parametrize('names', itertools.product(GOOD, GOOD[:4]))

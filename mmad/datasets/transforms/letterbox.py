@@ -4,8 +4,8 @@ import cv2
 import mmcv
 from mmcv.transforms import BaseTransform
 
-from mmad.errors import InputError
 from mmad.registry import TRANSFORMS
+from mmad.utils import as_size
 
 from .frame_tracking import current_frame, note_frame
 
@@ -42,12 +42,7 @@ class Letterbox(BaseTransform):
     """
 
     def __init__(self, scale: int | Sequence[int]) -> None:
-        sides = (scale, scale) if isinstance(scale, int) else scale
-        if (not isinstance(sides, Sequence) or len(sides) != 2 or not all(
-                isinstance(side, int) and side > 0 for side in sides)):
-            raise InputError('`scale` of Letterbox must be one or two '
-                             f'positive integers, got {scale!r}.')
-        self.scale = tuple(sides)
+        self.scale = as_size('scale', scale)
 
     def transform(self, results: dict) -> dict:
         height, width = results['img'].shape[:2]
@@ -57,8 +52,7 @@ class Letterbox(BaseTransform):
             size = (box_width, _fit(height * box_width / width, box_height))
         else:
             size = (_fit(width * box_height / height, box_width), box_height)
-        left, top = (self.scale[0] - size[0]) // 2, (self.scale[1] -
-                                                     size[1]) // 2
+        left, top = (box_width - size[0]) // 2, (box_height - size[1]) // 2
         before = current_frame(results)
         for key, interpolation, border in (
             ('img', 'bilinear', cv2.BORDER_REPLICATE),

@@ -52,12 +52,10 @@ class LoadImage(LoadImageFromFile):
                  bit_depth: int | None = None,
                  max_pixels: int = MAX_PIXELS) -> None:
         super().__init__(imdecode_backend='pillow')
-        if bit_depth is not None and (not isinstance(bit_depth, int)
-                                      or not 8 <= bit_depth <= 16):
-            raise InputError('`bit_depth` must be an integer from 8 to 16, '
-                             f'got {bit_depth!r}.')
-        self.bit_depth = bit_depth
+        check_number('bit_depth', bit_depth, low=8, high=16, integer=True,
+                     optional=True)
         check_number('max_pixels', max_pixels, low=1, integer=True)
+        self.bit_depth = bit_depth
         self.max_pixels = max_pixels
 
     def transform(self, results: dict) -> dict:

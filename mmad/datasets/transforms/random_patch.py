@@ -7,6 +7,7 @@ from PIL import Image
 
 from mmad.errors import InputError
 from mmad.registry import TRANSFORMS
+from mmad.utils import check_flag, check_number, check_numbers
 
 
 @TRANSFORMS.register_module()
@@ -60,17 +61,17 @@ class RandomPatch(BaseTransform):
                  contrast: float = 0.1,
                  noise: float = 0.1,
                  seed: int = 0) -> None:
-        if patch_size < 1 or seed < 0:
-            raise InputError('`patch_size` must be positive and `seed` not '
-                             f'negative, got {patch_size} and {seed}.')
-        if len(scale) != 2 or not 1 <= scale[0] <= scale[1]:
-            raise InputError('`scale` must be two ascending numbers from 1, '
-                             f'got {scale}.')
-        if not 0 <= grey <= 1 or min(shift, contrast, noise) < 0:
-            raise InputError(
-                '`grey` must lie in [0, 1], and `shift`, `contrast` and '
-                f'`noise` must not be negative, got {grey}, {shift}, '
-                f'{contrast} and {noise}.')
+        check_number('patch_size', patch_size, low=1, integer=True)
+        check_number('seed', seed, low=0, integer=True)
+        check_numbers('scale', scale, low=1)
+        if len(scale) != 2 or scale[0] > scale[1]:
+            raise InputError('`scale` must be two ascending numbers, got '
+                             f'{scale}.')
+        check_number('grey', grey, low=0, high=1)
+        check_flag('positive', positive)
+        check_number('shift', shift, low=0)
+        check_number('contrast', contrast, low=0)
+        check_number('noise', noise, low=0)
         self.patch_size = patch_size
         self.scale = tuple(scale)
         self.grey = grey

@@ -6,6 +6,7 @@ from mmcv.transforms import BaseTransform
 
 from mmad.errors import InputError
 from mmad.registry import TRANSFORMS
+from mmad.utils import as_size, check_number
 
 from .frame_tracking import current_frame, note_crop
 
@@ -55,18 +56,10 @@ class RandomPose(BaseTransform):
                  angle: float = 10.0,
                  crop_size: int | tuple[int, int] = 224,
                  seed: int = 0) -> None:
-        if not 0 <= angle <= 180:
-            raise InputError('`angle` must be from 0 to 180 degrees, got '
-                             f'{angle}.')
-        if isinstance(crop_size, int):
-            crop_size = (crop_size, crop_size)
-        if len(crop_size) != 2 or min(crop_size) < 1:
-            raise InputError('`crop_size` must be one or two positive '
-                             f'numbers, got {crop_size}.')
-        if seed < 0:
-            raise InputError(f'`seed` must not be negative, got {seed}.')
+        check_number('angle', angle, low=0, high=180)
+        check_number('seed', seed, low=0, integer=True)
         self.angle = angle
-        self.crop_size = tuple(crop_size)
+        self.crop_size = as_size('crop_size', crop_size)
         self.seed = seed
 
     def transform(self, results: dict) -> dict:

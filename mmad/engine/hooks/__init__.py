@@ -5,7 +5,7 @@ from .ema_hook import EMAHook
 from .fit_after_train_hook import FitAfterTrainHook
 from .fit_hook import FitHook
 from .report_hook import ReportHook
-from .run_checks import check_run
+from .runner_check import check_runner
 from .sync_norm_hook import SyncNormHook
 from .teacher_statistics_hook import TeacherStatisticsHook
 from .training_start_hook import TrainingStartHook
@@ -15,5 +15,5 @@ __all__ = [
     'CalibrationHook', 'CheckpointHook', 'EMAHook', 'EarlyStoppingHook',
     'FitAfterTrainHook', 'FitHook', 'ReportHook', 'SyncNormHook',
     'TeacherStatisticsHook', 'TrainingStartHook', 'VisualizationHook',
-    'check_run'
+    'check_runner'
 ]

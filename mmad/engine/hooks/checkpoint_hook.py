@@ -10,7 +10,7 @@ from mmad.models.signed_model import SignedModel
 from mmad.registry import HOOKS
 
 from .metric_rules import GREATER_KEYS
-from .run_checks import check_run
+from .runner_check import check_runner
 from .stages import detector_of
 
 
@@ -19,7 +19,7 @@ class CheckpointHook(_CheckpointHook):
     """MMEngine's hook, for models that are not always fit to be saved.
 
     - Before anything is computed it refuses a training that could not end
-      with a fitted checkpoint, see :func:`~mmad.engine.check_run`.
+      with a fitted checkpoint, see :func:`~mmad.engine.check_runner`.
     - A :class:`~mmad.models.FitDetector` is saved only while it is fitted,
       and no model is saved at the end that is not.
     - It knows that more is better of all metrics of mmad.
@@ -41,7 +41,7 @@ class CheckpointHook(_CheckpointHook):
         # The loop is built only where it is about to be run.
         if not isinstance(runner._train_loop, BaseLoop):
             return
-        check_run(runner)
+        check_runner(runner)
         if self.out_dir is not None and '://' not in str(self.out_dir):
             try:
                 Path(self.out_dir).mkdir(parents=True, exist_ok=True)

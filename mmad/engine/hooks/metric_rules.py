@@ -2,9 +2,7 @@
 from mmengine.evaluator import Evaluator
 
 from mmad.evaluation import ImageMetric, PixelMetric
-
-IMAGE_METRICS = ('image_auroc', 'image_ap', 'image_f1max')
-PIXEL_METRICS = ('pixel_auroc', 'pixel_ap', 'pixel_f1max', 'aupro')
+from mmad.evaluation.report import IMAGE_METRICS, PIXEL_METRICS
 
 # Of all of them more is better; a part of a name is enough for MMEngine.
 GREATER_KEYS = ['auroc', 'image_ap', 'pixel_ap', 'f1max', 'aupro']

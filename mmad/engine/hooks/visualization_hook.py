@@ -1,4 +1,3 @@
-import tempfile
 from collections import Counter
 from itertools import chain
 from pathlib import Path
@@ -14,6 +13,8 @@ from mmad.errors import InputError
 from mmad.registry import HOOKS
 from mmad.structures import AnomalyDataSample
 from mmad.structures.frame import scored_window
+from mmad.utils import check_choice, check_number
+from mmad.utils.places import check_folder
 from mmad.utils.safe_path import safe_path
 from mmad.visualization import AnomalyVisualizer
 
@@ -51,14 +52,9 @@ class VisualizationHook(Hook):
                  interval: int = 1,
                  max_images: int = 1000,
                  frame: str = 'input') -> None:
-        for name, value in (('interval', interval),
-                            ('max_images', max_images)):
-            if not isinstance(value, int) or value < 1:
-                raise InputError(f'`{name}` of the VisualizationHook must be '
-                                 f'a whole number from 1, not {value!r}.')
-        if frame not in ('input', 'original'):
-            raise InputError("`frame` of the VisualizationHook must be "
-                             f"'input' or 'original', not {frame!r}.")
+        check_number('interval', interval, low=1, integer=True)
+        check_number('max_images', max_images, low=1, integer=True)
+        check_choice('frame', frame, ('input', 'original'))
         self.enable = enable
         self.out_dir = out_dir
         self.interval = interval
@@ -71,17 +67,8 @@ class VisualizationHook(Hook):
         Raises:
             InputError: They cannot.
         """
-        if not self.enable:
-            return
-        folder = self._folder(runner)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-        except OSError as error:
-            raise InputError(
-                f'the heat maps cannot be written to "{folder}" '
-                f'({error.strerror}); choose another folder.') from error
+        if self.enable:
+            check_folder(self._folder(runner), 'the folder of heat maps')
 
     def before_test_epoch(self, runner: Runner) -> None:
         self._waiting: list[tuple[int, AnomalyDataSample,

@@ -8,7 +8,11 @@ from mmad.datasets.image_file import MAX_PIXELS
 from mmad.datasets.transforms import read_mask
 from mmad.errors import InputError
 from mmad.evaluation.functional import region_weights
-from mmad.structures.frame import map_to_original, scored_window
+from mmad.structures.frame import (
+    map_to_original,
+    require_place,
+    scored_window,
+)
 
 from .defect_census import mask_fault
 
@@ -139,17 +143,7 @@ def _file_mask(sample: Mapping) -> np.ndarray | None:
 def _to_original(
         sample: Mapping,
         scores: np.ndarray) -> tuple[np.ndarray, tuple[slice, slice]]:
-    if sample.get('frame_lost'):
-        raise InputError(
-            f'the place of {sample["img_path"]} in the original image is not '
-            f'known: {sample["frame_lost"]}; crop with CenterCrop and pad '
-            'with Letterbox of mmad, after one Resize, or evaluate with '
-            "resolution='input'.")
-    if sample.get('rotation'):
-        raise InputError(
-            f'{sample["img_path"]} was rotated by the pipeline, so its '
-            'anomaly map cannot be compared with the mask of the original '
-            "image; evaluate with resolution='input'.")
+    require_place(sample, "evaluate with resolution='input'")
     resized_shape = tuple(sample.get('resized_shape', scores.shape))
     if resized_shape != scores.shape and 'crop_offset' not in sample:
         raise InputError(

@@ -17,6 +17,7 @@ from mmad.evaluation.functional import (
     rank_sorted,
 )
 from mmad.registry import METRICS
+from mmad.utils import check_choice, check_flag, check_number
 
 from .defect_census import DefectCensus
 from .gathered_metric import GatheredMetric
@@ -141,12 +142,9 @@ class PixelMetric(GatheredMetric):
                  prefix: str | None = None,
                  collect_dir: str | None = None) -> None:
         super().__init__(collect_device, prefix, collect_dir)
-        if not 0 < fpr_limit <= 1:
-            raise InputError('fpr_limit must be above 0 and at most 1, not '
-                             f'{fpr_limit}.')
-        if resolution not in ('input', 'original'):
-            raise InputError("resolution must be 'input' or 'original', not "
-                             f'{resolution!r}.')
+        check_number('fpr_limit', fpr_limit, above=0, high=1)
+        check_choice('resolution', resolution, ('input', 'original'))
+        check_flag('anomalous_only', anomalous_only)
         self.fpr_limit = fpr_limit
         self.resolution = resolution
         self.score_bits = score_bits

@@ -61,5 +61,5 @@ def test_as_resize_where_nothing_is_left_over():
 @pytest.mark.parametrize('scale', [0, -1, (3,), (3, 0), 'ab', None, 2.5,
                                    (1, 2, 3)])
 def test_bad_scale(scale):
-    with pytest.raises(InputError, match='`scale` of Letterbox must be one'):
+    with pytest.raises(InputError, match='`scale` must be one or two'):
         letterbox(9, 9, scale)

@@ -155,7 +155,7 @@ def test_other_types(tmp_path, kind):
 
 @pytest.mark.parametrize('depth', [7, 17, '12', 12.0])
 def test_bad_bit_depth(depth):
-    with pytest.raises(InputError, match='`bit_depth` must be an integer'):
+    with pytest.raises(InputError, match='`bit_depth` must be a whole'):
         TRANSFORMS.build(dict(type='LoadImage', bit_depth=depth))
 
 

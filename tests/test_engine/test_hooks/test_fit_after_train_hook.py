@@ -95,9 +95,9 @@ def test_resumed_after_the_fit(run, fyd_config, tmp_path):
         load_from=f'{runner.work_dir}/epoch_3.pth',
         **{'train_cfg.max_epochs': 3})
     again.train()
+    state = load_checkpoint(f'{runner.work_dir}/epoch_3.pth')['state_dict']
     for name, value in again.model.state_dict().items():
-        assert torch.equal(value, load_checkpoint(
-            f'{runner.work_dir}/epoch_3.pth')['state_dict'][name]), name
+        assert torch.equal(value, state[name]), name
     assert (tmp_path / 'metrics.json').exists()
 
 

@@ -5,8 +5,8 @@ import os
 import cv2
 import numpy as np
 import pytest
-import torch
 from mmengine.dataset import DefaultSampler
+from pixel_samples import KINDS, make_samples, run
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from mmad.errors import InputError
@@ -15,36 +15,6 @@ from mmad.evaluation.functional import aupro, rank, region_weights
 from mmad.registry import METRICS
 
 NAMES = ['pixel_auroc', 'pixel_ap', 'pixel_f1max', 'aupro']
-
-
-def make_samples(kinds, seed=0, size=(24, 20)):
-    rng = np.random.default_rng(seed)
-    samples = []
-    for index, kind in enumerate(kinds):
-        mask = np.zeros(size, dtype=bool)
-        if kind != 'good':
-            mask[3:7, 4:9] = mask[15, 15] = True
-        scores = np.round(rng.standard_normal(size) + 1.5 * mask, 1)
-        samples.append(
-            dict(
-                pred_map=torch.from_numpy(scores.astype(np.float32)),
-                gt_label=torch.tensor(int(kind != 'good')),
-                gt_mask=torch.from_numpy(mask),
-                kind=kind,
-                ori_shape=size,
-                img_path=f'{kind}/{index}.png',
-                mask_path=None if kind == 'good' else f'{kind}/{index}_m.png'))
-    return samples
-
-
-def run(samples, **kwargs):
-    metric = PixelMetric(**kwargs)
-    for sample in samples:
-        metric.process(None, [sample])
-    return metric, metric.evaluate(len(samples))
-
-
-KINDS = ['good', 'cut', 'hole', 'good', 'cut', 'good', 'hole']
 
 
 def test_against_scikit_learn():
@@ -267,6 +237,8 @@ def test_bad_samples_are_refused():
 @pytest.mark.parametrize('kwargs', [
     dict(fpr_limit=0),
     dict(fpr_limit=1.1),
+    dict(fpr_limit='0.3'),
+    dict(anomalous_only='x'),
     dict(resolution='full'),
     dict(score_bits=33),
 ])
@@ -277,135 +249,6 @@ def test_bad_arguments_are_refused(kwargs):
 
 def test_build_without_prefix():
     assert METRICS.build(dict(type='PixelMetric')).prefix == ''
-
-
-def put_on_disk(samples, folder, size, values=255):
-    for sample in samples:
-        sample['ori_shape'] = size
-        if sample['mask_path'] is not None:
-            mask = np.zeros(size, dtype=np.uint8)
-            mask[5:20, 10:30] = values
-            sample['mask_path'] = str(folder / f'{len(list(folder.iterdir()))}'
-                                      '.png')
-            cv2.imwrite(sample['mask_path'], mask)
-
-
-def test_original_resolution_without_crop(tmp_path):
-    samples = make_samples(KINDS)
-    put_on_disk(samples, tmp_path, (48, 60))
-    for sample in samples:
-        del sample['gt_mask']
-        # Equal neighbours would tie or not as interpolation rounds.
-        sample['pred_map'] += 0.1 * torch.rand(
-            24, 20, generator=torch.Generator().manual_seed(0))
-    metric, values = run(samples, resolution='original')
-    maps = torch.nn.functional.interpolate(
-        torch.stack([sample['pred_map'] for sample in samples])[:, None],
-        (48, 60), mode='bilinear')[:, 0].numpy()
-    masks = np.zeros(maps.shape, dtype=bool)
-    masks[[1, 2, 4, 6], 5:20, 10:30] = True
-    assert values['pixel_auroc'] == pytest.approx(
-        roc_auc_score(masks.ravel(), maps.ravel()), abs=1e-6)
-    weights = np.stack([region_weights(mask)[0] for mask in masks])
-    assert values['aupro'] == pytest.approx(
-        aupro(rank(maps, masks, weights, 4)), abs=1e-5)
-    assert metric.conditions['map_size'] == '48x60'
-    assert metric.conditions['cropped_images'] == 0
-
-
-def test_pixels_outside_the_crop_are_left_out(tmp_path):
-    samples = make_samples(['good', 'cut'], size=(20, 20))
-    put_on_disk(samples, tmp_path, (48, 48))
-    for sample in samples:
-        sample.update(resized_shape=(24, 24), crop_offset=(2, 2))
-        # Seen: rows and columns 4 to 44; the defect begins at column 10.
-        sample['pred_map'][:] = 0
-    samples[1]['pred_map'][:8, 3:13] = 1
-    metric, values = run(samples, resolution='original')
-    assert metric.conditions['map_size'] == '40x40'
-    assert metric.conditions['cropped_images'] == 2
-    assert values['aupro'] == pytest.approx(1, abs=0.02)
-    # A defect wholly outside the crop leaves nothing to find.
-    mask = np.zeros((48, 48), dtype=np.uint8)
-    mask[:4] = mask[:, :4] = 255
-    cv2.imwrite(samples[1]['mask_path'], mask)
-    metric, values = run(samples, resolution='original')
-    assert metric.conditions['regions'] == 0
-    assert math.isnan(values['aupro'])
-    for sample in samples:
-        del sample['crop_offset']
-    with pytest.raises(InputError, match='crop_offset'):
-        run(samples, resolution='original')
-
-
-@pytest.mark.parametrize('value', [1, 255])
-def test_masks_of_either_scale_count(value, tmp_path):
-    samples = make_samples(['good', 'cut'])
-    put_on_disk(samples, tmp_path, (48, 60), value)
-    metric, _ = run(samples, resolution='original')
-    assert metric.conditions['regions'] == 1
-
-
-def test_mask_files_are_checked(tmp_path):
-    samples = make_samples(['good', 'cut'])
-    put_on_disk(samples, tmp_path, (48, 60))
-    samples[1]['ori_shape'] = (47, 60)
-    with pytest.raises(InputError, match=r'0.png is \(48, 60\)'):
-        run(samples, resolution='original')
-    (tmp_path / '0.png').write_bytes(b'nothing')
-    with pytest.raises(InputError, match=r'0.png" cannot be read'):
-        run(samples, resolution='original')
-    (tmp_path / '0.png').unlink()
-    with pytest.raises(InputError, match=r'0.png" cannot be read'):
-        run(samples, resolution='original')
-    samples[1]['mask_path'] = None
-    _, values = run(samples, resolution='original')
-    assert math.isnan(values['pixel_auroc'])
-
-
-def letterboxed(kinds, border):
-    """Samples and what a letterbox makes of them: NaN around."""
-    top, left = 3, 5
-    samples, boxed = make_samples(kinds), make_samples(kinds)
-    for sample in boxed:
-        for key, value in (('pred_map', border), ('gt_mask', False)):
-            whole = torch.full((30, 31), value, dtype=sample[key].dtype)
-            whole[top:top + 24, left:left + 20] = sample[key]
-            sample[key] = whole
-        sample.update(resized_shape=(24, 20), crop_offset=(-top, -left))
-    return samples, boxed
-
-
-@pytest.mark.parametrize('border', [math.nan, math.inf, 99.0, -99.0])
-@pytest.mark.parametrize('bits', [None, 20])
-def test_the_border_of_a_letterbox_is_left_out(border, bits):
-    samples, boxed = letterboxed(KINDS, border)
-    metric, values = run(samples, score_bits=bits)
-    other, expected = run(boxed, score_bits=bits)
-    assert values == expected
-    assert metric.per_kind == other.per_kind
-    assert metric.conditions == other.conditions
-
-
-@pytest.mark.parametrize('border', [math.nan, 99.0])
-def test_the_border_is_left_out_of_the_original(border, tmp_path):
-    results = []
-    for samples in letterboxed(KINDS, border):
-        put_on_disk(samples, tmp_path, (48, 60))
-        metric, values = run(samples, resolution='original')
-        results.append((values, metric.per_kind, metric.conditions))
-    assert results[0] == results[1]
-    assert metric.conditions['cropped_images'] == 0
-
-
-@pytest.mark.parametrize('value', [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize('resolution', ['input', 'original'])
-def test_scores_that_are_not_finite_are_refused(value, resolution, tmp_path):
-    _, samples = letterboxed(['good', 'cut'], math.nan)
-    put_on_disk(samples, tmp_path, (48, 60))
-    samples[1]['pred_map'][3, 5] = value
-    with pytest.raises(InputError, match=r'cut/1.png has NaN or infinity'):
-        run(samples, resolution=resolution)
 
 
 @pytest.mark.parametrize('bits', [None, 20])
@@ -431,21 +274,6 @@ def test_masks_without_a_defect_are_counted_and_named(bits, tmp_path):
     assert removed.startswith('5 of 8 defective images')
     assert 'no defective pixel left at the model input' in removed
     assert 'cut/3.png, cut/5.png, cut/6.png and 2 more.' in removed
-
-
-def test_the_crop_counts_at_the_original_resolution(tmp_path):
-    samples = make_samples(['good', 'cut', 'cut'], size=(20, 20))
-    put_on_disk(samples, tmp_path, (48, 48))
-    for sample in samples:
-        sample.update(resized_shape=(24, 24), crop_offset=(2, 2))
-    outside, nothing = np.zeros((2, 48, 48), dtype=np.uint8)
-    outside[:4] = 255
-    cv2.imwrite(samples[1]['mask_path'], outside)
-    cv2.imwrite(samples[2]['mask_path'], nothing)
-    metric, _ = run(samples, resolution='original')
-    assert metric.conditions['defects_removed'] == 1
-    assert metric.conditions['empty_masks'] == 1
-    assert 'at the original resolution' in metric.warnings[1]
 
 
 def test_a_defect_without_a_name_stays_a_defect():

@@ -135,8 +135,10 @@ def test_gain(images):
     transformer.gain = 0.05
     half = transformer.locate(images)[:, :2, 2]
     limit = transformer.limits['translation']
+    # Near the limit float32 keeps few digits of it.
     torch.testing.assert_close(
-        torch.atanh(once / limit), 2 * torch.atanh(half / limit))
+        torch.atanh(once / limit), 2 * torch.atanh(half / limit),
+        rtol=1e-3, atol=1e-3)
     assert transformer.signature()['gain'] == 0.05
 
 

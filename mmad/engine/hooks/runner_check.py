@@ -1,4 +1,4 @@
-"""What is checked of a training before anything is computed."""
+"""What is checked of a finished runner before it trains."""
 from collections.abc import Iterator
 
 from mmengine.dataset import ConcatDataset, InfiniteSampler, RepeatDataset
@@ -29,7 +29,7 @@ from .teacher_statistics_hook import TeacherStatisticsHook
 _STAGES = (FitAfterTrainHook, FitHook, TeacherStatisticsHook, CalibrationHook)
 
 
-def check_run(runner: Runner) -> None:
+def check_runner(runner: Runner) -> None:
     """Refuse a training that could not end with something to predict with.
 
     :class:`~mmad.engine.hooks.CheckpointHook` calls it before each training,

@@ -1,4 +1,4 @@
-"""What is checked of a config before anything is built from it."""
+"""What a config may not ask of MMEngine."""
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
@@ -19,7 +19,7 @@ _PACKAGES = dict(
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
-def check_parts(cfg: Config) -> None:
+def refuse_unsupported(cfg: Config) -> None:
     """Refuse parts of MMEngine that mmad's models do not go with.
 
     Args:
@@ -75,26 +75,16 @@ def _rows(cfg: Config) -> Iterator[tuple[bool, str]]:
             'fitted or tested have no classes to balance; use the data set '
             'inside it.')
 
-    for key in ('max_epochs', 'max_iters'):
-        number = _dict(cfg.get('train_cfg')).get(key, 1)
-        is_whole = isinstance(number, int | float) and number % 1 == 0
-        yield not is_whole or number < 1, (
-            f'`train_cfg.{key}` must be a whole number of at least 1, got '
-            f'{number!r}.')
-
     optim = cfg.get('optim_wrapper')
     lonely = isinstance(optim, dict) and not {
         'type', 'optimizer', 'constructor'} & set(optim)
     yield lonely and bool(optim), (
         f'`optim_wrapper` has {", ".join(_dict(optim))} and no `optimizer`: '
         'nothing is trained by gradients here; leave `optim_wrapper` empty.')
-    scaling = _dict(cfg.get('auto_scale_lr'))
-    yield bool(scaling.get('enable')) and not optim, (
+    scaled = _dict(cfg.get('auto_scale_lr')).get('enable')
+    yield bool(scaled) and not optim, (
         '`auto_scale_lr` is enabled and there is no `optimizer` whose '
         'learning rate it could scale; leave it out.')
-    yield bool(scaling.get('enable')) and not scaling.get('base_batch_size'), (
-        '`auto_scale_lr` needs the `base_batch_size` that the learning rate '
-        'was chosen for.')
     yield bool(cfg.get('param_scheduler')) and not optim, (
         '`param_scheduler` is set and there is no `optimizer` whose learning '
         'rate it could change; leave it out.')

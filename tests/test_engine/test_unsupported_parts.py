@@ -3,7 +3,7 @@ import importlib.util
 import pytest
 from mmengine.config import Config
 
-from mmad.engine import check_parts
+from mmad.engine import refuse_unsupported
 from mmad.errors import InputError
 
 BACKENDS = dict(
@@ -15,13 +15,13 @@ BACKENDS = dict(
 
 @pytest.fixture
 def without_packages(monkeypatch):
-    monkeypatch.setattr('mmad.engine.config_checks.find_spec',
+    monkeypatch.setattr('mmad.engine.unsupported_parts.find_spec',
                         lambda name: None)
 
 
 def sentence(**entries):
     with pytest.raises(InputError) as caught:
-        check_parts(Config(entries))
+        refuse_unsupported(Config(entries))
     assert str(caught.value).endswith('.')
     assert '\n' not in str(caught.value)
     return str(caught.value)
@@ -52,9 +52,10 @@ def test_every_back_end_of_mmengine_is_known():
 
 @pytest.mark.parametrize('kind', BACKENDS)
 def test_back_end_that_is_installed(monkeypatch, kind):
-    monkeypatch.setattr('mmad.engine.config_checks.find_spec',
+    monkeypatch.setattr('mmad.engine.unsupported_parts.find_spec',
                         lambda name: importlib.util.find_spec('json'))
-    check_parts(Config(dict(visualizer=dict(vis_backends=[dict(type=kind)]))))
+    visualizer = dict(vis_backends=[dict(type=kind)])
+    refuse_unsupported(Config(dict(visualizer=visualizer)))
 
 
 def test_profile_for_tensorboard(without_packages):
@@ -74,14 +75,8 @@ def test_profile_for_tensorboard(without_packages):
     (dict(optim_wrapper=dict(accumulative_counts=4)), 'accumulative_counts'),
     (dict(optim_wrapper=dict(), auto_scale_lr=dict(
         enable=True, base_batch_size=16)), 'could scale'),
-    (dict(optim_wrapper=dict(type='OptimWrapper'), auto_scale_lr=dict(
-        enable=True)), 'base_batch_size'),
     (dict(optim_wrapper=None, param_scheduler=[dict(type='StepLR')]),
      '`param_scheduler`'),
-    (dict(train_cfg=dict(max_epochs=0)), '`train_cfg.max_epochs`'),
-    (dict(train_cfg=dict(max_iters=-1)), '`train_cfg.max_iters`'),
-    (dict(train_cfg=dict(max_epochs='ten')), "'ten'"),
-    (dict(train_cfg=dict(max_epochs=1.5)), '1.5'),
 ])
 def test_refused(entries, match):
     assert match in sentence(**entries)
@@ -101,7 +96,7 @@ def test_refused(entries, match):
     dict(train_cfg=None, optim_wrapper=None, param_scheduler=None),
 ])
 def test_accepted(entries):
-    check_parts(Config(entries))
+    refuse_unsupported(Config(entries))
 
 
 @pytest.mark.parametrize('tool', ['train.py', 'test.py'])

@@ -3,7 +3,7 @@ import itertools
 import pytest
 from mmengine.hooks import Hook
 
-from mmad.engine import check_run
+from mmad.engine import check_runner
 from mmad.errors import InputError
 
 FIT = dict(type='FitHook')
@@ -50,7 +50,7 @@ def test_each_hook_that_is_missing_is_named(make_runner, tmp_path, name,
 @pytest.mark.parametrize('name', NEEDED)
 def test_what_is_complete_passes_in_any_order(make_runner, name):
     for hooks in itertools.permutations([*NEEDED[name], *OTHERS[:1]]):
-        check_run(make_runner(name, custom_hooks=list(hooks)))
+        check_runner(make_runner(name, custom_hooks=list(hooks)))
 
 
 @pytest.mark.parametrize(('name', 'hooks', 'match'), [
@@ -86,11 +86,11 @@ def test_hooks_that_do_not_suit(make_runner, tmp_path, name, hooks, match):
 def test_statistics_of_several_processes(make_runner, tmp_path, monkeypatch):
     bare, whole = (make_runner('mkd_config', custom_hooks=hooks)
                    for hooks in (None, [NORMS]))
-    check_run(bare)
+    check_runner(bare)
     monkeypatch.setattr(
-        'mmad.engine.hooks.run_checks.get_world_size', lambda: 2)
+        'mmad.engine.hooks.runner_check.get_world_size', lambda: 2)
     assert 'dict(type="SyncNormHook")' in refused(bare, tmp_path)
-    check_run(whole)
+    check_runner(whole)
     iterations = make_runner(
         'mkd_config', custom_hooks=[NORMS], train_cfg=ITERATIONS)
     assert 'use EpochBasedTrainLoop' in refused(iterations, tmp_path)
@@ -182,7 +182,7 @@ def test_hook_of_ones_own_counts_as_what_it_derives_from(make_runner):
     class OwnHook(Hook):
         pass
 
-    check_run(make_runner('config', custom_hooks=[OwnFitHook(), OwnHook()]))
+    check_runner(make_runner('config', custom_hooks=[OwnFitHook(), OwnHook()]))
 
 
 @pytest.mark.parametrize('options', [[], ['--no-validate']])
