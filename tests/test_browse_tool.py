@@ -41,3 +41,38 @@ def test_split_that_is_not_there(run_tool, small_config, tmp_path):
                       '--split', 'val')
     assert result.status == 2
     assert 'has no val_dataloader; take another --split.' in result.err
+
+
+@pytest.fixture
+def own_config(tmp_path, own_root):
+    path = tmp_path / 'own.py'
+    path.write_text(CONFIG.format(root=own_root).replace(
+        "num_workers=0, ", "num_workers=0, sampler=dict(type='DefaultSampler'"
+        ", shuffle=False), ") + """
+train_cfg = dict(by_epoch=True, max_epochs=1)
+optim_wrapper = dict()
+""")
+    return path
+
+
+def test_equal_stems_do_not_overwrite_each_other(run_tool, own_config,
+                                                 tmp_path, own_root):
+    good = own_root / 'bottle/train/good'
+    images = sorted(good.iterdir())
+    images[0].with_suffix('.bmp').write_bytes(images[0].read_bytes())
+    result = run_tool(tmp_path, 'browse_dataset.py', own_config,
+                      '--out-dir', 'drawn')
+    assert result.status == 0
+    assert len(list((tmp_path / 'drawn').rglob('*.png'))) == len(images) + 1
+
+
+def test_drawings_never_replace_data(run_tool, own_config, tmp_path,
+                                     own_root):
+    train = own_root / 'bottle/train'
+    before = {path: path.read_bytes() for path in train.rglob('*.png')}
+    result = run_tool(tmp_path, 'browse_dataset.py', own_config,
+                      '--out-dir', str(train))
+    assert result.status == 2
+    assert 'might replace' in result.err
+    assert before == {
+        path: path.read_bytes() for path in train.rglob('*.png')}

@@ -11,6 +11,7 @@ import numpy as np
 from mmengine.registry import init_default_scope
 from rich.progress import track
 
+from mmad.datasets.apart import check_apart
 from mmad.errors import InputError
 from mmad.registry import DATASETS
 from mmad.utils.command_line import (
@@ -48,6 +49,8 @@ def main() -> None:
     dataset = DATASETS.build(loader.dataset)
     picks = np.linspace(
         0, len(dataset) - 1, min(args.number, len(dataset)), dtype=int)
+    check_apart(args.out_dir, [dataset])
+    taken = set()
     for index in track(picks, 'Drawing'):
         item = dataset[int(index)]
         sample = item['data_samples']
@@ -55,7 +58,12 @@ def main() -> None:
         if 'gt_mask' in sample:
             draw_outline(image, sample.gt_mask.numpy())
         path = Path(sample.img_path)
-        out = Path(args.out_dir, sample.get('kind', ''), f'{path.stem}.png')
+        folder = Path(args.out_dir, sample.get('kind', ''))
+        out = folder / f'{path.stem}.png'
+        if out in taken:
+            # Another image of the same name, with another suffix, say.
+            out = folder / f'{path.stem}_{index}.png'
+        taken.add(out)
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_bytes(cv2.imencode('.png', image)[1].tobytes())
     print(f'{len(picks)} of {len(dataset)} images are in {args.out_dir}.')

@@ -208,7 +208,8 @@ class AnomalyDataset(BaseDataset):
             list_images(self.folder / 'train' / self.NORMAL), images)
         masks = {}
         if truth is not None and truth.is_dir():
-            defective = [path for kind in kinds if kind != self.NORMAL
+            defective = [path for kind in kinds
+                         if kind not in (self.NORMAL, 'good')
                          for path in found[kind]]
             masks, more = find_masks(defective, images, test, truth)
             add_skipped(skipped, more)

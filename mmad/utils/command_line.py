@@ -172,6 +172,13 @@ def check_run(cfg: Config, needs: Collection[str],
     """
     check_config(cfg, needs)
     check_folder(cfg.work_dir, '--work-dir')
+    for name in (Path(cfg.filename or '').name, 'last_checkpoint',
+                 'metrics.json'):
+        if name and Path(cfg.work_dir, name).is_dir():
+            raise InputError(
+                f'the work dir has a folder "{Path(cfg.work_dir, name)}" in '
+                'the place of a file that is written there; remove it or '
+                'choose another --work-dir.')
     if checkpoint is not None:
         use_checkpoint_backbone(cfg, checkpoint)
     check_files(cfg)

@@ -28,7 +28,8 @@ _PLACES = dict(
     pipeline='set train_dataloader.dataset.pipeline and the same of the '
     'other loaders',
     dataset='set train_dataloader.dataset and the same of the other loaders',
-    tta_model='test-time augmentation is not supported',
+    tta_model="use dict(type='PrepareTTAHook', tta_cfg=tta_model) in "
+    '`custom_hooks` for test-time augmentation',
     runner_type='the tools use the ordinary runner')
 
 

@@ -6,8 +6,10 @@ import torch
 from mmengine.config import Config
 
 from mmad.errors import InputError
+from mmad.utils import command_line
 from mmad.utils.command_line import (
     add_run_arguments,
+    check_run,
     finish_config,
     guard_amp,
     load_config,
@@ -182,3 +184,16 @@ def test_bugs_keep_their_traceback():
 
     with pytest.raises(KeyError):
         main()
+
+
+@pytest.mark.parametrize('name', [
+    'method.py', 'last_checkpoint', 'metrics.json'])
+def test_a_folder_in_the_place_of_a_file(parse, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(command_line, 'check_config', lambda *args: None)
+    args = parse('--work-dir', str(tmp_path / 'work'))
+    cfg = load_config(args)
+    finish_config(cfg, args)
+    check_run(cfg, ['train'])
+    (tmp_path / 'work' / name).mkdir(parents=True)
+    with pytest.raises(InputError, match=f'has a folder ".*{name}"'):
+        check_run(cfg, ['train'])

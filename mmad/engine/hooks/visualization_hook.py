@@ -1,17 +1,20 @@
 import tempfile
 from collections import Counter
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from mmcv.transforms import BaseTransform, LoadImageFromFile
+from mmengine.dataset import BaseDataset
 from mmengine.dist import all_gather_object, get_dist_info
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmad.datasets.apart import check_apart
 from mmad.datasets.transforms import LoadImage, LoadMask
 from mmad.errors import InputError
-from mmad.registry import HOOKS
+from mmad.registry import DATASETS, HOOKS
 from mmad.structures import AnomalyDataSample
 from mmad.structures.frame import scored_window
 from mmad.utils.safe_path import safe_path
@@ -69,11 +72,12 @@ class VisualizationHook(Hook):
         """Look, before anything is computed, whether images can be written.
 
         Raises:
-            InputError: They cannot.
+            InputError: They cannot, or they might replace images of the data.
         """
         if not self.enable:
             return
         folder = self._folder(runner)
+        check_apart(folder, _datasets(runner))
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
@@ -179,6 +183,16 @@ class VisualizationHook(Hook):
         if 'gt_seg_map' in results:
             sample.gt_mask = results['gt_seg_map'] > 0
         return results['img'], sample
+
+
+def _datasets(runner: Runner) -> list[BaseDataset]:
+    """The data to test with, and those to train with if they are here."""
+    datasets = [runner.test_dataloader.dataset]
+    loader = (runner.cfg.get('train_dataloader') or {}).get('dataset')
+    if loader:
+        with suppress(InputError):
+            datasets.append(DATASETS.build(loader))
+    return datasets
 
 
 def _loaders(runner: Runner) -> list[BaseTransform]:
