@@ -21,7 +21,9 @@ def check_apart(folder: str | Path, datasets: Iterable[BaseDataset]) -> None:
     """
     taken, kinds = {}, {''}
     for dataset in datasets:
-        for number in range(len(getattr(dataset, 'data_address', ()))):
+        if not hasattr(dataset, 'get_data_info'):
+            continue
+        for number in range(len(dataset)):
             info = dataset.get_data_info(number)
             kinds.add(str(info.get('kind') or ''))
             for key in ('img_path', 'mask_path'):

@@ -82,6 +82,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f'did you mean `{close[0]}`?' if close else ''
 
 
+def is_module_name(name: object) -> bool:
+    """Whether it could be imported: ``'package.module'``, not a path."""
+    return isinstance(name, str) and all(
+        part.isidentifier() for part in name.split('.'))
+
+
 def _what_failed(error: BaseException, chain: ConfigFile) -> str:
     where = f'config "{chain.path}"'
     paths = {path.resolve(): path for path in chain.all_paths()}
@@ -111,7 +117,7 @@ def _import_modules(cfg: Config, path: str | Path) -> None:
     modules = wanted.get('imports') or []
     modules = [modules] if isinstance(modules, str) else modules
     if not isinstance(modules, list | tuple) or not all(
-            isinstance(module, str) and module for module in modules):
+            map(is_module_name, modules)):
         raise InputError(f'`custom_imports.imports` of config "{path}" must '
                          f'be a list of modules, got {modules!r}.')
     for module in modules:

@@ -225,3 +225,17 @@ def test_damaged_pipeline(checkpoint, tmp_path):
     torch.save(state, tmp_path / 'a.pth')
     with pytest.raises(InputError, match='pipeline cannot be built'):
         AnomalyInferencer(tmp_path / 'a.pth', device='cpu', modules='conftest')
+
+
+@pytest.mark.parametrize('given', [{}, dict(model={}), 3, [], b'a.py'])
+def test_what_is_no_config(checkpoint, given):
+    with pytest.raises(InputError, match='`config` must be'):
+        init_model(checkpoint, given, 'cpu', 'conftest')
+
+
+@pytest.mark.parametrize('modules', [
+    3, None, '', [''], '../own', '.own', 'my file', [3], {'conftest'},
+    b'conftest', ['conftest', 'own.py/']])
+def test_what_names_no_modules(checkpoint, modules):
+    with pytest.raises(InputError, match='`modules` must be'):
+        init_model(checkpoint, device='cpu', modules=modules)

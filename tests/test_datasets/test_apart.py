@@ -1,4 +1,5 @@
 import pytest
+from mmengine.dataset import ConcatDataset
 from PIL import Image
 
 from mmad.datasets.apart import check_apart
@@ -26,6 +27,8 @@ def test_what_might_replace_data(datasets, tmp_path, place):
     (tmp_path / 'link').symlink_to('data/train', True)
     with pytest.raises(InputError, match='might replace'):
         check_apart(tmp_path / place, datasets)
+    with pytest.raises(InputError, match='might replace'):
+        check_apart(tmp_path / place, [ConcatDataset(datasets)])
 
 
 @pytest.mark.parametrize('place', [

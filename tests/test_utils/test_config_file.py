@@ -123,6 +123,8 @@ def test_lazy_configs(write):
     ('a.py', "custom_imports = dict(imports=['nonesuch'])", '"nonesuch"'),
     ('a.py', "custom_imports = 'nonesuch'", 'must be a dict'),
     ('a.py', 'custom_imports = dict(imports=[3])', 'list of modules'),
+    ('a.py', 'custom_imports = dict(imports=".own")', 'list of modules'),
+    ('a.py', 'custom_imports = dict(imports=["../x"])', 'list of modules'),
 ])
 def test_what_is_no_config_is_one_sentence(write, name, text, word):
     write(MODEL, 'b.py')
