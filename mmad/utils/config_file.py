@@ -30,6 +30,8 @@ _PLACES = dict(
     dataset='set train_dataloader.dataset and the same of the other loaders',
     tta_model="use dict(type='PrepareTTAHook', tta_cfg=tta_model) in "
     '`custom_hooks` for test-time augmentation',
+    tta_pipeline='set it with the `tta_cfg` of the PrepareTTAHook, or as '
+    'test_dataloader.dataset.pipeline',
     runner_type='the tools use the ordinary runner')
 
 

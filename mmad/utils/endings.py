@@ -6,6 +6,7 @@ import sys
 import types
 from collections.abc import Callable
 
+import cv2
 from mmcv.transforms import BaseTransform
 from mmengine.registry import build_functions
 
@@ -62,7 +63,16 @@ def _sentence(error: BaseException) -> str | None:
     refused = isinstance(error, ValueError | TypeError | AssertionError)
     steps = [frame for frame in frames
              if frame.f_code is BaseTransform.__call__.__code__]
-    if refused and steps:
+    if steps and isinstance(error, KeyError):
+        step, results = (steps[-1].f_locals[name]
+                         for name in ('self', 'results'))
+        key = error.args[0] if error.args else None
+        if key not in results and _is_library(
+                type(step).__module__, 'mmad'):
+            return (f'the step {type(step).__name__} of a pipeline of the '
+                    f'config needs `{key}`, which no step before it has made; '
+                    'mind their order.')
+    if (refused or isinstance(error, cv2.error)) and steps:
         step = steps[-1].f_locals['self']
         inside = frames[frames.index(steps[-1]):]
         if not any(_is_ours(frame) for frame in inside) and _is_library(
@@ -108,8 +118,8 @@ def _is_ours(frame: types.FrameType) -> bool:
     return str(frame.f_globals.get('__name__')).startswith('mmad.')
 
 
-def _is_library(module: str | None) -> bool:
-    return str(module).split('.')[0] in _LIBRARIES
+def _is_library(module: str | None, *others: str) -> bool:
+    return str(module).split('.')[0] in (*_LIBRARIES, *others)
 
 
 def _frames(error: BaseException) -> list[types.FrameType]:

@@ -197,3 +197,22 @@ def test_a_folder_in_the_place_of_a_file(parse, tmp_path, monkeypatch, name):
     (tmp_path / 'work' / name).mkdir(parents=True)
     with pytest.raises(InputError, match=f'has a folder ".*{name}"'):
         check_run(cfg, ['train'])
+
+
+@pytest.mark.parametrize('place', [
+    'default_hooks.logger.out_dir', 'default_hooks.checkpoint.out_dir',
+    'custom_hooks.0.out_dir', 'visualizer.save_dir',
+    'visualizer.vis_backends.0.save_dir'])
+def test_folders_of_parts(parse, tmp_path, monkeypatch, place):
+    monkeypatch.setattr(command_line, 'check_config', lambda *args: None)
+    args = parse('--work-dir', str(tmp_path / 'work'))
+    cfg = load_config(args)
+    finish_config(cfg, args)
+    for folder in (None, 's3://bucket', str(tmp_path / 'new')):
+        cfg.default_hooks, cfg.custom_hooks = dict(timer=None), [{}]
+        cfg.visualizer = dict(vis_backends=[{}])
+        cfg.merge_from_dict({place: folder})
+        check_run(cfg, ['train'])
+    cfg.merge_from_dict({place: str(tmp_path / 'method.py/x')})
+    with pytest.raises(InputError, match=f'`{place}`'):
+        check_run(cfg, ['train'])

@@ -118,3 +118,15 @@ def test_unfitted_at_the_end_is_not_saved(make_runner, tmp_path):
     with pytest.raises(InputError, match='not fitted at the end'):
         hook._save_checkpoint(runner)
     assert not names(tmp_path)
+
+
+@pytest.mark.parametrize('template', [
+    '../{}.pth', 'a/../../{}.pth', '/tmp/{}.pth', '{}{}.pth', '{number}.pth',
+    '{.pth', '{:q}.pth', 3])
+def test_names_that_lead_outside_or_have_no_number(make_runner, tmp_path,
+                                                   template):
+    runner = make_runner('mkd_config', **{
+        'default_hooks.checkpoint.filename_tmpl': template})
+    with pytest.raises(InputError, match='filename_tmpl'):
+        runner.train()
+    assert names(tmp_path) == names(tmp_path.parent) == []
