@@ -12,6 +12,7 @@ from .files import (
     find_images,
     path_below,
     plain_name,
+    require_folder_or_nothing,
 )
 from .overlap import report_overlap
 
@@ -97,6 +98,7 @@ class VisA(AnomalyDataset):
 
     def _find_unlisted(self, listed: list[dict], root: Path,
                        table: Path) -> Skipped:
+        require_folder_or_nothing(self.folder / 'Data' / 'Masks')
         images, skipped = find_images(
             self.folder / 'Data' / 'Images', recursive=True)
         known = {self._path(row, 'image', root, table) for row in listed}
