@@ -30,7 +30,8 @@ def setup_environment(launcher: str = 'none') -> None:
         launcher (str): ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
 
     Raises:
-        InputError: The launcher has not started this process.
+        InputError: The launcher has not started this process, or it does not
+            find the others.
     """
     init_default_scope('mmad')
     register_safe_loader()
@@ -40,7 +41,16 @@ def setup_environment(launcher: str = 'none') -> None:
     check_launcher(launcher)
     if not torch.cuda.is_available():
         _set_rendezvous(launcher)
-        torch.distributed.init_process_group('gloo')
+        try:
+            torch.distributed.init_process_group('gloo')
+        # A host that is not found, a port that is taken.
+        except (RuntimeError, ValueError) as error:
+            raise InputError(
+                'the processes do not find each other at '
+                f'{os.environ.get("MASTER_ADDR")}:'
+                f'{os.environ.get("MASTER_PORT")} (MASTER_ADDR and '
+                'MASTER_PORT), or the port is taken '
+                f'({" ".join(str(error).split())[:200]}).') from error
 
 
 def check_launcher(launcher: str) -> None:

@@ -82,3 +82,15 @@ def test_a_launcher_that_has_not_started_this(groups, monkeypatch, launcher,
             with pytest.raises(InputError, match=f'--launcher.*{lost}'):
                 setup_environment(launcher)
     assert groups == []
+
+
+def test_processes_that_do_not_find_each_other(groups, monkeypatch):
+    os.environ.update(
+        RANK='0', WORLD_SIZE='1', MASTER_ADDR='host', MASTER_PORT='29501')
+
+    def fail(backend):
+        raise torch.distributed.DistNetworkError('port in\nuse')
+
+    monkeypatch.setattr(torch.distributed, 'init_process_group', fail)
+    with pytest.raises(InputError, match=r'host:29501.*\(port in use\)'):
+        setup_environment('pytorch')
