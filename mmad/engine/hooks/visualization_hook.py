@@ -17,6 +17,7 @@ from mmad.errors import InputError
 from mmad.registry import DATASETS, HOOKS
 from mmad.structures import AnomalyDataSample
 from mmad.structures.frame import scored_window
+from mmad.utils import printable
 from mmad.utils.safe_path import safe_path
 from mmad.visualization import AnomalyVisualizer
 
@@ -146,7 +147,7 @@ class VisualizationHook(Hook):
                 out_file=safe_path(folder, kind, f'{stem}.png'),
                 frame=self.frame)
         self._waiting = []
-        runner.logger.info(f'Heat maps: {folder}')
+        runner.logger.info(printable(f'Heat maps: {folder}'))
 
     def _folder(self, runner: Runner) -> Path:
         return Path(self.out_dir or Path(runner.work_dir) / 'visualization')
