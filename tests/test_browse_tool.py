@@ -60,3 +60,27 @@ def test_images_of_the_same_name(run_tool, small_config, tmp_path,
     # One of ten is held out.
     assert len(list((tmp_path / 'out' / 'good').iterdir())) == 9
     assert not list((tmp_path / 'out').glob('*.png'))
+
+
+@pytest.fixture
+def own_config(tmp_path, own_root):
+    path = tmp_path / 'own.py'
+    path.write_text(CONFIG.format(root=own_root).replace(
+        "num_workers=0, ", "num_workers=0, sampler=dict(type='DefaultSampler'"
+        ", shuffle=False), ") + """
+train_cfg = dict(by_epoch=True, max_epochs=1)
+optim_wrapper = dict()
+""")
+    return path
+
+
+def test_drawings_never_replace_data(run_tool, own_config, tmp_path,
+                                     own_root):
+    train = own_root / 'bottle/train'
+    before = {path: path.read_bytes() for path in train.rglob('*.png')}
+    result = run_tool(tmp_path, 'browse_dataset.py', own_config,
+                      '--out-dir', str(train))
+    assert result.status == 2
+    assert 'might replace' in result.err
+    assert before == {
+        path: path.read_bytes() for path in train.rglob('*.png')}

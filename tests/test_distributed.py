@@ -196,6 +196,21 @@ def test_command_of_the_script(tmp_path, name, args, command):
     assert result.stdout.strip() == command.format(tools=TOOLS)
 
 
+@pytest.mark.parametrize(('name', 'args'), [
+    ('dist_train.sh', []), ('dist_train.sh', ['c.py']),
+    ('dist_train.sh', ['c.py', 'x']), ('dist_train.sh', ['c.py', '0']),
+    ('dist_train.sh', ['c.py', '--amp', '2']), ('dist_test.sh', ['c.py']),
+    ('dist_test.sh', ['c.py', 'a.pth']),
+    ('dist_test.sh', ['c.py', '2', 'a.pth'])])
+def test_scripts_without_a_number_of_processes(name, args):
+    result = subprocess.run(
+        ['bash', TOOLS / name, *args], capture_output=True, text=True,
+        check=False, env=dict(PATH='/bin:/usr/bin', PYTHON='false'))
+    assert result.returncode == 2
+    assert result.stderr.startswith(f'error: usage: {name} CONFIG')
+    assert result.stderr.count('\n') == 1
+
+
 def test_resume_with_fewer_processes(launch, mkd_config, tmp_path):
     args = ('train.py', mkd_config, *CATEGORY, '--work-dir', 'work')
     for world, options in (

@@ -11,6 +11,7 @@ import numpy as np
 from mmengine.registry import init_default_scope
 from rich.progress import track
 
+from mmad.datasets.apart import check_apart
 from mmad.errors import InputError
 from mmad.registry import DATASETS
 from mmad.utils import write_atomically
@@ -50,6 +51,7 @@ def main() -> None:
     dataset = DATASETS.build(loader.dataset)
     picks = np.linspace(
         0, len(dataset) - 1, min(args.number, len(dataset)), dtype=int)
+    check_apart(args.out_dir, [dataset])
     drawn = set()
     for index in track(picks, 'Drawing'):
         item = dataset[int(index)]

@@ -4,6 +4,11 @@
 # machines set NNODES, NODE_RANK, MASTER_ADDR and MASTER_PORT on each.
 # PYTHON names another interpreter than `python`.
 set -euo pipefail
+if [[ $# -lt 3 || ! $3 =~ ^[1-9][0-9]*$ ]]; then
+    echo "error: usage: dist_test.sh CONFIG CHECKPOINT NUM_PROCESSES" \
+        "[test.py options]" >&2
+    exit 2
+fi
 CONFIG=$1
 CHECKPOINT=$2
 PROCESSES=$3

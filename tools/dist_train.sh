@@ -4,6 +4,10 @@
 # machines set NNODES, NODE_RANK, MASTER_ADDR and MASTER_PORT on each.
 # PYTHON names another interpreter than `python`.
 set -euo pipefail
+if [[ $# -lt 2 || ! $2 =~ ^[1-9][0-9]*$ ]]; then
+    echo "error: usage: dist_train.sh CONFIG NUM_PROCESSES [train.py options]" >&2
+    exit 2
+fi
 CONFIG=$1
 PROCESSES=$2
 

@@ -11,7 +11,7 @@ from mmad.errors import InputError, printable
 from mmad.models import BaseDetector
 from mmad.registry import MODELS
 from mmad.utils import load_checkpoint, setup_environment
-from mmad.utils.config_file import read_config
+from mmad.utils.config_file import is_module_name, read_config
 from mmad.utils.weights import forget_weights
 
 from .building import limit_building
@@ -83,6 +83,9 @@ def _from_stored(state: dict, checkpoint: str,
 
 def _from_given(config: str | Path | Config,
                 checkpoint: str) -> tuple[BaseDetector, Config]:
+    if not isinstance(config, Config | str | Path):
+        raise InputError('`config` must be the path of a config file or a '
+                         f'Config of MMEngine, got a {type(config).__name__}.')
     if isinstance(config, Config):
         name, config = 'the given config', copy.deepcopy(config)
     else:
@@ -126,7 +129,12 @@ def _load(model: BaseDetector, state: object, checkpoint: str) -> None:
 
 
 def _import(modules: str | Sequence[str]) -> list[str]:
-    modules = [modules] if isinstance(modules, str) else list(modules)
+    modules = [modules] if isinstance(modules, str) else modules
+    if not isinstance(modules, Sequence) or not all(
+            map(is_module_name, modules)):
+        raise InputError('`modules` must be names of modules, such as '
+                         f'"my_package.detectors", got {modules!r}.')
+    modules = list(modules)
     for name in modules:
         try:
             import_module(name)

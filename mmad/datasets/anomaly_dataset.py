@@ -15,6 +15,7 @@ from .files import (
     list_folders,
     list_images,
     plain_name,
+    require_folder_or_nothing,
 )
 from .found import report_found
 from .indices import check_indices
@@ -191,6 +192,12 @@ class AnomalyDataset(BaseDataset):
     def _load_test(self) -> tuple[list[dict], Skipped]:
         test = self.folder / 'test'
         kinds = list_folders(test)
+        normal = (self.NORMAL, 'good')
+        for kind in kinds:
+            if kind.casefold() in normal and kind not in normal:
+                raise InputError(
+                    f'the folder "{test / kind}" would be a kind of defect, '
+                    f'since good parts are in "{self.NORMAL}"; rename it.')
         found, skipped = {}, {}
         for kind in kinds:
             found[kind], more = find_images(test / kind)
@@ -207,8 +214,10 @@ class AnomalyDataset(BaseDataset):
             type(self).__name__,
             list_images(self.folder / 'train' / self.NORMAL), images)
         masks = {}
+        require_folder_or_nothing(truth)
         if truth is not None and truth.is_dir():
-            defective = [path for kind in kinds if kind != self.NORMAL
+            defective = [path for kind in kinds
+                         if kind not in normal
                          for path in found[kind]]
             masks, more = find_masks(defective, images, test, truth)
             add_skipped(skipped, more)

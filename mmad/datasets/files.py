@@ -208,3 +208,15 @@ def _require_file(entry: os.DirEntry) -> None:
         problem = ('is a link that leads nowhere' if entry.is_symlink()
                    else f'cannot be read ({error.strerror})')
     raise InputError(f'image "{entry.path}" {problem}; replace or remove it.')
+
+
+def require_folder_or_nothing(folder: Path | None) -> None:
+    """Refuse what is there and no folder, such as a link that leads nowhere.
+
+    Raises:
+        InputError: It would count as missing in silence.
+    """
+    if folder is not None and os.path.lexists(folder) and not folder.is_dir():
+        what = 'a link to nothing' if folder.is_symlink() else 'no folder'
+        raise InputError(f'"{folder}" is {what}, but the masks should be '
+                         'there; mend or remove it.')

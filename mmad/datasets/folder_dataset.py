@@ -81,6 +81,11 @@ class FolderDataset(AnomalyDataset):
                              'parts, got None.')
         for name in _SETTINGS:
             self._check_setting(name)
+        if mask_dir is not None and abnormal_dir is None:
+            raise InputError(
+                f'`mask_dir` is "{mask_dir}", but there is no `abnormal_dir` '
+                'whose images the masks could belong to; set it, or leave '
+                'both out.')
         self.holdout = holdout
         super().__init__(
             data_root,

@@ -1,11 +1,12 @@
 """What a data set says of the files that it found."""
 import logging
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from mmengine.logging import MMLogger, print_log
+
+from mmad.utils import printable
 
 from .files import HIDDEN, Skipped
 
@@ -41,8 +42,7 @@ def report_found(name: str, folder: Path, entries: Iterable[Mapping],
 
 def log_once(line: str, level: int) -> None:
     """Log a line, once per logger: data sets are built several times."""
-    line = os.fsencode(line).decode(errors='backslashreplace')
-    line = line.replace('\n', '\\n').replace('\r', '\\r')
+    line = printable(line)
     logger = MMLogger.get_current_instance().instance_name
     if (logger, line) not in _said:
         _said.add((logger, line))

@@ -43,7 +43,7 @@ def report_overlap(name: str, train: Iterable[Path],
         pairs = ', '.join(f'"{a}" = "{b}"' for a, b in equal[:_MOST_NAMES])
         log_once(
             f'{name}: {len(equal)} of the images to test with have the same '
-            f'content as one that is trained on, so results are too good: '
+            f'content as one that is trained on, so results mislead: '
             f'{pairs}{", ..." if len(equal) > _MOST_NAMES else ""}.',
             logging.WARNING)
 

@@ -1,4 +1,5 @@
 import csv
+from itertools import pairwise
 from pathlib import Path
 
 from mmad.errors import InputError
@@ -11,6 +12,7 @@ from .files import (
     find_images,
     path_below,
     plain_name,
+    require_folder_or_nothing,
 )
 from .overlap import report_overlap
 
@@ -62,7 +64,8 @@ class VisA(AnomalyDataset):
                              'take the one of the download.') from error
 
     def _load_table(self, root: Path, table: Path) -> list[dict]:
-        with open(table, newline='', encoding='utf-8') as file:
+        # A spreadsheet that saved it puts a mark in front.
+        with open(table, newline='', encoding='utf-8-sig') as file:
             reader = csv.DictReader(file)
             if not set(_COLUMNS) <= set(reader.fieldnames or ()):
                 raise InputError(
@@ -76,6 +79,11 @@ class VisA(AnomalyDataset):
                 f'{self.split} with; take the one of the download.')
         rows.sort(key=lambda row: row['image'] or '')
         entries = [self._read(row, root, table) for row in rows]
+        for one, other in pairwise(entries):
+            if one['img_path'] == other['img_path']:
+                raise InputError(
+                    f'the table "{table}" lists "{one["img_path"]}" twice; '
+                    'remove one of the rows.')
         if self.split == 'test':
             train = [
                 self._path(row, 'image', root, table) for row in listed
@@ -90,6 +98,7 @@ class VisA(AnomalyDataset):
 
     def _find_unlisted(self, listed: list[dict], root: Path,
                        table: Path) -> Skipped:
+        require_folder_or_nothing(self.folder / 'Data' / 'Masks')
         images, skipped = find_images(
             self.folder / 'Data' / 'Images', recursive=True)
         known = {self._path(row, 'image', root, table) for row in listed}
@@ -120,4 +129,8 @@ class VisA(AnomalyDataset):
                 raise InputError(
                     f'image "{image}" has no mask; expected "{mask}".')
         label = plain_name(row['label'], f'the label in a row of "{table}"')
+        if label == 'good':
+            raise InputError(
+                f'the table "{table}" gives "{image}" the label "good"; the '
+                'label of good parts is "normal" there.')
         return self.entry(image, label, mask)

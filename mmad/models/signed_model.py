@@ -40,6 +40,21 @@ class SignedModel(BaseModel, metaclass=ABCMeta):
     def signature(self) -> dict:
         """What a state must have been fitted with to be of use here."""
 
+    def parse_losses(self, losses: dict) -> tuple[Tensor, dict]:
+        """As in MMEngine, and without a loss that is no number.
+
+        Raises:
+            InputError: Their sum is not finite.
+        """
+        loss, log = super().parse_losses(losses)
+        if not torch.isfinite(loss):
+            raise InputError(
+                f'the training of {type(self).__name__} has diverged, its '
+                f'loss is {loss.item()}; lower the learning rate (`lr` of '
+                '`optim_wrapper.optimizer`), or check the weights that it '
+                'starts from.')
+        return loss, log
+
     @property
     def is_fitted(self) -> bool:
         return len(self.signature_bytes) > 0

@@ -8,10 +8,11 @@ from .arguments import (
 )
 from .atomic_files import write_atomically
 from .checkpoint import load_checkpoint
+from .printable import printable
 from .setup_env import setup_environment
 
 __all__ = [
     'as_arguments', 'as_size', 'check_choice', 'check_flag', 'check_number',
-    'check_numbers', 'load_checkpoint', 'setup_environment',
+    'check_numbers', 'load_checkpoint', 'printable', 'setup_environment',
     'write_atomically'
 ]

@@ -122,7 +122,7 @@ def latest_checkpoint(work_dir: str | Path) -> str | None:
     note = work_dir / 'last_checkpoint'
     if not note.is_file():
         return None
-    noted = note.read_text().strip()
+    noted = note.read_text(errors='replace').strip()
     if noted and Path(noted).is_file():
         return noted
     numbered = [

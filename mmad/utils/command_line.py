@@ -17,7 +17,12 @@ from .checkpoint import load_checkpoint
 from .config_check import check_config, check_shape
 from .config_file import KEYS, hint, read_config
 from .endings import one_sentence_errors
-from .places import check_category, check_files, check_folder
+from .places import (
+    check_category,
+    check_files,
+    check_folder,
+    check_folders,
+)
 from .weights import forget_weights, set_weights
 
 __all__ = [
@@ -182,6 +187,14 @@ def check_beforehand(cfg: Config, needs: Collection[str],
     """
     check_config(cfg, needs)
     check_folder(cfg.work_dir, '--work-dir')
+    for name in (Path(cfg.filename or '').name, 'last_checkpoint',
+                 'metrics.json'):
+        if name and Path(cfg.work_dir, name).is_dir():
+            raise InputError(
+                f'the work dir has a folder "{Path(cfg.work_dir, name)}" in '
+                'the place of a file that is written there; remove it or '
+                'choose another --work-dir.')
+    check_folders(cfg)
     if checkpoint is not None:
         use_checkpoint_backbone(cfg, checkpoint)
     check_files(cfg)

@@ -214,6 +214,19 @@ def _check_evaluator(place: str, evaluator: object) -> None:
                              f'metrics, got {shown(evaluator)}.')
         for index, metric in enumerate(evaluator):
             check_part(f'{place}.{index}', metric, METRICS)
+            others = [other for other in evaluator[:index]
+                      if _reports_alike(metric, other)]
+            if others:
+                raise InputError(
+                    f'`{place}` of the config has two {metric["type"]} whose '
+                    'values would have the same names; set `prefix` of one.')
+
+
+def _reports_alike(metric: dict, other: dict) -> bool:
+    kinds = [find_type('', one, METRICS) for one in (metric, other)]
+    # What names others give their values is known to them only.
+    return (kinds[0] is kinds[1] and kinds[0].__module__.startswith('mmad.')
+            and (metric.get('prefix') or '') == (other.get('prefix') or ''))
 
 
 def _check_hooks(cfg: Config) -> None:

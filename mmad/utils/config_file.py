@@ -28,7 +28,10 @@ _PLACES = dict(
     pipeline='set train_dataloader.dataset.pipeline and the same of the '
     'other loaders',
     dataset='set train_dataloader.dataset and the same of the other loaders',
-    tta_model='test-time augmentation is not supported',
+    tta_model="use dict(type='PrepareTTAHook', tta_cfg=tta_model) in "
+    '`custom_hooks` for test-time augmentation',
+    tta_pipeline='set it with the `tta_cfg` of the PrepareTTAHook, or as '
+    'test_dataloader.dataset.pipeline',
     runner_type='the tools use the ordinary runner')
 
 
@@ -81,6 +84,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f'did you mean `{close[0]}`?' if close else ''
 
 
+def is_module_name(name: object) -> bool:
+    """Whether it could be imported: ``'package.module'``, not a path."""
+    return isinstance(name, str) and all(
+        part.isidentifier() for part in name.split('.'))
+
+
 def _what_failed(error: BaseException, chain: ConfigFile) -> str:
     where = f'config "{chain.path}"'
     paths = {path.resolve(): path for path in chain.all_paths()}
@@ -110,7 +119,7 @@ def _import_modules(cfg: Config, path: str | Path) -> None:
     modules = wanted.get('imports') or []
     modules = [modules] if isinstance(modules, str) else modules
     if not isinstance(modules, list | tuple) or not all(
-            isinstance(module, str) and module for module in modules):
+            map(is_module_name, modules)):
         raise InputError(f'`custom_imports.imports` of config "{path}" must '
                          f'be a list of modules, got {modules!r}.')
     for module in modules:

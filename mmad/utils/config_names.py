@@ -96,6 +96,8 @@ def read_names(path: str | Path, heirs: tuple[Path, ...] = ()) -> ConfigFile:
     else:
         content = _load(text, path)
         file.unread = set(content) - {'_base_'}
+        if path.suffix != '.json':
+            file.unread -= _referred(text)
         bases = content.get('_base_', ())
     bases = [bases] if isinstance(bases, str) else bases
     for base in bases:
@@ -135,6 +137,27 @@ def _load(text: str, path: Path) -> dict:
     if not isinstance(content, dict):
         raise InputError(f'config "{path}" holds no keys with values.')
     return content
+
+
+def _referred(text: str) -> set[str]:
+    """Top-level keys of YAML whose anchors other keys refer to."""
+    owner: dict[int, str] = {}
+    read = set()
+    for key, value in yaml.compose(text, yaml.SafeLoader).value:
+        seen, pending = set(), [value]
+        while pending:
+            node = pending.pop()
+            if id(node) in seen:
+                continue
+            seen.add(id(node))
+            first = owner.setdefault(id(node), key.value)
+            if first != key.value:
+                read.add(first)
+            if isinstance(node, yaml.SequenceNode):
+                pending += node.value
+            elif isinstance(node, yaml.MappingNode):
+                pending += [part for pair in node.value for part in pair]
+    return read
 
 
 def _value(match: re.Match, path: Path) -> str:

@@ -1,6 +1,7 @@
 """What a config trains by gradients with, checked before it is built."""
 import inspect
 
+import torch
 from mmengine.config import Config
 from mmengine.optim import DefaultOptimWrapperConstructor
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
@@ -50,6 +51,7 @@ def check_training(cfg: Config) -> None:
                 'base_batch_size'):
             raise InputError('`auto_scale_lr` of the config needs '
                              '`base_batch_size`; set it there.')
+    _check_compile(cfg.get('compile'))
     wrapper = cfg.get('optim_wrapper')
     if not wrapper:
         return
@@ -76,6 +78,20 @@ def check_training(cfg: Config) -> None:
             'the config trains by gradients and does not shuffle, so each '
             'epoch would go through the same batches; set '
             'train_dataloader.sampler.shuffle=True.')
+
+
+def _check_compile(options: object) -> None:
+    if not isinstance(options, dict):
+        return
+    known = set(inspect.signature(torch.compile).parameters) - {'model'}
+    check_keys('compile', options, known)
+    try:
+        # Nothing is compiled before the first call.
+        torch.compile(_check_compile, **options)
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        raise InputError(
+            '`compile` of the config is not what torch.compile takes: '
+            f'{" ".join(str(error).split())}') from error
 
 
 def _check_paramwise(paramwise: object) -> None:

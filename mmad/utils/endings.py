@@ -6,6 +6,7 @@ import sys
 import types
 from collections.abc import Callable
 
+import cv2
 from mmcv.transforms import BaseTransform
 from mmengine.registry import build_functions
 
@@ -63,7 +64,16 @@ def _sentence(error: BaseException) -> str | None:
     refused = isinstance(error, ValueError | TypeError | AssertionError)
     steps = [frame for frame in frames
              if frame.f_code is BaseTransform.__call__.__code__]
-    if refused and steps:
+    if steps and isinstance(error, KeyError):
+        step, results = (steps[-1].f_locals[name]
+                         for name in ('self', 'results'))
+        key = error.args[0] if error.args else None
+        if key not in results and is_library(
+                type(step).__module__, 'mmad'):
+            return (f'the step {type(step).__name__} of a pipeline of the '
+                    f'config needs `{key}`, which no step before it has made; '
+                    'mind their order.')
+    if (refused or isinstance(error, cv2.error)) and steps:
         step = steps[-1].f_locals['self']
         inside = frames[frames.index(steps[-1]):]
         if not any(_is_ours(frame) for frame in inside) and is_library(
@@ -109,9 +119,10 @@ def _is_ours(frame: types.FrameType) -> bool:
     return str(frame.f_globals.get('__name__')).startswith('mmad.')
 
 
-def is_library(module: str | None) -> bool:
-    """Whether a module is one of MMEngine, MMCV, PyTorch or torchvision."""
-    return str(module).split('.')[0] in _LIBRARIES
+def is_library(module: str | None, *others: str) -> bool:
+    """Whether a module is one of MMEngine, MMCV, PyTorch or torchvision, or
+    of ``others``."""
+    return str(module).split('.')[0] in (*_LIBRARIES, *others)
 
 
 def _frames(error: BaseException) -> list[types.FrameType]:

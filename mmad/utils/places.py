@@ -91,6 +91,28 @@ def check_category(category: object) -> None:
             '(--data-root).')
 
 
+def check_folders(cfg: Config) -> None:
+    """Check that the folders which hooks and visualizer are given will do.
+
+    Raises:
+        InputError: Files cannot be written to one.
+    """
+    parts = {f'default_hooks.{name}': hook
+             for name, hook in (cfg.get('default_hooks') or {}).items()}
+    parts.update((f'custom_hooks.{index}', hook) for index, hook
+                 in enumerate(cfg.get('custom_hooks') or ()))
+    visualizer = parts['visualizer'] = cfg.get('visualizer') or {}
+    backends = visualizer.get('vis_backends') or ()
+    if isinstance(backends, list | tuple):
+        parts.update((f'visualizer.vis_backends.{index}', backend)
+                     for index, backend in enumerate(backends))
+    for place, part in parts.items():
+        for key in ('out_dir', 'save_dir'):
+            folder = part.get(key) if isinstance(part, dict) else None
+            if isinstance(folder, str) and '://' not in folder:
+                check_folder(folder, f'`{place}.{key}`')
+
+
 def check_files(cfg: Config) -> None:
     """Check that the files which the config names are there.
 

@@ -8,6 +8,17 @@ from mmad.errors import InputError
 from .atomic_files import register_atomic_backend
 from .checkpoint import register_safe_loader
 
+# What each launcher tells its processes: rank, number of processes, ...
+_NUMBERS = dict(
+    pytorch=('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'),
+    slurm=('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
+    mpi=('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE',
+         'OMPI_COMM_WORLD_LOCAL_RANK'))
+_STARTERS = dict(
+    pytorch=' (tools/dist_train.sh, torchrun)',
+    slurm=' (tools/slurm_train.sh, srun)',
+    mpi=' (mpirun)')
+
 
 def setup_environment(launcher: str = 'none') -> None:
     """Prepare the process: scope, safe checkpoints, process group.
@@ -17,29 +28,54 @@ def setup_environment(launcher: str = 'none') -> None:
 
     Args:
         launcher (str): ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
+
+    Raises:
+        InputError: The launcher has not started this process, or it does not
+            find the others.
     """
     init_default_scope('mmad')
     register_safe_loader()
     register_atomic_backend()
     if launcher == 'none' or torch.distributed.is_initialized():
         return
+    check_launcher(launcher)
     if not torch.cuda.is_available():
         _set_rendezvous(launcher)
-        torch.distributed.init_process_group('gloo')
+        try:
+            torch.distributed.init_process_group('gloo')
+        # A host that is not found, a port that is taken.
+        except (RuntimeError, ValueError) as error:
+            raise InputError(
+                'the processes do not find each other at '
+                f'{os.environ.get("MASTER_ADDR")}:'
+                f'{os.environ.get("MASTER_PORT")} (MASTER_ADDR and '
+                'MASTER_PORT), or the port is taken '
+                f'({" ".join(str(error).split())[:200]}).') from error
+
+
+def check_launcher(launcher: str) -> None:
+    """Check that the launcher has started this process.
+
+    Raises:
+        InputError: One of its variables is missing or no number.
+    """
+    for name in _NUMBERS.get(launcher, ()):
+        value = os.environ.get(name, '')
+        if not value or not (value.isdecimal() or name == 'MASTER_ADDR'):
+            raise InputError(
+                f'--launcher {launcher} needs {", ".join(_NUMBERS[launcher])} '
+                f'in the environment, and {name} is '
+                f'{value or "missing"}; start this with the '
+                f'launcher itself{_STARTERS[launcher]}, or leave --launcher '
+                'out for a single process.')
 
 
 def _set_rendezvous(launcher: str) -> None:
     """Translate the launcher's variables into those of torch."""
-    names = dict(
-        slurm=('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
-        mpi=('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE',
-             'OMPI_COMM_WORLD_LOCAL_RANK')).get(launcher)
-    if names is not None:
-        if any(name not in os.environ for name in names):
-            raise InputError(
-                f'--launcher {launcher} needs {", ".join(names)} in the '
-                'environment; start this with the launcher itself.')
-        for target, name in zip(('RANK', 'WORLD_SIZE', 'LOCAL_RANK'), names):
-            os.environ.setdefault(target, os.environ[name])
-        os.environ.setdefault('MASTER_ADDR', '127.0.0.1')
-        os.environ.setdefault('MASTER_PORT', '29500')
+    if launcher == 'pytorch':
+        return
+    for target, name in zip(('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
+                            _NUMBERS[launcher]):
+        os.environ.setdefault(target, os.environ[name])
+    os.environ.setdefault('MASTER_ADDR', '127.0.0.1')
+    os.environ.setdefault('MASTER_PORT', '29500')

@@ -9,7 +9,7 @@ from mmad.errors import InputError
 from mmad.registry import VISUALIZERS
 from mmad.structures import AnomalyDataSample
 from mmad.structures.frame import scored_window
-from mmad.utils import write_atomically
+from mmad.utils import printable, write_atomically
 
 _BANNER = 24
 _CONTOUR = (80, 255, 80)
@@ -72,7 +72,7 @@ class AnomalyVisualizer(Visualizer):
                 draw_outline(panel, mask)
         row = np.concatenate(panels, 1)
         banner = np.full((_BANNER, row.shape[1], 3), 32, np.uint8)
-        title = str(data_sample.get('kind', ''))
+        title = printable(str(data_sample.get('kind', '')))
         if 'pred_score' in data_sample:
             title += f'   score {float(data_sample.pred_score):.3f}'
         cv2.putText(banner, title.strip(), (6, 17), cv2.FONT_HERSHEY_SIMPLEX,

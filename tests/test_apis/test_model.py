@@ -263,3 +263,17 @@ def test_a_state_that_is_none_ends_in_a_sentence(checkpoint, tmp_path, change):
                           modules='conftest')(
                               np.zeros((48, 56, 3), dtype=np.uint8))
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize('given', [{}, dict(model={}), 3, [], b'a.py'])
+def test_what_is_no_config(checkpoint, given):
+    with pytest.raises(InputError, match='`config` must be'):
+        init_model(checkpoint, given, 'cpu', 'conftest')
+
+
+@pytest.mark.parametrize('modules', [
+    3, None, '', [''], '../own', '.own', 'my file', [3], {'conftest'},
+    b'conftest', ['conftest', 'own.py/']])
+def test_what_names_no_modules(checkpoint, modules):
+    with pytest.raises(InputError, match='`modules` must be'):
+        init_model(checkpoint, device='cpu', modules=modules)

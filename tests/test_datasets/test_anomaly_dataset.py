@@ -324,3 +324,30 @@ def test_fifo_is_found_before_it_is_read(own_root):
     os.mkfifo(own_root / 'bottle/train/good/a.png')
     with pytest.raises(InputError, match=r'a\.png" is not a regular file'):
         build(own_root, 'train')
+
+
+@pytest.mark.parametrize('name', ['Good', 'GOOD', 'gOOd'])
+def test_a_folder_called_almost_good(own_root, name):
+    test = own_root / 'bottle/test'
+    shutil.rmtree(own_root / 'bottle/ground_truth')
+    shutil.copytree(test / 'good', test / f'{name}_')
+    build(own_root)
+    if (test / name).exists():
+        pytest.skip('the file system does not tell them apart')
+    os.rename(test / f'{name}_', test / name)
+    with pytest.raises(InputError, match=f'test/{name}" would be a kind'):
+        build(own_root)
+
+
+@pytest.mark.parametrize('link', [False, True])
+def test_masks_that_are_no_folder(own_root, link):
+    truth = own_root / 'bottle/ground_truth'
+    shutil.rmtree(truth)
+    assert all(entry['mask_path'] is None
+               for entry in build(own_root).load_data_list())
+    if link:
+        truth.symlink_to('unmounted')
+    else:
+        truth.touch()
+    with pytest.raises(InputError, match='ground_truth" is '):
+        build(own_root)

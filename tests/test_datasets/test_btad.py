@@ -73,3 +73,12 @@ def test_missing_mask(root):
     (root / '02/ground_truth/ko/0001.png').unlink()
     with pytest.raises(InputError, match=r'ko/0001\.bmp" has no mask'):
         build(root, 'test')
+
+
+def test_a_folder_called_good_holds_good_ones(root):
+    (root / '02/test/good').mkdir()
+    Image.new('RGB', (9, 7)).save(root / '02/test/good/x.bmp')
+    entries = [e for e in build(root, 'test') if e['kind'] == 'good']
+    assert [Path(e['img_path']).name for e in entries] == [
+        'x.bmp', '0000.bmp']
+    assert {(e['gt_label'], e['mask_path']) for e in entries} == {(0, None)}

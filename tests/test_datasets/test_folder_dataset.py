@@ -108,6 +108,7 @@ def test_missing_mask(root):
     (dict(normal_test_dir='no'), '`normal_test_dir` ".*/no" does not exist'),
     (dict(abnormal_dir='no'), '`abnormal_dir` ".*/no" does not exist'),
     (dict(mask_dir='no'), '`mask_dir` ".*/no" holds no images'),
+    (dict(mask_dir='bad', abnormal_dir=None), 'no `abnormal_dir`'),
     (dict(holdout=1), r'above 0 and below 1, got 1'),
     (dict(holdout=0), 'got 0'),
 ])

@@ -159,3 +159,28 @@ def test_images_that_are_not_listed_are_named(root, monkeypatch):
     Image.new('RGB', (9, 7), 5).save(root / 'pcb1/Data/Images/Normal/x.JPG')
     build(root, 'train')
     assert 'does not list (Data/Images/Normal/x.JPG)' in said[0]
+
+
+@pytest.mark.parametrize('number', [0, 2, 4])
+def test_a_row_that_is_there_twice(root, number):
+    lines = (root / 'split_csv/1cls.csv').read_text().splitlines()
+    split = lines[-1 - number].split(',')[1]
+    (root / 'split_csv/1cls.csv').write_text(
+        '\n'.join([*lines, lines[-1 - number]]))
+    with pytest.raises(InputError, match='twice'):
+        build(root, split)
+
+
+def test_a_spreadsheet_may_have_saved_the_table(root):
+    table = root / 'split_csv/1cls.csv'
+    expected = [len(build(root, split)) for split in ('train', 'test')]
+    table.write_text(table.read_text(), encoding='utf-8-sig')
+    assert [len(build(root, split))
+            for split in ('train', 'test')] == expected
+
+
+def test_a_defect_is_not_labeled_as_good(root):
+    table = root / 'split_csv/1cls.csv'
+    table.write_text(table.read_text().replace('anomaly', 'good'))
+    with pytest.raises(InputError, match='the label "good"'):
+        build(root, 'test')

@@ -127,3 +127,20 @@ def test_students_learn_from_no_untrained_teacher(images, tmp_path):
         else:
             with pytest.raises(InputError, match=r'not trained.*--resume'):
                 load_teacher(model.network, str(tmp_path / 't.pth'), None)
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
+def test_a_training_that_diverges_ends(make, images, value):
+    model = make()
+    model.begin_training(3)
+    parameter = next(p for p in model.parameters() if p.requires_grad)
+    before = parameter.detach().clone()
+    step(model, images)
+    assert not torch.equal(parameter, before)
+    after = parameter.detach().clone()
+    losses = dict(loss=parameter.sum() * 0 + value, other=parameter.sum())
+    model.loss = lambda *args: losses
+    model._run_forward = lambda *args, **kwargs: losses
+    with pytest.raises(InputError, match=r'diverged.*learning rate'):
+        step(model, images)
+    assert torch.equal(parameter, after)

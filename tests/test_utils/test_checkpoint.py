@@ -125,7 +125,7 @@ def test_folder(tmp_path):
 
 @pytest.mark.parametrize(('note', 'expected'), [
     (None, None), ('epoch_2.pth', 'epoch_2.pth'), ('', 'epoch_10.pth'),
-    ('epoch_3.pth', 'epoch_10.pth')])
+    ('epoch_3.pth', 'epoch_10.pth'), ('\0', 'epoch_10.pth')])
 def test_latest_checkpoint(tmp_path, note, expected):
     for name in ('epoch_2.pth', 'epoch_10.pth', 'epoch_x.pth', 'best.pth'):
         (tmp_path / name).touch()
@@ -236,3 +236,10 @@ def test_a_state_that_names_nothing(tmp_path, state):
     torch.save(dict(state_dict=state), tmp_path / 'a.pth')
     with pytest.raises(InputError, match='`state_dict` that is no dict'):
         load_checkpoint(tmp_path / 'a.pth')
+
+
+def test_a_note_that_is_no_text(tmp_path):
+    (tmp_path / 'last_checkpoint').write_bytes(b'\xff\xfe')
+    assert latest_checkpoint(tmp_path) is None
+    (tmp_path / 'epoch_7.pth').touch()
+    assert latest_checkpoint(tmp_path) == str(tmp_path / 'epoch_7.pth')

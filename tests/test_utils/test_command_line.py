@@ -6,8 +6,10 @@ import torch
 from mmengine.config import Config
 
 from mmad.errors import InputError
+from mmad.utils import command_line
 from mmad.utils.command_line import (
     add_run_arguments,
+    check_beforehand,
     finish_config,
     guard_amp,
     load_config,
@@ -207,3 +209,35 @@ def test_a_training_goes_on_from_where_it_stood(tmp_path, state, resume):
         use_checkpoint_backbone(cfg, path)
     torch.save(dict(meta=META, message_hub=LOG), path)
     use_checkpoint_backbone(cfg, path)
+
+
+@pytest.mark.parametrize('name', [
+    'method.py', 'last_checkpoint', 'metrics.json'])
+def test_a_folder_in_the_place_of_a_file(parse, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(command_line, 'check_config', lambda *args: None)
+    args = parse('--work-dir', str(tmp_path / 'work'))
+    cfg = load_config(args)
+    finish_config(cfg, args)
+    check_beforehand(cfg, ['train'])
+    (tmp_path / 'work' / name).mkdir(parents=True)
+    with pytest.raises(InputError, match=f'has a folder ".*{name}"'):
+        check_beforehand(cfg, ['train'])
+
+
+@pytest.mark.parametrize('place', [
+    'default_hooks.logger.out_dir', 'default_hooks.checkpoint.out_dir',
+    'custom_hooks.0.out_dir', 'visualizer.save_dir',
+    'visualizer.vis_backends.0.save_dir'])
+def test_folders_of_parts(parse, tmp_path, monkeypatch, place):
+    monkeypatch.setattr(command_line, 'check_config', lambda *args: None)
+    args = parse('--work-dir', str(tmp_path / 'work'))
+    cfg = load_config(args)
+    finish_config(cfg, args)
+    for folder in (None, 's3://bucket', str(tmp_path / 'new')):
+        cfg.default_hooks, cfg.custom_hooks = dict(timer=None), [{}]
+        cfg.visualizer = dict(vis_backends=[{}])
+        cfg.merge_from_dict({place: folder})
+        check_beforehand(cfg, ['train'])
+    cfg.merge_from_dict({place: str(tmp_path / 'method.py/x')})
+    with pytest.raises(InputError, match=f'`{place}`'):
+        check_beforehand(cfg, ['train'])

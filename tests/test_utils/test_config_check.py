@@ -169,3 +169,33 @@ def test_training_by_gradients_shuffles(configs, number, base):
     check_config(cfg, ['train'])
     del cfg.train_dataloader.sampler['shuffle']
     check_config(cfg, ['train'])
+
+
+@pytest.mark.parametrize('place', ['val_evaluator', 'test_evaluator'])
+@pytest.mark.parametrize('kind', ['ImageMetric', 'PixelMetric'])
+def test_metrics_of_the_same_names(configs, place, kind):
+    cfg = copy.deepcopy(configs[0])
+    twice = [dict(type=kind), dict(type='DumpResults', out_file_path='a.pkl'),
+             dict(type=f'mmad.{kind}', prefix='')]
+    cfg[place] = twice
+    with pytest.raises(InputError, match=f'`{place}`.*two.*prefix'):
+        check_config(cfg, ['train', 'test'])
+    cfg[place] = dict(type='Evaluator', metrics=twice)
+    with pytest.raises(InputError, match=f'`{place}.metrics`.*two.*prefix'):
+        check_config(cfg, ['train', 'test'])
+    twice[2]['prefix'] = 'second'
+    cfg[place] = twice
+    check_config(cfg, ['train', 'test'])
+
+
+@pytest.mark.parametrize('options', [
+    dict(backend='nonsense'), dict(mode='nonsense'), dict(beckend='eager'),
+    dict(backend='eager', mode='default', options=dict(a=1))])
+def test_what_torch_cannot_compile_with(configs, options):
+    cfg = copy.deepcopy(configs[0])
+    cfg.compile = options
+    with pytest.raises(InputError, match='`compile'):
+        check_config(cfg, ['train', 'test'])
+    for fine in (dict(backend='eager'), True, False, None):
+        cfg.compile = fine
+        check_config(cfg, ['train', 'test'])

@@ -123,6 +123,8 @@ def test_lazy_configs(write):
     ('a.py', "custom_imports = dict(imports=['nonesuch'])", '"nonesuch"'),
     ('a.py', "custom_imports = 'nonesuch'", 'must be a dict'),
     ('a.py', 'custom_imports = dict(imports=[3])', 'list of modules'),
+    ('a.py', 'custom_imports = dict(imports=".own")', 'list of modules'),
+    ('a.py', 'custom_imports = dict(imports=["../x"])', 'list of modules'),
 ])
 def test_what_is_no_config_is_one_sentence(write, name, text, word):
     write(MODEL, 'b.py')
@@ -164,3 +166,16 @@ def test_variables_arrive_unchanged_or_not_at_all(write, monkeypatch, seed):
 def test_default_of_a_variable(write, monkeypatch):
     monkeypatch.delenv('MMAD_DATA', raising=False)
     assert read_config(write(TEXT)).work_dir == 'data/x'
+
+
+@pytest.mark.parametrize('text', [
+    'ds: &ds {ratio: 2}\nmodel: *ds\n',
+    'ds: &ds {ratio: 2}\nmodel: {<<: *ds}\n',
+    'number: &number 2\nmodel: {ratio: *number}\n',
+    'ds: {inside: [&number 2]}\nmodel: {ratio: *number}\n',
+])
+def test_anchors_of_yaml_are_helpers(write, text):
+    assert dict(read_config(write(text, 'a.yaml'))) == dict(
+        model=dict(ratio=2))
+    with pytest.raises(InputError, match='reads the key `other`'):
+        read_config(write(text + 'other: &other 2\n', 'b.yml'))

@@ -1,11 +1,13 @@
+import numpy as np
 import pytest
 import torch
+from mmcv.transforms import BaseTransform, Compose
 from mmengine.config import Config
 from mmengine.registry import Registry
 from mmengine.visualization import WandbVisBackend
 
 from mmad.errors import InputError
-from mmad.registry import HOOKS, MODELS, OPTIMIZERS
+from mmad.registry import HOOKS, MODELS, OPTIMIZERS, TRANSFORMS
 from mmad.utils.endings import one_sentence_errors
 
 OWN = Registry('own')
@@ -116,3 +118,37 @@ def test_names_with_line_breaks_stay_whole(capsys, message, line):
 
     assert end_of(main) == 2
     assert capsys.readouterr().err == line + '\n'
+
+
+@pytest.mark.parametrize(('steps', 'words'), [
+    ([dict(type='LoadMask')], ('LoadMask', '`ori_shape`')),
+    ([dict(type='RandomGrayscale', prob=1.0)], ('Grayscale', '`img`')),
+    ([dict(type='Letterbox', scale=(8, 8))], ('Letterbox', '`img`')),
+    ([dict(type='Load'), dict(type='Resize', scale=(0, 8))], ('Resize', )),
+    ([dict(type='Load'), dict(type='Resize', scale=(8, 8), interpolation='x')],
+     ('Resize', )),
+])
+def test_steps_in_a_wrong_order_or_of_no_size(capsys, steps, words):
+
+    def run():
+        pipeline = Compose([
+            (lambda results: dict(results, img=np.zeros((9, 9, 3), np.uint8)))
+            if step['type'] == 'Load' else TRANSFORMS.build(step)
+            for step in steps])
+        pipeline(dict(mask_path=None, gt_label=0, img_path='a.png'))
+
+    assert end_of(run) == 2
+    err = capsys.readouterr().err
+    assert err.count('\n') == 1
+    assert all(word in err for word in words)
+
+
+def test_a_bug_of_a_step_of_ones_own_keeps_its_traceback():
+
+    class Buggy(BaseTransform):
+
+        def transform(self, results):
+            return results['no such key']
+
+    with pytest.raises(KeyError):
+        one_sentence_errors(lambda: Buggy()({}))()

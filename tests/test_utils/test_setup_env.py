@@ -5,6 +5,7 @@ import torch
 from mmengine.fileio import get_file_backend
 from mmengine.registry import DefaultScope
 
+from mmad.errors import InputError
 from mmad.utils import setup_environment
 from mmad.utils.atomic_files import AtomicLocalBackend
 
@@ -28,7 +29,8 @@ def test_alone(groups):
 
 
 @pytest.mark.parametrize(('launcher', 'given'), [
-    ('pytorch', dict(RANK='3', WORLD_SIZE='4', LOCAL_RANK='1')),
+    ('pytorch', dict(RANK='3', WORLD_SIZE='4', LOCAL_RANK='1',
+                     MASTER_ADDR='127.0.0.1', MASTER_PORT='29501')),
     ('slurm', dict(SLURM_PROCID='3', SLURM_NTASKS='4', SLURM_LOCALID='1')),
     ('mpi', dict(OMPI_COMM_WORLD_RANK='3', OMPI_COMM_WORLD_SIZE='4',
                  OMPI_COMM_WORLD_LOCAL_RANK='1')),
@@ -54,5 +56,41 @@ def test_nothing_over_an_existing_group(groups, monkeypatch):
 
 def test_mmengine_sets_up_cuda(groups, monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    os.environ.update(
+        RANK='0', WORLD_SIZE='1', MASTER_ADDR='host', MASTER_PORT='29501')
     setup_environment('pytorch')
     assert groups == []
+
+
+@pytest.mark.parametrize('has_cuda', [False, True])
+@pytest.mark.parametrize(('launcher', 'given'), [
+    ('pytorch', dict(RANK='0', WORLD_SIZE='1', MASTER_ADDR='127.0.0.1',
+                     MASTER_PORT='29501')),
+    ('slurm', dict(SLURM_PROCID='0', SLURM_NTASKS='1', SLURM_LOCALID='0')),
+    ('mpi', dict(OMPI_COMM_WORLD_RANK='0', OMPI_COMM_WORLD_SIZE='1',
+                 OMPI_COMM_WORLD_LOCAL_RANK='0')),
+])
+def test_a_launcher_that_has_not_started_this(groups, monkeypatch, launcher,
+                                              given, has_cuda):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: has_cuda)
+    for lost in given:
+        for value in (None, '', 'x'):
+            os.environ.update(given)
+            os.environ.pop(lost)
+            if value is not None and lost != 'MASTER_ADDR':
+                os.environ[lost] = value
+            with pytest.raises(InputError, match=f'--launcher.*{lost}'):
+                setup_environment(launcher)
+    assert groups == []
+
+
+def test_processes_that_do_not_find_each_other(groups, monkeypatch):
+    os.environ.update(
+        RANK='0', WORLD_SIZE='1', MASTER_ADDR='host', MASTER_PORT='29501')
+
+    def fail(backend):
+        raise torch.distributed.DistNetworkError('port in\nuse')
+
+    monkeypatch.setattr(torch.distributed, 'init_process_group', fail)
+    with pytest.raises(InputError, match=r'host:29501.*\(port in use\)'):
+        setup_environment('pytorch')

@@ -1,3 +1,5 @@
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -218,3 +220,10 @@ def test_half_a_file_is_never_left(visualizer, image, sample, tmp_path,
         visualizer.add_datasample('a', 255 - image, sample, out_file=path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize('kind', [
+    os.fsdecode(b'kr\xe4tz'), 'two\nlines', 'Größe', '漢字', '%d {} \\'])
+def test_any_name_of_a_defect_type_is_drawn(visualizer, image, sample, kind):
+    sample.set_metainfo(dict(kind=kind))
+    assert len(panels(visualizer.draw(image, sample))) == 3

@@ -2,8 +2,10 @@
 import argparse
 
 from mmad.datasets.demo import generate_demo
+from mmad.utils.command_line import one_sentence_errors
 
 
+@one_sentence_errors
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('root', help='folder to hold it')

@@ -60,6 +60,10 @@ class LoadImage(LoadImageFromFile):
 
     def transform(self, results: dict) -> dict:
         path = results['img_path']
+        if 'img' in results:
+            raise InputError(
+                f'image "{path}" comes with its pixels from the data set; '
+                'leave LoadImage out of the pipeline.')
         with open_image(path, self.max_pixels) as image:
             if bits_per_channel(image) > 8:
                 image = self._to_eight_bits(image, path)

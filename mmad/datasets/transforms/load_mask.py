@@ -15,7 +15,7 @@ from mmad.datasets.image_file import (
 )
 from mmad.errors import InputError
 from mmad.registry import TRANSFORMS
-from mmad.utils import check_number
+from mmad.utils import check_number, printable
 
 _MODES = ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'I', 'I;16', 'I;16B', 'I;16L',
           'F')
@@ -73,11 +73,11 @@ class LoadMask(BaseTransform):
         results['mask_area'] = int(mask.sum())
         if results['gt_label'] and not mask.any() and path not in self._named:
             self._named.add(path)
-            print_log(
+            line = (
                 f'The mask "{path}" is empty, but its image '
                 f'"{results["img_path"]}" is labeled as defective: its pixels '
-                'all count as normal. Correct the mask or the label.',
-                'current', logging.WARNING)
+                'all count as normal. Correct the mask or the label.')
+            print_log(printable(line), 'current', logging.WARNING)
         return results
 
 

@@ -2,6 +2,7 @@ import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 
+from mmad.errors import InputError
 from mmad.registry import TRANSFORMS
 from mmad.structures import AnomalyDataSample
 
@@ -36,9 +37,14 @@ class PackInputs(BaseTransform):
     those of mmad changed the size by more than one resize, or flipped the
     image. One that moves pixels and keeps the size cannot be noticed; it must
     set ``results['frame_lost']`` to its reason.
+
+    Raises:
+        InputError: The image is none, or its mask was padded with values that
+            are neither 0 nor 1.
     """
 
     def transform(self, results: dict) -> dict:
+        self._check(results)
         self._find_frame(results)
         image = np.ascontiguousarray(results['img'].transpose(2, 0, 1))
         sample = AnomalyDataSample(metainfo={
@@ -50,6 +56,26 @@ class PackInputs(BaseTransform):
         if 'gt_seg_map' in results:
             sample.gt_mask = np.ascontiguousarray(results['gt_seg_map']) > 0
         return dict(inputs=torch.from_numpy(image), data_samples=sample)
+
+    @staticmethod
+    def _check(results: dict) -> None:
+        name = results.get('img_path')
+        image = results.get('img')
+        if not isinstance(image, np.ndarray) or image.ndim != 3:
+            got = (f'an array {image.shape}' if isinstance(image, np.ndarray)
+                   else f'a {type(image).__name__}')
+            raise InputError(
+                f'PackInputs got {got} for the image "{name}", but needs an '
+                'array (H, W, 3); mind the order of the steps, and load in '
+                'color.')
+        # LoadMask makes masks of 0 and 1; what mmcv pads with is neither.
+        mask = results.get('gt_seg_map')
+        if mask is not None and 'mask_area' in results and (mask > 1).any():
+            raise InputError(
+                f'a step of the pipeline has filled the mask of "{name}" up '
+                f'with {mask.max()}, which would count as a defect; use '
+                'Letterbox in its place, or give it '
+                'pad_val=dict(img=0, seg=0).')
 
     @staticmethod
     def _find_frame(results: dict) -> None:

@@ -42,6 +42,18 @@ class CheckpointHook(_CheckpointHook):
         if not isinstance(runner._train_loop, BaseLoop):
             return
         check_runner(runner)
+        try:
+            name = self.filename_tmpl.format(1)
+        except (AttributeError, IndexError, KeyError, ValueError) as error:
+            raise InputError(
+                f'`filename_tmpl` of the CheckpointHook is '
+                f'{self.filename_tmpl!r}, and must have one place for a '
+                'number, as in "epoch_{}.pth".') from error
+        if '..' in Path(name).parts or Path(name).is_absolute():
+            raise InputError(
+                f'`filename_tmpl` of the CheckpointHook, '
+                f'"{self.filename_tmpl}", leads out of the folder of the '
+                'checkpoints; name another folder with `out_dir`.')
         if self.out_dir is not None and '://' not in str(self.out_dir):
             try:
                 Path(self.out_dir).mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from mmad.evaluation.report import (
     plain_value,
 )
 from mmad.registry import HOOKS
-from mmad.utils import write_atomically
+from mmad.utils import printable, write_atomically
 
 _SECTIONS = ('per_kind', 'conditions')
 
@@ -115,7 +115,7 @@ class ReportHook(Hook):
             return
         for sentence in sentences:
             if sentence not in self._told:
-                runner.logger.warning(sentence)
+                runner.logger.warning(printable(str(sentence)))
                 self._told.append(sentence)
 
 
@@ -141,7 +141,8 @@ def _table(rows: list[tuple[str, dict[str, Any]]]) -> str:
         if is_cell(values[name]))
     cells = [['kind', *names]]
     for kind, values in rows:
-        cells.append([kind, *(_cell(values.get(name)) for name in names)])
+        row = [_cell(values.get(name)) for name in names]
+        cells.append([printable(kind), *row])
     widths = [max(map(len, column)) for column in zip(*cells)]
     return ''.join(
         '  '.join([row[0].ljust(widths[0])] +

@@ -1,19 +1,22 @@
 from collections import Counter
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from mmcv.transforms import BaseTransform, LoadImageFromFile
+from mmengine.dataset import BaseDataset
 from mmengine.dist import all_gather_object, get_dist_info
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmad.datasets.apart import check_apart
 from mmad.datasets.transforms import LoadImage, LoadMask
 from mmad.errors import InputError
-from mmad.registry import HOOKS
+from mmad.registry import DATASETS, HOOKS
 from mmad.structures import AnomalyDataSample
 from mmad.structures.frame import scored_window
-from mmad.utils import check_choice, check_number
+from mmad.utils import check_choice, check_number, printable
 from mmad.utils.places import check_folder
 from mmad.utils.safe_path import safe_path
 from mmad.visualization import AnomalyVisualizer
@@ -65,10 +68,11 @@ class VisualizationHook(Hook):
         """Look, before anything is computed, whether images can be written.
 
         Raises:
-            InputError: They cannot.
+            InputError: They cannot, or they might replace images of the data.
         """
         if self.enable:
             check_folder(self._folder(runner), 'the folder of heat maps')
+            check_apart(self._folder(runner), _datasets(runner))
 
     def before_test_epoch(self, runner: Runner) -> None:
         self._waiting: list[tuple[int, AnomalyDataSample,
@@ -129,7 +133,7 @@ class VisualizationHook(Hook):
                 out_file=safe_path(folder, kind, f'{stem}.png'),
                 frame=self.frame)
         self._waiting = []
-        runner.logger.info(f'Heat maps: {folder}')
+        runner.logger.info(printable(f'Heat maps: {folder}'))
 
     def _folder(self, runner: Runner) -> Path:
         return Path(self.out_dir or Path(runner.work_dir) / 'visualization')
@@ -166,6 +170,16 @@ class VisualizationHook(Hook):
         if 'gt_seg_map' in results:
             sample.gt_mask = results['gt_seg_map'] > 0
         return results['img'], sample
+
+
+def _datasets(runner: Runner) -> list[BaseDataset]:
+    """The data to test with, and those to train with if they are here."""
+    datasets = [runner.test_dataloader.dataset]
+    loader = (runner.cfg.get('train_dataloader') or {}).get('dataset')
+    if loader:
+        with suppress(InputError):
+            datasets.append(DATASETS.build(loader))
+    return datasets
 
 
 def _loaders(runner: Runner) -> list[BaseTransform]:

@@ -175,3 +175,9 @@ def test_eight_bits_are_read_as_mmcv_reads_them(tmp_path, mode, kind,
         pytest.skip('there are no such files')
     assert (load(path)['img'] == mmcv.imfrombytes(
         path.read_bytes(), backend='pillow')).all()
+
+
+def test_an_image_that_the_data_set_brings():
+    step = TRANSFORMS.build(dict(type='LoadImage'))
+    with pytest.raises(InputError, match='leave LoadImage out'):
+        step(dict(img_path='digits/0', img=np.zeros((8, 8, 3), np.uint8)))

@@ -1,3 +1,5 @@
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -222,3 +224,17 @@ def test_broken(tmp_path, share):
         path.write_bytes(content[:int(share * len(content))])
     with pytest.raises(InputError, match=r'mask\.png" cannot be read'):
         read_mask(path)
+
+
+def test_an_empty_mask_with_a_name_that_is_no_text(monkeypatch, tmp_path):
+    said = []
+    monkeypatch.setattr('mmad.datasets.transforms.load_mask.print_log',
+                        lambda line, *args: said.append(line))
+    path = os.fsdecode(os.fsencode(tmp_path) + b'/kr\xe4tz.png')
+    Image.new('L', (8, 6)).save(path)
+    TRANSFORMS.build(dict(type='LoadMask'))(dict(
+        mask_path=path, img_path='two\nlines.png', gt_label=1,
+        ori_shape=(6, 8)))
+    line, = said
+    assert '\n' not in line
+    assert 'kr\\xe4tz.png' in line.encode().decode()

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from mmad.errors import InputError
 from mmad.registry import TRANSFORMS
 
 
@@ -41,3 +42,34 @@ def test_ground_truth(results):
     assert sample.gt_label.item() == 1
     assert sample.gt_mask.dtype == torch.bool
     assert sample.gt_mask.tolist() == (mask > 0).tolist()
+
+
+@pytest.mark.parametrize('image', [
+    None, [], np.zeros((2, 4)), [np.zeros((2, 4, 3), np.uint8)]])
+def test_what_is_no_image(results, image):
+    results['img'] = image
+    with pytest.raises(InputError, match=r'"a.png", but needs'):
+        pack(results)
+
+
+@pytest.mark.parametrize('step', [
+    dict(type='mmcv.Pad', size=(12, 10)), dict(type='Pad', size_divisor=7),
+    dict(type='mmcv.CenterCrop', crop_size=11, auto_pad=True)])
+@pytest.mark.parametrize('label', [0, 1])
+def test_padding_is_no_defect(step, label):
+    image = np.zeros((8, 9, 3), np.uint8)
+    mask = np.zeros((8, 9), np.uint8)
+    mask[2:4, 3:5] = label
+    results = dict(img=image, img_path='a.png', gt_seg_map=mask,
+                   ori_shape=(8, 9), img_shape=(8, 9), gt_label=label,
+                   mask_area=int(mask.sum()))
+    padded = TRANSFORMS.build(step)(dict(results))
+    with pytest.raises(InputError, match='with 255, which'):
+        pack(padded)
+    # A mask of other steps than LoadMask may have any values.
+    del padded['mask_area']
+    assert pack(padded)['data_samples'].gt_mask.any()
+    if 'crop' not in str(step):
+        step = dict(step, pad_val=dict(img=0, seg=0))
+        sample = pack(TRANSFORMS.build(step)(results))['data_samples']
+        assert int(sample.gt_mask.sum()) == 4 * label

@@ -171,3 +171,15 @@ def test_own_best_checkpoint_gives_way_after_a_resume(make_runner, tmp_path):
         'load_from': str(tmp_path / 'epoch_1.pth'), 'resume': True}).train()
     best, = tmp_path.glob('best_*.pth')
     assert best.name.endswith('epoch_2.pth')
+
+
+@pytest.mark.parametrize('template', [
+    '../{}.pth', 'a/../../{}.pth', '/tmp/{}.pth', '{}{}.pth', '{number}.pth',
+    '{.pth', '{:q}.pth', 3])
+def test_names_that_lead_outside_or_have_no_number(make_runner, tmp_path,
+                                                   template):
+    runner = make_runner('mkd_config', **{
+        'default_hooks.checkpoint.filename_tmpl': template})
+    with pytest.raises(InputError, match='filename_tmpl'):
+        runner.train()
+    assert names(tmp_path) == names(tmp_path.parent) == []

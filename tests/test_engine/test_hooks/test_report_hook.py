@@ -300,3 +300,19 @@ def test_a_folder_for_the_exchange_stays(monkeypatch):
     loop = SimpleNamespace(evaluator=Evaluator(metrics))
     ReportHook().before_val_epoch(SimpleNamespace(val_loop=loop))
     assert [metric.collect_device for metric in metrics[:2]] == ['cpu', 'gpu']
+
+
+@pytest.mark.parametrize('kind', [os.fsdecode(b'kr\xe4tz'), 'two\nlines'])
+def test_any_name_of_a_defect_type_is_logged_in_one_line(runner, kind):
+    images, pixels = runner.test_loop.evaluator.metrics
+    images.per_kind = {kind: dict(image_auroc=0.25)}
+    pixels.per_kind = {}
+    images.warnings = [f'test/{kind}/000.png is empty.']
+    ReportHook().after_test_epoch(runner, metrics=VALUES)
+    lines = runner.lines.text.encode().decode().splitlines()
+    assert sum(line.split()[:1] == ['all'] for line in lines) == 1
+    assert sum('0.2500' in line for line in lines) == 1
+    assert sum(line.endswith('is empty.') for line in lines) == 1
+    report = json.loads(
+        (Path(runner.work_dir) / 'metrics.json').read_text())
+    assert list(report['per_kind']) == [kind]

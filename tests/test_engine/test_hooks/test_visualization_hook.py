@@ -12,7 +12,7 @@ from mmengine.visualization import Visualizer
 from mmad.datasets.transforms import LoadImage, LoadMask
 from mmad.engine.hooks.visualization_hook import _unique_names
 from mmad.errors import InputError
-from mmad.registry import HOOKS
+from mmad.registry import DATASETS, HOOKS
 from mmad.structures import AnomalyDataSample
 from mmad.visualization import AnomalyVisualizer
 
@@ -32,7 +32,8 @@ def batch(start, number=2, path='x/{:03}.png'):
 def runner(tmp_path):
     return SimpleNamespace(
         work_dir=str(tmp_path / 'work'), logger=logging.Logger('show'),
-        visualizer=AnomalyVisualizer('show'))
+        visualizer=AnomalyVisualizer('show'),
+        test_dataloader=SimpleNamespace(dataset=[]), cfg={})
 
 
 def show(runner, path='x/{:03}.png', **kwargs):
@@ -95,7 +96,7 @@ def show_share(rank, world, size, batch_size, folder, kwargs):
     runner = SimpleNamespace(
         work_dir=str(folder), logger=logging.Logger('show'),
         visualizer=AnomalyVisualizer('show'),
-        test_dataloader=SimpleNamespace(dataset=range(size)))
+        test_dataloader=SimpleNamespace(dataset=range(size)), cfg={})
     images, samples = batch(0, size, path='{:03}/x.png')
     # Padding would change the scale: the first image is the hottest.
     samples[0].pred_map += 50
@@ -303,3 +304,21 @@ def test_what_has_no_original_is_refused_when_it_comes(
     hook.before_test_epoch(runner)
     with pytest.raises(InputError, match=match):
         hook.after_test_iter(runner, 0, data, samples)
+
+
+@pytest.mark.parametrize('split', ['train', 'test'])
+def test_drawings_never_replace_data(runner, own_root, split):
+    dataset = dict(type='AnomalyDataset', data_root=str(own_root),
+                   category='bottle', split='test')
+    runner.test_dataloader.dataset = DATASETS.build(dataset)
+    runner.cfg = dict(train_dataloader=dict(
+        dataset=dict(dataset, split='train')))
+    folder = own_root / 'bottle' / split
+    hook = HOOKS.build(dict(
+        type='VisualizationHook', enable=True, out_dir=str(folder)))
+    with pytest.raises(InputError, match='might replace'):
+        hook.before_test(runner)
+    # Machines that only test need not have what was trained with.
+    runner.cfg['train_dataloader']['dataset']['data_root'] = 'nowhere'
+    hook.out_dir = str(own_root / 'drawn')
+    hook.before_test(runner)
