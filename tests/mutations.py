@@ -11,6 +11,8 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 
+from mmad.utils import load_checkpoint
+
 # Nothing in it names a place outside the folder that the tools run in, which
 # is part of the work directory, and no number keeps a machine busy.
 JUNK = [
@@ -174,7 +176,7 @@ def mutate_checkpoint(path, rng):
     if what < 2:
         spoil_file(path, rng)
         return
-    state = torch.load(path, weights_only=False)
+    state = load_checkpoint(path)
     tensors = state['state_dict']
     name = rng.choice(sorted(tensors))
     if what == 2:

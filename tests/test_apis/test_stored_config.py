@@ -16,6 +16,7 @@ from mmad.datasets import transforms
 from mmad.errors import InputError
 from mmad.models import DemoBackbone, PatchCore
 from mmad.registry import MODELS, TRANSFORMS
+from mmad.utils import load_checkpoint
 
 HUGE = '0x' + 'f' * 20000
 CONFIGS = [
@@ -315,7 +316,7 @@ def test_modules(fitted, tmp_path, monkeypatch):
         '@MODELS.register_module()\nclass TinyOwn(TinyBackbone):\n    pass\n')
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(MODELS, '_module_dict', dict(MODELS.module_dict))
-    state = torch.load(checkpoint, weights_only=False)
+    state = load_checkpoint(checkpoint)
     state['meta']['cfg'] = state['meta']['cfg'].replace(
         'TinyBackbone', 'TinyOwn')
     state = dict(state_dict=state['state_dict'], meta=state['meta'])
