@@ -52,7 +52,7 @@ def _read(path: Path, filename: str, map_location) -> dict:
         if path.exists() and not path.is_file():
             raise InputError(f'checkpoint "{filename}" cannot be read, it is '
                              'no ordinary file.')
-        _check_sums(path, filename)
+        check_sums(path, filename)
         with torch.serialization.safe_globals(_log_globals()):
             state = torch.load(
                 path, map_location=map_location, weights_only=True)
@@ -82,8 +82,18 @@ def _read(path: Path, filename: str, map_location) -> dict:
     return state
 
 
-def _check_sums(path: Path, filename: str) -> None:
-    """Refuse a file with damaged bytes, which torch would load."""
+def check_sums(path: Path, filename: str) -> None:
+    """Refuse a file with damaged bytes, which torch would load.
+
+    Args:
+        path (Path): The file, of any form that torch writes. Only the newer
+            one, which is a zip file, has check sums.
+        filename (str): What the message calls it.
+
+    Raises:
+        InputError: A check sum is wrong, or the file unpacks to more than its
+            size.
+    """
     if not path.exists() or not zipfile.is_zipfile(path):
         return
     try:
@@ -91,9 +101,9 @@ def _check_sums(path: Path, filename: str) -> None:
             size = sum(entry.file_size for entry in file.infolist())
             if size > path.stat().st_size:
                 raise InputError(
-                    f'checkpoint "{filename}" was refused: it unpacks to '
+                    f'the file "{filename}" was refused: it unpacks to '
                     f'{size} bytes, more than it has; it must be one that '
-                    'tools/train.py wrote, which compresses nothing.')
+                    'torch.save wrote, which compresses nothing.')
             damaged = file.testzip()
     # What a damaged header makes of it.
     except (NotImplementedError, RuntimeError, zipfile.BadZipFile,
@@ -101,7 +111,7 @@ def _check_sums(path: Path, filename: str) -> None:
         damaged = 'a header'
     if damaged is not None:
         raise InputError(
-            f'checkpoint "{filename}" is damaged (the check sum of {damaged} '
+            f'the file "{filename}" is damaged (the check sum of {damaged} '
             'is wrong); copy or write it again.')
 
 

@@ -134,5 +134,11 @@ def check_files(cfg: Config) -> None:
         if isinstance(name, str) and '://' not in name and not Path(
                 name).expanduser().is_file():
             what = 'checkpoint' if place == 'load_from' else 'weights file'
-            raise InputError(f'{what} "{name}" does not exist; it is named by '
-                             f'`{place}` of the config or its option.')
+            raise InputError(
+                f'{what} "{name}" {what_is_wrong(Path(name).expanduser())}; '
+                f'it is named by `{place}` of the config or its option.')
+
+
+def what_is_wrong(file: Path) -> str:
+    """Why there is no such file, in words."""
+    return 'is no file' if file.exists() else 'does not exist'

@@ -5,6 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from mmad.errors import InputError
+from mmad.utils.checkpoint import check_sums
+from mmad.utils.places import what_is_wrong
 from mmad.utils.remote_files import find_checkpoint
 
 
@@ -72,8 +74,9 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     file = find_checkpoint(str(path))
     if not file.is_file():
         raise InputError(
-            f'weights file "{path}" does not exist; give the path of a local '
-            'state dict, or a torchvision weights name.')
+            f'weights file "{path}" {what_is_wrong(file)}; give the path of a '
+            'local state dict, or a torchvision weights name.')
+    check_sums(file, str(path))
     try:
         state = torch.load(file, map_location='cpu', weights_only=True)
     except Exception as error:  # torch.load has no narrower common base

@@ -57,6 +57,20 @@ def test_read_weights_from_home(tmp_path, network, monkeypatch):
 def test_missing_file(tmp_path):
     with pytest.raises(InputError, match=r'none\.pth" does not exist'):
         read_weights(tmp_path / 'none.pth')
+    with pytest.raises(InputError, match='is no file'):
+        read_weights(tmp_path)
+
+
+def test_no_damaged_byte_is_read(tmp_path, network):
+    path = tmp_path / 'weights.pth'
+    torch.save(network.state_dict(), path)
+    content = path.read_bytes()
+    tensor = next(iter(network.state_dict().values())).numpy().tobytes()
+    damaged = bytearray(content)
+    damaged[content.index(tensor)] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(InputError, match='is damaged'):
+        read_weights(path)
 
 
 @pytest.mark.parametrize('content', [b'', b'not a file of torch', None])
