@@ -19,7 +19,7 @@ def check_apart(folder: str | Path, datasets: Iterable[BaseDataset]) -> None:
         InputError: It lies in a folder of images or masks, or the one of a
             defect type would be such a folder.
     """
-    taken, kinds = {}, {''}
+    parents, kinds = set(), {''}
     for dataset in datasets:
         if not hasattr(dataset, 'get_data_info'):
             continue
@@ -28,14 +28,13 @@ def check_apart(folder: str | Path, datasets: Iterable[BaseDataset]) -> None:
             kinds.add(str(info.get('kind') or ''))
             for key in ('img_path', 'mask_path'):
                 if info.get(key):
-                    parent = os.path.dirname(info[key])
-                    taken.setdefault(os.path.realpath(parent), parent)
+                    parents.add(os.path.dirname(info[key]))
     home = Path(os.path.realpath(folder))
     places = {home, *home.parents} | {
         Path(os.path.realpath(home / kind)) for kind in kinds}
-    for place, name in taken.items():
-        if Path(place) in places:
+    for parent in sorted(parents):
+        if Path(os.path.realpath(parent)) in places:
             raise InputError(
                 f'the drawings would go to "{folder}" and might replace '
-                f'images or masks of the data in "{name}"; choose another '
+                f'images or masks of the data in "{parent}"; choose another '
                 'folder.')

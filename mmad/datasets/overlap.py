@@ -12,6 +12,7 @@ from .files import identity
 from .found import log_once
 
 _MOST_NAMES = 5
+_MOST_READ = 10_000
 _SAMPLE = 4096
 
 
@@ -19,7 +20,8 @@ def report_overlap(name: str, train: Iterable[Path],
                    test: Iterable[Path]) -> None:
     """Compare the images to train with and to test with.
 
-    Those with equal content are named in the log.
+    Those with equal content are named in the log, except in large sets, of
+    which too many files would have to be read.
 
     Raises:
         InputError: A file is among both.
@@ -60,7 +62,8 @@ def _equal_files(first: Iterable[Path],
                  second: Iterable[Path]) -> list[tuple[Path, Path]]:
     """Pairs of files, one of each list, with the same content.
 
-    Only those of the same size with the same bytes in the middle are read.
+    Only those of the same size with the same bytes in the middle are read,
+    and none where more than 10,000 files have the size of another.
     """
     first, second = list(first), list(second)
     for key in (os.path.getsize, _middle, _digest):
@@ -71,6 +74,8 @@ def _equal_files(first: Iterable[Path],
         second = [path for path, group in pairs if group]
         kept = {twin for _, group in pairs for twin in group}
         first = [path for path in first if path in kept]
+        if len(first) + len(second) > _MOST_READ:
+            return []
     return [(group[0], path) for path, group in pairs if group]
 
 

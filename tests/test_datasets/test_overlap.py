@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 
+from mmad.datasets import overlap
 from mmad.datasets.overlap import report_overlap
 from mmad.errors import InputError
 
@@ -55,3 +56,16 @@ def test_nothing_to_compare(files, said):
     report_overlap('Set', [], files)
     report_overlap('Set', files, [])
     assert said == []
+
+
+def test_large_sets_are_not_read(tmp_path, monkeypatch):
+    for name in ('train', 'test'):
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            (tmp_path / name / f'{number}.png').write_bytes(bytes([number]))
+    train, test = (sorted((tmp_path / name).iterdir())
+                   for name in ('train', 'test'))
+    assert len(overlap._equal_files(train, test)) == 3
+    monkeypatch.setattr(overlap, '_MOST_READ', 5)
+    monkeypatch.setattr(overlap, '_middle', None)
+    assert overlap._equal_files(train, test) == []

@@ -1,7 +1,12 @@
 import math
 
 import torch
-from mmengine.dist import all_reduce, get_world_size, is_main_process
+from mmengine.dist import (
+    all_gather_object,
+    all_reduce,
+    get_world_size,
+    is_main_process,
+)
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
@@ -214,7 +219,8 @@ class PatchCore(FitDetector):
     def estimate(self) -> None:
         """Choose the coreset together and give every process the bank."""
         rows, row_ids = self._collected()
-        held = self._held(row_ids)
+        # At most `max_patches`, however many images there are.
+        held = torch.cat(all_gather_object(row_ids)).sort().values
         total = len(held)
         size = int(self.coreset_ratio * total)
         if size < self.num_neighbours:
@@ -237,14 +243,6 @@ class PatchCore(FitDetector):
                 distributed=get_world_size() > 1,
                 progress=is_main_process())
         self.memory_bank.store(self._replicate(rows, row_ids, chosen))
-
-    def _held(self, row_ids: Tensor) -> Tensor:
-        """Ids of the rows of all processes, increasing."""
-        held = torch.zeros(
-            self.num_images * self._per_image, dtype=torch.uint8)
-        held[row_ids] = 1
-        all_reduce(held)
-        return held.nonzero().flatten()
 
     def _first_row(self, held: Tensor) -> int:
         number = self.num_images * self._per_image
