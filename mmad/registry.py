@@ -48,7 +48,7 @@ STRATEGIES = Registry(
 LOG_PROCESSORS = Registry(
     'log_processor', parent=MMENGINE_LOG_PROCESSORS, locations=['mmad.engine'])
 
-# Optimisation, for the trained methods.
+# Optimization, for the trained methods.
 OPTIMIZERS = Registry(
     'optimizer', parent=MMENGINE_OPTIMIZERS, locations=['mmad.engine'])
 OPTIM_WRAPPERS = Registry(
@@ -85,7 +85,7 @@ WEIGHT_INITIALIZERS = Registry(
 TASK_UTILS = Registry(
     'task util', parent=MMENGINE_TASK_UTILS, locations=['mmad.models'])
 
-# Evaluation and pictures.
+# Evaluation and images.
 EVALUATOR = Registry(
     'evaluator', parent=MMENGINE_EVALUATOR, locations=['mmad.evaluation'])
 METRICS = Registry(

@@ -75,18 +75,18 @@ def default_scope():
         init_default_scope('mmad')
 
 
-def _picture(rng, defect=None):
+def _image(rng, defect=None):
     rows, columns = np.mgrid[:HEIGHT, :WIDTH]
     waves = 110 + 40 * np.sin(rows / 3) + 30 * np.cos(columns / 4)
-    picture = waves[..., None] + rng.normal(0, 4, (HEIGHT, WIDTH, 3))
+    image = waves[..., None] + rng.normal(0, 4, (HEIGHT, WIDTH, 3))
     mask = np.zeros((HEIGHT, WIDTH), bool)
     if defect is not None:
         # Inside the central crop of the tools' tests.
         top, left = rng.integers(14, 24, 2)
         size = (4, 14) if defect == 'scratch' else (9, 9)
         mask[top:top + size[0], left:left + size[1]] = True
-        picture[mask] = 250 if defect == 'scratch' else 5
-    return np.clip(picture, 0, 255).astype(np.uint8), mask
+        image[mask] = 250 if defect == 'scratch' else 5
+    return np.clip(image, 0, 255).astype(np.uint8), mask
 
 
 def write_data(folder, num_train=7, seed=0):
@@ -99,8 +99,8 @@ def write_data(folder, num_train=7, seed=0):
         if defect is not None:
             (folder / 'ground_truth' / defect).mkdir(parents=True)
         for i in range(number):
-            picture, mask = _picture(rng, defect)
-            Image.fromarray(picture).save(folder / name / f'{i:03}.png')
+            image, mask = _image(rng, defect)
+            Image.fromarray(image).save(folder / name / f'{i:03}.png')
             if defect is not None:
                 Image.fromarray(mask.astype(np.uint8) * 255).save(
                     folder / 'ground_truth' / defect / f'{i:03}_mask.png')
@@ -134,7 +134,7 @@ def make_patchcore():
 
     def make(**kwargs):
         backbone = kwargs.pop('backbone', dict(type='TinyBackbone'))
-        kwargs.setdefault('num_neighbours', 3)
+        kwargs.setdefault('num_neighbors', 3)
         return PatchCore(backbone, **kwargs)
 
     return make
@@ -217,7 +217,7 @@ loader = dict(
         type='AnomalyDataset', data_root='{data}', pipeline=pipeline))
 train_dataloader = val_dataloader = test_dataloader = loader
 
-model = dict(backbone=dict(weights=None), num_neighbours=3, sigma=2.0)
+model = dict(backbone=dict(weights=None), num_neighbors=3, sigma=2.0)
 """
 
 

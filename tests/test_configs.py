@@ -55,7 +55,7 @@ def test_teachers_know_all_anomaly_data(tmp_path, monkeypatch):
             roots.add(cfg.data_root)
     cfg = Config.fromfile(ROOT / 'uninformed_students' / 'teacher_p33.py')
     forbidden = set(cfg.train_dataloader.dataset.forbidden_roots)
-    # Classification sets are natural pictures, the generated data are not.
+    # Classification sets are natural images, the generated data are not.
     assert forbidden == roots - {f'{tmp_path}/torchvision'} | {
         f'{tmp_path}/demo'}
 

@@ -64,7 +64,7 @@ def test_no_tile_is_on_both_sides(run_tool, source, share, held):
     assert not train & test
     assert 10 in test  # its other shots are defective
     assert len(test) == 1 + held
-    assert f'{6 * (10 - held)} good pictures to train with' in out
+    assert f'{6 * (10 - held)} good images to train with' in out
 
 
 def test_reads_as_data_set(run_tool, source):

@@ -123,7 +123,7 @@ def test_not_calibrated(run_tool, students_config, trained, tmp_path):
      'there is no teacher "none.pth" for p = 17; train one with'),
     (['train_dataloader.dataset.calibration=0'],
      'no images are kept for calibration'),
-    (['model.data_preprocessor.bgr_to_rgb=False'], "normalisation {'mean'"),
+    (['model.data_preprocessor.bgr_to_rgb=False'], "normalization {'mean'"),
 ])
 def test_refused(run_tool, students_config, tmp_path, options, words):
     result = run_tool(
@@ -160,16 +160,16 @@ train_cfg = dict(max_epochs=2)
 
 @pytest.fixture(scope='module')
 def teacher_config(tmp_path_factory):
-    """Config file of a teacher, on five pictures of noise."""
+    """Config file of a teacher, on five images of noise."""
     folder = tmp_path_factory.mktemp('teacher')
     rng = np.random.default_rng(0)
-    (folder / 'pictures').mkdir()
+    (folder / 'images').mkdir()
     for number in range(5):
         Image.fromarray(rng.integers(256, size=(30, 34, 3), dtype=np.uint8)
-                        ).save(folder / f'pictures/{number}.png')
+                        ).save(folder / f'images/{number}.png')
     path = folder / 'tiny_teacher.py'
     path.write_text(TEACHER.format(
-        root=Path(__file__).parents[1], data=folder / 'pictures'))
+        root=Path(__file__).parents[1], data=folder / 'images'))
     return path
 
 

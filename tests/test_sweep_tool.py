@@ -44,9 +44,9 @@ def calls(work_dir, category):
 def test_broken_category_is_named_and_resumed_after_its_repair(
         run_tool, config, own_root, tmp_path):
     shutil.copytree(own_root / 'bottle', own_root / 'gear')
-    picture = own_root / 'gear/test/hole/001.png'
-    whole = picture.read_bytes()
-    picture.write_bytes(whole[:-500])
+    image = own_root / 'gear/test/hole/001.png'
+    whole = image.read_bytes()
+    image.write_bytes(whole[:-500])
     command = ('sweep.py', config, '--data-root', own_root, '--work-dir',
                'work', '--jobs', '2', '--cfg-options',
                'model.coreset_ratio=1.0')
@@ -63,7 +63,7 @@ def test_broken_category_is_named_and_resumed_after_its_repair(
     assert table in result.out
     assert 'hole/001.png' in (tmp_path / 'work/gear/sweep.log').read_text()
 
-    picture.write_bytes(whole)
+    image.write_bytes(whole)
     result = run_tool(tmp_path, *command, '--resume')
 
     assert result.status == 0, result.err
@@ -71,7 +71,7 @@ def test_broken_category_is_named_and_resumed_after_its_repair(
     with open(tmp_path / 'work/sweep.csv') as file:
         bottle, gear, mean = list(csv.reader(file))[1:]
     assert [bottle[0], gear[0], mean[0]] == ['bottle', 'gear', 'mean']
-    # The same pictures, so the same figures, that of the mean included.
+    # The same images, so the same figures, that of the mean included.
     assert bottle[1:8] == gear[1:8] == mean[1:8]
     for name in ('bottle', 'gear'):
         folder = tmp_path / 'work' / name

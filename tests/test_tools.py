@@ -232,7 +232,7 @@ def _nothing(root):
     (_nothing, ['--weights', 'none.pth'], ['none.pth" does not exist']),
     (_nothing, ['--cfg-options', 'model.coreset_ratio=0'],
      ['above 0 and at most 1']),
-    (_nothing, ['--cfg-options', 'model.num_neighbours=99'],
+    (_nothing, ['--cfg-options', 'model.num_neighbors=99'],
      ['raise the ratio']),
     (_truncate, [], ['002.png" cannot be read']),
     (_truncate, ['--cfg-options', 'train_dataloader.num_workers=1'],
@@ -250,7 +250,7 @@ def test_bad_input_of_train(run_tool, config, own_root, tmp_path, spoil,
     assert not list(tmp_path.glob('**/*.pth'))
 
 
-def test_an_optimiser_without_anything_to_train(run_tool, fyd_config,
+def test_an_optimizer_without_anything_to_train(run_tool, fyd_config,
                                                 tmp_path):
     result = run_tool(
         tmp_path, 'train.py', fyd_config, *CATEGORY, '--work-dir', 'work',
@@ -433,13 +433,13 @@ def test_print_config(config, tmp_path):
 def test_browse_dataset(run_tool, config, tmp_path):
     result = run_tool(
         tmp_path, 'browse_dataset.py', config, *CATEGORY, '--split', 'test',
-        '--out-dir', 'pictures', '--number', '5')
+        '--out-dir', 'images', '--number', '5')
     assert result.status == 0, result.err
     assert '5 of 8 images' in result.out
-    drawn = sorted(tmp_path.glob('pictures/*/*.png'))
+    drawn = sorted(tmp_path.glob('images/*/*.png'))
     assert len(drawn) == 5
     for path in drawn:
-        picture = cv2.imread(str(path))
-        green = (picture == (80, 255, 80)).all(2)
-        assert picture.shape == (48, 48, 3)
+        image = cv2.imread(str(path))
+        green = (image == (80, 255, 80)).all(2)
+        assert image.shape == (48, 48, 3)
         assert np.any(green) == (path.parent.name != 'good')

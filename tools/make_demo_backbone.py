@@ -1,7 +1,7 @@
 """Make the weights that ship with ``DemoBackbone``.
 
 Distils the first three stages of an ImageNet ResNet-18 into the narrow
-network, on generated pictures only: no image data set is needed::
+network, on generated images only: no image data set is needed::
 
     python tools/make_demo_backbone.py --teacher IMAGENET1K_V1
 
@@ -50,7 +50,7 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-# Fields: arrays (size, size) in [0, 1] from which pictures are composed.
+# Fields: arrays (size, size) in [0, 1] from which images are composed.
 
 
 def noise(rng: np.random.Generator, size: int) -> np.ndarray:
@@ -129,18 +129,18 @@ def dots(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def shapes(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Overlapping polygons, ellipses and rectangles of different grey."""
+    """Overlapping polygons, ellipses and rectangles of different gray."""
     canvas = np.full((size, size), int(rng.integers(256)), np.uint8)
     for _ in range(rng.integers(1, 12)):
-        grey = int(rng.integers(256))
-        centre = rng.uniform(0, size, 2)
+        gray = int(rng.integers(256))
+        center = rng.uniform(0, size, 2)
         radius = size * 2.0**rng.uniform(-4.5, -1)
         kind = rng.integers(3)
         if kind == 0:
             axes = np.maximum(1, radius * rng.uniform(0.3, 1, 2)).astype(int)
-            cv2.ellipse(canvas, tuple(int(c) for c in centre),
+            cv2.ellipse(canvas, tuple(int(c) for c in center),
                         tuple(int(a) for a in axes), rng.uniform(0, 180), 0,
-                        360, grey, int(rng.choice([-1, -1, 1, 3])),
+                        360, gray, int(rng.choice([-1, -1, 1, 3])),
                         cv2.LINE_AA)
             continue
         corners = 4 if kind == 1 else int(rng.integers(3, 9))
@@ -149,9 +149,9 @@ def shapes(rng: np.random.Generator, size: int) -> np.ndarray:
             half = rng.uniform(0.2, np.pi / 2 - 0.2)
             angles = rng.uniform(0, np.pi) + np.array(
                 [-half, half, np.pi - half, np.pi + half])
-        points = centre + radius * np.stack(
+        points = center + radius * np.stack(
             [np.cos(angles), np.sin(angles)], 1)
-        cv2.fillPoly(canvas, [np.int32(points * 16)], grey, cv2.LINE_AA, 4)
+        cv2.fillPoly(canvas, [np.int32(points * 16)], gray, cv2.LINE_AA, 4)
     return canvas.astype(np.float32) / 255
 
 
@@ -184,8 +184,8 @@ def gradient(rng: np.random.Generator, size: int) -> np.ndarray:
     if rng.random() < 0.5:
         return spread(ramp(rng, size))
     y, x = np.mgrid[:size, :size].astype(np.float32) / size
-    centre = rng.uniform(0, 1, 2)
-    return spread(np.hypot(x - centre[0], y - centre[1]))
+    center = rng.uniform(0, 1, 2)
+    return spread(np.hypot(x - center[0], y - center[1]))
 
 
 FIELDS = (noise, noise, stripes, weave, cells, dots, shapes, strokes, blobs,
@@ -194,7 +194,7 @@ FIELDS = (noise, noise, stripes, weave, cells, dots, shapes, strokes, blobs,
 
 def ramp(rng: np.random.Generator, size: int,
          angle: float | None = None) -> np.ndarray:
-    """Coordinate along a direction, in units of the picture's side."""
+    """Coordinate along a direction, in units of the image's side."""
     angle = rng.uniform(0, 2 * np.pi) if angle is None else angle
     y, x = np.mgrid[:size, :size].astype(np.float32) / size
     return np.float32(np.cos(angle)) * x + np.float32(np.sin(angle)) * y
@@ -206,7 +206,7 @@ def spread(field: np.ndarray) -> np.ndarray:
 
 
 def paint(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Colour a field by a random palette.
+    """Color a field by a random palette.
 
     Returns:
         np.ndarray: RGB ``(size, size, 3)`` in [0, 1].
@@ -214,18 +214,18 @@ def paint(rng: np.random.Generator, size: int) -> np.ndarray:
     field = FIELDS[rng.integers(len(FIELDS))](rng, size)
     count = rng.integers(2, 5)
     base = rng.random(3)
-    colours = base + rng.uniform(0.05, 0.8) * (rng.random((count, 3)) - base)
+    colors = base + rng.uniform(0.05, 0.8) * (rng.random((count, 3)) - base)
     if rng.random() < 0.3:
-        colours[:] = colours.mean(1, keepdims=True)
+        colors[:] = colors.mean(1, keepdims=True)
     table = np.stack([
         np.interp(np.linspace(0, count - 1, 256), np.arange(count), channel)
-        for channel in colours.T
+        for channel in colors.T
     ], 1)
     return table.astype(np.float32)[np.uint8(field * 255)]
 
 
-def picture(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Compose a random picture.
+def image(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Compose a random image.
 
     Returns:
         np.ndarray: RGB ``(size, size, 3)`` in [0, 1], float32.
@@ -243,8 +243,8 @@ def picture(rng: np.random.Generator, size: int) -> np.ndarray:
         light = rng.uniform(0.1, 0.7) * (gradient(rng, size) - 0.5)
         image *= 1 + light[..., None]
     if rng.random() < 0.5:
-        grey = image.mean()
-        image = grey + 2.0**rng.uniform(-2, 1) * (image - grey)
+        gray = image.mean()
+        image = gray + 2.0**rng.uniform(-2, 1) * (image - gray)
     if rng.random() < 0.4:
         image = cv2.GaussianBlur(image, (0, 0), 2.0**rng.uniform(-1, 1.3))
     if rng.random() < 0.5:
@@ -255,9 +255,9 @@ def picture(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def batch(seed: list[int], count: int, size: int) -> Tensor:
-    """Draw normalised pictures ``(count, 3, size, size)``."""
+    """Draw normalized images ``(count, 3, size, size)``."""
     rng = np.random.default_rng(seed)
-    images = np.stack([picture(rng, size) for _ in range(count)])
+    images = np.stack([image(rng, size) for _ in range(count)])
     images = (images - MEAN) / STD
     return torch.from_numpy(images).permute(0, 3, 1, 2)
 

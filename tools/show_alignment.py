@@ -30,19 +30,19 @@ _GAP = 8
 _COLUMNS = 8
 
 
-def as_picture(image: torch.Tensor) -> np.ndarray:
+def as_image(image: torch.Tensor) -> np.ndarray:
     """``(3, H, W)`` from 0 to 255 as ``(H, W, 3)`` uint8 with a border."""
-    picture = image.round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
-    return np.pad(picture, ((0, _GAP), (0, _GAP), (0, 0)))
+    image = image.round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+    return np.pad(image, ((0, _GAP), (0, _GAP), (0, 0)))
 
 
 def arrange(means: list[torch.Tensor],
             pairs: list[list[torch.Tensor]]) -> np.ndarray:
     """The means in a row, beneath it the pairs, eight to a row."""
-    rows = [np.concatenate([as_picture(mean) for mean in means], 1)]
+    rows = [np.concatenate([as_image(mean) for mean in means], 1)]
     for start in range(0, len(pairs), _COLUMNS):
         rows.append(np.concatenate([
-            np.concatenate([as_picture(image) for image in pair])
+            np.concatenate([as_image(image) for image in pair])
             for pair in pairs[start:start + _COLUMNS]
         ], 1))
     width = max(row.shape[1] for row in rows)

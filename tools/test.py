@@ -1,4 +1,4 @@
-"""Test a checkpoint: metrics, and pictures if asked for."""
+"""Test a checkpoint: metrics, and images if asked for."""
 import argparse
 
 from mmad.interrupt import watch_imports

@@ -13,7 +13,7 @@ from mmad.utils.command_line import (
     add_run_arguments,
     check_beforehand,
     check_data,
-    check_optimiser,
+    check_optimizer,
     finish_config,
     guard_amp,
     load_config,
@@ -58,7 +58,7 @@ def main() -> None:
     check_data(cfg, ['train_dataloader', 'val_dataloader'])
     setup_environment(args.launcher)
     runner = Runner.from_cfg(cfg)
-    check_optimiser(runner)
+    check_optimizer(runner)
     runner.train()
 
 

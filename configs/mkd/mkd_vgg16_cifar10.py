@@ -1,4 +1,4 @@
-# CIFAR-10, one class normal, at 224 pixels and normalised for ImageNet, as in
+# CIFAR-10, one class normal, at 224 pixels and normalized for ImageNet, as in
 # the authors' code.
 _base_ = 'mkd_vgg16_one_class.py'
 

@@ -1,4 +1,4 @@
-"""Labelled pictures of the classification sets, as arrays."""
+"""Labelled images of the classification sets, as arrays."""
 import os
 import tempfile
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def load_arrays(
             False.
 
     Returns:
-        tuple[np.ndarray, np.ndarray, list[str]]: Pictures ``(N, H, W)`` grey
+        tuple[np.ndarray, np.ndarray, list[str]]: Images ``(N, H, W)`` gray
         or ``(N, H, W, 3)`` RGB, uint8; labels ``(N,)`` int64; the names of
         the ten classes, which can name files.
 

@@ -1,4 +1,4 @@
-"""A generated data set: pictures of a metal plate, sound and defective."""
+"""A generated data set: images of a metal plate, sound and defective."""
 import json
 import os
 import tempfile
@@ -25,17 +25,17 @@ def generate_demo(root: str | Path,
                   size: int = 256) -> Path:
     """Write the data set in the layout of MVTec AD, whole or not at all.
 
-    A picture depends on nothing but ``seed``, ``size``, its split and its
+    An image depends on nothing but ``seed``, ``size``, its split and its
     number there. If the same data set is there already, nothing happens.
 
     Args:
         root (str | Path): Folder to write ``plate/`` into.
-        seed (int): Seed of all pictures. Defaults to 0.
+        seed (int): Seed of all images. Defaults to 0.
         num_train (int): Number of sound parts to train on. Defaults to 80.
         num_good (int): Number of sound parts to test on. Defaults to 20.
         num_per_kind (int): Number of defective parts of each of the five
             kinds. Defaults to 12.
-        size (int): Side of the pictures in pixels. Defaults to 256.
+        size (int): Side of the images in pixels. Defaults to 256.
 
     Returns:
         Path: ``ROOT/plate``.

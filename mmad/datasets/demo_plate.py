@@ -1,7 +1,7 @@
 """Drawing a metal plate: brushed, drilled, printed, with a woven insert.
 
-Lengths are in units of 1/256 of the picture's side. A part has coordinates
-``(u, v)`` of its own, right and down from its centre.
+Lengths are in units of 1/256 of the image's side. A part has coordinates
+``(u, v)`` of its own, right and down from its center.
 """
 import math
 
@@ -38,17 +38,17 @@ def render(seed: int,
     """Draw one part.
 
     With and without ``kind`` it is the same part under the same light, so
-    the two pictures differ by the defect alone.
+    the two images differ by the defect alone.
 
     Args:
         seed (int): Seed of the data set.
         split (str): ``'train'`` or ``'test'``.
         index (int): Number of the part in its split.
         kind (str, optional): One of :data:`KINDS`. Defaults to None: sound.
-        size (int): Side of the picture in pixels. Defaults to 256.
+        size (int): Side of the image in pixels. Defaults to 256.
 
     Returns:
-        tuple[np.ndarray, np.ndarray]: RGB picture ``(size, size, 3)`` and
+        tuple[np.ndarray, np.ndarray]: RGB image ``(size, size, 3)`` and
         mask ``(size, size)``, 0 or 255, both uint8.
     """
     key = [seed, _SPLITS.index(split), index]
@@ -288,7 +288,7 @@ def _dust(rng: np.random.Generator, albedo: np.ndarray) -> None:
 
 def _photograph(rng: np.random.Generator, albedo: np.ndarray,
                 height: np.ndarray) -> np.ndarray:
-    """Light the part from the upper left and take a picture of it."""
+    """Light the part from the upper left and take an image of it."""
     size = len(height)
     down, right = np.gradient(height * size / 256)
     angle = math.radians(rng.uniform(215, 235))

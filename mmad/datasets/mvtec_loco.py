@@ -18,7 +18,7 @@ class MVTecLOCO(AnomalyDataset):
                            test/logical_anomalies/*.png
                            test/structural_anomalies/*.png
 
-    Its masks are not read: the set's own measure of localisation, the
+    Its masks are not read: the set's own measure of localization, the
     saturated per-region overlap, is not there yet, and the usual pixel
     metrics are not comparable with it. ``validation/good`` is not read
     either.

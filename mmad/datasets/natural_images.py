@@ -14,28 +14,28 @@ from .found import report_found
 
 @DATASETS.register_module()
 class NaturalImages(BaseDataset):
-    """Pictures of anything, to train a teacher of Uninformed Students on.
+    """Images of anything, to train a teacher of Uninformed Students on.
 
-    A folder with all that is below it. Anomaly detection on pictures that a
+    A folder with all that is below it. Anomaly detection on images that a
     teacher has seen would not be honest, so a folder is refused that
 
     - lies in one of ``forbidden_roots`` or holds one, or
     - looks like such data: there are ``train/good`` (or ``train/ok``) and
       ``test``, or ``ground_truth`` and ``test``, or ``Images/Anomaly``,
-      around a picture.
+      around an image.
 
     Links are followed before.
 
     Args:
-        data_root (str): Folder of the pictures.
+        data_root (str): Folder of the images.
         length (int): Draws that an epoch consists of, whatever the number of
-            pictures. Defaults to 64000.
+            images. Defaults to 64000.
         forbidden_roots (Sequence[str]): Folders of anomaly data.
         pipeline (Sequence[dict]): Transforms.
         lazy_init (bool): Scan the folder on first use. Defaults to False.
 
     Raises:
-        InputError: There are no pictures, or they are anomaly data.
+        InputError: There are no images, or they are anomaly data.
     """
 
     def __init__(self,
@@ -57,7 +57,7 @@ class NaturalImages(BaseDataset):
 
     @property
     def folder(self) -> Path:
-        """Folder of the pictures."""
+        """Folder of the images."""
         return Path(self.data_root).expanduser()
 
     def __len__(self) -> int:
@@ -69,20 +69,20 @@ class NaturalImages(BaseDataset):
                        'does not exist')
             raise InputError(
                 f'the folder "{self.folder}" {problem}; name one with '
-                'natural pictures (photographs of anything) with '
+                'natural images (photographs of anything) with '
                 '--data-root.')
         images, skipped = find_images(self.folder, recursive=True)
         if not images:
             raise InputError(
                 f'there are no images in "{self.folder}" or below it; name a '
-                'folder with natural pictures with --data-root.')
+                'folder with natural images with --data-root.')
         self.refuse_anomaly_data(images)
         entries = [dict(img_path=str(path)) for path in images]
         report_found(type(self).__name__, self.folder, entries, skipped)
         return entries
 
     def get_data_info(self, idx: int) -> dict:
-        """The picture of a draw; the draws go round all pictures.
+        """The image of a draw; the draws go round all images.
 
         Args:
             idx (int): Number of the draw over all epochs.
@@ -93,7 +93,7 @@ class NaturalImages(BaseDataset):
         return info
 
     def refuse_anomaly_data(self, images: Iterable[Path] = ()) -> None:
-        """Raise :class:`InputError` if the pictures are anomaly data."""
+        """Raise :class:`InputError` if the images are anomaly data."""
         home = Path(os.path.realpath(self.folder))
         places = {home}
         for parent in {path.parent for path in images}:
@@ -119,9 +119,9 @@ class NaturalImages(BaseDataset):
 
     def _refuse(self, folder: Path) -> None:
         raise InputError(
-            f'the pictures of "{self.folder}" belong to anomaly data '
+            f'the images of "{self.folder}" belong to anomaly data '
             f'("{folder}"); a teacher must never see these: name a folder '
-            'with other, natural pictures with --data-root.')
+            'with other, natural images with --data-root.')
 
 
 def _looks_like_anomaly_data(folder: Path) -> bool:

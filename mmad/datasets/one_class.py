@@ -15,11 +15,11 @@ class OneClassDataset(AnomalyDataset):
     """One class of a classification set is normal, the others are anomalous.
 
     The protocol of Ruff et al., "Deep One-Class Classification", ICML 2018:
-    the training pictures of the normal class to train on, the whole test part
+    the training images of the normal class to train on, the whole test part
     to test on, ten such runs and their mean. There are no masks, so only
     image-level metrics are defined.
 
-    The pictures come with the annotation, under the keys ``img``,
+    The images come with the annotation, under the keys ``img``,
     ``img_shape`` and ``ori_shape``, as from
     :class:`~mmad.datasets.transforms.LoadImage`, which has no place in the
     pipeline then. ``kind`` is the name of the class, or ``'good'``;
@@ -28,7 +28,7 @@ class OneClassDataset(AnomalyDataset):
     Args:
         name (str): ``'MNIST'``, ``'FashionMNIST'`` or ``'CIFAR10'`` of
             torchvision, or ``'digits'``, which comes with scikit-learn; its
-            first 1000 pictures of 1797 are the training part.
+            first 1000 images of 1797 are the training part.
         data_root (str): Folder as torchvision fills it; without effect for
             ``'digits'``.
         category (str): Index of the normal class, ``'0'`` to ``'9'``.
@@ -38,8 +38,8 @@ class OneClassDataset(AnomalyDataset):
         pipeline (Sequence[dict]): Transforms.
         indices (int | Sequence[int], optional): Use only the first so many
             images, or these. Defaults to None.
-        lazy_init (bool): Read the pictures on first use. Defaults to False.
-        calibration (float): Share of the training pictures that is kept for
+        lazy_init (bool): Read the images on first use. Defaults to False.
+        calibration (float): Share of the training images that is kept for
             methods which calibrate their scores. Defaults to 0.
         seed (int): Of that draw. Defaults to 0.
 

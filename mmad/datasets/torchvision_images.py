@@ -16,7 +16,7 @@ from .natural_images import NaturalImages
 
 @DATASETS.register_module()
 class TorchvisionImages(NaturalImages):
-    """The pictures of a torchvision data set, to train a teacher on.
+    """The images of a torchvision data set, to train a teacher on.
 
     They come with the annotation, under the keys ``img``, ``img_shape`` and
     ``ori_shape``, as from :class:`~mmad.datasets.transforms.LoadImage`,
@@ -24,7 +24,7 @@ class TorchvisionImages(NaturalImages):
 
     Args:
         name (str): Class in :mod:`torchvision.datasets` that takes a root and
-            yields pictures first, such as ``'CIFAR10'`` or ``'Places365'``.
+            yields images first, such as ``'CIFAR10'`` or ``'Places365'``.
         data_root (str): Folder as torchvision fills it.
         options (dict, optional): Further arguments of the class, such as
             ``dict(split='train-standard', download=True)``. Defaults to None.
@@ -35,7 +35,7 @@ class TorchvisionImages(NaturalImages):
 
     Raises:
         InputError: The name is unknown, the files are missing, broken or
-            none, they hold no pictures or lie within anomaly data, or the
+            none, they hold no images or lie within anomaly data, or the
             options are not those of the class.
     """
 
@@ -99,22 +99,22 @@ class TorchvisionImages(NaturalImages):
             return make(str(self.folder), **options)
 
     def get_data_info(self, idx: int) -> dict:
-        """The picture of a draw, and its pixels."""
+        """The image of a draw, and its pixels."""
         info = super().get_data_info(idx)
         try:
-            picture = self._images[info.pop('number')][0]
-            if not isinstance(picture, Image.Image):
+            image = self._images[info.pop('number')][0]
+            if not isinstance(image, Image.Image):
                 raise InputError(
                     f'{self.name} of torchvision yields a '
-                    f'{type(picture).__name__} where a picture was expected; '
+                    f'{type(image).__name__} where an image was expected; '
                     'take another data set, or other `options`.')
-            picture = picture.convert('RGB')
-        # Pillow reports a broken picture in the one or the other.
+            image = image.convert('RGB')
+        # Pillow reports a broken image in the one or the other.
         except (OSError, SyntaxError) as error:
             raise InputError(
-                f'the picture "{info["img_path"]}" in "{self.folder}" cannot '
+                f'the image "{info["img_path"]}" in "{self.folder}" cannot '
                 f'be read ({error}); replace it.') from error
-        image = np.asarray(picture)[..., ::-1]
+        image = np.asarray(image)[..., ::-1]
         info['img'] = np.ascontiguousarray(image)
         info['img_shape'] = info['ori_shape'] = image.shape[:2]
         return info

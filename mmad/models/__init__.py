@@ -20,10 +20,10 @@ from .detectors import (
 )
 from .losses import (
     AlignmentLoss,
-    CentreLoss,
     CompactnessLoss,
     DirectionLoss,
     KnowledgeLoss,
+    MeanTransformLoss,
     MetricLoss,
     PairLoss,
     ValueLoss,
@@ -33,11 +33,32 @@ from .teachers import PatchTeacher, load_teacher
 from .trained_model import TrainedModel
 
 __all__ = [
-    'FYD', 'MKD', 'SPADE', 'AlignmentLoss', 'BaseDetector', 'CentreLoss',
-    'Cloner', 'CompactnessLoss', 'DemoBackbone', 'DirectionLoss',
-    'FitDetector', 'FrozenBackbone', 'KnowledgeLoss', 'MetricLoss', 'PaDiM',
-    'PairLoss', 'PatchCore', 'PatchNetwork', 'PatchTeacher',
-    'SequentialBackbone', 'SignedDetector', 'SignedModel',
-    'TorchvisionBackbone', 'TorchvisionResNet', 'TrainedModel',
-    'UninformedStudents', 'ValueLoss', 'load_teacher'
+    'FYD',
+    'MKD',
+    'SPADE',
+    'AlignmentLoss',
+    'BaseDetector',
+    'Cloner',
+    'CompactnessLoss',
+    'DemoBackbone',
+    'DirectionLoss',
+    'FitDetector',
+    'FrozenBackbone',
+    'KnowledgeLoss',
+    'MeanTransformLoss',
+    'MetricLoss',
+    'PaDiM',
+    'PairLoss',
+    'PatchCore',
+    'PatchNetwork',
+    'PatchTeacher',
+    'SequentialBackbone',
+    'SignedDetector',
+    'SignedModel',
+    'TorchvisionBackbone',
+    'TorchvisionResNet',
+    'TrainedModel',
+    'UninformedStudents',
+    'ValueLoss',
+    'load_teacher'
 ]

@@ -23,7 +23,7 @@ class SignedModel(BaseModel, metaclass=ABCMeta):
     Subclasses implement :meth:`signature` and call :meth:`sign`.
 
     Args:
-        data_preprocessor (dict, optional): Batches and normalises images.
+        data_preprocessor (dict, optional): Batches and normalizes images.
             Defaults to None.
     """
 

@@ -19,8 +19,8 @@ class AnomalyDataSample(BaseDataElement):
     defect; ``'good'`` for normal), ``category``, ``sample_idx`` (position in
     the data set), and as ``(height, width)`` ``ori_shape``, ``img_shape``,
     ``resized_shape`` and ``crop_offset`` (place of the input in the resized
-    picture, negative where a letterbox added a border), ``rotation`` (of the
-    resized picture before the crop, in degrees), ``mask_area`` (number of
+    image, negative where a letterbox added a border), ``rotation`` (of the
+    resized image before the crop, in degrees), ``mask_area`` (number of
     defective pixels of the mask file), and ``frame_lost`` (why the place of
     the input in the original is not known, if it is not).
 

@@ -56,28 +56,28 @@ def map_to_original(
     resized_shape: tuple[int, int] | None = None,
     crop_offset: tuple[int, int] = (0, 0)
 ) -> tuple[np.ndarray, tuple[slice, slice]]:
-    """Bring an anomaly map back to the pixels of the original picture.
+    """Bring an anomaly map back to the pixels of the original image.
 
-    The model saw a crop of the resized picture. The map is interpolated
-    bilinearly, with half-pixel centres (``align_corners=False``), at exactly
-    those original pixels whose centre lies inside the crop. The others were
+    The model saw a crop of the resized image. The map is interpolated
+    bilinearly, with half-pixel centers (``align_corners=False``), at exactly
+    those original pixels whose center lies inside the crop. The others were
     never seen and have no score.
 
     Args:
         anomaly_map (np.ndarray): Map at the size of the model input, shape
             (h, w).
-        ori_shape (tuple[int, int]): Height and width of the original picture,
+        ori_shape (tuple[int, int]): Height and width of the original image,
             in pixels.
         resized_shape (tuple[int, int], optional): Height and width of the
-            picture after resizing and before cropping, in pixels. Defaults to
+            image after resizing and before cropping, in pixels. Defaults to
             the shape of the map: no crop.
         crop_offset (tuple[int, int]): Top and left of the crop in the resized
-            picture, in pixels; negative where a letterbox added a border.
+            image, in pixels; negative where a letterbox added a border.
             Defaults to (0, 0).
 
     Returns:
         tuple[np.ndarray, tuple[slice, slice]]: The map at the original scale,
-        shape (H', W'), float32; and the window of the original picture that
+        shape (H', W'), float32; and the window of the original image that
         it covers.
     """
     if resized_shape is None:
@@ -93,13 +93,13 @@ def map_to_original(
 
 def _axis(size: int, ori_size: int, resized_size: int,
           offset: int) -> tuple[slice, np.ndarray, np.ndarray, np.ndarray]:
-    # In units of 1 / (2 * ori_size) of a resized pixel every centre and edge
+    # In units of 1 / (2 * ori_size) of a resized pixel every center and edge
     # is an integer, so no rounding decides which pixels are inside.
-    centres = (2 * np.arange(ori_size) + 1) * resized_size
+    centers = (2 * np.arange(ori_size) + 1) * resized_size
     unit = 2 * ori_size
-    first, last = np.searchsorted(centres,
+    first, last = np.searchsorted(centers,
                                   [offset * unit, (offset + size) * unit])
-    position = centres[first:last] / unit - offset - 0.5
+    position = centers[first:last] / unit - offset - 0.5
     # Never from what a letterbox added.
     start, stop = max(0, -offset), min(size, resized_size - offset)
     position = np.clip(position, start, stop - 1)

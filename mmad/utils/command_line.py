@@ -33,7 +33,7 @@ __all__ = [
     'at_least',
     'check_beforehand',
     'check_data',
-    'check_optimiser',
+    'check_optimizer',
     'finish_config',
     'guard_amp',
     'load_config',
@@ -288,7 +288,7 @@ def guard_amp(cfg: Config) -> None:
     """Switch mixed precision on, or say why not.
 
     Raises:
-        InputError: There is no GPU, or nothing is optimised.
+        InputError: There is no GPU, or nothing is optimized.
     """
     if not torch.cuda.is_available():
         raise InputError(
@@ -296,13 +296,13 @@ def guard_amp(cfg: Config) -> None:
     if not cfg.get('optim_wrapper'):
         raise InputError(
             '--amp is for training by gradients; this config has no '
-            'optimiser. Leave it out.')
+            'optimizer. Leave it out.')
     cfg.optim_wrapper.type = 'AmpOptimWrapper'
     cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
 
 
-def check_optimiser(runner: Runner) -> None:
-    """Refuse an optimiser that would have nothing to optimise.
+def check_optimizer(runner: Runner) -> None:
+    """Refuse an optimizer that would have nothing to optimize.
 
     Raises:
         InputError: There is one, and no parameter takes gradients; or the
@@ -323,5 +323,5 @@ def check_optimiser(runner: Runner) -> None:
             parameter.requires_grad for parameter in model.parameters()):
         raise InputError(
             f'{runner.cfg.model.type} as configured has nothing to train, but '
-            'the config has an optimiser; use the schedule '
+            'the config has an optimizer; use the schedule '
             '`_base_/schedules/fit_once.py`.')

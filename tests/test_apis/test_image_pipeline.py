@@ -140,7 +140,7 @@ ENDS = [
 
 
 @pytest.fixture
-def picture(tmp_path):
+def image(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (9, 12, 3), np.uint8)
     cv2.imwrite(str(tmp_path / 'a.png'), pixels)
     return str(tmp_path / 'a.png'), pixels
@@ -154,14 +154,14 @@ def as_array(pixels):
 @pytest.mark.parametrize('mask', MASKS)
 @pytest.mark.parametrize('end', ENDS)
 @pytest.mark.parametrize('order', ['loader', 'mask', 'wrapped', 'none'])
-def test_steps_are_found_by_class(picture, loader, mask, end, order):
+def test_steps_are_found_by_class(image, loader, mask, end, order):
     steps = dict(
         loader=[loader, mask, *end],
         mask=[mask, loader, *end],
         wrapped=[dict(type='Compose', transforms=[loader, mask]), *end],
         none=[mask, *end])[order]
     init_default_scope('mmad')
-    path, pixels = picture
+    path, pixels = image
     pipeline = ImagePipeline(steps)
     from_file = pipeline(dict(img_path=path))
     from_array = pipeline(as_array(pixels))
@@ -172,13 +172,13 @@ def test_steps_are_found_by_class(picture, loader, mask, end, order):
         assert 'gt_mask' not in packed['data_samples']
 
 
-def test_classes_instead_of_names(picture):
+def test_classes_instead_of_names(image):
     from mmad.datasets.transforms import LoadImage, LoadMask, PackInputs
     pipeline = ImagePipeline(
         [dict(type=LoadImage), dict(type=LoadMask), dict(type=PackInputs)])
     assert torch.equal(
-        pipeline(dict(img_path=picture[0]))['inputs'],
-        pipeline(as_array(picture[1]))['inputs'])
+        pipeline(dict(img_path=image[0]))['inputs'],
+        pipeline(as_array(image[1]))['inputs'])
 
 
 @pytest.mark.parametrize('kind', ['LoadImge', 'mmad.none', 'os.none', None])
@@ -187,10 +187,10 @@ def test_unknown_step(kind):
         ImagePipeline([dict(type='LoadImage'), dict(type=kind)])
 
 
-def test_pipeline_without_an_end(picture):
+def test_pipeline_without_an_end(image):
     pipeline = ImagePipeline([dict(type='LoadImage')])
     with pytest.raises(InputError, match='last step must be PackInputs'):
-        pipeline(dict(img_path=picture[0]))
+        pipeline(dict(img_path=image[0]))
 
 
 PIPELINE = [dict(type='PackInputs')]

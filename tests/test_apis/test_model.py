@@ -23,17 +23,17 @@ def test_from_the_checkpoint_alone(fitted, checkpoint):
     assert isinstance(model.backbone, TinyBackbone)
     for name, value in model.state_dict().items():
         assert torch.equal(value, fitted.model.state_dict()[name])
-    assert model.cfg.model.num_neighbours == 3
+    assert model.cfg.model.num_neighbors == 3
 
 
 def test_config_given(checkpoint, fitted, tmp_path):
     cfg = fitted.cfg.copy()
-    cfg.model.num_neighbours = 1
-    assert init_model(checkpoint, cfg, 'cpu').num_neighbours == 1
+    cfg.model.num_neighbors = 1
+    assert init_model(checkpoint, cfg, 'cpu').num_neighbors == 1
     cfg = Config({key: cfg[key] for key in cfg if key in KEYS})
     cfg.dump(tmp_path / 'config.py')
     model = init_model(checkpoint, tmp_path / 'config.py', 'cpu')
-    assert model.num_neighbours == 1
+    assert model.num_neighbors == 1
 
 
 def test_nothing_is_downloaded(checkpoint, tmp_path, config, monkeypatch):
@@ -156,7 +156,7 @@ model = dict(
     type=PatchCore,
     data_preprocessor=dict(type=ImgDataPreprocessor, bgr_to_rgb=True),
     backbone=dict(type=TinyBackbone),
-    num_neighbours=3,
+    num_neighbors=3,
     sigma=2.0)
 test_dataloader = dict(dataset=dict(pipeline=[
     dict(type=LoadMask),
@@ -206,9 +206,9 @@ def test_pure_python_config(checkpoint, tmp_path, mvtec_root):
     lambda state: state.update(meta=dict(cfg=3)),
     lambda state: state['meta'].update(cfg=''),
     lambda state: state['meta'].update(cfg=state['meta']['cfg'].replace(
-        'num_neighbours', 'num_neighbors_')),
+        'num_neighbors', 'num_neighbors_')),
     lambda state: state['meta'].update(cfg=state['meta']['cfg'].replace(
-        "num_neighbours=3", "num_neighbours='3'")),
+        "num_neighbors=3", "num_neighbors='3'")),
 ])
 def test_damaged_checkpoint(checkpoint, tmp_path, change):
     state = load_checkpoint(checkpoint)
@@ -222,7 +222,7 @@ def test_damaged_checkpoint(checkpoint, tmp_path, change):
 def test_damaged_pipeline(checkpoint, tmp_path):
     state = load_checkpoint(checkpoint)
     state['meta']['cfg'] = state['meta']['cfg'].replace(
-        "backend='pillow'", "backend='x', colour=1")
+        "backend='pillow'", "backend='x', color=1")
     torch.save(state, tmp_path / 'a.pth')
     with pytest.raises(InputError, match='pipeline cannot be built'):
         AnomalyInferencer(tmp_path / 'a.pth', device='cpu', modules='conftest')

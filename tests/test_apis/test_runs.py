@@ -40,9 +40,9 @@ def shrink(cfg, data, folder):
     if model.get('backbone') is not None:
         model.backbone.weights = None
     if model.type == 'PatchCore':
-        model.update(coreset_ratio=0.5, num_neighbours=3)
+        model.update(coreset_ratio=0.5, num_neighbors=3)
     elif model.type == 'SPADE':
-        model.num_neighbours = 3
+        model.num_neighbors = 3
     elif model.type == 'UninformedStudents':
         for scale in model.scales:
             network = scale.network

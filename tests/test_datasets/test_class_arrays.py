@@ -11,7 +11,7 @@ LABELS = np.array([3, 9, 0, 3, 5])
 
 
 def write_mnist(root, name='MNIST'):
-    """Both parts in the files of MNIST; the pictures count upwards."""
+    """Both parts in the files of MNIST; the images count upwards."""
     folder = root / name / 'raw'
     folder.mkdir(parents=True)
     images = np.arange(5 * 28 * 28).astype(np.uint8).reshape(5, 28, 28)
@@ -46,7 +46,7 @@ def write_cifar(root, monkeypatch):
 
 @pytest.mark.parametrize('train', [True, False])
 @pytest.mark.parametrize('name', ['MNIST', 'FashionMNIST'])
-def test_grey(tmp_path, name, train):
+def test_gray(tmp_path, name, train):
     expected = write_mnist(tmp_path, name)
     images, labels, classes = load_arrays(name, tmp_path, train)
     assert images.dtype == np.uint8
@@ -57,7 +57,7 @@ def test_grey(tmp_path, name, train):
     assert not any('/' in text for text in classes)
 
 
-def test_colour(tmp_path, monkeypatch):
+def test_color(tmp_path, monkeypatch):
     expected = write_cifar(tmp_path, monkeypatch)
     images, labels, classes = load_arrays('CIFAR10', tmp_path, True)
     assert np.array_equal(images, expected)

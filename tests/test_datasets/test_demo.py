@@ -43,11 +43,11 @@ def test_seed_decides(tmp_path):
 
 
 def test_pictures_differ():
-    pictures = [
+    images = [
         render(0, split, index)[0].tobytes() for split in ('train', 'test')
         for index in range(3)
     ]
-    assert len(set(pictures)) == len(pictures)
+    assert len(set(images)) == len(images)
 
 
 @pytest.mark.parametrize('kind', KINDS)

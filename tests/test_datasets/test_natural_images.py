@@ -12,7 +12,7 @@ from mmad.registry import DATASETS
 
 @pytest.fixture
 def folder(tmp_path):
-    """Four pictures, one and three in two folders."""
+    """Four images, one and three in two folders."""
     for name in ('a/0', 'b/1', 'b/2', 'b/c/3'):
         path = tmp_path / 'natural' / f'{name}.png'
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,7 +25,7 @@ def build(root, **kwargs):
         dict(type='NaturalImages', data_root=str(root), **kwargs))
 
 
-def test_draws_go_round_all_pictures(folder):
+def test_draws_go_round_all_images(folder):
     dataset = build(folder, length=10)
     assert len(dataset) == 10
     names = [os.path.relpath(entry['img_path'], folder)
@@ -65,7 +65,7 @@ def test_layout_of_anomaly_data(mvtec_root):
                  category / 'train/good', category / 'test/hole',
                  category / 'ground_truth'):
         with pytest.raises(InputError, match=(
-                fr'pictures of "{root}" belong to anomaly data '
+                fr'images of "{root}" belong to anomaly data '
                 fr'\("{category}"\)')):
             build(root)
 
@@ -92,7 +92,7 @@ def test_links_into_anomaly_data(folder, mvtec_root, link):
 
 
 @pytest.mark.parametrize(('name', 'message'), [
-    ('none', 'natural/none" does not exist; name one with natural pictures'),
+    ('none', 'natural/none" does not exist; name one with natural images'),
     ('empty', r'no images in ".*/empty" or below it')])
 def test_missing(folder, name, message):
     (folder / 'empty').mkdir()

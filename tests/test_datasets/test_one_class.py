@@ -47,7 +47,7 @@ def test_pixels_belong_to_their_labels():
             assert (entry['img'] == image[..., None]).all()
 
 
-def test_colours_are_bgr(monkeypatch):
+def test_colors_are_bgr(monkeypatch):
     images = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
     monkeypatch.setattr(
         one_class, 'load_arrays', lambda *args:
@@ -89,7 +89,7 @@ def test_same_samples_in_workers(spawned):
         assert (item['inputs'] == expected['inputs']).all()
 
 
-def test_pixels_are_not_in_the_serialised_list():
+def test_pixels_are_not_in_the_serialized_list():
     dataset = build('test')
     assert len(dataset.data_bytes) / len(dataset) < 250
     assert dataset.data_list == []

@@ -19,12 +19,12 @@ def build(root, **kwargs):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Three grey pictures of two classes."""
+    """Three gray images of two classes."""
     for number, name in enumerate(['cat/0', 'cat/1', 'dog/0']):
-        path = tmp_path / f'pictures/{name}.png'
+        path = tmp_path / f'images/{name}.png'
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.full((9, 8), 50 * number, np.uint8)).save(path)
-    return tmp_path / 'pictures'
+    return tmp_path / 'images'
 
 
 def test_pixels_come_with_the_annotation(folder):
@@ -38,7 +38,7 @@ def test_pixels_come_with_the_annotation(folder):
         assert entry['sample_idx'] == draw
 
 
-def test_order_of_the_colours(folder):
+def test_order_of_the_colors(folder):
     Image.fromarray(np.uint8([[[1, 2, 3]]])).save(folder / 'cat/0.png')
     assert build(folder)[0]['img'].tolist() == [[[3, 2, 1]]]
 
@@ -77,7 +77,7 @@ def test_options_of_another_class(folder):
         build(folder, options=['val'])
 
 
-def test_no_pictures(folder, tmp_path):
+def test_no_images(folder, tmp_path):
     (tmp_path / 'other/cat').mkdir(parents=True)
     with pytest.raises(InputError, match='other" is empty'):
         build(tmp_path / 'other', options=dict(allow_empty=True))
@@ -87,17 +87,17 @@ def test_no_pictures(folder, tmp_path):
 
 
 @pytest.mark.parametrize('spoil', [
-    lambda content: b'no picture', lambda content: content[:45],
+    lambda content: b'no image', lambda content: content[:45],
     lambda content: content[:33] + bytes([0, 0, 0, 1]) + content[37:]],
     ids=['other', 'cut', 'chunk'])
-def test_broken_picture(folder, spoil):
+def test_broken_image(folder, spoil):
     path = folder / 'cat/0.png'
     path.write_bytes(spoil(path.read_bytes()))
     with pytest.raises(InputError, match=r'"ImageFolder/0" in .* replace it'):
         build(folder)[0]
 
 
-def test_broken_picture_that_is_read_late(folder, monkeypatch):
+def test_broken_image_that_is_read_late(folder, monkeypatch):
     class Late(ImageFolder):
         def __getitem__(self, index):
             return Image.open(self.samples[index][0]), 0

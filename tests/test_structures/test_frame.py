@@ -11,7 +11,7 @@ from mmad.structures.frame import (
 )
 
 
-def test_whole_picture_equals_bilinear_interpolation():
+def test_whole_image_equals_bilinear_interpolation():
     values = np.random.default_rng(0).random((7, 9), dtype=np.float32)
     for shape in ((20, 31), (7, 9), (5, 4)):
         result, window = map_to_original(values, shape)
@@ -32,7 +32,7 @@ def test_crop_equals_the_window_of_the_whole():
     np.testing.assert_allclose(part[inner], whole[window][inner], atol=1e-2)
 
 
-def test_window_holds_the_centres_inside_the_crop():
+def test_window_holds_the_centers_inside_the_crop():
     ones = np.ones((4, 4), dtype=np.float32)
     result, window = map_to_original(ones, (16, 12), (8, 6), (2, 1))
     assert window == (slice(4, 12), slice(2, 10))

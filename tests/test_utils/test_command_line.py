@@ -154,7 +154,7 @@ def test_amp(monkeypatch):
     guard_amp(cfg)
     assert cfg.optim_wrapper == dict(
         type='AmpOptimWrapper', loss_scale='dynamic')
-    with pytest.raises(InputError, match='no optimiser'):
+    with pytest.raises(InputError, match='no optimizer'):
         guard_amp(Config(dict(optim_wrapper=dict())))
 
 

@@ -37,21 +37,21 @@ def panels(drawn):
     return [drawn[24:, 60 * i:60 * i + 60] for i in range(3)]
 
 
-def colour(value):
+def color(value):
     return cv2.applyColorMap(
         np.array([[value]], np.uint8), cv2.COLORMAP_INFERNO)[0, 0].tolist()
 
 
 def test_panels(visualizer, image, sample):
     given = image.copy()
-    picture, heat, overlay = panels(visualizer.draw(image, sample, (0, 2)))
+    image, heat, overlay = panels(visualizer.draw(image, sample, (0, 2)))
     assert (image == given).all()
-    assert (picture == image).all()
-    assert heat[15, 40].tolist() == colour(255)
-    assert heat[5, 5].tolist() == colour(0)
-    # Cold pixels show the image, hot ones the colour.
+    assert (image == image).all()
+    assert heat[15, 40].tolist() == color(255)
+    assert heat[5, 5].tolist() == color(0)
+    # Cold pixels show the image, hot ones the color.
     assert (overlay[:10] == image[:10]).all()
-    expected = 0.2 * image[15, 40] + 0.8 * np.array(colour(255))
+    expected = 0.2 * image[15, 40] + 0.8 * np.array(color(255))
     assert np.abs(overlay[15, 40] - expected).max() <= 1
 
 
@@ -59,12 +59,12 @@ def test_scale(visualizer, image, sample):
     for low, high, value in (
             (0, 4, 127), (-2, 2, 255), (2, 4, 0), (0, 1, 255)):
         heat = panels(visualizer.draw(image, sample, (low, high)))[1]
-        assert heat[15, 40].tolist() == colour(value)
+        assert heat[15, 40].tolist() == color(value)
 
 
 def test_constant_maps(visualizer, image, sample):
     heat = panels(visualizer.draw(image, sample, (2, 2)))[1]
-    assert heat[15, 40].tolist() == colour(0)
+    assert heat[15, 40].tolist() == color(0)
 
 
 def test_outline_of_the_truth(visualizer, image, sample):
@@ -184,7 +184,7 @@ def test_original_frame(visualizer, sample):
     assert drawn.shape == (124, 420, 3)
     assert (heat[:10] == 128).all()
     assert (heat[:, 130:] == 128).all()
-    assert heat[45, 90].tolist() == colour(255)
+    assert heat[45, 90].tolist() == color(255)
     green = (heat == GREEN).all(2)
     rows, columns = np.nonzero(green)
     assert abs(rows.min() - 30) <= 1

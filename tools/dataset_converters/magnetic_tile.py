@@ -2,11 +2,11 @@
 
 The download has no split, and six shots of each tile under growing exposure,
 exp1_num_N to exp6_num_N, where N grows from shot to shot. Shots of one tile
-are nearly the same picture, so all go to the same side: in the order of N, a
+are nearly the same image, so all go to the same side: in the order of N, a
 new tile begins where N jumps by more than 100 and the number after "exp" does
 not grow. Shots of two tiles that were taken in turns count as one tile. Tiles
 with a defect in any shot are for testing, as are others, drawn with the seed,
-until they hold the wanted share of the good pictures.
+until they hold the wanted share of the good images.
 """
 import argparse
 import os
@@ -34,7 +34,7 @@ _LONGEST_PAUSE = 100
 
 @dataclass(frozen=True)
 class Shot:
-    """A picture of the download."""
+    """An image of the download."""
     path: Path
     kind: str
     exposure: int
@@ -46,7 +46,7 @@ class Shot:
 
 
 def find_shots(source: Path) -> list[Shot]:
-    """All pictures, in the order in which they were taken.
+    """All images, in the order in which they were taken.
 
     Raises:
         InputError: A folder is missing or empty, a name has another form, or
@@ -105,7 +105,7 @@ def split_tiles(tiles: Sequence[list[Shot]], share: float,
 
 
 def is_usable(shot: Shot) -> bool:
-    """Whether the mask marks something and fits its picture."""
+    """Whether the mask marks something and fits its image."""
     if shot.kind == 'good':
         return True
     mask = read_mask(shot.mask)
@@ -114,7 +114,7 @@ def is_usable(shot: Shot) -> bool:
 
 
 def write(train: Sequence[Shot], test: Sequence[Shot], folder: Path) -> None:
-    """Copy the pictures, and the masks of the defective ones."""
+    """Copy the images, and the masks of the defective ones."""
     for split, shots in (('train', train), ('test', test)):
         for shot in shots:
             copies = {folder / split / shot.kind / shot.path.name: shot.path}
@@ -133,7 +133,7 @@ def main() -> None:
     parser.add_argument('target', type=Path, help='folder to make')
     parser.add_argument(
         '--share', type=float, default=0.2,
-        help='share of the good pictures to test with (default: 0.2)')
+        help='share of the good images to test with (default: 0.2)')
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()
     if not 0 < args.share < 1:
@@ -153,7 +153,7 @@ def main() -> None:
         os.rename(built, args.target)
     for shot in sorted(set(test) - set(usable), key=lambda s: s.path):
         print(f'Left out, its mask is empty or of another size: {shot.path}')
-    print(f'{len(train)} good pictures to train with and {len(usable)} to '
+    print(f'{len(train)} good images to train with and {len(usable)} to '
           f'test with are in {args.target}.')
 
 

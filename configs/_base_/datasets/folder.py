@@ -1,4 +1,4 @@
-# Your own pictures. Folders are relative to data_root; see docs/own_data.md.
+# Your own images. Folders are relative to data_root; see docs/own_data.md.
 data_root = '{{$MMAD_DATA:data}}/own'
 
 folders = dict(

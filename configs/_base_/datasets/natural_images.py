@@ -1,4 +1,4 @@
-# Natural pictures for teachers: any folder, such as ImageNet's training part.
+# Natural images for teachers: any folder, such as ImageNet's training part.
 # It must not hold data that anomalies are to be found in, wherever that lies.
 data_root = '{{$MMAD_DATA:data}}/natural_images'
 

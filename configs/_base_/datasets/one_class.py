@@ -4,7 +4,7 @@ data_root = '{{$MMAD_DATA:data}}/torchvision'
 name = 'MNIST'
 category = '0'
 
-# A memory bank of 6,000 pictures at 224 pixels would be too large.
+# A memory bank of 6,000 images at 224 pixels would be too large.
 pipeline = [
     dict(type='Resize', scale=(64, 64), backend='pillow'),
     dict(type='PackInputs'),

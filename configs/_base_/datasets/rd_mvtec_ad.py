@@ -1,5 +1,5 @@
 # Rd-MVTec, the MVTec AD of the PaDiM paper whose parts are not aligned: each
-# picture, to train and to test with, is rotated and cropped at random.
+# image, to train and to test with, is rotated and cropped at random.
 _base_ = 'mvtec_ad.py'
 
 pipeline = [

@@ -16,7 +16,7 @@ model = dict(
     fas=dict(stages=['layer3'], pair='cyclic'),
     pair_loss=dict(type='PairLoss', pairs='cyclic', loss_weight=1.0),
     alignment_loss=dict(type='AlignmentLoss', loss_weight=1.0),
-    centre_loss=dict(type='CentreLoss', loss_weight=10.0),
+    mean_transform_loss=dict(type='MeanTransformLoss', loss_weight=10.0),
     gaussian_frame='aligned',
     reduction='random',
     dim=100)

@@ -1,5 +1,5 @@
 # The same images reach source and cloner, as RGB from 0 to 1: in the paper and
-# the authors' code they are not normalised for ImageNet.
+# the authors' code they are not normalized for ImageNet.
 model = dict(
     type='MKD',
     data_preprocessor=dict(

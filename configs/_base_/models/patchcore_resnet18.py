@@ -11,4 +11,4 @@ model = dict(
         stages=['layer2', 'layer3'],
         weights='IMAGENET1K_V1'),
     coreset_ratio=0.01,
-    num_neighbours=9)
+    num_neighbors=9)

@@ -12,4 +12,4 @@ model = dict(
         stages=['layer1', 'layer2', 'layer3'],
         weights='IMAGENET1K_V1'),
     image_stage='layer3',
-    num_neighbours=50)
+    num_neighbors=50)

@@ -1,4 +1,4 @@
-# One pass over the normal images, then a fit in closed form: no optimiser.
+# One pass over the normal images, then a fit in closed form: no optimizer.
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1)
 val_cfg = dict()
 test_cfg = dict()

@@ -8,7 +8,7 @@ from .frame_tracking import current_frame, note_crop
 
 @TRANSFORMS.register_module()
 class CenterCrop(mmcv.transforms.CenterCrop):
-    """mmcv's centre crop, which also notes what it cut from.
+    """mmcv's center crop, which also notes what it cut from.
 
     Added Keys:
 

@@ -16,7 +16,7 @@ class RandomPatch(BaseTransform):
 
     For the teachers of Uninformed Students (Bergmann et al., CVPR 2020): the
     image is resized so that its shorter side is random, 4 to 16 times that of
-    the patch, and the patch is cut out anywhere; one in ten is grey. The
+    the patch, and the patch is cut out anywhere; one in ten is gray. The
     random numbers follow from the number of the sample alone.
 
     A varied version of the patch, for the metric loss, comes from nearby,
@@ -38,7 +38,7 @@ class RandomPatch(BaseTransform):
         patch_size (int): ``p``, the side of the patch in pixels.
         scale (tuple[float, float]): Shortest and longest shorter side of the
             image in multiples of ``p``. Defaults to (4, 16).
-        grey (float): Share of grey patches. Defaults to 0.1.
+        gray (float): Share of gray patches. Defaults to 0.1.
         positive (bool): Add a varied version. Defaults to False.
         shift (float): Its largest shift in multiples of ``p``. Defaults to
             0.25.
@@ -55,7 +55,7 @@ class RandomPatch(BaseTransform):
     def __init__(self,
                  patch_size: int,
                  scale: tuple[float, float] = (4, 16),
-                 grey: float = 0.1,
+                 gray: float = 0.1,
                  positive: bool = False,
                  shift: float = 0.25,
                  contrast: float = 0.1,
@@ -67,14 +67,14 @@ class RandomPatch(BaseTransform):
         if len(scale) != 2 or scale[0] > scale[1]:
             raise InputError('`scale` must be two ascending numbers, got '
                              f'{scale}.')
-        check_number('grey', grey, low=0, high=1)
+        check_number('gray', gray, low=0, high=1)
         check_flag('positive', positive)
         check_number('shift', shift, low=0)
         check_number('contrast', contrast, low=0)
         check_number('noise', noise, low=0)
         self.patch_size = patch_size
         self.scale = tuple(scale)
-        self.grey = grey
+        self.gray = gray
         self.positive = positive
         self.shift = shift
         self.contrast = contrast
@@ -94,7 +94,7 @@ class RandomPatch(BaseTransform):
             near = np.clip(corner + shift, 0, room)
             patches.append(self._vary(self._cut(image, near, side), rng))
         patch = np.hstack(patches)
-        if rng.random() < self.grey:
+        if rng.random() < self.gray:
             patch = cv2.cvtColor(
                 cv2.cvtColor(patch, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
         results['img'] = patch

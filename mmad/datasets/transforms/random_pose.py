@@ -13,7 +13,7 @@ from .frame_tracking import current_frame, note_crop
 
 @TRANSFORMS.register_module()
 class RandomPose(BaseTransform):
-    """Rotate about the centre and crop, at random but always alike.
+    """Rotate about the center and crop, at random but always alike.
 
     This makes the Rd-MVTec of PaDiM (arXiv 2011.08785) out of
     MVTec AD: parts that are not aligned. An image keeps its pose in every
@@ -23,7 +23,7 @@ class RandomPose(BaseTransform):
 
     The paper is silent on what lies beyond the border. Here it is the
     reflection of image and mask alike: no black corner gives the rotation
-    away, and a reflected defect is labelled as one.
+    away, and a reflected defect is labeled as one.
 
     Required Keys:
 
@@ -32,7 +32,7 @@ class RandomPose(BaseTransform):
 
     Modified Keys:
 
-    - img, bilinearly, gt_seg_map, by nearest neighbour, and img_shape
+    - img, bilinearly, gt_seg_map, by nearest neighbor, and img_shape
 
     Added Keys:
 

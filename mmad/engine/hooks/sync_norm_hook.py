@@ -8,7 +8,7 @@ from mmad.registry import HOOKS
 
 @HOOKS.register_module()
 class SyncNormHook(Hook):
-    """Average the running statistics of batch normalisation over processes.
+    """Average the running statistics of batch normalization over processes.
 
     Each process gathers them from its own images. At the end of an epoch,
     before the checkpoint and the validation, all get the mean, so that they

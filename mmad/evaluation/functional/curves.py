@@ -87,7 +87,7 @@ def aupro(ranking: Ranking, fpr_limit: float = 0.3) -> float:
             is integrated. Defaults to 0.3.
 
     Returns:
-        float: Normalised area in [0, 1]; NaN without regions or without
+        float: Normalized area in [0, 1]; NaN without regions or without
         defect-free pixels.
     """
     num_negatives = int(ranking.negatives.sum())

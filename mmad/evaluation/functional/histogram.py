@@ -49,7 +49,7 @@ class ScoreHistogram:
                labels: np.ndarray,
                region_weights: np.ndarray | None = None,
                num_regions: int = 0) -> None:
-        """Add labelled scores.
+        """Add labeled scores.
 
         Args:
             scores (np.ndarray): Scores of any shape, used as float32; higher

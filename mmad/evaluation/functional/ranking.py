@@ -10,7 +10,7 @@ class Ranking(NamedTuple):
     """Labelled scores, reduced to what every threshold metric needs.
 
     The entries go from the highest score to the lowest. An entry is one
-    distinct score, or a run of neighbouring scores that only negatives have.
+    distinct score, or a run of neighboring scores that only negatives have.
     Along such a run neither the recall nor the overlap moves, so joining it
     changes no metric of :mod:`mmad.evaluation.functional.curves`, and a
     ranking has at most ``2 * (distinct scores of positives) + 1`` entries.
@@ -38,7 +38,7 @@ def rank(scores: np.ndarray,
          labels: np.ndarray,
          region_weights: np.ndarray | None = None,
          num_regions: int = 0) -> Ranking:
-    """Rank labelled scores exactly, ties included, with one sort.
+    """Rank labeled scores exactly, ties included, with one sort.
 
     Args:
         scores (np.ndarray): Scores of any shape; higher is more anomalous.

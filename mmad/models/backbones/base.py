@@ -15,7 +15,7 @@ class FrozenBackbone(nn.Module):
 
     Parameters take no gradients, unless :meth:`unfreeze` lets them, and the
     module stays in evaluation mode whatever :meth:`train` is asked for, so
-    normalisation statistics are those of the weights file.
+    normalization statistics are those of the weights file.
 
     Subclasses map an image batch ``(B, 3, H, W)`` to a tuple with one tensor
     ``(B, C_k, H_k, W_k)`` per name in ``stages``, in that order.

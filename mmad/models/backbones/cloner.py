@@ -17,7 +17,7 @@ class Cloner(nn.Module):
     """The network that MKD trains to imitate a source.
 
     Blocks of 3 x 3 convolutions, without bias, since a bias could answer with
-    a constant. A convolution is followed by batch normalisation and ReLU, the
+    a constant. A convolution is followed by batch normalization and ReLU, the
     last of a block by ReLU and max-pooling. Weights start by Xavier's uniform
     rule.
 
@@ -36,7 +36,7 @@ class Cloner(nn.Module):
         ceil_mode (bool): Round odd sizes up when pooling, as the strided
             convolutions of ResNets do, and not down as VGG's poolings.
             Defaults to False.
-        bn_affine_bias (bool): Whether batch normalisation learns a shift, as
+        bn_affine_bias (bool): Whether batch normalization learns a shift, as
             in the authors' code. Without, nothing in the network adds a
             constant but the running means. Defaults to True.
 

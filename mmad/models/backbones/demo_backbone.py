@@ -24,7 +24,7 @@ class DemoBackbone(SequentialBackbone):
     ImageNet ResNet-18 on generated images. They serve demonstrations and
     tests without a download; use
     :class:`~mmad.models.backbones.torchvision_backbone.TorchvisionBackbone`
-    for real work. Images are RGB, normalised with the mean and standard
+    for real work. Images are RGB, normalized with the mean and standard
     deviation of ImageNet.
 
     ======  ========  ======

@@ -95,7 +95,7 @@ class TorchvisionBackbone(FrozenBackbone):
         """Extract the stages.
 
         Args:
-            inputs (Tensor): Normalised RGB images ``(B, 3, H, W)``.
+            inputs (Tensor): Normalized RGB images ``(B, 3, H, W)``.
 
         Returns:
             tuple[Tensor, ...]: One map ``(B, C_k, H_k, W_k)`` per stage.

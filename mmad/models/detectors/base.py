@@ -20,7 +20,7 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
     others refuse such images.
 
     Args:
-        data_preprocessor (dict, optional): Batches and normalises images.
+        data_preprocessor (dict, optional): Batches and normalizes images.
             Defaults to None.
 
     Attributes:

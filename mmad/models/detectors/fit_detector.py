@@ -32,7 +32,7 @@ class FitDetector(SignedDetector):
     are zeros elsewhere.
 
     Args:
-        data_preprocessor (dict, optional): Batches and normalises images.
+        data_preprocessor (dict, optional): Batches and normalizes images.
             Defaults to None.
     """
 
@@ -102,7 +102,7 @@ class FitDetector(SignedDetector):
 
     def loss(self, inputs: Tensor,
              data_samples: list[AnomalyDataSample]) -> dict:
-        """Take in a batch; there is nothing to minimise."""
+        """Take in a batch; there is nothing to minimize."""
         self.take_in(inputs, data_samples)
         return {}
 

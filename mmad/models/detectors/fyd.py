@@ -50,7 +50,7 @@ class FYD(PaDiM):
 
     Args:
         backbone (dict | nn.Module): Network with the wanted stages, from the
-            first to the last. Trained if there is ``fas``, its normalisation
+            first to the last. Trained if there is ``fas``, its normalization
             statistics excepted. For ``fca`` a
             :class:`~mmad.models.SequentialBackbone`.
         ica (dict, optional): Arguments of the
@@ -65,8 +65,8 @@ class FYD(PaDiM):
             :class:`~mmad.models.PairLoss`.
         alignment_loss (dict | nn.Module, optional): Of FAS. Defaults to None:
             :class:`~mmad.models.AlignmentLoss`.
-        centre_loss (dict | nn.Module, optional): Of the transforms of ICA and
-            of FCA. Defaults to None: :class:`~mmad.models.CentreLoss`.
+        mean_transform_loss (dict | nn.Module, optional): Of the transforms of ICA and
+            of FCA. Defaults to None: :class:`~mmad.models.MeanTransformLoss`.
         gaussian_frame (str): ``'aligned'``: all stages are brought into the
             frame behind the last transformer, Gaussians are fitted there, and
             distances are brought back to the image. ``'original'``: features
@@ -91,7 +91,7 @@ class FYD(PaDiM):
                  fas: dict | None = None,
                  pair_loss: dict | nn.Module | None = None,
                  alignment_loss: dict | nn.Module | None = None,
-                 centre_loss: dict | nn.Module | None = None,
+                 mean_transform_loss: dict | nn.Module | None = None,
                  gaussian_frame: str = 'aligned',
                  reduction: str = 'random',
                  dim: int | None = 100,
@@ -146,7 +146,7 @@ class FYD(PaDiM):
                 for stage in self.fas_stages)
         self.alignment_loss = build_part(
             alignment_loss or dict(type='AlignmentLoss'))
-        self.centre_loss = build_part(centre_loss or dict(type='CentreLoss'))
+        self.mean_transform_loss = build_part(mean_transform_loss or dict(type='MeanTransformLoss'))
 
     def signature(self) -> dict:
         return dict(
@@ -188,7 +188,7 @@ class FYD(PaDiM):
             return super().loss(inputs, data_samples)
         if len(inputs) * get_world_size() == 1:
             # There is no other to align it with, and statistics of one image
-            # would spoil those of the normalisation.
+            # would spoil those of the normalization.
             return dict(loss_alone=0 * sum(
                 parameter.sum() for parameter in self.parameters()
                 if parameter.requires_grad))
@@ -197,7 +197,7 @@ class FYD(PaDiM):
         if first is not None:
             first = gather_batch(first)
             log['loss_pair'] = self.pair_loss(gather_batch(image))
-            log['loss_centre'] = self.centre_loss(first)
+            log['loss_mean_transform'] = self.mean_transform_loss(first)
             log.update(_statistics('ica', first))
         if self.fas is not None:
             _, moved, matrices = self._stages(image)
@@ -207,8 +207,8 @@ class FYD(PaDiM):
             frame = _compose(matrices)
             if frame is not None:
                 frame = gather_batch(frame)
-                log['loss_centre'] = (
-                    log.get('loss_centre', 0) + self.centre_loss(frame))
+                log['loss_mean_transform'] = (
+                    log.get('loss_mean_transform', 0) + self.mean_transform_loss(frame))
                 log.update(_statistics('fca', frame))
         return log
 

@@ -15,7 +15,7 @@ from mmad.models.build import build_part
 from mmad.models.layers.anomaly_map import AnomalyMap
 from mmad.models.layers.coreset import k_center_greedy, random_projection
 from mmad.models.layers.memory_bank import MemoryBank
-from mmad.models.layers.nearest_neighbours import distances_to
+from mmad.models.layers.nearest_neighbors import distances_to
 from mmad.models.layers.patch_features import PatchFeatures, valid_patches
 from mmad.registry import MODELS
 from mmad.utils.arguments import as_arguments, check_number
@@ -25,7 +25,7 @@ from .fit_detector import FitDetector
 
 @MODELS.register_module()
 class PatchCore(FitDetector):
-    """PatchCore: a coreset of normal patch features and nearest neighbours.
+    """PatchCore: a coreset of normal patch features and nearest neighbors.
 
     Implementation of `Towards Total Recall in Industrial Anomaly Detection
     <https://arxiv.org/abs/2106.08265>`_ (Roth et al., CVPR 2022).
@@ -37,8 +37,8 @@ class PatchCore(FitDetector):
         backbone (dict | nn.Module): Frozen network with the wanted stages.
         coreset_ratio (float): Share of the patches kept in the memory bank,
             in (0, 1]; 1 keeps all. Defaults to 0.1.
-        num_neighbours (int): ``b`` of the re-weighting (eq. 7), the size of
-            the neighbourhood in the bank; 1 gives the plain maximum. The
+        num_neighbors (int): ``b`` of the re-weighting (eq. 7), the size of
+            the neighborhood in the bank; 1 gives the plain maximum. The
             paper does not state it. Defaults to 9.
         patch_features (dict): Arguments of :class:`PatchFeatures`.
         memory_bank (dict): Arguments of :class:`MemoryBank`.
@@ -58,7 +58,7 @@ class PatchCore(FitDetector):
 
     Raises:
         InputError: An argument is out of its range; the coreset would have
-            fewer patches than ``num_neighbours``.
+            fewer patches than ``num_neighbors``.
     """
 
     takes_borders = True
@@ -66,7 +66,7 @@ class PatchCore(FitDetector):
     def __init__(self,
                  backbone: dict | nn.Module,
                  coreset_ratio: float = 0.1,
-                 num_neighbours: int = 9,
+                 num_neighbors: int = 9,
                  patch_features: dict | None = None,
                  memory_bank: dict | None = None,
                  projection_dim: int | None = 128,
@@ -77,7 +77,7 @@ class PatchCore(FitDetector):
                  data_preprocessor: dict | None = None) -> None:
         super().__init__(data_preprocessor)
         check_number('coreset_ratio', coreset_ratio, above=0, high=1)
-        check_number('num_neighbours', num_neighbours, low=1, integer=True)
+        check_number('num_neighbors', num_neighbors, low=1, integer=True)
         check_number(
             'projection_dim', projection_dim, low=1, integer=True,
             optional=True)
@@ -91,7 +91,7 @@ class PatchCore(FitDetector):
             **as_arguments('memory_bank', memory_bank))
         self.anomaly_map = AnomalyMap(sigma)
         self.coreset_ratio = coreset_ratio
-        self.num_neighbours = num_neighbours
+        self.num_neighbors = num_neighbors
         self.projection_dim = projection_dim
         self.seed = seed
         self.first_patch = first_patch
@@ -141,7 +141,7 @@ class PatchCore(FitDetector):
 
     def _image_score(self, queries: Tensor, distances: Tensor,
                      nearest: Tensor) -> Tensor:
-        """Largest patch score, re-weighted by its neighbourhood.
+        """Largest patch score, re-weighted by its neighborhood.
 
         Eq. 6 and 7: with q* the most anomalous patch, m* its nearest row of
         the bank and N_b(m*) the ``b`` rows nearest to m*, itself included,
@@ -157,12 +157,12 @@ class PatchCore(FitDetector):
             Tensor: ``(B,)``.
         """
         score, worst = distances.max(1, keepdim=True)
-        if self.num_neighbours == 1:
+        if self.num_neighbors == 1:
             return score[:, 0]
         images = torch.arange(len(queries), device=queries.device)
         rows = self.memory_bank.rows
         around = self.memory_bank.search(
-            rows[nearest.gather(1, worst)[:, 0]], self.num_neighbours)[1]
+            rows[nearest.gather(1, worst)[:, 0]], self.num_neighbors)[1]
         spread = distances_to(queries[images, worst[:, 0]], rows, around)
         weight = 1 - torch.exp(score[:, 0] - spread.logsumexp(1))
         return weight * score[:, 0]
@@ -223,11 +223,11 @@ class PatchCore(FitDetector):
         held = torch.cat(all_gather_object(row_ids)).sort().values
         total = len(held)
         size = int(self.coreset_ratio * total)
-        if size < self.num_neighbours:
+        if size < self.num_neighbors:
             raise InputError(
                 f'`coreset_ratio` {self.coreset_ratio} of {total} patches '
-                f'selects {size}, fewer than the {self.num_neighbours} of '
-                '`num_neighbours`; raise the ratio or add images.')
+                f'selects {size}, fewer than the {self.num_neighbors} of '
+                '`num_neighbors`; raise the ratio or add images.')
         print_log(
             f'Memory bank: {size} of {total} patches in {rows.shape[1]} '
             'dimensions' +

@@ -9,6 +9,6 @@ class SignedDetector(SignedModel, BaseDetector):
     See :class:`~mmad.models.SignedModel`.
 
     Args:
-        data_preprocessor (dict, optional): Batches and normalises images.
+        data_preprocessor (dict, optional): Batches and normalizes images.
             Defaults to None.
     """

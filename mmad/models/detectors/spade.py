@@ -27,7 +27,7 @@ class SPADE(FitDetector):
     2020).
 
     The score of an image is the mean squared distance of its pooled features
-    from those of the ``num_neighbours`` nearest normal images. The map is, at
+    from those of the ``num_neighbors`` nearest normal images. The map is, at
     each position, the mean squared distance of its pyramid feature from the
     nearest pyramid features anywhere in those images, up-sampled and
     smoothed.
@@ -38,9 +38,9 @@ class SPADE(FitDetector):
             feature. Defaults to ``'layer4'``.
         pyramid_stages (Sequence[str]): Stages of the pyramid features, the
             finest first. Defaults to the first three.
-        num_neighbours (int): ``K``, nearest images; all where there are
+        num_neighbors (int): ``K``, nearest images; all where there are
             fewer. Defaults to 50.
-        num_pixel_neighbours (int): ``kappa``, nearest positions; all where
+        num_pixel_neighbors (int): ``kappa``, nearest positions; all where
             there are fewer. Defaults to 1.
         fusion (str): ``'concat'`` searches all stages of the pyramid jointly;
             ``'per_level'`` searches each alone on its own grid and averages
@@ -66,8 +66,8 @@ class SPADE(FitDetector):
                  image_stage: str = 'layer4',
                  pyramid_stages: Sequence[str] = ('layer1', 'layer2',
                                                   'layer3'),
-                 num_neighbours: int = 50,
-                 num_pixel_neighbours: int = 1,
+                 num_neighbors: int = 50,
+                 num_pixel_neighbors: int = 1,
                  fusion: str = 'concat',
                  gallery: str = 'topk',
                  gallery_dtype: str = 'float32',
@@ -77,9 +77,9 @@ class SPADE(FitDetector):
         super().__init__(data_preprocessor)
         check_choice('fusion', fusion, ('concat', 'per_level'))
         check_choice('gallery', gallery, ('topk', 'all'))
-        check_number('num_neighbours', num_neighbours, low=1, integer=True)
+        check_number('num_neighbors', num_neighbors, low=1, integer=True)
         check_number(
-            'num_pixel_neighbours', num_pixel_neighbours, low=1, integer=True)
+            'num_pixel_neighbors', num_pixel_neighbors, low=1, integer=True)
         self.backbone = build_part(backbone)
         if isinstance(pyramid_stages, str):
             pyramid_stages = (pyramid_stages, )
@@ -97,8 +97,8 @@ class SPADE(FitDetector):
                 f'backbone, which lacks {sorted(missing)}.')
         self.image_stage = image_stage
         self.pyramid_stages = tuple(pyramid_stages)
-        self.num_neighbours = num_neighbours
-        self.num_pixel_neighbours = num_pixel_neighbours
+        self.num_neighbors = num_neighbors
+        self.num_pixel_neighbors = num_pixel_neighbors
         self.fusion = fusion
         self.gallery = gallery
         self.image_bank = MemoryBank()
@@ -153,7 +153,7 @@ class SPADE(FitDetector):
         image_features, *levels = self.extract(inputs)
         self._check(levels)
         distances, nearest = self.image_bank.search(
-            image_features, min(self.num_neighbours, len(self.image_bank)))
+            image_features, min(self.num_neighbors, len(self.image_bank)))
         if self.gallery == 'all':
             nearest = torch.arange(len(self.image_bank)).expand(
                 len(inputs), -1)
@@ -177,7 +177,7 @@ class SPADE(FitDetector):
                 [levels[k].flatten(1).T.contiguous() for k in pyramid], grids,
                 lambda image, pyramid=pyramid:
                 [self.pyramids.image(image)[k] for k in pyramid], images,
-                min(self.num_pixel_neighbours,
+                min(self.num_pixel_neighbors,
                     len(images) * math.prod(grids[0]))).mean(1)
             maps.append(
                 self.anomaly_map(

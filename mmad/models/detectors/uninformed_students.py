@@ -8,7 +8,7 @@ from torch import Tensor
 from mmad.errors import InputError
 from mmad.models.layers.image_moments import ImageMoments
 from mmad.models.layers.student_ensemble import StudentEnsemble
-from mmad.models.normalisation import describe_normalisation
+from mmad.models.normalization import describe_normalization
 from mmad.models.teachers import load_teacher
 from mmad.models.trained_model import TrainedModel
 from mmad.registry import MODELS
@@ -70,7 +70,7 @@ class UninformedStudents(TrainedModel, SignedDetector):
                              f'patch size, got {scales!r}.')
         self.num_students = num_students
         self.order = order
-        self.normalisation = describe_normalisation(data_preprocessor)
+        self.normalization = describe_normalization(data_preprocessor)
         self.scales = torch.nn.ModuleDict()
         self._without_teacher = []
         for number, scale in enumerate(scales):
@@ -92,14 +92,14 @@ class UninformedStudents(TrainedModel, SignedDetector):
         if teacher is None:
             self._without_teacher.append(name)
         else:
-            load_teacher(model, teacher, self.normalisation, number)
+            load_teacher(model, teacher, self.normalization, number)
         self.scales[name] = StudentEnsemble(model, students)
 
     def signature(self) -> dict:
         return dict(
             detector='UninformedStudents',
             num_students=self.num_students,
-            normalisation=self.normalisation,
+            normalization=self.normalization,
             scales=[
                 dict(scale.teacher.settings(), padding=scale.teacher.padding)
                 for scale in self.scales.values()
@@ -261,5 +261,5 @@ class UninformedStudents(TrainedModel, SignedDetector):
             raise InputError(
                 f'{subject} gives values that are not finite or the same at '
                 'all pixels of the normal images; train it longer, and check '
-                'the images and their normalisation.')
+                'the images and their normalization.')
         return mean, std

@@ -14,7 +14,7 @@ from .fitted_buffers import resize_buffers
 from .gather_batch import gather_batch, own_part
 from .image_moments import ImageMoments
 from .memory_bank import MemoryBank
-from .nearest_neighbours import distances_to, nearest_rows
+from .nearest_neighbors import distances_to, nearest_rows
 from .opening import open_maps
 from .patch_features import PatchFeatures
 from .position_gaussians import PositionGaussians

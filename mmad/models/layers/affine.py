@@ -32,7 +32,7 @@ def affine_matrix(translation: Tensor,
                   size: tuple[int, int]) -> Tensor:
     """Matrices that scale first, then shear, rotate and shift.
 
-    Angles are those of the picture, also where it is not square.
+    Angles are those of the image, also where it is not square.
 
     Args:
         translation (Tensor): ``(B, 2)`` along x and y; 1 is half the image.
@@ -92,7 +92,7 @@ def warp(inputs: Tensor, matrix: Tensor) -> Tensor:
     """
     dtype = torch.promote_types(inputs.dtype, matrix.dtype)
     matrix = matrix.to(dtype)[:, None, None]
-    y, x = (_centres(side, matrix) for side in inputs.shape[-2:])
+    y, x = (_centers(side, matrix) for side in inputs.shape[-2:])
     grid = (x[:, None] * matrix[..., :2, 0] +
             y[:, None, None] * matrix[..., :2, 1] + matrix[..., :2, 2])
     return F.grid_sample(
@@ -121,8 +121,8 @@ def describe_affine(matrix: Tensor) -> dict[str, Tensor]:
         scale=(a * d - b * c).abs().sqrt())
 
 
-def _centres(side: int, like: Tensor) -> Tensor:
-    """Coordinates ``(side,)`` of the pixels' centres."""
+def _centers(side: int, like: Tensor) -> Tensor:
+    """Coordinates ``(side,)`` of the pixels' centers."""
     steps = torch.arange(side, dtype=like.dtype, device=like.device)
     return (2 * steps + 1) / side - 1
 

@@ -23,7 +23,7 @@ class ChannelReduction(nn.Module):
 
     - ``'random'``: one random subset of the channels, for all positions.
     - ``'pca'``: the leading principal components of the patches of all
-      positions and images, centred and not whitened. The paper does not say
+      positions and images, centered and not whitened. The paper does not say
       what its PCA is fitted to. It takes a pass over the images of its own.
     - ``'none'``: all channels.
 

@@ -16,7 +16,7 @@ NO_ROW = -math.inf, -math.inf
 
 
 class Clusters:
-    """Rows, each with its nearest centre and the distance from it.
+    """Rows, each with its nearest center and the distance from it.
 
     Before an exact distance is computed, a bound from the leading principal
     components (an orthonormal sketch can only shorten a difference) tries to
@@ -25,11 +25,11 @@ class Clusters:
     Args:
         rows (np.ndarray): ``(N, D)`` float32.
         ids (np.ndarray): ``(N,)`` int64, increasing.
-        num_centres (int): How many centres will be added at most.
+        num_centers (int): How many centers will be added at most.
         threads (ThreadPoolExecutor): To share the rows out to.
     """
 
-    def __init__(self, rows: np.ndarray, ids: np.ndarray, num_centres: int,
+    def __init__(self, rows: np.ndarray, ids: np.ndarray, num_centers: int,
                  threads: ThreadPoolExecutor) -> None:
         num_rows, dim = rows.shape
         self.rows = np.ascontiguousarray(rows)
@@ -40,21 +40,21 @@ class Clusters:
         for start in range(0, num_rows, 4096):
             block = slice(start, start + 4096)
             self.sketches[block] = self.sketch(rows[block])
-        self.centres = np.empty((num_centres, dim), np.float32)
-        self.centre_sketches = np.empty((num_centres, _SKETCH_DIM),
+        self.centers = np.empty((num_centers, dim), np.float32)
+        self.center_sketches = np.empty((num_centers, _SKETCH_DIM),
                                         np.float32)
-        self.num_centres = 0
-        self.nearest = np.full(num_rows, np.inf)  # squared; -1: is a centre
+        self.num_centers = 0
+        self.nearest = np.full(num_rows, np.inf)  # squared; -1: is a center
         self.labels = np.zeros(num_rows, np.int32)
         self.threads = threads
 
     def sketch(self, rows: np.ndarray) -> np.ndarray:
         """Coordinates ``(n, d)`` of rows along the principal axes."""
-        centred = rows - self.mean
-        longest = np.einsum('ij,ij->i', centred, centred).max()
+        centered = rows - self.mean
+        longest = np.einsum('ij,ij->i', centered, centered).max()
         # How far rounding can raise a squared distance between sketches.
         self.tolerance = max(self.tolerance, np.float32(1e-4) * longest)
-        return centred @ self.basis
+        return centered @ self.basis
 
     def farthest(self, count: int) -> tuple[np.ndarray, Key]:
         """Positions of the rows with the greatest keys, and the next key.
@@ -73,16 +73,16 @@ class Clusters:
             last, -self.ids[outside[0]] if len(outside) else -math.inf)
 
     def add(self, rows: list[np.ndarray]) -> None:
-        """Make rows ``(D,)``, from here or elsewhere, the next centres."""
-        old, new = self.num_centres, self.num_centres + len(rows)
-        self.num_centres = new
-        self.centres[old:new] = rows
-        self.centre_sketches[old:new] = self.sketch(self.centres[old:new])
+        """Make rows ``(D,)``, from here or elsewhere, the next centers."""
+        old, new = self.num_centers, self.num_centers + len(rows)
+        self.num_centers = new
+        self.centers[old:new] = rows
+        self.center_sketches[old:new] = self.sketch(self.centers[old:new])
         order = _by_label(self.labels, max(old, 1))
         parts = 4 * torch.get_num_threads()
         jobs = [
-            self.threads.submit(_add_centres, self.rows, self.sketches, part,
-                                self.centres[:new], self.centre_sketches[:new],
+            self.threads.submit(_add_centers, self.rows, self.sketches, part,
+                                self.centers[:new], self.center_sketches[:new],
                                 old, self.nearest, self.labels,
                                 self.tolerance)
             for part in np.array_split(order, parts)
@@ -92,7 +92,7 @@ class Clusters:
 
 
 class Pool:
-    """The rows that the next centres come from.
+    """The rows that the next centers come from.
 
     Args:
         clusters (Clusters): Where they are.
@@ -105,7 +105,7 @@ class Pool:
         self.rows = clusters.rows[self.members]
         self.sketches = clusters.sketches[self.members]
         self.nearest = clusters.nearest[self.members]
-        self.centres = []
+        self.centers = []
 
     def farthest(self) -> tuple[Key, np.ndarray]:
         """Key and values of the first row in the order of keys."""
@@ -117,14 +117,14 @@ class Pool:
                 return (float(score), -float(row_id)), self.rows[self.best]
         return NO_ROW, np.zeros(self.rows.shape[1], np.float32)
 
-    def add(self, centre: np.ndarray, ours: bool) -> None:
-        """Make the elected row a centre; ``ours``: the one just offered."""
-        self.centres.append(centre)
+    def add(self, center: np.ndarray, ours: bool) -> None:
+        """Make the elected row a center; ``ours``: the one just offered."""
+        self.centers.append(center)
         if ours:
             self.nearest[self.best] = -1
             self.clusters.nearest[self.members[self.best]] = -1
-        _approach(self.rows, self.sketches, centre[None],
-                  self.clusters.sketch(centre[None])[0], self.nearest,
+        _approach(self.rows, self.sketches, center[None],
+                  self.clusters.sketch(center[None])[0], self.nearest,
                   self.clusters.tolerance)
 
 
@@ -173,22 +173,22 @@ def _distance_bound(a, i, b, j):
 
 
 @numba.njit(fastmath=_FAST_MATH)
-def _row_bound(sketches, row, centre, tolerance):
+def _row_bound(sketches, row, center, tolerance):
     total = np.float32(0)
     for k in range(_SKETCH_DIM):
-        difference = sketches[row, k] - centre[k]
+        difference = sketches[row, k] - center[k]
         total += difference * difference
     return total - tolerance
 
 
 @numba.njit(nogil=True)
-def _approach(rows, sketches, centre, sketch, nearest, tolerance):
+def _approach(rows, sketches, center, sketch, nearest, tolerance):
     for row in range(len(rows)):
         distance = nearest[row]
         if (_row_bound(sketches, row, sketch, tolerance) < distance
-                and _distance_bound(rows, row, centre, 0) < distance):
+                and _distance_bound(rows, row, center, 0) < distance):
             nearest[row] = min(distance,
-                               _squared_distance(rows, row, centre, 0))
+                               _squared_distance(rows, row, center, 0))
 
 
 @numba.njit(nogil=True)
@@ -206,7 +206,7 @@ def _by_label(labels, num_labels):
 
 
 @numba.njit(fastmath=_FAST_MATH)
-def _centre_bounds(row, columns, tolerance, bounds):
+def _center_bounds(row, columns, tolerance, bounds):
     """Of the distances of a row from each column."""
     bounds[:] = -tolerance
     for k in range(0, _SKETCH_DIM, 4):
@@ -218,11 +218,11 @@ def _centre_bounds(row, columns, tolerance, bounds):
 
 
 @numba.njit(nogil=True)
-def _add_centres(rows, sketches, order, centres, centre_sketches, old,
+def _add_centers(rows, sketches, order, centers, center_sketches, old,
                  nearest, labels, tolerance):
-    # One line per axis, so that one axis of all new centres lies together.
-    columns = np.ascontiguousarray(centre_sketches[old:].T)
-    bounds = np.empty(len(centres) - old, np.float32)
+    # One line per axis, so that one axis of all new centers lies together.
+    columns = np.ascontiguousarray(center_sketches[old:].T)
+    bounds = np.empty(len(centers) - old, np.float32)
     start = 0
     while start < len(order):
         label = labels[order[start]]
@@ -230,28 +230,28 @@ def _add_centres(rows, sketches, order, centres, centre_sketches, old,
         while stop < len(order) and labels[order[stop]] == label:
             reach = max(reach, 4 * nearest[order[stop]])
             stop += 1
-        _centre_bounds(centre_sketches[label], columns, tolerance, bounds)
+        _center_bounds(center_sketches[label], columns, tolerance, bounds)
         near = old + np.flatnonzero(bounds < reach)
         between = np.empty(len(near))
         for i in range(len(near)):
-            between[i] = _distance_bound(centres, near[i], centres, label)
+            between[i] = _distance_bound(centers, near[i], centers, label)
         ranking = np.argsort(between)
         for row in order[start:stop]:
             distance = nearest[row]
-            # With |label - row| + |row - nearest centre|, squared, a centre
+            # With |label - row| + |row - nearest center|, squared, a center
             # that far from the label cannot be nearer to the row.
             from_label = math.sqrt(max(distance, 0))
             reach = 4 * distance
             for i in ranking:
-                centre = near[i]
+                center = near[i]
                 if between[i] >= reach:
                     break
-                if (_row_bound(sketches, row, centre_sketches[centre],
+                if (_row_bound(sketches, row, center_sketches[center],
                                tolerance) < distance and _distance_bound(
-                                   rows, row, centres, centre) < distance):
-                    closer = _squared_distance(rows, row, centres, centre)
+                                   rows, row, centers, center) < distance):
+                    closer = _squared_distance(rows, row, centers, center)
                     if closer < distance:
                         nearest[row] = distance = closer
-                        labels[row] = centre
+                        labels[row] = center
                         reach = (from_label + math.sqrt(distance))**2
         start = stop

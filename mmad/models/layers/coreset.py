@@ -42,10 +42,10 @@ def k_center_greedy(features: Tensor,
     On the CPU two facts save most of the work and change nothing else. The
     next rows taken all come from a small pool of the farthest ones until its
     best falls behind the rest, since distances only shrink; so the other rows
-    meet many new centres at once, in as many threads as torch uses. And with
-    ``d`` the distance of a row to its nearest centre ``a``, a new centre
+    meet many new centers at once, in as many threads as torch uses. And with
+    ``d`` the distance of a row to its nearest center ``a``, a new center
     ``c`` with ``|c - a| >= 2 d`` is no nearer (Elkan, ICML 2003). Rows on the
-    GPU take the plain loop without host synchronisation.
+    GPU take the plain loop without host synchronization.
 
     Args:
         features (Tensor): ``(N, D)`` finite float32 rows. With
@@ -90,7 +90,7 @@ def k_center_greedy(features: Tensor,
         for _ in steps:
             key, row, ours = processes.elect(*pool.farthest())
             if key <= floor:
-                clusters.add(pool.centres)
+                clusters.add(pool.centers)
                 members, floor = clusters.farthest(_POOL)
                 pool, floor = Pool(clusters, members), processes.top(floor)
                 key, row, ours = processes.elect(*pool.farthest())

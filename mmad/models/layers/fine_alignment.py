@@ -13,7 +13,7 @@ class FineAlignment(nn.Module):
     The networks of FYD's fine alignment stage (arXiv 2110.04538), which are
     there for its loss only. The paper trains without negatives; the
     layers are RegAD's: an encoder of three and a predictor of two
-    1 x 1 convolutions, with batch normalisation and ReLU in between, all as
+    1 x 1 convolutions, with batch normalization and ReLU in between, all as
     wide as the features.
 
     Args:

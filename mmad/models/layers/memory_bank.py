@@ -8,15 +8,15 @@ from mmad.errors import InputError
 from mmad.utils.arguments import check_choice, check_number
 
 from .fitted_buffers import resize_buffers
-from .nearest_neighbours import distances_to, nearest_rows, squared_norms
+from .nearest_neighbors import distances_to, nearest_rows, squared_norms
 
 
 class MemoryBank(nn.Module):
-    """Rows of normal features with a nearest-neighbour search over them.
+    """Rows of normal features with a nearest-neighbor search over them.
 
     The rows are a persistent buffer of variable length: a state dict brings
     its own. Distances are always computed from the rows themselves, so every
-    back end gives the same numbers for the same neighbours.
+    back end gives the same numbers for the same neighbors.
 
     Args:
         backend (str): ``'torch'`` searches where the rows are, CPU or GPU,
@@ -76,7 +76,7 @@ class MemoryBank(nn.Module):
 
         Args:
             queries (Tensor): ``(Q, D)``.
-            k (int): Number of neighbours, at most ``len(self)``.
+            k (int): Number of neighbors, at most ``len(self)``.
 
         Returns:
             tuple[Tensor, Tensor]: Euclidean distances ``(Q, k)``, ascending
@@ -101,7 +101,7 @@ class MemoryBank(nn.Module):
             if (found < 0).any():
                 raise InputError(
                     f'the index "{self.index_factory}" found fewer than {k} '
-                    f'neighbours; raise `nprobe` (now {self.nprobe}).')
+                    f'neighbors; raise `nprobe` (now {self.nprobe}).')
             index = torch.from_numpy(found).to(queries.device)
         return distances_to(queries, self.rows, index), index
 

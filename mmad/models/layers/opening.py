@@ -4,7 +4,7 @@ from torch import Tensor
 
 
 def open_maps(maps: Tensor) -> Tensor:
-    """Grey-scale opening with a cross of 3 x 3 pixels.
+    """Gray-scale opening with a cross of 3 x 3 pixels.
 
     An erosion, then a dilation, which takes away bright spots that the cross
     does not fit into and never raises a value. The cross is what OpenCV calls

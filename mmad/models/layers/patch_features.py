@@ -13,7 +13,7 @@ class PatchFeatures(nn.Module):
 
     PatchCore (arXiv 2106.08265), section 3.1, in its two variants:
 
-    - ``'concat'``: each stage is averaged over its 3x3 neighbourhoods
+    - ``'concat'``: each stage is averaged over its 3x3 neighborhoods
       (eq. 1-3; zero padding counted in the mean), brought to the grid of the
       first stage bilinearly, and concatenated: ``D = sum of C_k``.
     - ``'official'``: the embedding of the authors' code. The 3x3 patch of a
@@ -23,7 +23,7 @@ class PatchFeatures(nn.Module):
 
     Args:
         embedding (str): ``'concat'`` or ``'official'``.
-        patch_size (int): Odd side of the neighbourhood. Defaults to 3.
+        patch_size (int): Odd side of the neighborhood. Defaults to 3.
         dim (int): Length of the ``'official'`` embedding. Defaults to 1024.
 
     Raises:

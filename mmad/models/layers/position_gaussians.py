@@ -132,8 +132,8 @@ class PositionGaussians(nn.Module):
             products = self._products[rows]
             all_reduce(products)
             covariance = unpack(products, dim)
-            centre = mean[rows, :, None]
-            covariance.baddbmm_(centre, centre.mT, alpha=-count)
+            center = mean[rows, :, None]
+            covariance.baddbmm_(center, center.mT, alpha=-count)
             covariance.div_(max(count - 1, 1)).diagonal(
                 dim1=1, dim2=2).add_(self.epsilon)
             try:

@@ -1,4 +1,4 @@
-"""Nearest neighbours of pyramid features, without forming the pyramids.
+"""Nearest neighbors of pyramid features, without forming the pyramids.
 
 With coarse stages repeated over the fine grid, the squared distance of two
 pyramid features is the sum of the distances in each stage, and that of a
@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .nearest_neighbours import merge_smallest, smallest, squared_norms
+from .nearest_neighbors import merge_smallest, smallest, squared_norms
 from .pyramid import to_grid
 
 # Entries of one block of the distance matrix: 4 MB.

@@ -16,10 +16,10 @@ _WIDTH = 1024
 class SpatialTransformer(nn.Module):
     """Move images or feature maps by a transform of their own choice.
 
-    A spatial transformer (arXiv 1506.02025): a localisation network looks at
+    A spatial transformer (arXiv 1506.02025): a localization network looks at
     the input and names a transform, by which the input is resampled. The
     network is that of RegAD's code: 3 x 3 convolution to 64 channels, batch
-    normalisation, ReLU and max-pooling, the same to 16 channels, and two
+    normalization, ReLU and max-pooling, the same to 16 channels, and two
     linear layers. Ours are the averaging of larger inputs to 56 x 56 before
     it and of its maps to a grid of fixed size, so that inputs may have any
     size; the factor on its output, without which a step of training can throw
@@ -45,7 +45,7 @@ class SpatialTransformer(nn.Module):
         max_shear (float): Largest shear either way. Defaults to 0.2.
         grid (int): Side of the maps that the linear layers see. Defaults to
             7.
-        gain (float): Factor on the output of the localisation network. With
+        gain (float): Factor on the output of the localization network. With
             plain gradient descent it learns as fast as its square. RegAD's
             code has 1. Defaults to 0.1.
 

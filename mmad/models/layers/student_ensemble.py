@@ -14,7 +14,7 @@ def regression_error(students: Tensor, target: Tensor) -> Tensor:
 
     Args:
         students (Tensor): ``(M, B, C, H, W)``.
-        target (Tensor): ``(B, C, H, W)``, the teacher's normalised
+        target (Tensor): ``(B, C, H, W)``, the teacher's normalized
             descriptors ``t``.
 
     Returns:
@@ -75,12 +75,12 @@ class StudentEnsemble(nn.Module):
             self.register_buffer(name, torch.empty(0))
 
     def set_target(self, mean: Tensor, std: Tensor) -> None:
-        """Set what the teacher's components are normalised with."""
+        """Set what the teacher's components are normalized with."""
         self.target_mean = mean.to(self.target_mean)
         self.target_std = std.to(self.target_std)
 
     def set_scores(self, mean: Tensor, std: Tensor) -> None:
-        """Set what regression error and variance are normalised with."""
+        """Set what regression error and variance are normalized with."""
         self.score_mean = mean.to(self.score_mean)
         self.score_std = std.to(self.score_std)
 
@@ -90,7 +90,7 @@ class StudentEnsemble(nn.Module):
 
     @torch.no_grad()
     def target(self, images: Tensor) -> Tensor:
-        """The teacher's normalised descriptors ``(B, C, H, W)``."""
+        """The teacher's normalized descriptors ``(B, C, H, W)``."""
         descriptors = self.teacher.dense(images)
         return (descriptors - self.target_mean[:, None, None]
                 ) / self.target_std[:, None, None]

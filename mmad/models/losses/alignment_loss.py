@@ -10,7 +10,7 @@ class AlignmentLoss(nn.Module):
     """How badly the features of two images predict each other.
 
     The loss of FYD's fine alignment stage (arXiv 2110.04538): the similarity
-    of the features at all corresponding positions, learnt without negatives.
+    of the features at all corresponding positions, learned without negatives.
     That is SimSiam's loss (arXiv 2011.10566) at each position: a predictor
     guesses from one image the encoding of the other, which gradients do not
     enter, and the negative cosine is averaged over positions and both

@@ -37,9 +37,9 @@ class CompactnessLoss(nn.Module):
         Returns:
             Tensor: A float32 scalar, at least 0 unless signed.
         """
-        centred = descriptors.float()
-        centred = centred - centred.mean(0)
-        unit = centred / centred.norm(dim=0).clamp(min=_EPSILON)
+        centered = descriptors.float()
+        centered = centered - centered.mean(0)
+        unit = centered / centered.norm(dim=0).clamp(min=_EPSILON)
         correlations = unit.T @ unit
         if not self.signed:
             correlations = correlations.square()

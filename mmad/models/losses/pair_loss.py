@@ -9,7 +9,7 @@ from mmad.utils.arguments import check_choice, check_number
 class PairLoss(nn.Module):
     """How far the images of a batch are apart, pixel by pixel.
 
-    ``L_ICA`` of FYD (arXiv 2110.04538): the distances between the colours of
+    ``L_ICA`` of FYD (arXiv 2110.04538): the distances between the colors of
     two images at each pixel, by the 2-norm over the channels, which is not
     squared, over pairs of images. The paper sums over all pairs and pixels;
     the mean, and pairs out of a batch, are ours.

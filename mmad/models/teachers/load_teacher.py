@@ -10,7 +10,7 @@ from mmad.utils.remote_files import find_checkpoint
 
 
 def load_teacher(network: PatchNetwork, source: str,
-                 normalisation: dict | None,
+                 normalization: dict | None,
                  scale: int = 0) -> None:
     """Give a network the weights of a trained teacher.
 
@@ -21,7 +21,7 @@ def load_teacher(network: PatchNetwork, source: str,
             :func:`~mmad.utils.load_checkpoint` takes it; or a name without a
             slash and a suffix, for ``NAME.pth`` in the folder ``checkpoints``
             of :func:`torch.hub.get_dir`.
-        normalisation (dict, optional): Of the images that it will see.
+        normalization (dict, optional): Of the images that it will see.
         scale (int): Its place in `scales`, for the message. Defaults to 0.
 
     Raises:
@@ -44,7 +44,7 @@ def load_teacher(network: PatchNetwork, source: str,
     theirs = read_signature(state)
     ours = dict(
         model='PatchTeacher',
-        normalisation=normalisation,
+        normalization=normalization,
         **network.settings())
     differing = [
         f'{key} {theirs.get(key)!r} instead of {value!r}'

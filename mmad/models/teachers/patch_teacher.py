@@ -3,7 +3,7 @@ from torch import Tensor, nn
 
 from mmad.errors import InputError
 from mmad.models.build import build_part
-from mmad.models.normalisation import describe_normalisation
+from mmad.models.normalization import describe_normalization
 from mmad.models.trained_model import TrainedModel
 from mmad.registry import MODELS
 from mmad.utils.arguments import check_number
@@ -19,7 +19,7 @@ class PatchTeacher(TrainedModel):
     decoder; that a patch and a varied version of it are alike; and that the
     dimensions of a descriptor shall not repeat each other.
 
-    Pictures that anomalies are to be found in have no part in it.
+    Images that anomalies are to be found in have no part in it.
 
     Args:
         network (dict | nn.Module): The
@@ -40,7 +40,7 @@ class PatchTeacher(TrainedModel):
         compactness_loss (dict | nn.Module, optional): Defaults to None:
             ``dict(type='CompactnessLoss')``.
         data_preprocessor (dict, optional): Students must see images that are
-            normalised alike. Defaults to None.
+            normalized alike. Defaults to None.
 
     Raises:
         InputError: All weights are 0, one is negative, or there is no
@@ -68,7 +68,7 @@ class PatchTeacher(TrainedModel):
             raise InputError(
                 'one of the weights of the teacher\'s losses must not be 0, '
                 f'got {self.weights}.')
-        self.normalisation = describe_normalisation(data_preprocessor)
+        self.normalization = describe_normalization(data_preprocessor)
         self.network = build_part(network)
         self.knowledge_loss = build_part(
             knowledge_loss or dict(type='KnowledgeLoss'))
@@ -88,7 +88,7 @@ class PatchTeacher(TrainedModel):
     def signature(self) -> dict:
         return dict(
             model='PatchTeacher',
-            normalisation=self.normalisation,
+            normalization=self.normalization,
             **self.network.settings())
 
     def forward(self,

@@ -32,7 +32,7 @@ def test_note_agrees_with_the_pixels(shape, crop):
 
 
 def test_mask_stays_on_the_defect():
-    # A white blob of the size of many blocks: wherever the picture is fully
+    # A white blob of the size of many blocks: wherever the image is fully
     # white after resizing and cropping there is mask, and nowhere else.
     image = np.zeros((120, 160, 3), np.uint8)
     image[40:72, 60:110] = 255
@@ -41,10 +41,10 @@ def test_mask_stays_on_the_defect():
         dict(type='Resize', scale=(64, 64), backend='pillow'),
         dict(type='CenterCrop', crop_size=48))(
             dict(img=image, gt_seg_map=mask))
-    grey = results['img'][..., 0]
+    gray = results['img'][..., 0]
     assert results['gt_seg_map'].shape == (48, 48)
-    assert results['gt_seg_map'][grey == 255].all()
-    assert not results['gt_seg_map'][grey == 0].any()
+    assert results['gt_seg_map'][gray == 255].all()
+    assert not results['gt_seg_map'][gray == 0].any()
     assert set(np.unique(results['gt_seg_map'])) == {0, 1}
     assert 100 < results['gt_seg_map'].sum() < 500
 

@@ -37,7 +37,7 @@ def test_same_draw_same_patch(image):
 
 
 def test_scale_and_place(image):
-    transform = build(grey=0)
+    transform = build(gray=0)
     sides, tops, lefts = [], [], []
     for draw in range(300):
         cut = patch(transform, image, draw).astype(float)
@@ -60,7 +60,7 @@ def test_scale_and_place(image):
 
 def test_is_a_crop_of_the_resized_image(image):
     # 4 times 25 pixels, half of the image; cut at whole pixels of it.
-    cut = patch(build(patch_size=25, scale=(4, 4), grey=0), image)
+    cut = patch(build(patch_size=25, scale=(4, 4), gray=0), image)
     small = cv2.resize(image, None, fx=0.5, fy=0.5,
                        interpolation=cv2.INTER_AREA).astype(float)
     top, left = np.unravel_index(
@@ -69,22 +69,22 @@ def test_is_a_crop_of_the_resized_image(image):
     assert np.abs(part - cut[:len(part), :part.shape[1]]).max() <= 2
 
 
-def test_grey(image):
+def test_gray(image):
     transform = build()
-    grey = sum(np.ptp(patch(transform, image, draw), axis=2).max() == 0
+    gray = sum(np.ptp(patch(transform, image, draw), axis=2).max() == 0
                for draw in range(400))
-    assert 25 <= grey <= 58
+    assert 25 <= gray <= 58
 
 
 def test_varied_version(image):
-    transform = build(positive=True, grey=0, noise=0, contrast=0)
+    transform = build(positive=True, gray=0, noise=0, contrast=0)
     shifts = []
     for draw in range(100):
         both = patch(transform, image, draw).astype(float)
         step = (both[-2, 0, 0] - both[1, 0, 0]) / 14
         shifts.append((both[8, 25, :2] - both[8, 8, :2]) / step / 17)
     assert 0.15 < np.abs(shifts).max() < 0.3
-    noisy = patch(build(positive=True, grey=0, shift=0), np.full(
+    noisy = patch(build(positive=True, gray=0, shift=0), np.full(
         (200, 200, 3), 128, np.uint8), 1).astype(float)
     assert noisy[:, :17].std() == 0
     assert 20 < noisy[:, 17:].std() < 31
@@ -101,7 +101,7 @@ def test_image_smaller_than_the_patch():
     (dict(patch_size=0), '`patch_size` must be'),
     (dict(scale=(5, 4)), 'two ascending numbers'),
     (dict(scale=(0.5, 4)), r'`scale\[0\]` must be'),
-    (dict(grey=2), '`grey` must be'),
+    (dict(gray=2), '`gray` must be'),
     (dict(noise=-1), '`noise` must be'),
     (dict(noise=math.nan), '`noise` must be'),
     (dict(shift=math.inf), '`shift` must be'),

@@ -62,11 +62,11 @@ def test_notes_tell_where_each_pixel_comes_from(shape, angle, seed):
     results = pose(image, angle=angle, crop_size=(30, 28), seed=seed)
     (top, left), radians = results['crop_offset'], np.deg2rad(
         results['rotation'])
-    centre = (np.array(shape) - 1) / 2
-    y, x = np.mgrid[top:top + 28, left:left + 30] - centre[:, None, None]
+    center = (np.array(shape) - 1) / 2
+    y, x = np.mgrid[top:top + 28, left:left + 30] - center[:, None, None]
     # Counter-clockwise in an image, whose rows count downwards.
-    source = (centre[0] + x * np.sin(radians) + y * np.cos(radians),
-              centre[1] + x * np.cos(radians) - y * np.sin(radians))
+    source = (center[0] + x * np.sin(radians) + y * np.cos(radians),
+              center[1] + x * np.cos(radians) - y * np.sin(radians))
     expected = map_coordinates(
         image[..., 0].astype(float), source, order=1, mode='reflect')
     assert np.abs(results['img'][..., 0] - expected).max() < 2.5
@@ -80,11 +80,11 @@ def test_mask_stays_on_the_defect(angle, seed):
     mask[20:34, 25:50] = mask[:9, :12] = 1
     image = np.repeat(mask[..., None] * 255, 3, 2)
     results = pose(image, mask, angle, 56, seed)
-    grey, mask = results['img'][..., 0], results['gt_seg_map']
+    gray, mask = results['img'][..., 0], results['gt_seg_map']
     assert mask.shape == (56, 56)
     assert mask.dtype == np.uint8
-    assert mask[grey == 255].all()
-    assert not mask[grey == 0].any()
+    assert mask[gray == 255].all()
+    assert not mask[gray == 0].any()
     assert set(np.unique(mask)) == {0, 1}
 
 

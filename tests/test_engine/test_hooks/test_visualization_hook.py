@@ -75,7 +75,7 @@ def test_one_scale_for_all(runner, tmp_path):
     heat = {name[-5]: int(cv2.imread(
         str(tmp_path / 'maps' / name))[24 + 5, 12 + 6].sum())
         for name in names(tmp_path / 'maps')}
-    # The coldest colour up to the median of the means, 2.5.
+    # The coldest color up to the median of the means, 2.5.
     assert heat['0'] == heat['1'] == heat['2'] < heat['3'] < heat['4']
     assert heat['5'] > heat['4']
 
@@ -244,7 +244,7 @@ def originals(runner, tmp_path):
     """Four images of 20 x 30, of which the model saw the middle 10 x 12."""
     rng = np.random.default_rng(0)
     data, samples = batch(0, 4)
-    pictures = {}
+    images = {}
     for i, sample in enumerate(samples):
         image = rng.integers(0, 255, (20, 30, 3), np.uint8)
         mask = np.zeros((20, 30), np.uint8)
@@ -256,10 +256,10 @@ def originals(runner, tmp_path):
             img_path=path, mask_path=path + '_mask.png' if i % 2 else None,
             ori_shape=(20, 30), resized_shape=(20, 30), crop_offset=(5, 9)))
         sample.gt_label = i % 2
-        pictures[f'{sample.kind}/{i}.png'] = image, mask > 0, sample
+        images[f'{sample.kind}/{i}.png'] = image, mask > 0, sample
     runner.test_dataloader = SimpleNamespace(dataset=SimpleNamespace(
         pipeline=Compose([LoadImage(), LoadMask()])))
-    return data, samples, pictures
+    return data, samples, images
 
 
 def show_originals(runner, data, samples):

@@ -24,8 +24,8 @@ def brute_force_aupro(maps, masks, limit):
     """Loop over thresholds and regions, straight from the definition."""
     regions = []
     for index, mask in enumerate(masks):
-        labelled, num = ndimage.label(mask, np.ones((3, 3)))
-        regions += [(index, labelled == k + 1) for k in range(num)]
+        labeled, num = ndimage.label(mask, np.ones((3, 3)))
+        regions += [(index, labeled == k + 1) for k in range(num)]
     points = [(0.0, 0.0)]
     for threshold in sorted(set(maps.ravel().tolist()), reverse=True):
         found = maps >= threshold

@@ -28,9 +28,9 @@ def random_set(seed):
     rng = np.random.default_rng(seed)
     masks = rng.random((3, 20, 20)) < rng.choice([0.02, 0.3])
     masks[0, 2:5, 2:5] = True
-    centre = rng.choice([-3.0, 0.0, 5.0])
+    center = rng.choice([-3.0, 0.0, 5.0])
     spread = rng.choice([0.01, 0.3, 4.0])
-    maps = centre + spread * rng.standard_normal(masks.shape)
+    maps = center + spread * rng.standard_normal(masks.shape)
     shift = rng.choice([-1.0, 0.0, 1.0]) * rng.choice([1e-3, 0.1, 1.0])
     maps = (maps + shift * masks).astype(np.float32)
     weights, counts = zip(*map(region_weights, masks))

@@ -3,7 +3,7 @@ import numpy as np
 from mmad.evaluation.functional import region_weights
 
 
-def test_diagonal_neighbours_are_one_region():
+def test_diagonal_neighbors_are_one_region():
     mask = np.eye(4, dtype=bool)
     weights, num_regions = region_weights(mask)
     assert num_regions == 1

@@ -17,7 +17,7 @@ def test_original_resolution_without_crop(tmp_path):
     put_on_disk(samples, tmp_path, (48, 60))
     for sample in samples:
         del sample['gt_mask']
-        # Equal neighbours would tie or not as interpolation rounds.
+        # Equal neighbors would tie or not as interpolation rounds.
         sample['pred_map'] += 0.1 * torch.rand(
             24, 20, generator=torch.Generator().manual_seed(0))
     metric, values = run(samples, resolution='original')

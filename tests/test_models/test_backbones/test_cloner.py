@@ -26,7 +26,7 @@ def test_imitates_vgg16(size):
                       (2, 512, size // 16, size // 16),
                       (2, 512, size // 32, size // 32)]
     assert count(light) == 343_984
-    # Convolutions of VGG-16 without biases, and what normalises 8 of them.
+    # Convolutions of VGG-16 without biases, and what normalizes 8 of them.
     convolutions = [m for m in source.modules() if isinstance(m, nn.Conv2d)]
     weights = sum(m.weight.numel() for m in convolutions)
     assert count(equal) == weights + 2 * (64 + 128 + 2 * (256 + 512 + 512))

@@ -46,7 +46,7 @@ def test_stages_equal_the_whole_network(reference, weights):
                                                        (2, 256, 4, 6)]
     torch.testing.assert_close(found[0], second)
     torch.testing.assert_close(found[1], third)
-    # Statistics of normalisation are those of the file.
+    # Statistics of normalization are those of the file.
     assert torch.equal(backbone(inputs)[1], found[1])
 
 

@@ -7,7 +7,7 @@ from mmad.errors import InputError
 from mmad.models import FitDetector
 
 
-class MeanColour(FitDetector):
+class MeanColor(FitDetector):
     """The smallest detector: it remembers each image's mean."""
 
     def __init__(self, stride=2):
@@ -31,7 +31,7 @@ class MeanColour(FitDetector):
         self.state = torch.stack(self.sums).mean(0)
 
     def signature(self):
-        return dict(detector='MeanColour', stride=self.stride)
+        return dict(detector='MeanColor', stride=self.stride)
 
     def score(self, inputs):
         self.require_fitted()
@@ -40,7 +40,7 @@ class MeanColour(FitDetector):
         return maps.amax((1, 2, 3)), maps
 
 
-class Spread(MeanColour):
+class Spread(MeanColor):
     """In two passes: the mean, then the mean distance from it."""
 
     num_passes = 2
@@ -68,7 +68,7 @@ class Spread(MeanColour):
 
 @pytest.mark.parametrize('batch_size', [1, 2, 3, 7, 10])
 def test_every_image_is_collected_once(images, fit, batch_size):
-    detector = fit(MeanColour(), images, batch_size)
+    detector = fit(MeanColor(), images, batch_size)
     assert detector.ids == list(range(7))
     # The last group is filled up.
     size, = set(detector.batches)
@@ -116,7 +116,7 @@ def test_a_pass_that_is_over_is_no_state(images):
 
 
 def test_no_gradients(images):
-    detector = MeanColour()
+    detector = MeanColor()
     detector.scale = nn.Parameter(torch.ones(()))
     detector.begin_fit(7, 2)
     feed(detector, images * detector.scale, 2)
@@ -124,12 +124,12 @@ def test_no_gradients(images):
 
 
 def test_unfitted(images):
-    with pytest.raises(InputError, match='MeanColour is not fitted'):
-        MeanColour()(images)
+    with pytest.raises(InputError, match='MeanColor is not fitted'):
+        MeanColor()(images)
 
 
 def test_incomplete_fit(images):
-    detector = MeanColour()
+    detector = MeanColor()
     detector.begin_fit(7, 2)
     feed(detector, images[:6], 2)
     with pytest.raises(InputError, match='collected 6 of 7 training images'):
@@ -138,14 +138,14 @@ def test_incomplete_fit(images):
 
 
 def test_images_beyond_the_data_set_are_padding(images):
-    detector = MeanColour()
+    detector = MeanColor()
     detector.begin_fit(5, 2)
     feed(detector, images, 2)
     assert detector.ids == [0, 1, 2, 3, 4]
 
 
 def test_fitting_again_forgets(images, fit):
-    detector = fit(MeanColour(), images)
+    detector = fit(MeanColor(), images)
     first = detector.state
     detector.begin_fit(3, 1)
     assert not detector.is_fitted
@@ -157,15 +157,15 @@ def test_fitting_again_forgets(images, fit):
 
 def test_non_finite_features_name_the_image(images):
     images[3, 0, 4, 4] = torch.inf
-    detector = MeanColour()
+    detector = MeanColor()
     detector.begin_fit(7, 2)
     with pytest.raises(InputError, match=r'"image_3\.png" has non-finite'):
         feed(detector, images, 2)
 
 
 def test_state_dict_round_trip(images, fit):
-    detector = fit(MeanColour(), images)
-    other = MeanColour()
+    detector = fit(MeanColor(), images)
+    other = MeanColor()
     other.load_state_dict(detector.state_dict(), strict=True)
     assert other.is_fitted
     assert torch.equal(other(images)[1], detector(images)[1])
@@ -173,22 +173,22 @@ def test_state_dict_round_trip(images, fit):
 
 @pytest.mark.parametrize('strict', [True, False])
 def test_signature_must_agree(images, fit, strict):
-    state = fit(MeanColour(), images).state_dict()
-    other = MeanColour(stride=4)
+    state = fit(MeanColor(), images).state_dict()
+    other = MeanColor(stride=4)
     with pytest.raises(InputError, match='made with stride 2 instead of 4'):
         other.load_state_dict(state, strict=strict)
     assert not other.is_fitted
     assert other.state.eq(0).all()
 
 
-@pytest.mark.parametrize('state', [{}, MeanColour().state_dict()])
+@pytest.mark.parametrize('state', [{}, MeanColor().state_dict()])
 def test_unfitted_state(state):
     with pytest.raises(InputError, match='no fitted state'):
-        MeanColour().load_state_dict(state, strict=False)
+        MeanColor().load_state_dict(state, strict=False)
 
 
 def test_equal_numbers(images):
-    detector = MeanColour()
+    detector = MeanColor()
     detector.begin_fit(7, 2)
     feed(detector, images, 2, order=[0, 1, 2, 2, 4, 5, 6])
     with pytest.raises(InputError, match='have the same `sample_idx`'):
@@ -197,7 +197,7 @@ def test_equal_numbers(images):
 
 
 def test_numbers_beyond_the_data_set(images):
-    detector = MeanColour()
+    detector = MeanColor()
     detector.begin_fit(6, 2)
     with pytest.raises(InputError, match='`sample_idx` 6, but there are 6'):
         feed(detector, images, 2, order=[0, 6])

@@ -30,10 +30,10 @@ def make(cls, **kwargs):
         FYD: dict(backbone=BACKBONE, dim=6),
         MKD: dict(backbone=BACKBONE, cloner=CLONER, loss_weight=1),
         PaDiM: dict(backbone=BACKBONE, dim=6),
-        PatchCore: dict(backbone=BACKBONE, num_neighbours=3, sigma=1.5),
+        PatchCore: dict(backbone=BACKBONE, num_neighbors=3, sigma=1.5),
         SPADE: dict(
             backbone=BACKBONE, image_stage='layer3',
-            pyramid_stages=['layer2', 'layer3'], num_neighbours=3),
+            pyramid_stages=['layer2', 'layer3'], num_neighbors=3),
         UninformedStudents: dict(
             scales=[dict(network=NETWORK)], num_students=2)
     }[cls]

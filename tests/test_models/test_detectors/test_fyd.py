@@ -12,7 +12,7 @@ from mmad.errors import InputError
 from mmad.models import (
     FYD,
     AlignmentLoss,
-    CentreLoss,
+    MeanTransformLoss,
     PaDiM,
     PairLoss,
     SequentialBackbone,
@@ -164,17 +164,17 @@ def test_losses_by_hand(make_fyd, images):
             stages=['layer1', 'layer2'], pair='batch_mean'),
         pair_loss=dict(type='PairLoss', pairs='all', loss_weight=3.0),
         alignment_loss=dict(type='AlignmentLoss', loss_weight=2.0),
-        centre_loss=dict(type='CentreLoss', loss_weight=7.0)))
+        mean_transform_loss=dict(type='MeanTransformLoss', loss_weight=7.0)))
     log = detector.loss(images, [None] * 7)
     image, first = detector.ica(images)
     one, second = detector.fca['layer1'](detector.backbone.body.layer1(image))
     two, third = detector.fca['layer2'](detector.backbone.body.layer2(one))
     torch.testing.assert_close(
         log['loss_pair'], PairLoss('all', loss_weight=3.0)(image))
-    centre = CentreLoss(7.0)
-    assert min(centre(first), centre(second @ third)) > 1e-4
+    center = MeanTransformLoss(7.0)
+    assert min(center(first), center(second @ third)) > 1e-4
     torch.testing.assert_close(
-        log['loss_centre'], centre(first) + centre(second @ third))
+        log['loss_mean_transform'], center(first) + center(second @ third))
     align = AlignmentLoss(2.0)
     torch.testing.assert_close(
         log['loss_alignment'],
@@ -233,7 +233,7 @@ def test_alignment_loss_does_not_flow_into_what_is_predicted(
     assert all(p.grad is None for p in detector.parameters())
 
 
-def test_normalisation_of_the_backbone_stays(make_fyd, images):
+def test_normalization_of_the_backbone_stays(make_fyd, images):
     backbone = dict(type='DemoBackbone', stages=['layer1', 'layer2'])
     detector = make_fyd(backbone=backbone, **ALL)
     before = {name: value.clone()
@@ -305,17 +305,17 @@ def test_align(make_fyd, images):
 @pytest.mark.parametrize(('switches', 'steps', 'lr'), [
     (dict(ica=dict(mode='translation', grid=2)), 50, 0.01),
     (dict(fca=dict(mode='translation', grid=2), fas=FAS,
-          centre_loss=dict(type='CentreLoss', loss_weight=1.0)), 150, 0.1)],
+          mean_transform_loss=dict(type='MeanTransformLoss', loss_weight=1.0)), 150, 0.1)],
     ids=['ica', 'fca'])
-def test_moved_copies_of_one_picture_are_aligned(
+def test_moved_copies_of_one_image_are_aligned(
         make_fyd, switches, steps, lr):
     torch.manual_seed(0)
-    picture = torch.nn.functional.interpolate(
+    image = torch.nn.functional.interpolate(
         3 * torch.randn(1, 3, 5, 5), size=(32, 32), mode='bicubic')
     shift = torch.empty(16, 2).uniform_(-0.2, 0.2)
     matrix = torch.eye(3).repeat(16, 1, 1)
     matrix[:, :2, 2] = shift
-    images = warp(picture.expand(16, 3, 32, 32), matrix)
+    images = warp(image.expand(16, 3, 32, 32), matrix)
     detector = make_fyd(**switches)
     train(detector, images, steps, lr)
     moves = detector.eval().align(images)[1][:, :2, 2]

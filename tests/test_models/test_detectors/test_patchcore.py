@@ -78,9 +78,9 @@ def test_first_patch_and_order(images, make_patchcore, fit):
     assert torch.equal(detector.memory_bank.rows[1], rows[farthest])
 
 
-def test_one_neighbour_gives_the_maximum(images, make_patchcore, fit,
+def test_one_neighbor_gives_the_maximum(images, make_patchcore, fit,
                                          queries):
-    detector = fit(make_patchcore(num_neighbours=1), images)
+    detector = fit(make_patchcore(num_neighbors=1), images)
     distances = torch.cdist(
         patches(detector, queries, 5).double(),
         detector.memory_bank.rows.double()).min(1).values
@@ -91,7 +91,7 @@ def test_one_neighbour_gives_the_maximum(images, make_patchcore, fit,
 
 @pytest.mark.parametrize('b', [2, 3, 9])
 def test_score_is_equation_7(images, make_patchcore, fit, queries, b):
-    detector = fit(make_patchcore(num_neighbours=b), images)
+    detector = fit(make_patchcore(num_neighbors=b), images)
     bank = detector.memory_bank.rows.double()
     scores = detector(queries)[0].double()
     for image, score in zip(patches(detector, queries, 5).split(PER_IMAGE),
@@ -109,7 +109,7 @@ def test_score_is_equation_7(images, make_patchcore, fit, queries, b):
 
 
 def test_no_overflow(images, make_patchcore, fit, queries):
-    detector = fit(make_patchcore(num_neighbours=3), images)
+    detector = fit(make_patchcore(num_neighbors=3), images)
     detector.memory_bank.store(detector.memory_bank.rows * 1e3)
     largest = torch.cdist(
         patches(detector, queries * 1e3, 5), detector.memory_bank.rows).min(
@@ -168,7 +168,7 @@ def test_company_in_the_last_batch_does_not_matter(images, make_patchcore,
 def test_max_patches(images, make_patchcore, fit, bound):
     first, second = (
         fit(make_patchcore(
-            coreset_ratio=1, max_patches=bound, num_neighbours=1), images)
+            coreset_ratio=1, max_patches=bound, num_neighbors=1), images)
         for _ in range(2))
     bank = first.memory_bank.rows
     assert bound - 1 <= len(bank) <= bound
@@ -181,7 +181,7 @@ def test_max_patches(images, make_patchcore, fit, bound):
     counts = (places // PER_IMAGE).bincount(minlength=7)
     assert counts.max() - counts.min() <= 1
     other = fit(make_patchcore(
-        coreset_ratio=1, max_patches=bound, num_neighbours=1, seed=1), images)
+        coreset_ratio=1, max_patches=bound, num_neighbors=1, seed=1), images)
     assert not torch.equal(bank, other.memory_bank.rows)
 
 
@@ -191,7 +191,7 @@ def test_selection_from_what_max_patches_leaves(images, make_patchcore, fit,
                                                 first_patch, bound):
     detector = fit(
         make_patchcore(coreset_ratio=0.5, max_patches=bound,
-                       num_neighbours=1, first_patch=first_patch), images)
+                       num_neighbors=1, first_patch=first_patch), images)
     assert len(detector.memory_bank) == bound // 2
 
 
@@ -204,7 +204,7 @@ def _fit_shard(rank, detector, images):
     (3, 7, dict(coreset_ratio=0.3, max_patches=200)),
     (3, 7, dict(coreset_ratio=1, max_patches=100)),
     # Two of the processes keep nothing.
-    (3, 7, dict(coreset_ratio=1, max_patches=1, num_neighbours=1)),
+    (3, 7, dict(coreset_ratio=1, max_patches=1, num_neighbors=1)),
 ])
 def test_processes_fit_as_one(run_processes, images, make_patchcore, fit,
                               world, number, kwargs):
@@ -273,7 +273,7 @@ def test_scoring_changes_nothing(images, make_patchcore, fit, queries):
     (dict(coreset_ratio=0), 'above 0 and at most 1, got 0'),
     (dict(coreset_ratio=1.5), 'got 1.5'),
     (dict(coreset_ratio=math.nan), 'got nan'),
-    (dict(num_neighbours=0), '`num_neighbours` must be .* at least 1, got 0'),
+    (dict(num_neighbors=0), '`num_neighbors` must be .* at least 1, got 0'),
     (dict(max_patches=0), '`max_patches` must be .* at least 1, got 0'),
 ])
 def test_wrong_arguments(make_patchcore, kwargs, message):
@@ -282,7 +282,7 @@ def test_wrong_arguments(make_patchcore, kwargs, message):
 
 
 def test_coreset_too_small(images, make_patchcore, fit):
-    detector = make_patchcore(coreset_ratio=0.015, num_neighbours=9)
+    detector = make_patchcore(coreset_ratio=0.015, num_neighbors=9)
     with pytest.raises(InputError, match='of 560 patches selects 8, fewer'):
         fit(detector, images)
     assert not detector.is_fitted

@@ -6,7 +6,7 @@ from mmad.models import SignedDetector
 
 
 class Offset(SignedDetector):
-    """Trained by gradients: how far images are from a learnt number."""
+    """Trained by gradients: how far images are from a learned number."""
 
     def __init__(self, name='offset'):
         super().__init__()

@@ -10,7 +10,7 @@ from mmad.models.layers.pyramid import to_grid
 @pytest.fixture
 def make_spade():
     def make(**kwargs):
-        kwargs.setdefault('num_neighbours', 3)
+        kwargs.setdefault('num_neighbors', 3)
         return SPADE(
             dict(type='TinyBackbone'), image_stage='layer3',
             pyramid_stages=('layer2', 'layer3'), **kwargs)
@@ -31,19 +31,19 @@ def squared_distances(detector, queries, images):
     return (pooled[0][:, None] - pooled[1]).square().sum(2)
 
 
-@pytest.mark.parametrize('neighbours', [1, 3, 7])
+@pytest.mark.parametrize('neighbors', [1, 3, 7])
 def test_score_is_the_mean_of_squared_distances(
-        make_spade, fit, images, queries, neighbours):
-    detector = fit(make_spade(num_neighbours=neighbours), images)
+        make_spade, fit, images, queries, neighbors):
+    detector = fit(make_spade(num_neighbors=neighbors), images)
     expected = squared_distances(detector, queries, images).topk(
-        neighbours, largest=False).values.mean(1)
+        neighbors, largest=False).values.mean(1)
     torch.testing.assert_close(
         detector(queries)[0].double(), expected, rtol=1e-5, atol=1e-7)
 
 
-def test_more_neighbours_than_images(make_spade, fit, images, queries):
-    many = fit(make_spade(num_neighbours=50), images)
-    all_of_them = fit(make_spade(num_neighbours=7), images)
+def test_more_neighbors_than_images(make_spade, fit, images, queries):
+    many = fit(make_spade(num_neighbors=50), images)
+    all_of_them = fit(make_spade(num_neighbors=7), images)
     for one, other in zip(many(queries), all_of_them(queries)):
         assert torch.equal(one, other)
 
@@ -52,7 +52,7 @@ def test_more_neighbours_than_images(make_spade, fit, images, queries):
 @pytest.mark.parametrize('gallery', ['topk', 'all'])
 def test_map_by_brute_force(make_spade, fit, images, queries, kappa, gallery):
     detector = fit(
-        make_spade(num_pixel_neighbours=kappa, gallery=gallery), images)
+        make_spade(num_pixel_neighbors=kappa, gallery=gallery), images)
 
     def features(inputs):
         fine, coarse = detector.backbone(inputs)
@@ -89,7 +89,7 @@ def test_per_level_is_the_mean_of_separate_searches(make_spade, fit, images,
 
 @pytest.mark.parametrize('fusion', ['concat', 'per_level'])
 def test_training_images_are_normal(make_spade, fit, images, fusion):
-    detector = fit(make_spade(num_neighbours=1, fusion=fusion), images,
+    detector = fit(make_spade(num_neighbors=1, fusion=fusion), images,
                    batch_size=7)
     scores, maps = detector(images)
     assert scores.max() < 1e-10
@@ -155,8 +155,8 @@ def test_unfitted(make_spade, images):
 @pytest.mark.parametrize(('kwargs', 'message'), [
     (dict(fusion='sum'), '`fusion` must be "concat" or "per_level"'),
     (dict(gallery='some'), '`gallery` must be "topk" or "all"'),
-    (dict(num_neighbours=0), '`num_neighbours` must be .* at least 1'),
-    (dict(num_pixel_neighbours=0), '`num_pixel_neighbours`'),
+    (dict(num_neighbors=0), '`num_neighbors` must be .* at least 1'),
+    (dict(num_pixel_neighbors=0), '`num_pixel_neighbors`'),
     (dict(gallery_dtype='int8'), '`gallery_dtype`'),
 ])
 def test_bad_arguments(make_spade, kwargs, message):

@@ -36,7 +36,7 @@ def make_students(teacher_files):
 
 
 @pytest.fixture
-def pictures():
+def images():
     return list(torch.randint(
         256, (5, 3, 24, 28), generator=torch.Generator().manual_seed(0),
         dtype=torch.uint8))
@@ -62,11 +62,11 @@ def train(detector, images, steps=3, lr=1e-2):
 
 
 @pytest.fixture
-def trained(make_students, pictures):
+def trained(make_students, images):
     detector = make_students()
-    detector.measure_teachers(batches(pictures), 5)
-    train(detector, pictures)
-    detector.calibrate(batches(pictures), 5)
+    detector.measure_teachers(batches(images), 5)
+    train(detector, images)
+    detector.calibrate(batches(images), 5)
     return detector
 
 
@@ -74,19 +74,19 @@ def inputs_of(detector, images):
     return detector.data_preprocessor(dict(inputs=images))['inputs']
 
 
-def test_statistics_are_those_of_all_pixels(trained, pictures):
+def test_statistics_are_those_of_all_pixels(trained, images):
     for scale in trained.scales.values():
         with torch.no_grad():
             pixels = scale.teacher.dense(
-                inputs_of(trained, pictures)).double()
+                inputs_of(trained, images)).double()
         pixels = pixels.transpose(0, 1).flatten(1).numpy()
         np.testing.assert_allclose(
             scale.target_mean, pixels.mean(1), rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(scale.target_std, pixels.std(1), rtol=1e-5)
 
 
-def test_scores_have_mean_0_and_deviation_1(trained, pictures):
-    inputs = inputs_of(trained, pictures)
+def test_scores_have_mean_0_and_deviation_1(trained, images):
+    inputs = inputs_of(trained, images)
     for scale in trained.scales.values():
         with torch.no_grad():
             scores = (scale(inputs) - scale.score_mean[:, None, None]
@@ -97,9 +97,9 @@ def test_scores_have_mean_0_and_deviation_1(trained, pictures):
                 1, abs=1e-4)
 
 
-def test_map_is_the_mean_over_the_scales(trained, pictures):
+def test_map_is_the_mean_over_the_scales(trained, images):
     with torch.no_grad():
-        inputs = inputs_of(trained, pictures)
+        inputs = inputs_of(trained, images)
         scores, maps = trained(inputs)
         parts = [scale.score(inputs) for scale in trained.scales.values()]
     torch.testing.assert_close(maps, sum(parts) / 2)
@@ -141,14 +141,14 @@ def test_students_begin_differently(make_students):
         assert not torch.equal(a.layers[0].weight, b.layers[0].weight)
 
 
-def test_sequence(make_students, pictures):
+def test_sequence(make_students, images):
     detector = make_students(order='sequence')
-    detector.measure_teachers(batches(pictures), 5)
+    detector.measure_teachers(batches(images), 5)
     seen = []
     for epoch in range(6):
         detector.begin_epoch(epoch, 6)
         before = deepcopy(detector.state_dict())
-        log, = train(detector, pictures, 1)
+        log, = train(detector, images, 1)
         seen.append([name for name in log if name != 'loss'])
         for name, value in detector.state_dict().items():
             trains = '.students.' in name and name.split('.')[1] in seen[-1][0]
@@ -180,11 +180,11 @@ def test_first_epoch_of_the_last_scale(make_students, epochs):
         detector.check_schedule(epochs, [first])
 
 
-def test_reload(trained, make_students, pictures):
+def test_reload(trained, make_students, images):
     other = make_students(scales=[
         dict(network=dict(NETWORK, patch_size=size)) for size in (17, 33)])
     other.load_state_dict(trained.state_dict())
-    inputs = inputs_of(trained, pictures)
+    inputs = inputs_of(trained, images)
     with torch.no_grad():
         for ours, theirs in zip(other(inputs), trained(inputs)):
             assert torch.equal(ours, theirs)
@@ -200,23 +200,23 @@ def _reduced(rank, detector, images):
 
 
 @pytest.mark.parametrize('world', [2, 3])
-def test_processes_agree(run_processes, make_students, pictures, world):
+def test_processes_agree(run_processes, make_students, images, world):
     alone = make_students()
-    alone.measure_teachers(batches(pictures), 5)
+    alone.measure_teachers(batches(images), 5)
     alone.begin_training(0)
-    alone.calibrate(batches(pictures), 5)
-    for state in run_processes(world, _reduced, make_students(), pictures):
+    alone.calibrate(batches(images), 5)
+    for state in run_processes(world, _reduced, make_students(), images):
         assert len(state) == 8
         for name, value in state.items():
             assert torch.equal(value, alone.state_dict()[name]), name
 
 
-def test_mixed_precision(make_students, pictures):
+def test_mixed_precision(make_students, images):
     detector = make_students()
-    detector.measure_teachers(batches(pictures), 5)
+    detector.measure_teachers(batches(images), 5)
     with torch.autocast('cpu', torch.bfloat16):
-        losses = detector.loss(inputs_of(detector, pictures), [])
-    plain = detector.loss(inputs_of(detector, pictures), [])
+        losses = detector.loss(inputs_of(detector, images), [])
+    plain = detector.loss(inputs_of(detector, images), [])
     for name, value in losses.items():
         assert value.dtype == torch.float32
         assert value.item() == pytest.approx(plain[name].item(), rel=0.05)
@@ -224,48 +224,48 @@ def test_mixed_precision(make_students, pictures):
 
 
 @pytest.mark.slow
-def test_compiled(make_students, pictures):
+def test_compiled(make_students, images):
     logs = []
     for compiled in (False, True):
         detector = make_students(sizes=(17, ))
-        detector.measure_teachers(batches(pictures), 5)
+        detector.measure_teachers(batches(images), 5)
         if compiled:
             detector.train_step = torch.compile(
                 detector.train_step, backend='eager')
         logs.append([log['loss'].item()
-                     for log in train(detector, pictures, 2)])
+                     for log in train(detector, images, 2)])
     assert logs[0] == pytest.approx(logs[1], rel=1e-5)
 
 
-def test_stages_out_of_order(make_students, pictures):
+def test_stages_out_of_order(make_students, images):
     detector = make_students()
     with pytest.raises(InputError, match='needs the TeacherStatisticsHook'):
-        train(detector, pictures)
+        train(detector, images)
     with pytest.raises(InputError, match='is not fitted'):
-        detector(inputs_of(detector, pictures))
-    detector.measure_teachers(batches(pictures), 5)
+        detector(inputs_of(detector, images))
+    detector.measure_teachers(batches(images), 5)
     with pytest.raises(InputError, match=r'not calibrated.*--resume'):
-        detector(inputs_of(detector, pictures))
+        detector(inputs_of(detector, images))
     with pytest.raises(InputError, match='have not seen all training images'):
-        detector.calibrate(batches(pictures), 5)
+        detector.calibrate(batches(images), 5)
     detector.begin_training(2)
-    train(detector, pictures, 1)
+    train(detector, images, 1)
     with pytest.raises(InputError, match='have not seen all training images'):
-        detector.calibrate(batches(pictures), 5)
-    train(detector, pictures, 1)
+        detector.calibrate(batches(images), 5)
+    train(detector, images, 1)
     assert not detector.is_fitted
-    detector.calibrate(batches(pictures), 5)
+    detector.calibrate(batches(images), 5)
     assert detector.is_fitted
-    detector(inputs_of(detector, pictures))
+    detector(inputs_of(detector, images))
     detector.forget_calibration()
     assert not detector.is_calibrated
     assert not detector.is_fitted
 
 
-def test_never_without_a_teacher(make_students, pictures):
+def test_never_without_a_teacher(make_students, images):
     detector = make_students(scales=[dict(network=NETWORK)])
     with pytest.raises(InputError, match='no `teacher` for the scales p17'):
-        detector.measure_teachers(batches(pictures), 5)
+        detector.measure_teachers(batches(images), 5)
 
 
 def test_constant_images(make_students):

@@ -130,12 +130,12 @@ def test_description():
 
 
 def test_description_is_of_what_is_seen():
-    picture = torch.zeros(1, 1, 40, 40)
-    picture[..., 10:14, 8:12] = 1
+    image = torch.zeros(1, 1, 40, 40)
+    image[..., 10:14, 8:12] = 1
     matrix = affine_matrix(
         **parts(translation=torch.tensor([[-0.2, -0.4]])), size=(40, 40))
     found = describe_affine(matrix)
-    rows, columns = warp(picture, matrix)[0, 0].nonzero().double().mean(0)
+    rows, columns = warp(image, matrix)[0, 0].nonzero().double().mean(0)
     assert float(columns) - 9.5 == pytest.approx(40 * found['shift_x'].item())
     assert float(rows) - 11.5 == pytest.approx(40 * found['shift_y'].item())
 

@@ -51,7 +51,7 @@ KINDS = ['random', 'clustered', 'duplicated', 'grid', 'offset']
 
 @pytest.fixture(params=[1, 7, 100, 1024])
 def pool(request, monkeypatch):
-    """Rows that the next centres come from: none of its sizes matters."""
+    """Rows that the next centers come from: none of its sizes matters."""
     monkeypatch.setattr(coreset, '_POOL', request.param)
 
 
@@ -108,7 +108,7 @@ def test_radius(kind):
 
 
 def test_gonzalez_bound():
-    # Greedy is at most twice as bad as any choice of as many centres.
+    # Greedy is at most twice as bad as any choice of as many centers.
     rows = data('random', 2, 40)
     distances = torch.cdist(rows.double(), rows.double())
     i, j, k = torch.combinations(torch.arange(40), 3).T

@@ -8,8 +8,8 @@ from mmad.models.layers import gather_batch, own_part
 
 def total(values, weight):
     """Any function in which all rows depend on each other."""
-    centred = values - values.mean(0)
-    return (centred * weight).square().sum().sqrt() + (
+    centered = values - values.mean(0)
+    return (centered * weight).square().sum().sqrt() + (
         values * values.roll(1, 0)).sum()
 
 

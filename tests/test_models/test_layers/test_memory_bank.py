@@ -92,7 +92,7 @@ def test_nprobe_reaches_the_index():
     assert not torch.equal(few.search(queries)[0], exact)
 
 
-def test_too_few_neighbours_in_the_lists():
+def test_too_few_neighbors_in_the_lists():
     bank = filled(backend='faiss', index='IVF16,Flat', nprobe=1)
     with pytest.raises(InputError, match='raise `nprobe`'):
         bank.search(draw(3, 8, seed=1), 400)

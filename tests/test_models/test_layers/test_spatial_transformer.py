@@ -95,11 +95,11 @@ def test_gradients():
 
 
 def _poses(shift):
-    """Twelve copies of one picture, each turned and moved its own way."""
+    """Twelve copies of one image, each turned and moved its own way."""
     torch.manual_seed(0)
     rows, columns = torch.meshgrid(
         torch.linspace(-1, 1, 24), torch.linspace(-1, 1, 24), indexing='ij')
-    picture = torch.stack([
+    image = torch.stack([
         torch.exp(-3 * (rows**2 + 6 * columns**2)),
         torch.exp(-8 * ((rows - 0.4)**2 + columns**2))
     ])
@@ -107,12 +107,12 @@ def _poses(shift):
         torch.empty(12, 2).uniform_(-shift, shift),
         torch.empty(12, 1).uniform_(-0.3, 0.3), torch.ones(12, 2),
         torch.zeros(12, 2), (24, 24))
-    return 3 * warp(picture.expand(12, 2, 24, 24), matrix)
+    return 3 * warp(image.expand(12, 2, 24, 24), matrix)
 
 
 @pytest.mark.parametrize(('mode', 'shift'), [
     ('rotation_scale', 0.0), ('rotation_translation_scale', 0.1)])
-def test_pair_loss_falls_on_moved_copies_of_one_picture(mode, shift):
+def test_pair_loss_falls_on_moved_copies_of_one_image(mode, shift):
     images = _poses(shift)
     transformer, loss = SpatialTransformer(2, mode, grid=3), PairLoss('all')
     optimizer = torch.optim.SGD(

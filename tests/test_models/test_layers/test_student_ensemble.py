@@ -67,7 +67,7 @@ def test_no_variance_of_identical_students(students):
     assert (predictive_variance(same) == 0).all()
 
 
-def test_target_is_normalised(ensemble):
+def test_target_is_normalized(ensemble):
     images = torch.randn(2, 3, 8, 9)
     raw = ensemble.teacher.dense(images)
     torch.testing.assert_close(

@@ -5,7 +5,7 @@ import torch
 
 from mmad.errors import InputError
 from mmad.models import PatchNetwork, load_teacher
-from mmad.models.normalisation import describe_normalisation
+from mmad.models.normalization import describe_normalization
 from mmad.registry import MODELS
 
 NORMALISATION = dict(
@@ -56,16 +56,16 @@ def test_missing_one_of_a_config(network):
             network, 'runs/teacher_p17_small/epoch_4.pth', NORMALISATION, 2)
 
 
-@pytest.mark.parametrize(('network', 'normalisation', 'words'), [
+@pytest.mark.parametrize(('network', 'normalization', 'words'), [
     (PatchNetwork(33, 0.02, 4), NORMALISATION, 'patch_size 17 instead of 33'),
     (PatchNetwork(17, 0.04, 4), NORMALISATION, 'width 0.02 instead of 0.04'),
     (PatchNetwork(17, 0.02, 5), NORMALISATION, 'out_channels 4 instead of 5'),
-    (PatchNetwork(17, 0.02, 4), None, 'normalisation .* instead of None'),
+    (PatchNetwork(17, 0.02, 4), None, 'normalization .* instead of None'),
     (PatchNetwork(17, 0.02, 4), dict(NORMALISATION, reversed_channels=False),
-     'normalisation .* instead of')])
-def test_another_teacher(teacher_files, network, normalisation, words):
+     'normalization .* instead of')])
+def test_another_teacher(teacher_files, network, normalization, words):
     with pytest.raises(InputError, match=words):
-        load_teacher(network, str(teacher_files[17]), normalisation)
+        load_teacher(network, str(teacher_files[17]), normalization)
 
 
 def test_another_model(network, tmp_path):
@@ -74,16 +74,16 @@ def test_another_model(network, tmp_path):
         load_teacher(network, str(tmp_path / 'a.pth'), NORMALISATION)
 
 
-def test_normalisation_of_config_and_module():
+def test_normalization_of_config_and_module():
     config = dict(
         type='ImgDataPreprocessor', mean=NORMALISATION['mean'],
         std=NORMALISATION['std'], bgr_to_rgb=True)
-    assert describe_normalisation(config) == NORMALISATION
-    assert describe_normalisation(MODELS.build(config)) == NORMALISATION
-    assert describe_normalisation(None) is None
-    assert describe_normalisation(dict(type='ImgDataPreprocessor')) == dict(
+    assert describe_normalization(config) == NORMALISATION
+    assert describe_normalization(MODELS.build(config)) == NORMALISATION
+    assert describe_normalization(None) is None
+    assert describe_normalization(dict(type='ImgDataPreprocessor')) == dict(
         mean=None, std=None, reversed_channels=False)
-    assert describe_normalisation(MODELS.build(dict(
+    assert describe_normalization(MODELS.build(dict(
         type='ImgDataPreprocessor')))['mean'] is None
 
 

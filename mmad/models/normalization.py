@@ -1,7 +1,7 @@
 from torch import nn
 
 
-def describe_normalisation(
+def describe_normalization(
         data_preprocessor: dict | nn.Module | None) -> dict | None:
     """How a data preprocessor brings images into the form of a network.
 

@@ -23,7 +23,7 @@ def nearest_rows(queries: Tensor, rows: Tensor, norms: Tensor,
         queries (Tensor): ``(Q, D)``.
         rows (Tensor): ``(N, D)``.
         norms (Tensor): ``(N,)``, :func:`squared_norms` of ``rows``.
-        k (int): Number of neighbours, at most ``N``.
+        k (int): Number of neighbors, at most ``N``.
 
     Returns:
         Tensor: ``(Q, k)`` int64 indices of rows, nearest first.

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from mmad.models.layers import nearest_neighbours
-from mmad.models.layers.nearest_neighbours import (
+from mmad.models.layers import nearest_neighbors
+from mmad.models.layers.nearest_neighbors import (
     distances_to,
     nearest_rows,
     squared_norms,
@@ -18,7 +18,7 @@ def draw(*shape, seed=0):
 @pytest.mark.parametrize('block', [1, 1 << 22])
 @pytest.mark.parametrize('k', [1, 4])
 def test_equals_brute_force(monkeypatch, num_rows, block, k):
-    monkeypatch.setattr(nearest_neighbours, '_BLOCK', block)
+    monkeypatch.setattr(nearest_neighbors, '_BLOCK', block)
     queries, rows = draw(17, 6), draw(num_rows, 6, seed=1)
     k = min(k, num_rows)
     index = nearest_rows(queries, rows, squared_norms(rows), k)
@@ -38,7 +38,7 @@ def test_k_of_all_rows():
 
 def test_squared_norms_by_blocks(monkeypatch):
     rows = draw(37, 5)
-    monkeypatch.setattr(nearest_neighbours, '_BLOCK', 20)
+    monkeypatch.setattr(nearest_neighbors, '_BLOCK', 20)
     torch.testing.assert_close(squared_norms(rows), rows.square().sum(1))
 
 

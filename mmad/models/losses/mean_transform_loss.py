@@ -6,7 +6,7 @@ from mmad.utils.arguments import check_number
 
 
 @MODELS.register_module()
-class CentreLoss(nn.Module):
+class MeanTransformLoss(nn.Module):
     """How far the transforms of a batch are from the identity in the mean.
 
     Ours, against a collapse of :class:`~mmad.models.PairLoss`: that is

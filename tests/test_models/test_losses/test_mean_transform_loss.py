@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mmad.models import CentreLoss
+from mmad.models import MeanTransformLoss
 from mmad.models.layers import SpatialTransformer, invert_affine
 
 
@@ -12,25 +12,25 @@ def shifts(*values):
 
 
 def test_opposite_moves_are_free(images):
-    assert CentreLoss()(shifts(0.2, -0.3, 0.1)) == pytest.approx(0, abs=1e-12)
-    assert CentreLoss()(shifts(0.0)) == 0
+    assert MeanTransformLoss()(shifts(0.2, -0.3, 0.1)) == pytest.approx(0, abs=1e-12)
+    assert MeanTransformLoss()(shifts(0.0)) == 0
     torch.manual_seed(0)
     transformer = SpatialTransformer(3, 'affine')
     torch.nn.init.normal_(transformer.linear[-1].weight, std=0.6)
     matrices = transformer.locate(images)
-    assert CentreLoss()(matrices) > 1e-3
+    assert MeanTransformLoss()(matrices) > 1e-3
     both = torch.cat([matrices, invert_affine(matrices)])
-    assert CentreLoss()(both).item() == pytest.approx(0, abs=1e-10)
+    assert MeanTransformLoss()(both).item() == pytest.approx(0, abs=1e-10)
 
 
 def test_common_moves_cost_their_square():
-    assert float(CentreLoss(5.0)(shifts(0.1, 0.3))) == pytest.approx(0.2)
+    assert float(MeanTransformLoss(5.0)(shifts(0.1, 0.3))) == pytest.approx(0.2)
     angle = torch.tensor(0.3)
     turn = torch.eye(3)
     turn[:2, :2] = torch.tensor([[angle.cos(), -angle.sin()],
                                  [angle.sin(), angle.cos()]])
-    assert float(CentreLoss(1.0)(turn[None])) == pytest.approx(
+    assert float(MeanTransformLoss(1.0)(turn[None])) == pytest.approx(
         2 * angle.sin().square())
     scale = torch.diag(torch.tensor([1.25, 1.25, 1.0]))
-    assert float(CentreLoss(1.0)(scale[None])) == pytest.approx(
+    assert float(MeanTransformLoss(1.0)(scale[None])) == pytest.approx(
         2 * ((1.25 - 0.8) / 2)**2)
