@@ -169,7 +169,7 @@ def fit_shard(detector, images, batch_size=2):
     for _ in range(detector.num_passes):
         feed(detector, images, batch_size,
              DefaultSampler(images, shuffle=False))
-        detector.fit()
+        detector.end_pass()
     return detector.eval()
 
 
@@ -314,7 +314,7 @@ def write_teacher(path, patch_size=17, **kwargs):
     with torch.no_grad():
         for parameter in teacher.network.parameters():
             parameter.mul_(3)
-    teacher.sign()
+    teacher.fit_state.finalize()
     torch.save(dict(state_dict=teacher.state_dict()), path)
     return path
 
@@ -341,9 +341,11 @@ loader = dict(
     persistent_workers=False,
     dataset=dict(
         type='AnomalyDataset', data_root='{data}', pipeline=pipeline))
-train_dataloader = dict(loader, dataset=dict(loader['dataset'],
-                                             calibration=0.3))
-val_dataloader = test_dataloader = loader
+train_dataloader = val_dataloader = test_dataloader = loader
+custom_hooks = [
+    dict(type='TeacherStatisticsHook'),
+    dict(type='CalibrationHook', share=0.3),
+]
 
 network = dict(type='PatchNetwork', width=0.02, out_channels=4)
 model = dict(num_students=2, scales=[

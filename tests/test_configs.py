@@ -36,7 +36,7 @@ def test_unique_names():
 
 
 def check_teacher(cfg, model):
-    assert model.signature()['model'] == cfg.model.type
+    assert model.fingerprint()['model'] == cfg.model.type
     dataset = cfg.train_dataloader.dataset
     built = DATASETS.build(dict(dataset, lazy_init=True))
     assert {Path(root).parent for root in built.forbidden_roots} == {
@@ -84,7 +84,7 @@ def test_builds(path, tmp_path, monkeypatch):
     if cfg.get('val_cfg') is None:
         check_teacher(cfg, model)
         return
-    assert model.signature()['detector'] == cfg.model.type
+    assert model.fingerprint()['detector'] == cfg.model.type
     interval = cfg.train_cfg.get('val_interval', 1)
     # What is validated is saved.
     assert interval % cfg.default_hooks.checkpoint.interval == 0

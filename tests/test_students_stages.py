@@ -59,9 +59,9 @@ def test_train(trained):
         (trained / 'metrics.json').read_text())['pixel_auroc'] <= 1
     measured, last = state_of(trained, 'epoch_0.pth'), state_of(trained)
     for scale in ('scales.p17.', 'scales.p33.'):
-        assert len(measured[scale + 'score_mean']) == 0
-        assert len(last[scale + 'score_mean']) == 2
-        for name in ('target_mean', 'target_std'):
+        assert len(measured[scale + 'score_statistics.mean']) == 0
+        assert len(last[scale + 'score_statistics.mean']) == 2
+        for name in ('teacher_statistics.mean', 'teacher_statistics.std'):
             assert torch.equal(measured[scale + name], last[scale + name])
     for name, value in measured.items():
         if '.students.' in name:
@@ -100,7 +100,7 @@ def test_killed_run_goes_on(start_tool, run_tool, students_config, trained,
     process.kill()
     process.join()
     if name == 'epoch_4':
-        assert len(state_of(work)['scales.p17.score_mean']) == 0
+        assert len(state_of(work)['scales.p17.score_statistics.mean']) == 0
     result = run_tool(tmp_path, *command, '--resume')
     assert result.status == 0, result.err
     assert 'Measuring the teachers' not in result.out
@@ -112,7 +112,7 @@ def test_not_calibrated(run_tool, students_config, trained, tmp_path):
         tmp_path, 'test.py', students_config, trained / 'epoch_0.pth',
         *CATEGORY, '--work-dir', 'test')
     assert result.status == 2
-    assert 'is not calibrated' in result.err
+    assert 'is not fitted' in result.err
     assert len(result.err.splitlines()) == 1
 
 
@@ -121,8 +121,8 @@ def test_not_calibrated(run_tool, students_config, trained, tmp_path):
      'there is no `teacher` for the scales p17;'),
     (['model.scales.0.teacher=none.pth'],
      'there is no teacher "none.pth" for p = 17; train one with'),
-    (['train_dataloader.dataset.calibration=0'],
-     'no images are kept for calibration'),
+    (['custom_hooks.1.share=0'], '`share` must be'),
+    (['train_dataloader.dataset.indices=1'], 'there is one training image'),
     (['model.data_preprocessor.bgr_to_rgb=False'], "normalization {'mean'"),
 ])
 def test_refused(run_tool, students_config, tmp_path, options, words):

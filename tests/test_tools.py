@@ -355,7 +355,7 @@ def _cut(path):
 
 def _unfit(path):
     state = load_checkpoint(str(path))
-    state['state_dict']['signature_bytes'] = torch.empty(0, dtype=torch.uint8)
+    state['state_dict']['fit_state.fingerprint'] = torch.empty(0, dtype=torch.uint8)
     torch.save(state, path)
 
 

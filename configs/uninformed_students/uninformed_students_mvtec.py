@@ -14,7 +14,7 @@ pipeline = [
 train_dataloader = dict(
     batch_size=1,
     sampler=dict(shuffle=True),
-    dataset=dict(pipeline=pipeline, calibration=0.1))
+    dataset=dict(pipeline=pipeline))
 val_dataloader = dict(batch_size=1, dataset=dict(pipeline=pipeline))
 test_dataloader = dict(batch_size=1, dataset=dict(pipeline=pipeline))
 

@@ -26,7 +26,7 @@ dataset = dict(
 train_dataloader = dict(
     batch_size=1,
     sampler=dict(shuffle=True),
-    dataset=dict(dataset, calibration=0.1))
+    dataset=dataset)
 val_dataloader = dict(batch_size=1, dataset=dataset)
 test_dataloader = dict(batch_size=1, dataset=dataset)
 

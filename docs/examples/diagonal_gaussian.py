@@ -1,11 +1,47 @@
 """A worked example of a new method: one diagonal Gaussian per position."""
 import torch
-from mmengine.dist import all_reduce
 from torch import Tensor
 
 from mmad.models import FitDetector
-from mmad.models.layers import AnomalyMap, PatchFeatures, resize_buffers
+from mmad.models.layers import AnomalyMap, FittedModule, PatchFeatures
+from mmad.models.layers.processes import all_reduce_
 from mmad.registry import MODELS
+
+
+class DiagonalGaussians(FittedModule):
+    """Mean and variance of each feature at each position.
+
+    Args:
+        floor (float): Added to every variance. Defaults to 0.01.
+
+    Attributes:
+        mean (Tensor): ``(D, h, w)``.
+        std (Tensor): ``(D, h, w)``.
+    """
+
+    def __init__(self, floor: float = 0.01) -> None:
+        super().__init__()
+        self.floor = floor
+        self.register_fitted('mean', ndim=3)
+        self.register_fitted('std', ndim=3)
+
+    def reset(self) -> None:
+        super().reset()
+        self._sums = 0
+
+    def update(self, features: Tensor, ids: list[int]) -> None:
+        features = features.double()
+        self._sums += torch.stack([features.sum(0), features.square().sum(0)])
+
+    def finalize(self) -> None:
+        mean, square = all_reduce_(self._sums) / self.num_images
+        self.mean = mean.float()
+        self.std = (square - mean.square() + self.floor).sqrt().float()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Distances ``(B, 1, h, w)`` in standard deviations."""
+        deviations = (features - self.mean) / self.std
+        return deviations.square().mean(1, keepdim=True).sqrt()
 
 
 @MODELS.register_module()
@@ -27,41 +63,13 @@ class DiagonalGaussian(FitDetector):
         super().__init__(data_preprocessor)
         self.backbone = MODELS.build(backbone)
         self.patch_features = PatchFeatures()
+        self.gaussians = DiagonalGaussians(floor)
         self.anomaly_map = AnomalyMap(sigma)
-        self.floor = floor
-        self.register_buffer('mean', torch.empty(0))
-        self.register_buffer('std', torch.empty(0))
-
-    def signature(self) -> dict:
-        return dict(
-            detector='DiagonalGaussian',
-            backbone=self.backbone.name,
-            stages=list(self.backbone.stages))
 
     def extract(self, inputs: Tensor) -> Tensor:
         return self.patch_features(self.backbone(inputs))
 
-    def begin_fit(self, num_images: int, batch_size: int) -> None:
-        super().begin_fit(num_images, batch_size)
-        self._sums = 0
-
-    def collect(self, features: Tensor, sample_ids: list[int]) -> None:
-        features = features.double()
-        self._sums += torch.stack([features.sum(0), features.square().sum(0)])
-
-    def estimate(self) -> None:
-        all_reduce(self._sums)
-        mean, square = self._sums / self.num_images
-        self.mean = mean.float()
-        self.std = (square - mean.square() + self.floor).sqrt().float()
-
     def score(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        self.require_fitted()
-        deviations = (self.extract(inputs) - self.mean) / self.std
-        grid = deviations.square().mean(1, keepdim=True).sqrt()
-        maps = self.anomaly_map(grid, inputs.shape[-2:])
-        return maps.flatten(1).amax(1), maps
-
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
-        resize_buffers(self, state_dict, prefix)
-        super()._load_from_state_dict(state_dict, prefix, *args)
+        distances = self.gaussians(self.extract(inputs))
+        maps = self.anomaly_map(distances, inputs.shape[-2:])
+        return maps.amax((1, 2, 3)), maps

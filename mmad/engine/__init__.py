@@ -6,6 +6,7 @@ from .hooks import (
     FitAfterTrainHook,
     FitHook,
     ReportHook,
+    ScaleSequenceHook,
     SyncNormHook,
     TeacherStatisticsHook,
     TrainingStartHook,
@@ -16,7 +17,7 @@ from .unsupported_parts import refuse_unsupported
 
 __all__ = [
     'CalibrationHook', 'CheckpointHook', 'EMAHook', 'EarlyStoppingHook',
-    'FitAfterTrainHook', 'FitHook', 'ReportHook', 'SyncNormHook',
+    'FitAfterTrainHook', 'FitHook', 'ReportHook', 'ScaleSequenceHook', 'SyncNormHook',
     'TeacherStatisticsHook', 'TrainingStartHook', 'VisualizationHook',
     'check_runner', 'refuse_unsupported'
 ]

@@ -15,9 +15,9 @@ from .detectors import (
     FitDetector,
     PaDiM,
     PatchCore,
-    SignedDetector,
     UninformedStudents,
 )
+from .fit_state import FitState
 from .losses import (
     AlignmentLoss,
     CompactnessLoss,
@@ -28,9 +28,7 @@ from .losses import (
     PairLoss,
     ValueLoss,
 )
-from .signed_model import SignedModel
 from .teachers import PatchTeacher, load_teacher
-from .trained_model import TrainedModel
 
 __all__ = [
     'FYD',
@@ -43,6 +41,7 @@ __all__ = [
     'DemoBackbone',
     'DirectionLoss',
     'FitDetector',
+    'FitState',
     'FrozenBackbone',
     'KnowledgeLoss',
     'MeanTransformLoss',
@@ -53,11 +52,8 @@ __all__ = [
     'PatchNetwork',
     'PatchTeacher',
     'SequentialBackbone',
-    'SignedDetector',
-    'SignedModel',
     'TorchvisionBackbone',
     'TorchvisionResNet',
-    'TrainedModel',
     'UninformedStudents',
     'ValueLoss',
     'load_teacher'

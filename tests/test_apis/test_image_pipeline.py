@@ -39,8 +39,10 @@ class PlainDetector(BaseDetector):
 
 def save(cfg, folder):
     """A checkpoint of a detector that needs no fit."""
+    model = MODELS.build(cfg.model)
+    model.fit_state.finalize()
     state = dict(
-        state_dict=MODELS.build(cfg.model).state_dict(),
+        state_dict=model.state_dict(),
         meta=dict(cfg=cfg.pretty_text))
     torch.save(state, folder / 'plain.pth')
     return folder / 'plain.pth'

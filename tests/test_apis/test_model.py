@@ -11,6 +11,8 @@ from mmad.errors import InputError
 from mmad.utils import load_checkpoint
 from mmad.utils.config_file import KEYS
 
+_NAME = 'fit_state.fingerprint'
+
 
 @pytest.fixture
 def checkpoint(fitted):
@@ -187,15 +189,15 @@ def test_pure_python_config(checkpoint, tmp_path, mvtec_root):
     lambda state: state.update(state_dict=[1]),
     lambda state: state.update(state_dict={}),
     lambda state: state['state_dict'].pop('memory_bank.rows'),
-    lambda state: state['state_dict'].pop('signature_bytes'),
+    lambda state: state['state_dict'].pop('fit_state.fingerprint'),
     lambda state: state['state_dict'].update(x=torch.ones(1)),
-    lambda state: state['state_dict'].update(signature_bytes=torch.ones(0)),
-    lambda state: state['state_dict'].update(signature_bytes=torch.ones(3)),
+    lambda state: state['state_dict'].update({_NAME: torch.ones(0)}),
+    lambda state: state['state_dict'].update({_NAME: torch.ones(3)}),
     lambda state: state['state_dict'].update(
-        signature_bytes=torch.tensor([255, 0], dtype=torch.uint8)),
+        {_NAME: torch.tensor([255, 0], dtype=torch.uint8)}),
     lambda state: state['state_dict'].update(
-        signature_bytes=torch.tensor(list(b'[1]'), dtype=torch.uint8)),
-    lambda state: state['state_dict'].update(signature_bytes='x'),
+        {_NAME: torch.tensor(list(b'[1]'), dtype=torch.uint8)}),
+    lambda state: state['state_dict'].update({_NAME: 'x'}),
     lambda state: state['state_dict'].update({3: torch.ones(1)}),
     lambda state: state['state_dict'].update(
         {'memory_bank.rows': torch.ones(())}),
@@ -243,9 +245,9 @@ SPOILED = dict(
     flat_bank={'memory_bank.rows': torch.ones(50)},
     complex_bank={'memory_bank.rows': torch.ones(50, 16) * 1j},
     bool_bank={'memory_bank.rows': torch.ones(50, 16) > 0},
-    deep=dict(signature_bytes=tensor('[' * 100000)),
-    large=dict(signature_bytes=tensor('1').expand(10**12)),
-    steering=dict(signature_bytes=tensor('{"a\\u001b[2J\\nb": 3}')),
+    deep={'fit_state.fingerprint': tensor('[' * 100000)},
+    large={'fit_state.fingerprint': tensor('1').expand(10**12)},
+    steering={'fit_state.fingerprint': tensor('{"a\\u001b[2J\\nb": 3}')},
     key={'a\x1b[2J\n\n': torch.ones(1)},
     number={7: torch.ones(1)},
 )

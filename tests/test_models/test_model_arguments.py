@@ -21,6 +21,7 @@ NEEDED = dict(
     FYD=dict(backbone=BACKBONE),
     FineAlignment=dict(channels=4),
     FrozenBackbone=dict(stages=['layer2']),
+    Gallery=dict(num_levels=2),
     MKD=dict(
         backbone=BACKBONE,
         cloner=dict(type='Cloner', widths=[[6], [10]], points=[0, 1])),
@@ -28,12 +29,13 @@ NEEDED = dict(
     PatchCore=dict(backbone=BACKBONE),
     PatchNetwork=dict(patch_size=17, width=0.02, out_channels=4),
     PatchTeacher=dict(network=NETWORK, backbone=BACKBONE),
+    PixelStatistics=dict(subject='the teacher'),
     PyramidStore=dict(num_levels=2),
     SPADE=dict(
         backbone=BACKBONE, image_stage='layer3',
         pyramid_stages=['layer2', 'layer3']),
     SpatialTransformer=dict(channels=3),
-    StudentEnsemble=dict(teacher=nn.Identity(), students=[nn.Identity()]),
+    StudentEnsemble=dict(teacher=nn.Identity(), students=[nn.Identity()], name='p17'),
     TorchvisionBackbone=dict(
         name='resnet18', stages=['layer1'], weights=None),
     TorchvisionResNet=dict(name='resnet18', stages=['layer1'], weights=None),

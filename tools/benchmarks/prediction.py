@@ -22,13 +22,13 @@ def patchcore_parts(model: PatchCore, inputs: Tensor) -> Parts:
     maps = model.backbone(inputs)
     features = model.patch_features(maps)
     queries = features.flatten(2).transpose(1, 2)
-    distances, nearest = model.memory_bank.search(queries.flatten(0, 1))
+    distances, nearest = model.memory_bank(queries.flatten(0, 1))
     distances = distances.view(len(inputs), -1)
     nearest = nearest.view_as(distances)
     grid = distances.view(len(inputs), 1, *features.shape[-2:])
     return dict(
         features=lambda: model.patch_features(maps),
-        search=lambda: model.memory_bank.search(queries.flatten(0, 1)),
+        search=lambda: model.memory_bank(queries.flatten(0, 1)),
         map=lambda: model.anomaly_map(grid, inputs.shape[-2:]),
         score=lambda: model._image_score(queries, distances, nearest))
 

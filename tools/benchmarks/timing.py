@@ -31,7 +31,7 @@ def fit(model: FitDetector, batches: Sequence[dict], number: int) -> None:
     for _ in range(model.num_passes):
         for batch in batches:
             model.train_step(batch)
-        model.fit()
+        model.end_pass()
 
 
 def _wait() -> None:

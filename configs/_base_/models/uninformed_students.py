@@ -18,5 +18,4 @@ model = dict(
             network=dict(type='PatchNetwork', patch_size=65),
             teacher='work_dirs/teacher_p65/epoch_50.pth'),
     ],
-    num_students=3,
-    order='together')
+    num_students=3)

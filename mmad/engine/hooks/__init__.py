@@ -6,6 +6,7 @@ from .fit_after_train_hook import FitAfterTrainHook
 from .fit_hook import FitHook
 from .report_hook import ReportHook
 from .runner_check import check_runner
+from .scale_sequence_hook import ScaleSequenceHook
 from .sync_norm_hook import SyncNormHook
 from .teacher_statistics_hook import TeacherStatisticsHook
 from .training_start_hook import TrainingStartHook
@@ -13,7 +14,7 @@ from .visualization_hook import VisualizationHook
 
 __all__ = [
     'CalibrationHook', 'CheckpointHook', 'EMAHook', 'EarlyStoppingHook',
-    'FitAfterTrainHook', 'FitHook', 'ReportHook', 'SyncNormHook',
+    'FitAfterTrainHook', 'FitHook', 'ReportHook', 'ScaleSequenceHook', 'SyncNormHook',
     'TeacherStatisticsHook', 'TrainingStartHook', 'VisualizationHook',
     'check_runner'
 ]

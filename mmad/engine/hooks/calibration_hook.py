@@ -1,14 +1,20 @@
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from mmengine.runner.base_loop import BaseLoop
 
+from mmad.errors import InputError
 from mmad.registry import HOOKS
+from mmad.utils.arguments import check_number
 
 from .stages import (
     detector_of,
+    fit_statistics,
+    one_by_one,
     progress,
     save_stage,
-    stage_loader,
-    validation_is_due,
+    split_training_data,
+    train_on,
+    validated_epochs,
 )
 
 
@@ -17,37 +23,62 @@ class CalibrationHook(Hook):
     """Calibrates Uninformed Students on normal images kept from training.
 
     Mean and standard deviation of regression error and predictive variance
-    are streamed after each epoch that a validation follows, and after the
-    last, before the checkpoint is written. They end with the next epoch, so
-    that checkpoints in between are not calibrated and refuse to predict.
+    are measured after each epoch that a
+    validation follows, and after the last, before the checkpoint is written.
+    They end with the next epoch, so that checkpoints in between are not
+    calibrated and refuse to predict.
 
     After the last epoch the checkpoint is written before the calibration too:
     a run that is resumed from there calibrates, saves and validates.
 
+    Args:
+        share (float): Share of the training images that is kept, at least one
+            image. Defaults to 0.1.
+        seed (int): Of their choice. Defaults to 0.
+
     Raises:
-        InputError: No images are kept; see ``calibration`` of
-            :class:`~mmad.datasets.AnomalyDataset`.
+        InputError: An argument is out of its range, there is one training
+            image only, or a schedule was converted from epochs to iterations
+            of all images.
     """
 
     priority = 'NORMAL'
 
+    def __init__(self, share: float = 0.1, seed: int = 0) -> None:
+        check_number('share', share, above=0, below=1)
+        check_number('seed', seed, low=0, integer=True)
+        self.share = share
+        self.seed = seed
+
+    def before_run(self, runner: Runner) -> None:
+        # The loop is built only where it is about to be run.
+        if not isinstance(runner._train_loop, BaseLoop):
+            return
+        schedules = runner.cfg.get('param_scheduler') or []
+        if isinstance(schedules, dict):
+            schedules = [schedules]
+        if any(one.get('convert_to_iter_based') for one in schedules):
+            raise InputError(
+                '`param_scheduler` with `convert_to_iter_based` counts all '
+                'images, of which the CalibrationHook keeps some from the '
+                'training; leave it out, or set `by_epoch=False`.')
+        rest, self._kept = split_training_data(runner, self.share, self.seed)
+        train_on(runner, rest)
+
     def before_train(self, runner: Runner) -> None:
-        self._loader = stage_loader(runner, 'calibration')
-        detector_of(runner).check_schedule(runner.max_epochs, [
-            epoch for epoch in range(1, runner.max_epochs)
-            if self._is_validated(runner, epoch)
-        ])
+        self._validated = validated_epochs(runner)
         self._resumed_after_training = runner.epoch >= runner.max_epochs
 
     def before_train_epoch(self, runner: Runner) -> None:
-        detector_of(runner).forget_calibration()
+        for scale in detector_of(runner).scales.values():
+            scale.score_statistics.reset()
 
     def after_train_epoch(self, runner: Runner) -> None:
         epoch = runner.epoch + 1
         if epoch == runner.max_epochs:
             save_stage(runner, epoch, runner.iter)
             self._calibrate(runner)
-        elif self._is_validated(runner, epoch):
+        elif epoch in self._validated:
             self._calibrate(runner)
 
     def after_train(self, runner: Runner) -> None:
@@ -61,12 +92,10 @@ class CalibrationHook(Hook):
                 'The resumed checkpoint is trained already; validating it.')
             runner.val_loop.run()
 
-    @staticmethod
-    def _is_validated(runner: Runner, epoch: int) -> bool:
-        return (runner.val_loop is not None
-                and validation_is_due(runner.train_loop, epoch))
-
     def _calibrate(self, runner: Runner) -> None:
-        detector_of(runner).calibrate(
-            progress(self._loader, 'Calibrating'),
-            len(self._loader.dataset))
+        students = detector_of(runner)
+        fit_statistics(
+            students,
+            progress(one_by_one(runner, self._kept), 'Calibrating'),
+            [(scale.score_statistics, scale)
+             for scale in students.scales.values()])

@@ -6,12 +6,11 @@ from mmengine.runner.base_loop import BaseLoop
 
 from mmad.errors import InputError
 from mmad.models import FitDetector
-from mmad.models.signed_model import SignedModel
 from mmad.registry import HOOKS
 
 from .metric_rules import GREATER_KEYS
 from .runner_check import check_runner
-from .stages import detector_of
+from .stages import detector_of, fit_state_of
 
 
 @HOOKS.register_module()
@@ -113,7 +112,7 @@ class CheckpointHook(_CheckpointHook):
         model = detector_of(runner)
         is_last = (self.is_last_train_epoch(runner)
                    if self.by_epoch else self.is_last_train_iter(runner))
-        if not isinstance(model, SignedModel) or model.is_fitted:
+        if fit_state_of(model) is None or model.is_fitted:
             super()._save_checkpoint(runner)
         elif is_last:
             raise InputError(

@@ -43,4 +43,4 @@ class FitAfterTrainHook(FitHook):
                     runner.train_loop.dataloader, 'Fitting',
                     disable=not is_main_process()):
                 detector.fit_step(data)
-            detector.fit()
+            detector.end_pass()

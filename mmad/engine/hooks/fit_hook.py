@@ -38,7 +38,7 @@ class FitHook(Hook):
                 len(loader.dataset), loader.batch_size)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        detector_of(runner).fit()
+        detector_of(runner).end_pass()
 
     def after_train(self, runner: Runner) -> None:
         if self._resumed_after_fit and runner.val_loop is not None:

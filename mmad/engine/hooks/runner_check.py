@@ -16,13 +16,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmad.errors import InputError
 from mmad.models import FitDetector, UninformedStudents
-from mmad.models.signed_model import SignedModel
 
 from .calibration_hook import CalibrationHook
 from .fit_after_train_hook import FitAfterTrainHook
 from .fit_hook import FitHook
 from .metric_rules import reported_metrics
-from .stages import detector_of, validation_is_due
+from .stages import detector_of, fit_state_of, validation_is_due
 from .sync_norm_hook import SyncNormHook
 from .teacher_statistics_hook import TeacherStatisticsHook
 
@@ -62,6 +61,7 @@ def _hook_rows(runner: Runner) -> Iterator[tuple[bool, str]]:
     model = detector_of(runner)
     name = type(model).__name__
     needed = stages_of(model)
+    has_state = fit_state_of(model) is not None
     hooks = runner.hooks
     given = [_stage_of(hook) for hook in hooks if isinstance(hook, _STAGES)]
     for stage in needed:
@@ -77,7 +77,7 @@ def _hook_rows(runner: Runner) -> Iterator[tuple[bool, str]]:
         yield given.count(stage) > 1, (
             f'`custom_hooks` has the {stage.__name__} twice; leave one out.')
     for stage in given:
-        yield stage not in needed and isinstance(model, SignedModel), (
+        yield stage not in needed and has_state, (
             f'`custom_hooks` has the {stage.__name__}, which is not for '
             f'{name} as configured; leave it out.')
 
@@ -103,10 +103,10 @@ def _hook_rows(runner: Runner) -> Iterator[tuple[bool, str]]:
             f'the {kind} does not go with {name}, whose {_names(needed)} '
             'would work with the weights that are not averaged; leave it out.')
         yield (isinstance(hook, SyncBuffersHook)
-               and isinstance(model, SignedModel)), (
+               and has_state), (
             f'the {kind} would average all buffers, also those that are no '
             'statistics; use dict(type="SyncNormHook") in its place.')
-    apart = get_world_size() > 1 and isinstance(model, SignedModel) and any(
+    apart = get_world_size() > 1 and has_state and any(
         isinstance(module, _BatchNorm) and module.track_running_stats
         and not isinstance(module, nn.SyncBatchNorm)
         and module.weight is not None and module.weight.requires_grad
@@ -160,11 +160,6 @@ def _data_rows(runner: Runner) -> Iterator[tuple[bool, str]]:
         f'{name} needs each training image once and numbered, which '
         f'{type(dataset).__name__} does not see to; use one data set without '
         'it.')
-    yield (isinstance(model, UninformedStudents)
-           and not hasattr(dataset, 'split')), (
-        f'{name} needs a data set with a `split`, to calibrate on images kept '
-        f'from training, and {type(dataset).__name__} has none; use an '
-        'AnomalyDataset.')
     if not isinstance(model, FitDetector):
         return
     yield loader.batch_size is None, (

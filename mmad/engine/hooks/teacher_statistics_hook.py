@@ -3,7 +3,13 @@ from mmengine.runner import Runner
 
 from mmad.registry import HOOKS
 
-from .stages import detector_of, progress, save_stage, stage_loader
+from .stages import (
+    detector_of,
+    fit_statistics,
+    one_by_one,
+    progress,
+    save_stage,
+)
 
 
 @HOOKS.register_module()
@@ -11,11 +17,12 @@ class TeacherStatisticsHook(Hook):
     """Measures the teachers of Uninformed Students before training.
 
     Mean and standard deviation of each component of their descriptors, over
-    all pixels of all training images, are streamed, the same for any number
-    of processes, and kept in ``epoch_0.pth``. A resumed run has them already.
+    all pixels of all training images the
+    same for any number of processes, are kept in ``epoch_0.pth``. A resumed
+    run has them already.
     """
 
-    # After CalibrationHook, which first sees to it that it has images.
+    # After TrainingStartHook, which forgets an earlier training.
     priority = 'BELOW_NORMAL'
 
     def before_train(self, runner: Runner) -> None:
@@ -23,10 +30,10 @@ class TeacherStatisticsHook(Hook):
         # Weights from another run bring that one's statistics along.
         if students.is_measured and runner.cfg.get('resume'):
             return
-        loader = stage_loader(runner, 'train')
-        students.measure_teachers(
-            progress(loader, 'Measuring the teachers'), len(loader.dataset))
+        students.require_teachers()
+        loader = one_by_one(runner, runner.train_loop.dataloader.dataset)
+        fit_statistics(
+            students, progress(loader, 'Measuring the teachers'),
+            [(scale.teacher_statistics, scale.teacher.dense)
+             for scale in students.scales.values()])
         save_stage(runner, 0, 0)
-
-    def before_train_epoch(self, runner: Runner) -> None:
-        detector_of(runner).begin_epoch(runner.epoch, runner.max_epochs)

@@ -1,15 +1,15 @@
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from mmad.models import TrainedModel
+from mmad.models import FitDetector
 from mmad.registry import HOOKS
 
-from .stages import detector_of
+from .stages import detector_of, fit_state_of
 
 
 @HOOKS.register_module()
 class TrainingStartHook(Hook):
-    """Tells a :class:`~mmad.models.TrainedModel` what an epoch is.
+    """Tells a model that is trained by gradients what an epoch is.
 
     A model like MKD is fitted once it was trained with so many batches. A
     resumed training goes on counting, except where it begins its first epoch
@@ -23,5 +23,7 @@ class TrainingStartHook(Hook):
         # Iterations go on where they stopped, epochs begin anew.
         first_epoch = isinstance(loop, EpochBasedTrainLoop) and loop.epoch == 0
         model = detector_of(runner)
-        if isinstance(model, TrainedModel) and (loop.iter == 0 or first_epoch):
+        if fit_state_of(model) is None or isinstance(model, FitDetector):
+            return
+        if loop.iter == 0 or first_epoch:
             model.begin_training(len(loop.dataloader))

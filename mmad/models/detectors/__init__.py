@@ -4,11 +4,10 @@ from .fyd import FYD
 from .mkd import MKD
 from .padim import PaDiM
 from .patchcore import PatchCore
-from .signed_detector import SignedDetector
 from .spade import SPADE
 from .uninformed_students import UninformedStudents
 
 __all__ = [
     'FYD', 'MKD', 'SPADE', 'BaseDetector', 'FitDetector', 'PaDiM', 'PatchCore',
-    'SignedDetector', 'UninformedStudents'
+    'UninformedStudents'
 ]

@@ -6,6 +6,7 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from mmad.errors import InputError
+from mmad.models.fit_state import FitState, refuse_part
 from mmad.structures import AnomalyDataSample
 from mmad.structures.frame import scored_window
 
@@ -26,6 +27,7 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
     Attributes:
         takes_borders (bool): Whether :meth:`score` has a second argument, a
             mask of the pixels that show the image.
+        fit_state (FitState): Whether it is fitted, and what with.
         input_size (Tensor): ``(2,)`` int64, height and width of the images;
             zeros before the first.
     """
@@ -35,7 +37,49 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
 
     def __init__(self, data_preprocessor: dict | None = None) -> None:
         super().__init__(data_preprocessor)
+        self.fit_state = FitState(type(self).__name__, self.fingerprint)
+        self.register_load_state_dict_post_hook(refuse_part)
         self.register_buffer('input_size', torch.zeros(2, dtype=torch.int64))
+
+    def fingerprint(self) -> dict:
+        """What a checkpoint must have in common with the config.
+
+        Returns:
+            dict: Class, and name and stages of the ``backbone`` if there is
+            one. A subclass adds what else its state depends on.
+        """
+        found = dict(detector=type(self).__name__)
+        backbone = getattr(self, 'backbone', None)
+        if backbone is not None:
+            found.update(backbone=backbone.name, stages=list(backbone.stages))
+        return found
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether there is something to predict with."""
+        return self.fit_state.is_fitted
+
+    def require_fitted(self) -> None:
+        """Raise :class:`InputError` unless it is fitted."""
+        self.fit_state.require_fitted()
+
+    def begin_training(self, num_batches: int) -> None:
+        """Forget an earlier training.
+
+        Args:
+            num_batches (int): Of an epoch, per process, after which it counts
+                as fitted.
+        """
+        self.fit_state.begin_training(num_batches)
+        self.input_size.zero_()
+
+    def parse_losses(self, losses: dict) -> tuple[Tensor, dict]:
+        """As in MMEngine; counts the batches of a training.
+
+        Raises:
+            InputError: The sum of the losses is not finite.
+        """
+        return self.fit_state.after_batch(*super().parse_losses(losses))
 
     def forward(self,
                 inputs: Tensor,
@@ -49,8 +93,12 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
                 them. Defaults to None.
             mode (str): ``'tensor'`` for :meth:`score`, ``'predict'`` for
                 :meth:`predict`, ``'loss'`` for :meth:`loss`.
+
+        Raises:
+            InputError: The detector is not fitted and is to score or predict.
         """
         if mode == 'tensor':
+            self.require_fitted()
             return self.score(inputs)
         if mode == 'predict':
             return self.predict(inputs, data_samples)
@@ -88,9 +136,10 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
         Maps are NaN in the border of a letterbox.
 
         Raises:
-            InputError: Images have another size than those before or were
+            InputError: The detector is not fitted; images have another size than those before or were
                 padded, or a score is not finite.
         """
+        self.require_fitted()
         inside = self.check_frame(inputs, data_samples)
         if inside is None:
             scores, maps = self.score(inputs)
@@ -173,16 +222,6 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
         for i, window in enumerate(windows):
             inside[(i, 0, *window)] = True
         return inside
-
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
-        # Checkpoints of earlier versions do not say.
-        size = state_dict.setdefault(prefix + 'input_size',
-                                     torch.zeros(2, dtype=torch.int64))
-        if getattr(size, 'shape', None) != (2,):
-            raise InputError(
-                'the `input_size` of the checkpoint is not a height and a '
-                'width; it is damaged or of another model: fit again.')
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 def blank(inputs: Tensor, inside: Tensor) -> Tensor:

@@ -1,30 +1,30 @@
-from functools import reduce
-
 import torch
 from mmengine.dist import get_world_size
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmad.errors import InputError
-from mmad.models.backbones import SequentialBackbone
 from mmad.models.build import build_part
-from mmad.models.layers.affine import (
-    compose_affine,
-    describe_affine,
-    invert_affine,
-    warp,
+from mmad.models.layers.affine import describe_affine, invert_affine, warp
+from mmad.models.layers.anomaly_map import AnomalyMap
+from mmad.models.layers.channel_reduction import ChannelReduction
+from mmad.models.layers.coarse_alignment import (
+    CoarseAlignment,
+    align,
+    check_backbone,
 )
-from mmad.models.layers.fine_alignment import FineAlignment
+from mmad.models.layers.fine_alignment import FineAlignment, check_stages
 from mmad.models.layers.gather_batch import gather_batch
+from mmad.models.layers.position_gaussians import PositionGaussians
 from mmad.models.layers.spatial_transformer import SpatialTransformer
 from mmad.registry import MODELS
-from mmad.utils.arguments import check_choice
+from mmad.utils.arguments import as_arguments, check_choice
 
-from .padim import PaDiM
+from .fit_detector import Features, FitDetector
 
 
 @MODELS.register_module()
-class FYD(PaDiM):
+class FYD(FitDetector):
     """FYD: align images and features, then fit PaDiM's Gaussians to them.
 
     After `Focus Your Distribution: Coarse-to-Fine Non-Contrastive Learning
@@ -99,63 +99,60 @@ class FYD(PaDiM):
                  seed: int = 0,
                  sigma: float = 4.0,
                  data_preprocessor: dict | None = None) -> None:
-        super().__init__(backbone, reduction, dim, epsilon, seed, sigma,
-                         data_preprocessor)
+        super().__init__(data_preprocessor)
         check_choice(
             'gaussian_frame', gaussian_frame, ('aligned', 'original'))
         if fca is not None and fas is None:
             raise InputError('`fca` is trained through `fas` and has no loss '
                              'of its own; give both, or leave out `fca`.')
-        for name, part in dict(ica=ica, fca=fca, fas=fas).items():
-            if not isinstance(part, dict | None):
-                raise InputError(f'`{name}` must be a dict of arguments, or '
-                                 f'None to switch it off, got {part!r}.')
+        self.backbone = build_part(backbone)
+        self.reduction = ChannelReduction(reduction, dim, seed)
+        self.gaussians = PositionGaussians(epsilon)
+        self.anomaly_map = AnomalyMap(sigma)
         self.gaussian_frame = gaussian_frame
         stages = self.backbone.stages
-        channels = {}
+        self.ica = self.fca = self.fas = None
+        if ica is not None:
+            self.ica = SpatialTransformer(3, **as_arguments('ica', ica))
+        self.pair_loss = build_part(pair_loss or dict(type='PairLoss'))
         if fas is not None:
             self.backbone.unfreeze()
             with torch.no_grad():
                 maps = self.backbone(torch.zeros(1, 3, 64, 64))
             channels = dict(zip(stages, (level.shape[1] for level in maps)))
-        self.ica = None if ica is None else SpatialTransformer(3, **ica)
-        self.pair_loss = build_part(pair_loss or dict(type='PairLoss'))
-        self.fca = None
         if fca is not None:
-            _require_steps(self.backbone)
+            check_backbone(self.backbone)
             self.fca = nn.ModuleDict({
-                stage: SpatialTransformer(channels[stage], **fca)
+                stage: SpatialTransformer(channels[stage],
+                                          **as_arguments('fca', fca))
                 for stage in stages
             })
-        self.fas = None
-        self.fas_stages = [stages[-1]]
         if fas is not None:
-            fas = dict(fas)
-            self.fas_stages = fas.pop('stages', self.fas_stages)
-            if (not isinstance(self.fas_stages, list | tuple)
-                    or not all(isinstance(s, str) for s in self.fas_stages)
-                    or stages[-1] not in self.fas_stages
-                    or len(set(self.fas_stages)) < len(self.fas_stages)
-                    or not set(self.fas_stages) <= set(stages)):
-                raise InputError(
-                    f'`stages` of `fas` must be out of those of the backbone, '
-                    f'{list(stages)}, each once, with the last of them, got '
-                    f'{self.fas_stages}.')
-            self.fas = nn.ModuleList(
-                FineAlignment(channels[stage], **fas)
-                for stage in self.fas_stages)
+            fas = dict(as_arguments('fas', fas))
+            compared = fas.pop('stages', stages[-1:])
+            check_stages(compared, stages)
+            self.fas = nn.ModuleDict({
+                stage: FineAlignment(channels[stage], **fas)
+                for stage in compared
+            })
         self.alignment_loss = build_part(
             alignment_loss or dict(type='AlignmentLoss'))
-        self.mean_transform_loss = build_part(mean_transform_loss or dict(type='MeanTransformLoss'))
+        self.mean_transform_loss = build_part(
+            mean_transform_loss or dict(type='MeanTransformLoss'))
 
-    def signature(self) -> dict:
+    def fingerprint(self) -> dict:
         return dict(
-            super().signature(),
-            detector='FYD',
-            ica=self.ica and self.ica.signature(),
-            fca=self.fca and self.fca[self.backbone.stages[0]].signature(),
-            fas=self.fas and list(self.fas_stages),
+            super().fingerprint(),
+            reduction=self.reduction.kind,
+            dim=self.reduction.dim,
+            ica=self.ica and self.ica.settings(),
+            fca=self.fca and self.fca[self.backbone.stages[0]].settings(),
+            fas=self.fas and list(self.fas),
             gaussian_frame=self.gaussian_frame)
+
+    @property
+    def needs_training(self) -> bool:
+        return self.ica is not None or self.fas is not None
 
     def begin_fit(self, num_images: int, batch_size: int) -> None:
         """As :meth:`FitDetector.begin_fit`.
@@ -173,10 +170,6 @@ class FYD(PaDiM):
                 f'images, of which there are {num_images}.')
         super().begin_fit(num_images, batch_size)
 
-    @property
-    def needs_training(self) -> bool:
-        return self.ica is not None or self.fas is not None
-
     def train_step(self, data: dict, optim_wrapper=None) -> dict:
         if not self.needs_training:
             return super().train_step(data)
@@ -193,33 +186,26 @@ class FYD(PaDiM):
                 parameter.sum() for parameter in self.parameters()
                 if parameter.requires_grad))
         log = {}
-        image, first = self._move(inputs, self.ica)
-        if first is not None:
-            first = gather_batch(first)
-            log['loss_pair'] = self.pair_loss(gather_batch(image))
-            log['loss_mean_transform'] = self.mean_transform_loss(first)
-            log.update(_statistics('ica', first))
+        aligned = self._align(inputs)
+        if self.ica is not None:
+            log['loss_pair'] = self.pair_loss(gather_batch(aligned.image))
+            self._log_transform('ica', aligned.matrices[0], log)
         if self.fas is not None:
-            _, moved, matrices = self._stages(image)
             log['loss_alignment'] = sum(
-                self.alignment_loss(*align(moved[stage]))
-                for stage, align in zip(self.fas_stages, self.fas))
-            frame = _compose(matrices)
-            if frame is not None:
-                frame = gather_batch(frame)
-                log['loss_mean_transform'] = (
-                    log.get('loss_mean_transform', 0) + self.mean_transform_loss(frame))
-                log.update(_statistics('fca', frame))
+                self.alignment_loss(*compare(aligned.moved[stage]))
+                for stage, compare in self.fas.items())
+        if self.fca is not None:
+            self._log_transform('fca', aligned.stages_frame, log)
         return log
 
-    def extract(self, inputs: Tensor) -> Tensor:
-        return self._embed(inputs)[0]
-
-    def distances(self, inputs: Tensor) -> Tensor:
-        features, frame = self._embed(inputs)
-        distances = self.gaussians(features)
-        return distances if frame is None else warp(
-            distances, invert_affine(frame))
+    def _log_transform(self, name: str, matrix: Tensor, log: dict) -> None:
+        matrix = gather_batch(matrix)
+        log['loss_mean_transform'] = (
+            log.get('loss_mean_transform', 0) +
+            self.mean_transform_loss(matrix))
+        for part, values in describe_affine(matrix.detach()).items():
+            log[f'{name}_{part}_mean'] = values.mean()
+            log[f'{name}_{part}_std'] = values.std(correction=0)
 
     def align(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Show images as the last stage sees them.
@@ -232,85 +218,26 @@ class FYD(PaDiM):
             the matrices ``(B, 3, 3)`` that do it, see
             :mod:`~mmad.models.layers.affine`.
         """
-        image, first = self._move(inputs, self.ica)
-        later = [] if self.fca is None else self._stages(image)[2]
-        matrix = _compose([first, *later])
+        matrix = self._align(inputs).frame
         if matrix is None:
             matrix = torch.eye(3).to(inputs).expand(len(inputs), 3, 3)
         return warp(inputs, matrix), matrix
 
-    def _embed(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Features, and the transform of their frame, None for the image's.
-        """
-        image, first = self._move(inputs, self.ica)
-        maps, _, matrices = self._stages(image)
-        matrices = [first, *matrices]
-        if self.gaussian_frame == 'original':
-            frame = None
-            moves = [
-                _invert(_compose(matrices[:i + 1])) for i in range(len(maps))
-            ]
-        else:
-            frame = _compose(matrices)
-            moves = [_compose(matrices[i + 1:]) for i in range(len(maps))]
-        levels = [
-            level if move is None else warp(level, move)
-            for level, move in zip(maps.values(), moves)
-        ]
-        return self.reduction(levels), frame
+    def extract(self, inputs: Tensor) -> Features:
+        return self._features(self._align(inputs))
 
-    def _stages(
-        self, image: Tensor
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor], list[Tensor | None]]:
-        """Maps of the stages before and behind their transformers, and the
-        transforms."""
-        stages = self.backbone.stages
-        if self.fca is None:
-            maps = dict(zip(stages, self.backbone(image)))
-            return maps, maps, [None] * len(stages)
-        maps, moved, matrices = {}, {}, []
-        for name, part in self.backbone.body.named_children():
-            image = part(image)
-            if name in stages:
-                maps[name] = image
-                image, matrix = self._move(image, self.fca[name])
-                moved[name] = image
-                matrices.append(matrix)
-        return maps, moved, matrices
+    def _align(self, inputs: Tensor) -> CoarseAlignment:
+        return align(inputs, self.backbone, self.ica, self.fca)
 
-    @staticmethod
-    def _move(inputs: Tensor, transformer: nn.Module | None
-              ) -> tuple[Tensor, Tensor | None]:
-        return (inputs, None) if transformer is None else transformer(inputs)
+    def _features(self, aligned: CoarseAlignment) -> Tensor:
+        return self.reduction(
+            aligned.in_last_frame() if self.gaussian_frame == 'aligned' else
+            aligned.in_image_frame())
 
-
-def _compose(matrices: list[Tensor | None]) -> Tensor | None:
-    given = [matrix for matrix in matrices if matrix is not None]
-    return reduce(compose_affine, given) if given else None
-
-
-def _invert(matrix: Tensor | None) -> Tensor | None:
-    return None if matrix is None else invert_affine(matrix)
-
-
-@torch.no_grad()
-def _statistics(name: str, matrix: Tensor) -> dict[str, Tensor]:
-    log = {}
-    for part, values in describe_affine(matrix).items():
-        log[f'{name}_{part}_mean'] = values.mean()
-        log[f'{name}_{part}_std'] = values.std(correction=0)
-    return log
-
-
-def _require_steps(backbone: nn.Module) -> None:
-    stages = list(backbone.stages)
-    if not isinstance(backbone, SequentialBackbone):
-        raise InputError(
-            f'`fca` steps in between the stages, which '
-            f'{type(backbone).__name__} does not let it; use '
-            'TorchvisionResNet.')
-    order = [name for name, _ in backbone.body.named_children()
-             if name in stages]
-    if stages != order:
-        raise InputError(f'`stages` of the backbone must be in its order, '
-                         f'{order}, for `fca`, got {stages}.')
+    def score(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        aligned = self._align(inputs)
+        distances = self.gaussians(self._features(aligned))
+        if self.gaussian_frame == 'aligned' and aligned.frame is not None:
+            distances = warp(distances, invert_affine(aligned.frame))
+        maps = self.anomaly_map(distances, inputs.shape[-2:])
+        return maps.amax((1, 2, 3)), maps

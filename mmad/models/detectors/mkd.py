@@ -8,7 +8,6 @@ from mmad.models.build import build_part
 from mmad.models.layers.anomaly_map import AnomalyMap
 from mmad.models.layers.attribution import Attribution
 from mmad.models.layers.opening import open_maps
-from mmad.models.trained_model import TrainedModel
 from mmad.registry import MODELS
 from mmad.utils.arguments import (
     as_arguments,
@@ -17,13 +16,13 @@ from mmad.utils.arguments import (
     check_numbers,
 )
 
-from .signed_detector import SignedDetector
+from .base import BaseDetector
 
 _TERMS = ('value', 'direction')
 
 
 @MODELS.register_module()
-class MKD(TrainedModel, SignedDetector):
+class MKD(BaseDetector):
     """MKD: a small network that imitates a large one on normal images only.
 
     Implementation of `Multiresolution Knowledge Distillation for Anomaly
@@ -106,24 +105,17 @@ class MKD(TrainedModel, SignedDetector):
             torch.tensor(
                 float('nan' if loss_weight == 'auto' else loss_weight)))
 
-    def signature(self) -> dict:
+    def fingerprint(self) -> dict:
         return dict(
-            detector='MKD',
-            backbone=self.backbone.name,
-            stages=list(self.backbone.stages),
+            super().fingerprint(),
             cloner_widths=self.cloner.widths,
             cloner_points=self.cloner.points,
             cloner_strides=self.cloner.strides,
             loss_weight=self.loss_weight,
             weighted_loss=self.weighted_loss)
 
-    def begin_training(self, num_batches: int) -> None:
-        super().begin_training(num_batches)
-        self.input_size.zero_()
-
     def loss(self, inputs: Tensor, data_samples: list) -> dict:
         """Both terms over all critical points, means over the batch."""
-        self.count_batch()
         terms = self._compare(*self._activations(inputs))
         terms = {name: term.mean() for name, term in terms.items()}
         self._balance(terms)
@@ -133,7 +125,6 @@ class MKD(TrainedModel, SignedDetector):
         }
 
     def score(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        self.require_fitted()
         scores, maps = self.attribution(self._distance, inputs, self.cloner)
         return scores, open_maps(self.anomaly_map(maps, inputs.shape[-2:]))
 

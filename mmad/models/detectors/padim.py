@@ -1,4 +1,3 @@
-from mmengine.dist import all_reduce
 from torch import Tensor, nn
 
 from mmad.models.build import build_part
@@ -55,43 +54,16 @@ class PaDiM(FitDetector):
         self.gaussians = PositionGaussians(epsilon)
         self.anomaly_map = AnomalyMap(sigma)
 
-    def signature(self) -> dict:
+    def fingerprint(self) -> dict:
         return dict(
-            detector='PaDiM',
-            backbone=self.backbone.name,
-            stages=list(self.backbone.stages),
+            super().fingerprint(),
             reduction=self.reduction.kind,
             dim=self.reduction.dim)
-
-    @property
-    def num_passes(self) -> int:
-        return 2 if self.reduction.kind == 'pca' else 1
-
-    def begin_fit(self, num_images: int, batch_size: int) -> None:
-        super().begin_fit(num_images, batch_size)
-        self.reduction.begin()
-        self.gaussians.begin()
 
     def extract(self, inputs: Tensor) -> Tensor:
         return self.reduction(self.backbone(inputs))
 
-    def collect(self, features: Tensor, sample_ids: list[int]) -> None:
-        if self.reduction.is_ready:
-            self.gaussians.collect(features)
-        else:
-            self.reduction.collect(features)
-
-    def estimate(self) -> None:
-        if self.reduction.is_ready:
-            self.gaussians.estimate(all_reduce)
-        else:
-            self.reduction.estimate(all_reduce)
-
     def score(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        self.require_fitted()
-        maps = self.anomaly_map(self.distances(inputs), inputs.shape[-2:])
+        distances = self.gaussians(self.extract(inputs))
+        maps = self.anomaly_map(distances, inputs.shape[-2:])
         return maps.amax((1, 2, 3)), maps
-
-    def distances(self, inputs: Tensor) -> Tensor:
-        """Distances ``(B, 1, h, w)`` of images from the Gaussians."""
-        return self.gaussians(self.extract(inputs))

@@ -1,17 +1,12 @@
-import math
-import uuid
 from collections.abc import Sequence
 
 import torch
-from mmengine.dist import all_reduce, broadcast
 from torch import Tensor, nn
 
 from mmad.errors import InputError
 from mmad.models.build import build_part
 from mmad.models.layers.anomaly_map import AnomalyMap
-from mmad.models.layers.memory_bank import MemoryBank
-from mmad.models.layers.pyramid_search import nearest_in_images
-from mmad.models.layers.pyramid_store import PyramidStore
+from mmad.models.layers.gallery import Gallery
 from mmad.registry import MODELS
 from mmad.utils.arguments import check_choice, check_number
 
@@ -100,20 +95,20 @@ class SPADE(FitDetector):
         self.num_neighbors = num_neighbors
         self.num_pixel_neighbors = num_pixel_neighbors
         self.fusion = fusion
-        self.gallery = gallery
-        self.image_bank = MemoryBank()
-        self.pyramids = PyramidStore(
+        self.search_all = gallery == 'all'
+        self.gallery = Gallery(
             len(self.pyramid_stages), gallery_dtype, gallery_dir)
         self.anomaly_map = AnomalyMap(sigma)
 
-    def signature(self) -> dict:
+    def fingerprint(self) -> dict:
+        pyramids = self.gallery.pyramids
         return dict(
             detector='SPADE',
             backbone=self.backbone.name,
             image_stage=self.image_stage,
             pyramid_stages=list(self.pyramid_stages),
-            gallery_dtype=str(self.pyramids.dtype),
-            gallery_dir=None if self.pyramids.folder is None else 'a folder')
+            gallery_dtype=str(pyramids.dtype),
+            gallery_dir=None if pyramids.folder is None else 'a folder')
 
     def extract(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Image features ``(B, C)`` and stages ``(B, C_k, h_k, w_k)``."""
@@ -121,42 +116,12 @@ class SPADE(FitDetector):
         return (maps[self.image_stage].mean((2, 3)),
                 *(maps[stage] for stage in self.pyramid_stages))
 
-    def begin_fit(self, num_images: int, batch_size: int) -> None:
-        super().begin_fit(num_images, batch_size)
-        self._image_features = None
-        token = torch.tensor(uuid.uuid4().int >> 80)
-        broadcast(token)
-        self._token = int(token)
-
-    def collect(self, features: tuple[Tensor, ...],
-                sample_ids: list[int]) -> None:
-        image_features, *levels = features
-        if self._image_features is None:
-            self._image_features = image_features.new_zeros(
-                self.num_images, image_features.shape[1])
-            self.pyramids.reserve([(self.num_images, *level.shape[2:],
-                                    level.shape[1]) for level in levels],
-                                  self._token)
-        self._check(levels)
-        self._image_features[sample_ids] = image_features
-        self.pyramids.put(
-            sample_ids, [level.flatten(2).mT for level in levels])
-
-    def estimate(self) -> None:
-        all_reduce(self._image_features)
-        self.image_bank.store(self._image_features)
-        self.pyramids.finish(self._image_features, all_reduce)
-        self._image_features = None
-
     def score(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        self.require_fitted()
         image_features, *levels = self.extract(inputs)
-        self._check(levels)
-        distances, nearest = self.image_bank.search(
-            image_features, min(self.num_neighbors, len(self.image_bank)))
-        if self.gallery == 'all':
-            nearest = torch.arange(len(self.image_bank)).expand(
-                len(inputs), -1)
+        self.gallery.pyramids.check_grids(levels)
+        distances, nearest = self.gallery(image_features, self.num_neighbors)
+        if self.search_all:
+            nearest = torch.arange(len(self.gallery)).expand(len(inputs), -1)
         maps = [
             self._map([level[i] for level in levels], images, inputs)
             for i, images in enumerate(nearest.tolist())
@@ -165,29 +130,20 @@ class SPADE(FitDetector):
 
     def _map(self, levels: list[Tensor], images: list[int],
              inputs: Tensor) -> Tensor:
-        """Map ``(1, 1, H, W)`` of the stages ``(C_k, h_k, w_k)`` of one."""
-        if self.fusion == 'concat':
-            pyramids = [list(range(len(levels)))]
-        else:
-            pyramids = [[number] for number in range(len(levels))]
-        maps = []
-        for pyramid in pyramids:
-            grids = [tuple(levels[k].shape[1:]) for k in pyramid]
-            distances = nearest_in_images(
-                [levels[k].flatten(1).T.contiguous() for k in pyramid], grids,
-                lambda image, pyramid=pyramid:
-                [self.pyramids.image(image)[k] for k in pyramid], images,
-                min(self.num_pixel_neighbors,
-                    len(images) * math.prod(grids[0]))).mean(1)
-            maps.append(
-                self.anomaly_map(
-                    distances.view(1, 1, *grids[0]), inputs.shape[-2:]))
-        return torch.stack(maps).mean(0)
+        """Compare the stages ``(C_k, h_k, w_k)`` of one image with others.
 
-    def _check(self, levels: Sequence[Tensor]) -> None:
-        grids = [tuple(level.shape[-2:]) for level in levels]
-        if grids != self.pyramids.grids:
-            raise InputError(
-                f'the stages of an image have the grids {grids} instead of '
-                f'{self.pyramids.grids}; all images must reach the model in '
-                'one size: resize or crop them in the pipeline.')
+        Returns:
+            Tensor: ``(1, 1, H, W)``, the mean squared distance of each
+            position from the nearest positions.
+        """
+        numbers = list(range(len(levels)))
+        pyramids = [numbers] if self.fusion == 'concat' else [
+            [number] for number in numbers
+        ]
+        maps = []
+        for stages in pyramids:
+            distances = self.gallery.nearest_positions(
+                levels, images, self.num_pixel_neighbors, stages).mean(2)
+            maps.append(self.anomaly_map(
+                distances[None, None], inputs.shape[-2:]))
+        return torch.stack(maps).mean(0)

@@ -9,14 +9,16 @@ from .anomaly_map import AnomalyMap
 from .attribution import Attribution
 from .channel_reduction import ChannelReduction
 from .coreset import k_center_greedy, random_projection
+from .coreset_bank import CoresetBank
 from .fine_alignment import FineAlignment
-from .fitted_buffers import resize_buffers
+from .fitted_module import FittedModule
+from .gallery import Gallery
 from .gather_batch import gather_batch, own_part
-from .image_moments import ImageMoments
 from .memory_bank import MemoryBank
 from .nearest_neighbors import distances_to, nearest_rows
 from .opening import open_maps
 from .patch_features import PatchFeatures
+from .pixel_statistics import PixelStatistics
 from .position_gaussians import PositionGaussians
 from .pyramid_search import nearest_in_images
 from .pyramid_store import PyramidStore
@@ -28,11 +30,33 @@ from .student_ensemble import (
 )
 
 __all__ = [
-    'AnomalyMap', 'Attribution', 'ChannelReduction', 'FineAlignment',
-    'ImageMoments', 'MemoryBank', 'PatchFeatures', 'PositionGaussians',
-    'PyramidStore', 'SpatialTransformer', 'StudentEnsemble', 'affine_matrix',
-    'compose_affine', 'describe_affine', 'distances_to', 'gather_batch',
-    'invert_affine', 'k_center_greedy', 'nearest_in_images', 'nearest_rows',
-    'open_maps', 'own_part', 'predictive_variance', 'random_projection',
-    'regression_error', 'resize_buffers', 'warp'
+    'AnomalyMap',
+    'Attribution',
+    'ChannelReduction',
+    'CoresetBank',
+    'FineAlignment',
+    'FittedModule',
+    'Gallery',
+    'MemoryBank',
+    'PatchFeatures',
+    'PixelStatistics',
+    'PositionGaussians',
+    'PyramidStore',
+    'SpatialTransformer',
+    'StudentEnsemble',
+    'affine_matrix',
+    'compose_affine',
+    'describe_affine',
+    'distances_to',
+    'gather_batch',
+    'invert_affine',
+    'k_center_greedy',
+    'nearest_in_images',
+    'nearest_rows',
+    'open_maps',
+    'own_part',
+    'predictive_variance',
+    'random_projection',
+    'regression_error',
+    'warp'
 ]

@@ -1,14 +1,15 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmad.errors import InputError
 from mmad.utils.arguments import check_choice, check_number
 
-from .fitted_buffers import resize_buffers
-from .fixed_point import to_fixed_point
+from .exact_sums import to_fixed_point
+from .fitted_module import FittedModule
+from .processes import all_reduce_
 from .pyramid import to_grid
 
 # Of the patches of a PCA: enough for its axes, few enough that the sums over
@@ -16,7 +17,7 @@ from .pyramid import to_grid
 _BITS = 12
 
 
-class ChannelReduction(nn.Module):
+class ChannelReduction(FittedModule):
     """Concatenate the stages at each position and keep fewer channels.
 
     PaDiM (arXiv 2011.08785):
@@ -54,29 +55,22 @@ class ChannelReduction(nn.Module):
         self.dim = dim
         self.seed = seed
         if kind == 'random':
-            self.register_buffer('indices', torch.empty(0, dtype=torch.int64))
+            self.register_fitted('indices', dtype=torch.int64)
         if kind == 'pca':
-            self.register_buffer('mean', torch.empty(0))
-            self.register_buffer('basis', torch.empty(0, 0))
-        self.begin()
+            self.register_fitted('mean')
+            self.register_fitted('basis', ndim=2)
 
     @property
-    def is_ready(self) -> bool:
-        """Whether it reduces; else :meth:`collect` is waiting for patches."""
-        return self.kind != 'pca' or len(self.mean) > 0
+    def needs_pass(self) -> bool:
+        """Whether it learns from features, which only a PCA does."""
+        return self.kind == 'pca'
 
-    def begin(self) -> None:
-        """Forget what was estimated or collected."""
-        if self.kind == 'random':
-            self.indices, self._chosen = self.indices.new_empty(0), []
-        if self.kind == 'pca':
-            self.mean = self.mean.new_empty(0)
-            self.basis = self.basis.new_empty(0, 0)
-        self._sum = self._products = None
-        self._count = 0
+    def reset(self) -> None:
+        super().reset()
+        self._count, self._sum, self._products = 0, None, None
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Join the stages, and reduce them once ready.
+        """Join the stages, and reduce them once fitted.
 
         Args:
             maps (Sequence[Tensor]): ``(B, C_k, H_k, W_k)`` each; the first
@@ -91,7 +85,7 @@ class ChannelReduction(nn.Module):
             raise InputError(
                 f'`dim` is {self.dim}, but the stages have '
                 f'{sum(channels)} channels together; lower it.')
-        if self.kind == 'none' or not self.is_ready:
+        if self.kind == 'none' or (self.kind == 'pca' and not self.is_fitted):
             return torch.cat([to_grid(level, grid) for level in maps], 1)
         # Reduced before it is brought to the fine grid, a coarse stage costs
         # little.
@@ -126,8 +120,8 @@ class ChannelReduction(nn.Module):
         # As numbers, so that the model can be exported.
         self._chosen = indices.tolist()
 
-    def collect(self, features: Tensor) -> None:
-        """Add patches ``(B, D, h, w)`` to what the PCA is estimated from."""
+    def update(self, features: Tensor, ids: list[int]) -> None:
+        """Add features ``(B, D, h, w)`` to what the PCA is fitted to."""
         patches = to_fixed_point(
             features.transpose(0, 1).flatten(1), _BITS)
         if self._sum is None:
@@ -138,16 +132,11 @@ class ChannelReduction(nn.Module):
         self._sum += patches.sum(1)
         self._products.addmm_(patches, patches.T)
 
-    def estimate(self, all_reduce: Callable[[Tensor], None]) -> None:
-        """Turn what all processes collected into the components.
-
-        Args:
-            all_reduce (Callable): Adds up a tensor over the processes, in
-                place.
-        """
+    def finalize(self) -> None:
+        """Turn the sums of all processes into the components."""
         count = torch.tensor(self._count)
         for value in (count, self._sum, self._products):
-            all_reduce(value)
+            all_reduce_(value)
         mean = self._sum / int(count)
         covariance = self._products / int(count) - torch.outer(mean, mean)
         axes = torch.linalg.eigh(covariance)[1].flip(1)[:, :self.dim]
@@ -158,7 +147,6 @@ class ChannelReduction(nn.Module):
         self._sum = self._products = None
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
-        resize_buffers(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
         if self.kind == 'random':
             self._choose(self.indices)

@@ -2,6 +2,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from mmad.errors import InputError
 from mmad.utils.arguments import check_choice, check_number
 
 from .gather_batch import gather_batch
@@ -65,3 +66,20 @@ def _pointwise(widths: list[int]) -> nn.Sequential:
     for old, new in pairwise(widths):
         layers += [nn.Conv2d(old, new, 1), nn.BatchNorm2d(new), nn.ReLU()]
     return nn.Sequential(*layers[:-2])
+
+
+def check_stages(compared: object, stages: tuple[str, ...]) -> None:
+    """Check the names of the stages whose features are compared.
+
+    Raises:
+        InputError: They are not some of ``stages`` with the last of them.
+    """
+    if (not isinstance(compared, list | tuple)
+            or not all(isinstance(stage, str) for stage in compared)
+            or stages[-1] not in compared
+            or len(set(compared)) < len(compared)
+            or not set(compared) <= set(stages)):
+        raise InputError(
+            f'`stages` of `fas` must be out of those of the backbone, '
+            f'{list(stages)}, each once, with the last of them, got '
+            f'{compared}.')

@@ -2,21 +2,23 @@ import re
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmad.errors import InputError
 from mmad.utils.arguments import check_choice, check_number
 
-from .fitted_buffers import resize_buffers
+from .fitted_module import FittedModule
 from .nearest_neighbors import distances_to, nearest_rows, squared_norms
+from .processes import all_reduce_
 
 
-class MemoryBank(nn.Module):
-    """Rows of normal features with a nearest-neighbor search over them.
+class MemoryBank(FittedModule):
+    """Features of normal images with a nearest-neighbor search over them.
 
-    The rows are a persistent buffer of variable length: a state dict brings
-    its own. Distances are always computed from the rows themselves, so every
-    back end gives the same numbers for the same neighbors.
+    It holds one row for each image, in the order of their numbers;
+    :class:`~mmad.models.layers.CoresetBank` holds chosen patches instead.
+    Distances are always computed from the rows themselves, so every back end
+    gives the same numbers for the same neighbors.
 
     Args:
         backend (str): ``'torch'`` searches where the rows are, CPU or GPU,
@@ -31,6 +33,9 @@ class MemoryBank(nn.Module):
 
     Raises:
         InputError: An argument is out of its range, or faiss is missing.
+
+    Attributes:
+        rows (Tensor): ``(N, D)`` float32.
     """
 
     rows: Tensor
@@ -54,13 +59,34 @@ class MemoryBank(nn.Module):
         self.backend = backend
         self.index_factory = index
         self.nprobe = nprobe
-        self.register_buffer('rows', torch.empty(0, 0))
+        self.register_fitted('rows', ndim=2)
         self.register_buffer('norms', torch.empty(0), persistent=False)
         self.register_buffer('index_bytes', torch.empty(0, dtype=torch.uint8))
         self._index = None
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def reset(self) -> None:
+        super().reset()
+        self.index_bytes = self.index_bytes.new_empty(0)
+        self.norms = self.norms.new_empty(0)
+        self._index = None
+        self._collected: list[tuple[list[int], Tensor]] = []
+
+    def update(self, features: Tensor, ids: list[int]) -> None:
+        """Take in the features ``(B, D)`` of new images."""
+        self._collected.append((list(ids), features))
+
+    def finalize(self) -> None:
+        """Give every process the rows of all images."""
+        numbers = torch.tensor([i for ids, _ in self._collected for i in ids])
+        rows = torch.cat([features for _, features in self._collected])
+        total = int(all_reduce_(torch.tensor(len(numbers))))
+        table = rows.new_zeros(total, rows.shape[1])
+        table[numbers] = rows
+        self._collected = []
+        self.store(all_reduce_(table))
 
     def store(self, rows: Tensor) -> None:
         """Replace the contents by ``rows`` ``(N, D)`` and index them."""
@@ -71,7 +97,7 @@ class MemoryBank(nn.Module):
         else:
             self._build_index()
 
-    def search(self, queries: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
+    def forward(self, queries: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
         """Find the nearest rows.
 
         Args:
@@ -130,7 +156,6 @@ class MemoryBank(nn.Module):
         self._index = index
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
-        resize_buffers(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
         self._index = None
         if self.backend == 'torch' and len(self.rows):

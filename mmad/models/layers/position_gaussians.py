@@ -1,14 +1,12 @@
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmad.errors import InputError
 from mmad.utils.arguments import check_number
 
-from .fitted_buffers import resize_buffers
-from .fixed_point import to_fixed_point
+from .exact_sums import to_fixed_point
+from .fitted_module import FittedModule
 from .inverse_cholesky import invert_cholesky
 from .packed_triangle import (
     add_gram,
@@ -18,6 +16,7 @@ from .packed_triangle import (
     packed_shape,
     unpack,
 )
+from .processes import all_reduce_
 
 # Matrix entries that are worked on at a time, so that they stay in the caches.
 _BLOCK = 1 << 19
@@ -33,7 +32,7 @@ _BITS = 16
 _MIN_EPSILON = 1e-9
 
 
-class PositionGaussians(nn.Module):
+class PositionGaussians(FittedModule):
     """A multivariate Gaussian at each position of a grid, fitted in one pass.
 
     PaDiM (arXiv 2011.08785), eq. 1: at position (i, j) the mean of the
@@ -67,19 +66,16 @@ class PositionGaussians(nn.Module):
         super().__init__()
         check_number('epsilon', epsilon, low=_MIN_EPSILON)
         self.epsilon = epsilon
-        self.register_buffer('mean', torch.empty(0, 0, 0))
-        self.register_buffer('factor', torch.empty(0, 0, 0))
-        self.begin()
+        self.register_fitted('mean', ndim=3)
+        self.register_fitted('factor', ndim=3)
 
-    def begin(self) -> None:
-        """Forget what was estimated or collected."""
-        self.mean = self.mean.new_empty(0, 0, 0)
-        self.factor = self.factor.new_empty(0, 0, 0)
+    def reset(self) -> None:
+        super().reset()
         self._count, self._sum, self._products = 0, None, None
         self._gathered = []
 
-    def collect(self, features: Tensor) -> None:
-        """Add features ``(B, D, h, w)`` to the sums.
+    def update(self, features: Tensor, ids: list[int]) -> None:
+        """Add features ``(B, D, h, w)`` of new images to the sums.
 
         Raises:
             InputError: The grid is not the one of the features before.
@@ -107,30 +103,23 @@ class PositionGaussians(nn.Module):
             add_gram(self._products[rows], samples.mT, masks)
         self._gathered = []
 
-    def estimate(self, all_reduce: Callable[[Tensor], None]) -> None:
+    def finalize(self) -> None:
         """Turn the sums of all processes into means and factors.
-
-        Args:
-            all_reduce (Callable): Adds up a tensor over the processes, in
-                place.
 
         Raises:
             InputError: A covariance is singular.
         """
         if self._gathered:
             self._add_gathered()
-        count = torch.tensor(self._count)
-        all_reduce(count)
-        count = int(count)
-        all_reduce(self._sum)
-        mean = self._sum / count
+        count = int(all_reduce_(torch.tensor(self._count)))
+        mean = all_reduce_(self._sum) / count
         positions, dim = mean.shape
         device = self.mean.device
         factor = torch.empty(
             positions, *packed_shape(dim), device=device)
         for rows in self._blocks(positions, dim):
             products = self._products[rows]
-            all_reduce(products)
+            all_reduce_(products)
             covariance = unpack(products, dim)
             center = mean[rows, :, None]
             covariance.baddbmm_(center, center.mT, alpha=-count)
@@ -197,10 +186,6 @@ class PositionGaussians(nn.Module):
         return [
             slice(start, start + step) for start in range(0, positions, step)
         ]
-
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
-        resize_buffers(self, state_dict, prefix)
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 def _by_position(features: Tensor) -> Tensor:

@@ -3,21 +3,21 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmad.errors import InputError
 from mmad.utils.arguments import check_choice, check_number
 
-from .fitted_buffers import resize_buffers
+from .fitted_module import FittedModule
 from .partial_folder import PartialFolder
+from .processes import all_reduce_, barrier, broadcast_, rank
 
 
-class PyramidStore(nn.Module):
+class PyramidStore(FittedModule):
     """The stages of many images, in memory or in memory-mapped files.
 
     In memory they are part of the state. In files, they may be larger than
@@ -54,8 +54,8 @@ class PyramidStore(nn.Module):
         self.num_levels = num_levels
         self.dtype = getattr(torch, dtype)
         self.folder = None if folder is None else Path(folder).expanduser()
-        self.register_buffer('shapes', torch.empty(0, 4, dtype=torch.int64))
-        self.register_buffer('digest', torch.empty(0, dtype=torch.uint8))
+        self.register_fitted('shapes', ndim=2, dtype=torch.int64)
+        self.register_fitted('digest', dtype=torch.uint8)
         self._files: list[Tensor] = []
         self._partial: PartialFolder | None = None
         if self.folder is None:
@@ -90,50 +90,69 @@ class PyramidStore(nn.Module):
     def _sizes(self) -> list[tuple[int, int, int]]:
         return [(n, h * w, c) for n, h, w, c in self.shapes.tolist()]
 
-    def reserve(self, shapes: Sequence[tuple[int, int, int, int]],
-                token: int) -> None:
-        """Make room for stages of these shapes ``(N, h_k, w_k, C_k)``.
+    def reset(self) -> None:
+        super().reset()
+        self._files = []
+        if self.folder is None:
+            self._hold([level.new_empty(0, 0, 0) for level in self.levels])
+        # Tells this fit from others that may run at the same time.
+        self._token = int(broadcast_(torch.tensor(uuid.uuid4().int >> 80)))
 
-        Args:
-            shapes (Sequence): Of all stages.
-            token (int): Tells this fit from others that may run at the same
-                time; the same in all processes.
-
-        Raises:
-            InputError: The files cannot be made.
-        """
-        self.shapes = self.shapes.new_tensor(shapes)
+    def _reserve(self, levels: Sequence[Tensor]) -> None:
+        """Make room for all images, with stages like these."""
+        self.shapes = self.shapes.new_tensor([
+            (self.num_images, *level.shape[2:], level.shape[1])
+            for level in levels
+        ])
         if self.folder is None:
             self._hold([
                 torch.zeros(size, dtype=self.dtype, device=self.digest.device)
                 for size in self._sizes()
             ])
         else:
-            self._files = self._create(token)
+            self._files = self._create(self._token)
 
-    def put(self, numbers: Sequence[int], levels: Sequence[Tensor]) -> None:
-        """Store the stages ``(B, P_k, C_k)`` of images by their numbers.
+    def update(self, features: Sequence[Tensor], ids: list[int]) -> None:
+        """Store the stages of new images.
+
+        Args:
+            features (Sequence[Tensor]): ``(B, C_k, h_k, w_k)`` each.
+            ids (list[int]): Numbers of the images.
 
         Raises:
-            InputError: A value is too large for the data type.
+            InputError: A value is too large for the data type, the stages
+                have other grids than those before, or the files cannot be
+                written.
         """
-        for store, level in zip(self.levels, levels, strict=True):
-            level = level.to(store)
+        if not len(self.shapes):
+            self._reserve(features)
+        self.check_grids(features)
+        for store, level in zip(self.levels, features, strict=True):
+            level = level.flatten(2).mT.to(store)
             if not torch.isfinite(level).all():
                 raise InputError(
                     'features beyond 65504 do not fit into float16; use '
                     '`gallery_dtype="float32"`, or check the weights.')
-            store[numbers] = level
+            store[ids] = level
 
-    def finish(self, key: Tensor, all_reduce: Callable[[Tensor],
-                                                       None]) -> None:
-        """Complete the store from what all processes put.
+    def check_grids(self, levels: Sequence[Tensor]) -> None:
+        """Raise :class:`InputError` if stages have other grids."""
+        grids = [tuple(level.shape[-2:]) for level in levels]
+        if grids != self.grids:
+            raise InputError(
+                f'the stages of an image have the grids {grids} instead of '
+                f'{self.grids}; all images must reach the model in one size: '
+                'resize or crop them in the pipeline.')
+
+    def finalize(self, key: Tensor) -> None:
+        """Complete the store from what all processes took in.
 
         Args:
             key (Tensor): Values that tell these images from others, the same
                 in all processes.
-            all_reduce (Callable): Adds up a tensor over the processes, in
-                place.
+
+        Raises:
+            InputError: The processes do not see the same folder.
         """
         content = key.cpu().numpy().tobytes() + repr(
             (self.shapes.tolist(), self.dtype)).encode()
@@ -143,27 +162,26 @@ class PyramidStore(nn.Module):
         if self.folder is None:
             for level in self.levels:
                 for images in level.split(16):
-                    all_reduce(images)
+                    all_reduce_(images)
             return
         self._files = []
         partial, final = self._partial.path, self.folder / name
         (partial / f'{uuid.uuid4().hex}.done').touch()
-        number = torch.ones(1)
-        all_reduce(number)  # after this, all have written
+        number = int(all_reduce_(torch.ones(1)))  # all have written
         done = list(partial.glob('*.done'))
-        all_reduce(torch.zeros(1))  # and counted
-        if len(done) != int(number):
+        barrier()  # and counted
+        if len(done) != number:
             raise InputError(
-                f'{int(number)} processes wrote a gallery, but {len(done)} of '
+                f'{number} processes wrote a gallery, but {len(done)} of '
                 f'them are to be seen in "{partial}"; `gallery_dir` must be '
                 'one folder for all.')
-        if not dist.is_initialized() or dist.get_rank() == 0:
+        if rank() == 0:
             for path in done:
                 path.unlink()
             # What is there already is of the same fit, whole or damaged.
             shutil.rmtree(final, ignore_errors=True)
             os.rename(partial, final)
-        all_reduce(torch.zeros(1))  # it has its name
+        barrier()  # it has its name
         self._partial.release()
         self._open()
 
@@ -219,7 +237,6 @@ class PyramidStore(nn.Module):
                     dtype=self.dtype).view(shape))
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
-        resize_buffers(self, state_dict, prefix)
         super()._load_from_state_dict(state_dict, prefix, *args)
         if self.folder is not None and len(self.digest):
             self._open()

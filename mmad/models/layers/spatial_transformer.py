@@ -87,7 +87,7 @@ class SpatialTransformer(nn.Module):
         nn.init.zeros_(self.linear[-1].weight)
         nn.init.zeros_(self.linear[-1].bias)
 
-    def signature(self) -> dict:
+    def settings(self) -> dict:
         """What the transforms of given weights depend on."""
         return dict(
             mode=self.mode, grid=self.grid, gain=self.gain, **self.limits)

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from .fitted_buffers import resize_buffers
+from .pixel_statistics import PixelStatistics
 
 
 def regression_error(students: Tensor, target: Tensor) -> Tensor:
@@ -46,54 +46,33 @@ class StudentEnsemble(nn.Module):
     """A frozen teacher and the students that imitate it, at one scale.
 
     All are networks with a method ``dense`` that maps images
-    ``(B, 3, H, W)`` to descriptors ``(B, C, H, W)``. Students learn the
-    teacher's, each component of which is brought to mean 0 and standard
-    deviation 1 over the training images.
+    ``(B, 3, H, W)`` to descriptors ``(B, C, H, W)``.
 
     Args:
         teacher (nn.Module): Takes no gradients.
         students (Sequence[nn.Module]): ``M`` of them.
+        name (str): Of the scale, for messages.
 
     Attributes:
-        target_mean, target_std (Tensor): ``(C,)``, of the teacher's
-            components; empty before :meth:`set_target`.
-        score_mean, score_std (Tensor): ``(2,)``, of regression error and
-            variance on normal images; empty before :meth:`set_scores`.
+        teacher_statistics (PixelStatistics): Bring each component of the
+            teacher's descriptors to mean 0 and standard deviation 1 over the
+            training images; students learn these.
+        score_statistics (PixelStatistics): Do the same with regression error
+            and predictive variance, over images that no student learned from.
     """
 
-    target_mean: Tensor
-    target_std: Tensor
-    score_mean: Tensor
-    score_std: Tensor
-
-    def __init__(self, teacher: nn.Module,
-                 students: Sequence[nn.Module]) -> None:
+    def __init__(self, teacher: nn.Module, students: Sequence[nn.Module],
+                 name: str) -> None:
         super().__init__()
         self.teacher = teacher.requires_grad_(False)
         self.students = nn.ModuleList(students)
-        for name in ('target_mean', 'target_std', 'score_mean', 'score_std'):
-            self.register_buffer(name, torch.empty(0))
-
-    def set_target(self, mean: Tensor, std: Tensor) -> None:
-        """Set what the teacher's components are normalized with."""
-        self.target_mean = mean.to(self.target_mean)
-        self.target_std = std.to(self.target_std)
-
-    def set_scores(self, mean: Tensor, std: Tensor) -> None:
-        """Set what regression error and variance are normalized with."""
-        self.score_mean = mean.to(self.score_mean)
-        self.score_std = std.to(self.score_std)
-
-    @property
-    def is_calibrated(self) -> bool:
-        return len(self.score_mean) > 0
+        self.teacher_statistics = PixelStatistics(f'the teacher of {name}')
+        self.score_statistics = PixelStatistics(f'the ensemble of {name}')
 
     @torch.no_grad()
     def target(self, images: Tensor) -> Tensor:
         """The teacher's normalized descriptors ``(B, C, H, W)``."""
-        descriptors = self.teacher.dense(images)
-        return (descriptors - self.target_mean[:, None, None]
-                ) / self.target_std[:, None, None]
+        return self.teacher_statistics(self.teacher.dense(images))
 
     def loss(self, images: Tensor) -> Tensor:
         """Squared distances from the teacher, summed over the students.
@@ -127,14 +106,9 @@ class StudentEnsemble(nn.Module):
 
     def score(self, images: Tensor) -> Tensor:
         """Both in units of normal images, added up: ``(B, 1, H, W)``."""
-        scores = self(images) - self.score_mean[:, None, None]
-        return (scores / self.score_std[:, None, None]).sum(1, keepdim=True)
+        return self.score_statistics(self(images)).sum(1, keepdim=True)
 
     def train(self, mode: bool = True) -> 'StudentEnsemble':
         super().train(mode)
         self.teacher.train(False)
         return self
-
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
-        resize_buffers(self, state_dict, prefix)
-        super()._load_from_state_dict(state_dict, prefix, *args)

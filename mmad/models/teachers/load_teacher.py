@@ -4,7 +4,7 @@ import torch
 
 from mmad.errors import InputError
 from mmad.models.backbones.patch_network import PatchNetwork
-from mmad.models.signed_model import read_signature
+from mmad.models.fit_state import read_fingerprint
 from mmad.utils import load_checkpoint
 from mmad.utils.remote_files import find_checkpoint
 
@@ -41,14 +41,14 @@ def load_teacher(network: PatchNetwork, source: str,
             'the checkpoint of another with --cfg-options '
             f'model.scales.{scale}.teacher=FILE.')
     state = load_checkpoint(path, map_location='cpu').get('state_dict')
-    theirs = read_signature(state)
-    ours = dict(
+    stored = read_fingerprint(state)
+    own = dict(
         model='PatchTeacher',
         normalization=normalization,
         **network.settings())
     differing = [
-        f'{key} {theirs.get(key)!r} instead of {value!r}'
-        for key, value in ours.items() if theirs.get(key) != value
+        f'{key} {stored.get(key)!r} instead of {value!r}'
+        for key, value in own.items() if stored.get(key) != value
     ]
     if differing:
         raise InputError(
@@ -56,12 +56,13 @@ def load_teacher(network: PatchNetwork, source: str,
             f'{"; ".join(differing)}. Take another teacher, or adapt '
             '`model`.')
     try:
-        batches_left = int(state.get('batches_left', 0))
+        batches_left = sum(state['fit_state.batches_left'].tolist())
         network.load_state_dict({
             name.removeprefix('network.'): value
             for name, value in state.items() if name.startswith('network.')
         })
-    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, RuntimeError, TypeError,
+            ValueError) as error:
         raise InputError(f'the teacher "{path}" is damaged, its tensors are '
                          'not those of its kind; train it again.') from error
     if batches_left > 0:

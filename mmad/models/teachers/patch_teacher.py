@@ -1,16 +1,17 @@
 import torch
+from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmad.errors import InputError
 from mmad.models.build import build_part
+from mmad.models.fit_state import FitState, refuse_part
 from mmad.models.normalization import describe_normalization
-from mmad.models.trained_model import TrainedModel
 from mmad.registry import MODELS
 from mmad.utils.arguments import check_number
 
 
 @MODELS.register_module()
-class PatchTeacher(TrainedModel):
+class PatchTeacher(BaseModel):
     """The teacher of Uninformed Students, while it is being trained.
 
     Bergmann et al., "Uninformed Students", CVPR 2020, section 3.1. A small
@@ -58,6 +59,8 @@ class PatchTeacher(TrainedModel):
                  compactness_loss: dict | nn.Module | None = None,
                  data_preprocessor: dict | None = None) -> None:
         super().__init__(data_preprocessor)
+        self.fit_state = FitState('PatchTeacher', self.fingerprint)
+        self.register_load_state_dict_post_hook(refuse_part)
         self.weights = dict(
             knowledge=knowledge_weight,
             metric=metric_weight,
@@ -85,11 +88,24 @@ class PatchTeacher(TrainedModel):
             channels = self._describe(torch.zeros(1, 3, side, side)).shape[1]
             self.decoder = nn.Linear(self.network.out_channels, channels)
 
-    def signature(self) -> dict:
+    def fingerprint(self) -> dict:
+        """What a checkpoint must have in common with the config."""
         return dict(
             model='PatchTeacher',
             normalization=self.normalization,
             **self.network.settings())
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether it was trained with all images."""
+        return self.fit_state.is_fitted
+
+    def begin_training(self, num_batches: int) -> None:
+        """Forget an earlier training, and expect so many batches."""
+        self.fit_state.begin_training(num_batches)
+
+    def parse_losses(self, losses: dict) -> tuple[Tensor, dict]:
+        return self.fit_state.after_batch(*super().parse_losses(losses))
 
     def forward(self,
                 inputs: Tensor,
@@ -128,7 +144,6 @@ class PatchTeacher(TrainedModel):
                 f'{side}x{side} pixels, got {len(inputs)} of '
                 f'{patches.shape[-1]}x{patches.shape[-2]}; mind `patch_size` '
                 'of RandomPatch and the batch size.')
-        self.count_batch()
         descriptors = self.network(patches)
         losses = {}
         if self.weights['knowledge']:

@@ -45,38 +45,75 @@ def trained(students_config, tmp_path_factory):
 def test_calibrated_where_it_is_validated(trained, epoch, calibrated):
     state = load_checkpoint(str(trained / f'epoch_{epoch}.pth'))
     assert state['meta']['epoch'] == epoch
-    for name in ('score_mean', 'score_std'):
-        assert len(state['state_dict'][f'scales.p17.{name}']) == (
-            2 if calibrated else 0)
+    for name in ('mean', 'std'):
+        statistic = state['state_dict'][f'scales.p17.score_statistics.{name}']
+        assert len(statistic) == (2 if calibrated else 0)
 
 
 def test_calibrated_anew(trained):
     second, third = (
         load_checkpoint(str(trained / f'epoch_{i}.pth'))['state_dict']
         for i in (2, 3))
-    assert (second['scales.p33.score_mean']
-            != third['scales.p33.score_mean']).all()
+    assert (second['scales.p33.score_statistics.mean']
+            != third['scales.p33.score_statistics.mean']).all()
 
 
-def test_images_are_those_that_were_kept(students_config, tmp_path,
-                                         monkeypatch):
-    runner = make_runner(students_config, tmp_path)
+def parts_of(students_config, folder, **changes):
+    """Images that are trained on and those that are kept, by their files."""
+    runner = make_runner(students_config, folder, **changes)
     hook, = (h for h in runner.hooks if isinstance(h, CalibrationHook))
-    monkeypatch.setattr(Runner, 'epoch', 0)
-    hook.before_train(runner)
-    ours = {entry['img_path'] for entry in map(
-        hook._loader.dataset.get_data_info, range(2))}
-    train = runner.train_dataloader.dataset
-    theirs = {train.get_data_info(i)['img_path'] for i in range(len(train))}
-    assert len(ours) == 2
-    assert len(theirs) == 5
-    assert not ours & theirs
+    runner._train_loop = runner.build_train_loop(runner._train_loop)
+    hook.before_run(runner)
+    loader = runner.train_loop.dataloader
+    assert runner.max_iters == runner.max_epochs * len(loader)
+    rest = loader.dataset
+    assert len(loader.sampler) == len(rest)
+    return [[part[i]['data_samples'].img_path for i in range(len(part))]
+            for part in (rest, hook._kept)]
 
 
-def test_no_images_are_kept(students_config, tmp_path):
+@pytest.mark.parametrize(('share', 'number'), [
+    (0.3, 2), (0.01, 1), (0.99, 6), (0.5, 4)])
+def test_images_are_kept_from_the_training(students_config, tmp_path, share,
+                                           number):
+    hooks = [dict(type='TeacherStatisticsHook'),
+             dict(type='CalibrationHook', share=share)]
+    rest, kept = parts_of(students_config, tmp_path, custom_hooks=hooks)
+    assert len(kept) == number
+    assert len(rest) == 7 - number
+    assert not set(rest) & set(kept)
+    assert rest == sorted(rest)
+    hooks[1]['seed'] = 3
+    other = parts_of(students_config, tmp_path, custom_hooks=hooks)[1]
+    assert len(other) == number
+    again = parts_of(students_config, tmp_path, custom_hooks=hooks)[1]
+    assert again == other
+
+
+def test_out_of_several_data_sets(students_config, tmp_path):
+    dataset = Config.fromfile(students_config).train_dataloader.dataset
+    dataset.category = 'bottle'
+    rest, kept = parts_of(
+        students_config, tmp_path, **{
+            'train_dataloader.dataset': dict(
+                _delete_=True, type='ConcatDataset',
+                datasets=[dict(dataset, indices=4),
+                          dict(dataset, indices=[4, 5, 6])])})
+    assert len(rest) == 5
+    assert len(set(rest + kept)) == 7
+
+
+@pytest.mark.parametrize('share', [0, 1, -0.1, 'x', None])
+def test_no_share(share):
+    with pytest.raises(InputError, match='`share` must be'):
+        CalibrationHook(share)
+
+
+def test_a_schedule_of_all_iterations(students_config, tmp_path):
     runner = make_runner(
-        students_config, tmp_path,
-        **{'train_dataloader.dataset.calibration': 0})
-    with pytest.raises(InputError, match='no images are kept'):
+        students_config, tmp_path, param_scheduler=dict(
+            type='LinearLR', start_factor=0.1, begin=0, end=2, by_epoch=True,
+            convert_to_iter_based=True))
+    with pytest.raises(InputError, match='`convert_to_iter_based` counts'):
         runner.train()
     assert not list(tmp_path.glob('*.pth'))

@@ -61,7 +61,7 @@ def test_checkpoints_are_of_the_present_fit(run):
     for name, value in runner.model.state_dict().items():
         assert torch.equal(state[name], value), name
     earlier = load_checkpoint(f'{runner.work_dir}/epoch_2.pth')['state_dict']
-    assert len(earlier['signature_bytes'])
+    assert len(earlier['fit_state.fingerprint'])
     assert not torch.equal(earlier['gaussians.mean'], state['gaussians.mean'])
 
 

@@ -23,7 +23,7 @@ class DiaryHook(Hook):
     def after_train_epoch(self, runner):
         model = runner.model
         self.entries.append(
-            (model.reduction.is_ready, model.is_fitted))
+            (model.reduction.is_fitted, model.is_fitted))
 
     def before_val_epoch(self, runner):
         self.entries.append('validation')

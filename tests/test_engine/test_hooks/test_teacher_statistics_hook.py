@@ -1,7 +1,6 @@
 from types import SimpleNamespace
 
 import pytest
-import torch
 
 from mmad.engine.hooks import TeacherStatisticsHook, teacher_statistics_hook
 
@@ -9,15 +8,14 @@ from mmad.engine.hooks import TeacherStatisticsHook, teacher_statistics_hook
 class Students:
     """Notes what it is asked for."""
 
+    scales = {}
+
     def __init__(self, is_measured):
         self.is_measured = is_measured
         self.calls = []
 
-    def measure_teachers(self, batches, number):
-        self.calls.append((list(batches), number))
-
-    def begin_epoch(self, epoch, max_epochs):
-        self.calls.append((epoch, max_epochs))
+    def require_teachers(self):
+        self.calls.append('teachers')
 
 
 @pytest.fixture
@@ -25,12 +23,15 @@ def make_runner(monkeypatch):
 
     def make(is_measured, resume=False):
         runner = SimpleNamespace(
-            model=Students(is_measured), epoch=3, max_epochs=5, saved=[],
-            cfg=dict(resume=resume))
+            model=Students(is_measured), saved=[], cfg=dict(resume=resume),
+            train_loop=SimpleNamespace(
+                dataloader=SimpleNamespace(dataset='images')))
         monkeypatch.setattr(
-            teacher_statistics_hook, 'stage_loader',
-            lambda runner, split: torch.utils.data.DataLoader(
-                [f'{split} {i}' for i in range(3)]))
+            teacher_statistics_hook, 'one_by_one',
+            lambda runner, dataset: [dataset])
+        monkeypatch.setattr(
+            teacher_statistics_hook, 'fit_statistics',
+            lambda students, batches, parts: students.calls.extend(batches))
         monkeypatch.setattr(
             teacher_statistics_hook, 'save_stage',
             lambda runner, *args: runner.saved.append(args))
@@ -42,8 +43,7 @@ def make_runner(monkeypatch):
 def test_measures_once_and_saves(make_runner):
     runner = make_runner(is_measured=False)
     TeacherStatisticsHook().before_train(runner)
-    assert runner.model.calls == [([['train 0'], ['train 1'], ['train 2']],
-                                   3)]
+    assert runner.model.calls == ['teachers', 'images']
     assert runner.saved == [(0, 0)]
 
 
@@ -56,10 +56,5 @@ def test_resumed(make_runner):
 def test_weights_of_another_run_are_measured_anew(make_runner):
     runner = make_runner(is_measured=True)
     TeacherStatisticsHook().before_train(runner)
-    assert len(runner.model.calls) == len(runner.saved) == 1
-
-
-def test_tells_the_epoch(make_runner):
-    runner = make_runner(is_measured=True)
-    TeacherStatisticsHook().before_train_epoch(runner)
-    assert runner.model.calls == [(3, 5)]
+    assert runner.model.calls == ['teachers', 'images']
+    assert len(runner.saved) == 1

@@ -25,7 +25,7 @@ def runner_of(path, folder, **entries):
 
 def left(folder, step):
     state = load_checkpoint(str(folder / f'iter_{step}.pth'))['state_dict']
-    return int(state['batches_left'])
+    return sum(state['fit_state.batches_left'].tolist())
 
 
 LOOPS = dict(

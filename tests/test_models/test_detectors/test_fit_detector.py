@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from conftest import feed
@@ -5,37 +7,48 @@ from torch import nn
 
 from mmad.errors import InputError
 from mmad.models import FitDetector
+from mmad.models.detectors.fit_pass import FitPass
+from mmad.models.layers import FittedModule
+
+
+class Mean(FittedModule):
+    """Remembers each image's mean, and averages them."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_fitted('state')
+
+    def reset(self):
+        super().reset()
+        self.ids, self.sums = [], []
+
+    def update(self, features, ids):
+        self.ids += ids
+        self.sums += list(features.mean((2, 3)))
+
+    def finalize(self):
+        self.state = torch.stack(self.sums).mean(0)
 
 
 class MeanColor(FitDetector):
-    """The smallest detector: it remembers each image's mean."""
+    """The smallest detector: the distance from the mean color."""
 
     def __init__(self, stride=2):
         super().__init__()
         self.stride = stride
-        self.register_buffer('state', torch.zeros(3))
-
-    def begin_fit(self, num_images, batch_size):
-        super().begin_fit(num_images, batch_size)
-        self.batches, self.ids, self.sums = [], [], []
+        self.mean = Mean()
+        self.batches = []
 
     def extract(self, inputs):
         self.batches.append(len(inputs))
         return inputs[..., ::self.stride, ::self.stride]
 
-    def collect(self, features, sample_ids):
-        self.ids += sample_ids
-        self.sums += list(features.mean((2, 3)))
-
-    def estimate(self):
-        self.state = torch.stack(self.sums).mean(0)
-
-    def signature(self):
-        return dict(detector='MeanColor', stride=self.stride)
+    def fingerprint(self):
+        return dict(super().fingerprint(), stride=self.stride)
 
     def score(self, inputs):
         self.require_fitted()
-        maps = (inputs - self.state[:, None, None]).abs().mean(
+        maps = (inputs - self.mean.state[:, None, None]).abs().mean(
             1, keepdim=True)
         return maps.amax((1, 2, 3)), maps
 
@@ -43,66 +56,71 @@ class MeanColor(FitDetector):
 class Spread(MeanColor):
     """In two passes: the mean, then the mean distance from it."""
 
-    num_passes = 2
-
     def __init__(self):
         super().__init__()
-        self.register_buffer('spread', torch.zeros(3))
+        self.spread = Mean()
 
-    def begin_fit(self, num_images, batch_size):
-        super().begin_fit(num_images, batch_size)
-        self.has_mean = False
-
-    def collect(self, features, sample_ids):
-        if self.has_mean:
-            features = (features - self.state[:, None, None]).abs()
-        super().collect(features, sample_ids)
-
-    def estimate(self):
-        if self.has_mean:
-            self.spread = torch.stack(self.sums).mean(0)
-        else:
-            super().estimate()
-            self.has_mean, self.ids, self.sums = True, [], []
+    def extract(self, inputs):
+        features = super().extract(inputs)
+        if self.mean.is_fitted:
+            features = (features - self.mean.state[:, None, None]).abs()
+        return features
 
 
 @pytest.mark.parametrize('batch_size', [1, 2, 3, 7, 10])
 def test_every_image_is_collected_once(images, fit, batch_size):
     detector = fit(MeanColor(), images, batch_size)
-    assert detector.ids == list(range(7))
+    assert detector.mean.ids == list(range(7))
     # The last group is filled up.
     size, = set(detector.batches)
     assert size <= 8
-    assert batch_size % size == 0
     torch.testing.assert_close(
-        detector.state, images[..., ::2, ::2].mean((0, 2, 3)))
+        detector.mean.state, images[..., ::2, ::2].mean((0, 2, 3)))
+
+
+@pytest.mark.parametrize('batch_size', [*range(1, 40), 64, 100, 127])
+def test_groups_are_of_one_size_and_waste_little(batch_size):
+    images = torch.arange(3 * batch_size - 2.)
+    sizes, seen = set(), []
+    for batch in images.split(batch_size):
+        for own, group in FitPass(len(images), batch_size).groups(batch):
+            sizes.add(len(group))
+            seen += batch[own].tolist()
+            assert torch.equal(group[:len(batch[own])], batch[own])
+    size, = sizes
+    assert seen == images.tolist()
+    assert min(batch_size, 4) <= size <= 8
+    filled = math.ceil(batch_size / size) * size
+    assert filled - batch_size <= 3
 
 
 @pytest.mark.parametrize('batch_size', [2, 7])
 def test_two_passes(images, batch_size):
     detector = Spread()
+    assert detector.num_passes == 2
     for _ in range(2):
         detector.begin_fit(7, batch_size)
-        for is_last in (False, True):
+        for module, is_last in ((detector.mean, False),
+                                (detector.spread, True)):
             feed(detector, images, batch_size)
-            assert detector.ids == list(range(7))
+            assert module.ids == list(range(7))
             assert not detector.is_fitted
-            detector.fit()
+            detector.end_pass()
             assert detector.is_fitted == is_last
     pixels = images[..., ::2, ::2]
     mean = pixels.mean((0, 2, 3), keepdim=True)
     torch.testing.assert_close(
-        detector.spread, (pixels - mean).abs().mean((0, 2, 3)))
+        detector.spread.state, (pixels - mean).abs().mean((0, 2, 3)))
 
 
 def test_each_pass_needs_every_image(images):
     detector = Spread()
     detector.begin_fit(7, 2)
     feed(detector, images, 2)
-    detector.fit()
+    detector.end_pass()
     feed(detector, images[:6], 2)
     with pytest.raises(InputError, match='collected 6 of 7 training images'):
-        detector.fit()
+        detector.end_pass()
     assert not detector.is_fitted
 
 
@@ -110,7 +128,7 @@ def test_a_pass_that_is_over_is_no_state(images):
     detector = Spread()
     detector.begin_fit(7, 2)
     feed(detector, images, 2)
-    detector.fit()
+    detector.end_pass()
     with pytest.raises(InputError, match='no fitted state'):
         Spread().load_state_dict(detector.state_dict())
 
@@ -120,7 +138,7 @@ def test_no_gradients(images):
     detector.scale = nn.Parameter(torch.ones(()))
     detector.begin_fit(7, 2)
     feed(detector, images * detector.scale, 2)
-    assert not any(value.requires_grad for value in detector.sums)
+    assert not any(value.requires_grad for value in detector.mean.sums)
 
 
 def test_unfitted(images):
@@ -133,7 +151,7 @@ def test_incomplete_fit(images):
     detector.begin_fit(7, 2)
     feed(detector, images[:6], 2)
     with pytest.raises(InputError, match='collected 6 of 7 training images'):
-        detector.fit()
+        detector.end_pass()
     assert not detector.is_fitted
 
 
@@ -141,18 +159,18 @@ def test_images_beyond_the_data_set_are_padding(images):
     detector = MeanColor()
     detector.begin_fit(5, 2)
     feed(detector, images, 2)
-    assert detector.ids == [0, 1, 2, 3, 4]
+    assert detector.mean.ids == [0, 1, 2, 3, 4]
 
 
 def test_fitting_again_forgets(images, fit):
     detector = fit(MeanColor(), images)
-    first = detector.state
+    first = detector.mean.state
     detector.begin_fit(3, 1)
     assert not detector.is_fitted
     feed(detector, images[:3], 1)
-    detector.fit()
-    assert detector.ids == [0, 1, 2]
-    assert not torch.equal(detector.state, first)
+    detector.end_pass()
+    assert detector.mean.ids == [0, 1, 2]
+    assert not torch.equal(detector.mean.state, first)
 
 
 def test_non_finite_features_name_the_image(images):
@@ -172,13 +190,13 @@ def test_state_dict_round_trip(images, fit):
 
 
 @pytest.mark.parametrize('strict', [True, False])
-def test_signature_must_agree(images, fit, strict):
+def test_fingerprint_must_agree(images, fit, strict):
     state = fit(MeanColor(), images).state_dict()
     other = MeanColor(stride=4)
     with pytest.raises(InputError, match='made with stride 2 instead of 4'):
         other.load_state_dict(state, strict=strict)
     assert not other.is_fitted
-    assert other.state.eq(0).all()
+    assert not other.mean.is_fitted
 
 
 @pytest.mark.parametrize('state', [{}, MeanColor().state_dict()])
@@ -192,7 +210,7 @@ def test_equal_numbers(images):
     detector.begin_fit(7, 2)
     feed(detector, images, 2, order=[0, 1, 2, 2, 4, 5, 6])
     with pytest.raises(InputError, match='have the same `sample_idx`'):
-        detector.fit()
+        detector.end_pass()
     assert not detector.is_fitted
 
 

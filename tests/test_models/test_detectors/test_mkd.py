@@ -116,7 +116,7 @@ def test_perfect_imitation_scores_zero(make_mkd, images):
             return tuple(a.detach() for a in detector.backbone(inputs))
 
     detector = make_mkd(cloner=Echo(), loss_weight=1).eval()
-    detector.sign()
+    detector.fit_state.finalize()
     assert detector(images)[0].abs().max() < 1e-6
 
 

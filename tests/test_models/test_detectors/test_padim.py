@@ -78,7 +78,7 @@ def test_between_the_passes_of_pca_it_is_unfitted(make_padim, images):
     detector = make_padim(reduction='pca')
     detector.begin_fit(7, 2)
     feed(detector, images, 2)
-    detector.fit()
+    detector.end_pass()
     assert not detector.is_fitted
     with pytest.raises(InputError, match='PaDiM is not fitted'):
         detector(images)

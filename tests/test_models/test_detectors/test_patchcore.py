@@ -62,7 +62,7 @@ def test_distance_to_the_coreset_is_bounded(images, make_patchcore, fit,
     radius = torch.cdist(rows, bank).min(1).values.max()
     sought = patches(detector, queries)
     full = torch.cdist(sought.double(), rows).min(1).values
-    found = detector.memory_bank.search(sought)[0][:, 0].double()
+    found = detector.memory_bank(sought)[0][:, 0].double()
     assert (full <= found * (1 + 1e-6)).all()
     assert (found <= (full + radius) * (1 + 1e-6)).all()
     assert (found > full * (1 + 1e-3)).any()
@@ -324,8 +324,8 @@ def test_checkpoint_of_another_detector(images, make_patchcore, fit):
 
     class Other(PatchCore):
 
-        def signature(self):
-            return dict(super().signature(), detector='Other')
+        def fingerprint(self):
+            return dict(super().fingerprint(), detector='Other')
 
     state = fit(make_patchcore(), images).state_dict()
     other = Other(dict(type='TinyBackbone'))

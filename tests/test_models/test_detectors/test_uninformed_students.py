@@ -6,6 +6,7 @@ import torch
 import torch.distributed as dist
 from mmengine.optim import OptimWrapper
 
+from mmad.engine.hooks.stages import fit_statistics
 from mmad.errors import InputError
 from mmad.models import UninformedStudents
 from mmad.structures import AnomalyDataSample
@@ -52,6 +53,7 @@ def batches(images, numbers=None):
 
 
 def train(detector, images, steps=3, lr=1e-2):
+    detector.begin_training(steps)
     wrapper = OptimWrapper(torch.optim.Adam(detector.parameters(), lr=lr))
     detector.train()
     logs = [detector.train_step(dict(
@@ -61,12 +63,24 @@ def train(detector, images, steps=3, lr=1e-2):
     return logs
 
 
+def measure(detector, batches):
+    fit_statistics(detector, batches, [
+        (scale.teacher_statistics, scale.teacher.dense)
+        for scale in detector.scales.values()])
+
+
+def calibrate(detector, batches):
+    fit_statistics(detector, batches, [
+        (scale.score_statistics, scale)
+        for scale in detector.scales.values()])
+
+
 @pytest.fixture
 def trained(make_students, images):
     detector = make_students()
-    detector.measure_teachers(batches(images), 5)
+    measure(detector, batches(images))
     train(detector, images)
-    detector.calibrate(batches(images), 5)
+    calibrate(detector, batches(images))
     return detector
 
 
@@ -81,16 +95,15 @@ def test_statistics_are_those_of_all_pixels(trained, images):
                 inputs_of(trained, images)).double()
         pixels = pixels.transpose(0, 1).flatten(1).numpy()
         np.testing.assert_allclose(
-            scale.target_mean, pixels.mean(1), rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(scale.target_std, pixels.std(1), rtol=1e-5)
+            scale.teacher_statistics.mean, pixels.mean(1), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(scale.teacher_statistics.std, pixels.std(1), rtol=1e-5)
 
 
 def test_scores_have_mean_0_and_deviation_1(trained, images):
     inputs = inputs_of(trained, images)
     for scale in trained.scales.values():
         with torch.no_grad():
-            scores = (scale(inputs) - scale.score_mean[:, None, None]
-                      ) / scale.score_std[:, None, None]
+            scores = scale.score_statistics(scale(inputs))
         for values in scores.unbind(1):
             assert float(values.mean()) == pytest.approx(0, abs=1e-4)
             assert float(values.std(correction=0)) == pytest.approx(
@@ -113,10 +126,10 @@ def test_a_defect_stands_out(make_students):
     images = [(waves + 5 * torch.randn(3, 32, 32)).clamp(0, 255)
               for _ in range(6)]
     detector = make_students(sizes=(17, ))
-    detector.measure_teachers(batches(images[:2]), 2)
+    measure(detector, batches(images[:2]))
     first, *_, last = train(detector, images[:2], 40)
     assert last['loss'] < 0.5 * first['loss']
-    detector.calibrate(batches(images[2:4]), 2)
+    calibrate(detector, batches(images[2:4]))
     images[5][:, 12:20, 12:20] = 255 - images[5][:, 12:20, 12:20]
     with torch.no_grad():
         scores, maps = detector(inputs_of(detector, images[4:]))
@@ -141,43 +154,18 @@ def test_students_begin_differently(make_students):
         assert not torch.equal(a.layers[0].weight, b.layers[0].weight)
 
 
-def test_sequence(make_students, images):
-    detector = make_students(order='sequence')
-    detector.measure_teachers(batches(images), 5)
-    seen = []
-    for epoch in range(6):
-        detector.begin_epoch(epoch, 6)
+def test_only_active_scales_learn(make_students, images):
+    detector = make_students()
+    measure(detector, batches(images))
+    for name in ('p17', 'p33'):
+        detector.active_scales = [name]
         before = deepcopy(detector.state_dict())
         log, = train(detector, images, 1)
-        seen.append([name for name in log if name != 'loss'])
-        for name, value in detector.state_dict().items():
-            trains = '.students.' in name and name.split('.')[1] in seen[-1][0]
-            trains |= name == 'batches_left' and epoch == 0
-            assert torch.equal(value, before[name]) is not trains
-    assert seen == [['loss_p17']] * 3 + [['loss_p33']] * 3
-
-
-@pytest.mark.parametrize(('epochs', 'validated', 'words'), [
-    (1, [], '2 scales in sequence need at least an epoch each'),
-    (4, [1, 3], 'after epoch 1, .* first trained in epoch 3; set'),
-    (5, [3], 'after epoch 3, .* first trained in epoch 4; set'),
-])
-def test_no_scale_is_scored_untrained(make_students, epochs, validated,
-                                      words):
-    make_students().check_schedule(epochs, validated)
-    with pytest.raises(InputError, match=words):
-        make_students(order='sequence').check_schedule(epochs, validated)
-
-
-@pytest.mark.parametrize('epochs', range(2, 9))
-def test_first_epoch_of_the_last_scale(make_students, epochs):
-    detector = make_students(order='sequence')
-    first = next(epoch for epoch in range(epochs)
-                 if detector.begin_epoch(epoch, epochs) is None
-                 and detector._in_training == ['p33'])
-    detector.check_schedule(epochs, [first + 1])
-    with pytest.raises(InputError, match='is due after epoch'):
-        detector.check_schedule(epochs, [first])
+        assert set(log) == {'loss', f'loss_{name}'}
+        for key, value in detector.state_dict().items():
+            trains = f'{name}.students.' in key
+            if not key.startswith(('fit_state.', 'input_size')):
+                assert torch.equal(value, before[key]) is not trains
 
 
 def test_reload(trained, make_students, images):
@@ -192,19 +180,17 @@ def test_reload(trained, make_students, images):
 
 def _reduced(rank, detector, images):
     numbers = range(rank, len(images), dist.get_world_size())
-    detector.measure_teachers(batches(images, numbers), 5)
-    detector.begin_training(0)
-    detector.calibrate(batches(images, numbers), 5)
+    measure(detector, batches(images, numbers))
+    calibrate(detector, batches(images, numbers))
     return {name: value for name, value in detector.state_dict().items()
-            if 'target' in name or 'score' in name}
+            if 'statistics' in name}
 
 
 @pytest.mark.parametrize('world', [2, 3])
 def test_processes_agree(run_processes, make_students, images, world):
     alone = make_students()
-    alone.measure_teachers(batches(images), 5)
-    alone.begin_training(0)
-    alone.calibrate(batches(images), 5)
+    measure(alone, batches(images))
+    calibrate(alone, batches(images))
     for state in run_processes(world, _reduced, make_students(), images):
         assert len(state) == 8
         for name, value in state.items():
@@ -213,7 +199,7 @@ def test_processes_agree(run_processes, make_students, images, world):
 
 def test_mixed_precision(make_students, images):
     detector = make_students()
-    detector.measure_teachers(batches(images), 5)
+    measure(detector, batches(images))
     with torch.autocast('cpu', torch.bfloat16):
         losses = detector.loss(inputs_of(detector, images), [])
     plain = detector.loss(inputs_of(detector, images), [])
@@ -228,7 +214,7 @@ def test_compiled(make_students, images):
     logs = []
     for compiled in (False, True):
         detector = make_students(sizes=(17, ))
-        detector.measure_teachers(batches(images), 5)
+        measure(detector, batches(images))
         if compiled:
             detector.train_step = torch.compile(
                 detector.train_step, backend='eager')
@@ -239,44 +225,36 @@ def test_compiled(make_students, images):
 
 def test_stages_out_of_order(make_students, images):
     detector = make_students()
-    with pytest.raises(InputError, match='needs the TeacherStatisticsHook'):
-        train(detector, images)
     with pytest.raises(InputError, match='is not fitted'):
         detector(inputs_of(detector, images))
-    detector.measure_teachers(batches(images), 5)
+    with pytest.raises(InputError, match='needs the TeacherStatisticsHook'):
+        train(detector, images)
+    measure(detector, batches(images))
+    with pytest.raises(InputError, match='is not fitted'):
+        detector(inputs_of(detector, images))
+    train(detector, images, 2)
     with pytest.raises(InputError, match=r'not calibrated.*--resume'):
         detector(inputs_of(detector, images))
-    with pytest.raises(InputError, match='have not seen all training images'):
-        detector.calibrate(batches(images), 5)
-    detector.begin_training(2)
-    train(detector, images, 1)
-    with pytest.raises(InputError, match='have not seen all training images'):
-        detector.calibrate(batches(images), 5)
-    train(detector, images, 1)
     assert not detector.is_fitted
-    detector.calibrate(batches(images), 5)
+    calibrate(detector, batches(images))
     assert detector.is_fitted
     detector(inputs_of(detector, images))
-    detector.forget_calibration()
-    assert not detector.is_calibrated
-    assert not detector.is_fitted
 
 
 def test_never_without_a_teacher(make_students, images):
     detector = make_students(scales=[dict(network=NETWORK)])
     with pytest.raises(InputError, match='no `teacher` for the scales p17'):
-        detector.measure_teachers(batches(images), 5)
+        detector.require_teachers()
 
 
 def test_constant_images(make_students):
     flat = [torch.full((3, 24, 28), 7, dtype=torch.uint8)] * 2
     with pytest.raises(InputError, match='the teacher of p17 gives values'):
-        make_students().measure_teachers(batches(flat), 2)
+        measure(make_students(), batches(flat))
 
 
 @pytest.mark.parametrize(('kwargs', 'message'), [
     (dict(num_students=1), 'at least 2, got 1'),
-    (dict(order='random'), '"together" or "sequence", got "random"'),
     (dict(scales=[dict(teacher='none.pth')]), r'`scales\[0\]` lacks its'),
     (dict(scales=[]), '`scales` must hold at least one'),
     (dict(scales=[dict(network=NETWORK)] * 2), 'patch size 17 twice')])

@@ -5,7 +5,7 @@ from sklearn.decomposition import PCA
 
 from mmad.errors import InputError
 from mmad.models.layers import ChannelReduction
-from mmad.models.layers.fixed_point import to_fixed_point
+from mmad.models.layers.exact_sums import to_fixed_point
 
 
 @pytest.fixture
@@ -30,15 +30,12 @@ def joined(maps):
     ], 1)
 
 
-def add_up(value):
-    """The sum over one process."""
-
-
 def fit_pca(maps, dim=4, parts=(4, 2)):
     reduction = ChannelReduction('pca', dim)
+    reduction.reset()
     for batch in zip(*(level.split(parts) for level in maps), strict=True):
-        reduction.collect(reduction(batch))
-    reduction.estimate(add_up)
+        reduction.update(reduction(batch), [])
+    reduction.finalize()
     return reduction
 
 
@@ -98,15 +95,15 @@ def test_pca_does_not_depend_on_the_batches(maps):
 
 def test_pca_is_not_ready_before_its_pass(maps):
     reduction = ChannelReduction('pca', 4)
-    assert not reduction.is_ready
+    assert not reduction.is_fitted
     assert torch.equal(reduction(maps), joined(maps))
     reduction = fit_pca(maps)
-    assert reduction.is_ready
+    assert reduction.is_fitted
     other = ChannelReduction('pca', 4)
     other.load_state_dict(reduction.state_dict())
     assert torch.equal(other(maps), reduction(maps))
-    reduction.begin()
-    assert not reduction.is_ready
+    reduction.reset()
+    assert not reduction.is_fitted
 
 
 @pytest.mark.parametrize(('kind', 'dim', 'message'), [

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from mmad.errors import InputError
 from mmad.models.layers.memory_bank import MemoryBank
@@ -24,7 +25,7 @@ def filled(**kwargs):
 @pytest.mark.parametrize('k', [1, 5])
 def test_search_equals_brute_force(backend, k):
     queries = draw(40, 8, seed=1)
-    distances, index = filled(backend=backend).search(queries, k)
+    distances, index = filled(backend=backend)(queries, k)
     expected = torch.cdist(queries.double(), draw(600, 8).double()).topk(
         k, largest=False)
     assert torch.equal(index, expected.indices)
@@ -34,7 +35,7 @@ def test_search_equals_brute_force(backend, k):
 
 def test_back_ends_give_the_same_bits():
     queries = draw(40, 8, seed=1)
-    ours, theirs = (filled(backend=backend).search(queries, 3)
+    ours, theirs = (filled(backend=backend)(queries, 3)
                     for backend in ('torch', 'faiss'))
     assert torch.equal(ours[0], theirs[0])
     assert torch.equal(ours[1], theirs[1])
@@ -43,7 +44,7 @@ def test_back_ends_give_the_same_bits():
 @pytest.mark.parametrize('backend', ['torch', 'faiss'])
 def test_rows_find_themselves(backend):
     bank = filled(backend=backend)
-    distances, index = bank.search(bank.rows)
+    distances, index = bank(bank.rows)
     assert torch.equal(index[:, 0], torch.arange(600))
     assert distances.eq(0).all()
 
@@ -62,7 +63,7 @@ def test_state_dict_round_trip(tmp_path, kwargs):
         torch.load(tmp_path / 'bank.pth', weights_only=True), strict=True)
     assert len(other) == 600
     queries = draw(40, 8, seed=1)
-    for mine, theirs in zip(bank.search(queries, 3), other.search(queries, 3)):
+    for mine, theirs in zip(bank(queries, 3), other(queries, 3)):
         assert torch.equal(mine, theirs)
 
 
@@ -77,32 +78,32 @@ def test_approximate_index_is_part_of_the_state():
 def test_approximate_search(index):
     bank = filled(backend='faiss', index=index)
     queries = draw(100, 8, seed=1)
-    distances, found = bank.search(queries)
-    exact, nearest = filled().search(queries)
+    distances, found = bank(queries)
+    exact, nearest = filled()(queries)
     assert (distances >= exact).all()
     assert (found == nearest).float().mean() > 0.9
 
 
 def test_nprobe_reaches_the_index():
-    queries, (exact, _) = draw(100, 8, seed=1), filled().search(
+    queries, (exact, _) = draw(100, 8, seed=1), filled()(
         draw(100, 8, seed=1))
     few = filled(backend='faiss', index='IVF16,Flat', nprobe=1)
     many = filled(backend='faiss', index='IVF16,Flat', nprobe=16)
-    assert torch.equal(many.search(queries)[0], exact)
-    assert not torch.equal(few.search(queries)[0], exact)
+    assert torch.equal(many(queries)[0], exact)
+    assert not torch.equal(few(queries)[0], exact)
 
 
 def test_too_few_neighbors_in_the_lists():
     bank = filled(backend='faiss', index='IVF16,Flat', nprobe=1)
     with pytest.raises(InputError, match='raise `nprobe`'):
-        bank.search(draw(3, 8, seed=1), 400)
+        bank(draw(3, 8, seed=1), 400)
 
 
 def test_storing_again_replaces():
     bank = filled(backend='faiss', index='HNSW32')
     rows = draw(50, 3, seed=2)
     bank.store(rows)
-    distances, index = bank.search(rows)
+    distances, index = bank(rows)
     assert len(bank) == 50
     assert distances.eq(0).all()
     assert torch.equal(index[:, 0], torch.arange(50))
@@ -140,7 +141,46 @@ def test_an_index_opens_no_file(tmp_path):
     bank = MemoryBank(backend='faiss', index='IVF4,Flat')
     bank.load_state_dict(state)
     queries = draw(40, 8, seed=1)
-    found = bank.search(queries)
+    found = bank(queries)
     assert 'secret.bin' not in Path('/proc/self/maps').read_text()
-    expected = filled(backend='faiss', index='IVF4,Flat').search(queries)
+    expected = filled(backend='faiss', index='IVF4,Flat')(queries)
     assert torch.equal(found[0], expected[0])
+
+
+def fit(bank, rows, order=range(20), batch=6):
+    bank.num_images = len(rows)
+    bank.reset()
+    order = list(order)
+    for start in range(0, len(order), batch):
+        numbers = order[start:start + batch]
+        bank.update(rows[numbers], numbers)
+    bank.finalize()
+    return bank
+
+
+@pytest.mark.parametrize('order', [range(20), range(19, -1, -1)])
+def test_one_row_for_each_image(order):
+    rows = draw(20, 8)
+    bank = MemoryBank()
+    for _ in range(2):
+        assert torch.equal(fit(bank, rows, order).rows, rows)
+        rows = rows + 1
+    bank.reset()
+    assert not bank.is_fitted
+
+
+def _shard(rank, rows):
+    world = dist.get_world_size()
+    bank = MemoryBank()
+    bank.reset()
+    numbers = list(range(rank, len(rows), world))
+    bank.update(rows[numbers], numbers)
+    bank.finalize()
+    return bank.rows
+
+
+@pytest.mark.parametrize('world', [2, 3])
+def test_all_processes_have_all_rows(run_processes, world):
+    rows = draw(7, 5)
+    for found in run_processes(world, _shard, rows):
+        assert torch.equal(found, rows)

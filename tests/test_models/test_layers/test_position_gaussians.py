@@ -5,12 +5,8 @@ from scipy.spatial.distance import mahalanobis
 
 from mmad.errors import InputError
 from mmad.models.layers import PositionGaussians, position_gaussians
-from mmad.models.layers.fixed_point import to_fixed_point
+from mmad.models.layers.exact_sums import to_fixed_point
 from mmad.models.layers.packed_triangle import unpack
-
-
-def add_up(value):
-    """The sum over one process."""
 
 
 def features(number=20, dim=7, height=3, width=4, seed=0, bits=16):
@@ -24,9 +20,10 @@ def features(number=20, dim=7, height=3, width=4, seed=0, bits=16):
 
 def fit(samples, epsilon=0.01, batch=6):
     gaussians = PositionGaussians(epsilon)
+    gaussians.reset()
     for part in samples.split(batch):
-        gaussians.collect(part)
-    gaussians.estimate(add_up)
+        gaussians.update(part, [])
+    gaussians.finalize()
     return gaussians
 
 
@@ -99,9 +96,9 @@ def test_constant_channel(level):
 
 def test_forgetting_and_fitting_again():
     gaussians = fit(features())
-    gaussians.begin()
-    gaussians.collect(features(seed=1))
-    gaussians.estimate(add_up)
+    gaussians.reset()
+    gaussians.update(features(seed=1), [])
+    gaussians.finalize()
     expected = fit(features(seed=1), batch=20)
     torch.testing.assert_close(gaussians.mean, expected.mean)
     torch.testing.assert_close(gaussians.factor, expected.factor)
@@ -123,10 +120,11 @@ def test_state_is_means_and_one_triangle_each():
 
 def test_another_grid():
     gaussians = PositionGaussians()
-    gaussians.collect(features())
+    gaussians.reset()
+    gaussians.update(features(), [])
     with pytest.raises(InputError, match='5 x 4 positions instead of 3 x 4'):
-        gaussians.collect(features(height=5))
-    gaussians.estimate(add_up)
+        gaussians.update(features(height=5), [])
+    gaussians.finalize()
     with pytest.raises(InputError, match='4 x 3 positions instead of 3 x 4'):
         gaussians(features(height=4, width=3))
 

@@ -8,26 +8,38 @@ import torch
 import torch.multiprocessing as mp
 
 from mmad.errors import InputError
-from mmad.models.layers import PyramidStore, partial_folder
+from mmad.models.layers import PyramidStore, partial_folder, pyramid_store
 
 SHAPES = [(5, 4, 3, 3), (5, 2, 2, 6)]
 
 
-def add_up(value):
-    """The sum over one process."""
-
-
 def content(seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(n, h * w, c, generator=generator)
+    return [torch.randn(n, c, h, w, generator=generator)
             for n, h, w, c in SHAPES]
 
 
+def rows(level):
+    """As the store holds them."""
+    return level.flatten(2).mT
+
+
+def reset(store, token):
+    store.num_images = 5
+    store.reset()
+    store._token = token
+
+
+def put(store, numbers, levels):
+    numbers = list(numbers)
+    store.update([level[numbers] for level in levels], numbers)
+
+
 def fill(store, levels, order=(3, 0, 4, 1, 2), token=1):
-    store.reserve(SHAPES, token)
-    for numbers in (list(order[:2]), list(order[2:])):
-        store.put(numbers, [level[numbers] for level in levels])
-    store.finish(levels[0][:, 0], add_up)
+    reset(store, token)
+    for numbers in (order[:2], order[2:]):
+        put(store, numbers, levels)
+    store.finalize(levels[0][:, 0])
     return store
 
 
@@ -37,8 +49,8 @@ def folders(parent):
 
 def begin(parent, token):
     store = PyramidStore(2, folder=parent)
-    store.reserve(SHAPES, token)
-    store.put([0], [level[:1] for level in content(token)])
+    reset(store, token)
+    put(store, [0], content(token))
     return store
 
 
@@ -67,7 +79,7 @@ def test_gives_back_what_was_put(folder, dtype):
     for number in range(5):
         for level, own in zip(store.image(number), levels, strict=True):
             assert level.dtype == torch.float32
-            expected = own[number].to(getattr(torch, dtype)).float()
+            expected = rows(own)[number].to(getattr(torch, dtype)).float()
             assert torch.equal(level, expected)
 
 
@@ -92,18 +104,18 @@ def test_state_holds_the_stages_only_in_memory(tmp_path):
 def test_a_new_fit_leaves_the_files_of_the_old_one(tmp_path):
     old = fill(PyramidStore(2, folder=tmp_path), content()).state_dict()
     store = PyramidStore(2, folder=tmp_path)
-    store.reserve(SHAPES, 2)
-    store.put([0], [level[:1] for level in content(1)])  # goes on for long
+    reset(store, 2)
+    put(store, [0], content(1))  # goes on for long
     fill(PyramidStore(2, folder=tmp_path), content(2))
     assert len(folders(tmp_path)) == 3
     store.load_state_dict(old)
-    assert torch.equal(store.levels[0], content()[0])
+    assert torch.equal(store.levels[0], rows(content()[0]))
 
 
 def test_the_same_fit_again(tmp_path):
     for _ in range(2):
         store = fill(PyramidStore(2, folder=tmp_path), content())
-        assert torch.equal(store.levels[1], content()[1])
+        assert torch.equal(store.levels[1], rows(content()[1]))
     assert len(folders(tmp_path)) == 1
 
 
@@ -112,7 +124,7 @@ def test_reading_changes_no_file(tmp_path):
     store.levels[0].zero_()
     other = PyramidStore(2, folder=tmp_path)
     other.load_state_dict(store.state_dict())
-    assert torch.equal(other.levels[0], content()[0])
+    assert torch.equal(other.levels[0], rows(content()[0]))
 
 
 @pytest.mark.parametrize('damage', ['remove', 'shorten'])
@@ -132,31 +144,38 @@ def test_missing_file(tmp_path, damage):
 
 def test_two_fits_at_the_same_time(tmp_path):
     one, other = (PyramidStore(2, folder=tmp_path) for _ in range(2))
-    one.reserve(SHAPES, 1)
-    other.reserve(SHAPES, 2)
+    reset(one, 1)
+    reset(other, 2)
     for store, seed in ((one, 0), (other, 1)):
-        store.put(range(5), content(seed))
+        put(store, range(5), content(seed))
     for store, seed in ((one, 0), (other, 1)):
-        store.finish(content(seed)[0], add_up)
-        assert torch.equal(store.levels[1], content(seed)[1])
+        store.finalize(content(seed)[0])
+        assert torch.equal(store.levels[1], rows(content(seed)[1]))
 
 
-def test_processes_that_see_other_folders(tmp_path):
-    def of_two_processes(value):
-        value += value
-
+def test_processes_that_see_other_folders(tmp_path, monkeypatch):
     store = PyramidStore(2, folder=tmp_path)
-    store.reserve(SHAPES, 1)
-    store.put(range(5), content())
+    reset(store, 1)
+    put(store, range(5), content())
+    # As if there were two.
+    monkeypatch.setattr(pyramid_store, 'all_reduce_', lambda value: 2 * value)
     with pytest.raises(InputError, match='2 processes wrote a gallery, but 1'):
-        store.finish(content()[0], of_two_processes)
+        store.finalize(content()[0])
 
 
 def test_too_large_for_half_precision():
     store = PyramidStore(2, 'float16')
-    store.reserve(SHAPES, 1)
+    reset(store, 1)
     with pytest.raises(InputError, match='beyond 65504'):
-        store.put([0], [1e5 * level[:1] for level in content()])
+        put(store, [0], [1e5 * level for level in content()])
+
+
+def test_another_grid():
+    store = PyramidStore(2)
+    reset(store, 1)
+    put(store, [0], content())
+    with pytest.raises(InputError, match='one size'):
+        put(store, [1], [level[..., :1] for level in content()])
 
 
 def test_full_disk(tmp_path, monkeypatch):
@@ -165,7 +184,7 @@ def test_full_disk(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, 'posix_fallocate', full)
     with pytest.raises(InputError, match='cannot be written'):
-        PyramidStore(2, folder=tmp_path).reserve(SHAPES, 1)
+        begin(tmp_path, 1)
     assert not folders(tmp_path)
 
 
@@ -183,9 +202,9 @@ def test_what_a_killed_fit_left_is_removed(tmp_path):
     other = begin(tmp_path, 8)
     assert folders(tmp_path) == ['partial-7', 'partial-8']
     for store, seed in ((running, 0), (other, 1)):
-        store.put(range(5), content(seed))
-        store.finish(content(seed)[0], add_up)
-        assert torch.equal(store.levels[1], content(seed)[1])
+        put(store, range(5), content(seed))
+        store.finalize(content(seed)[0])
+        assert torch.equal(store.levels[1], rows(content(seed)[1]))
     assert len(folders(tmp_path)) == 2
     assert not list(tmp_path.glob('partial-*'))
 
@@ -221,7 +240,8 @@ def test_a_fork_takes_nothing_away(tmp_path):
 
 def test_fitting_again_gives_up_what_was_begun(tmp_path):
     store = begin(tmp_path, 1)
-    store.reserve(SHAPES, 2)
+    reset(store, 2)
+    put(store, [0], content())
     assert folders(tmp_path) == ['partial-2']
 
 

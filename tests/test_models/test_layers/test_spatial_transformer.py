@@ -139,7 +139,7 @@ def test_gain(images):
     torch.testing.assert_close(
         torch.atanh(once / limit), 2 * torch.atanh(half / limit),
         rtol=1e-3, atol=1e-3)
-    assert transformer.signature()['gain'] == 0.05
+    assert transformer.settings()['gain'] == 0.05
 
 
 @pytest.mark.parametrize(('kwargs', 'message'), [

@@ -20,11 +20,16 @@ class Dense(nn.Module):
         return self.body(images)
 
 
+def give(statistics, mean, std):
+    statistics.mean = torch.tensor(mean)
+    statistics.std = torch.tensor(std)
+
+
 @pytest.fixture
 def ensemble():
     torch.manual_seed(0)
-    ensemble = StudentEnsemble(Dense(), [Dense() for _ in range(3)])
-    ensemble.set_target(torch.arange(4.), torch.tensor([1., 2., 0.5, 3.]))
+    ensemble = StudentEnsemble(Dense(), [Dense() for _ in range(3)], 'p17')
+    give(ensemble.teacher_statistics, [0., 1, 2, 3], [1., 2, 0.5, 3])
     return ensemble
 
 
@@ -98,10 +103,10 @@ def test_nothing_where_students_have_learned_all(ensemble):
         for student in ensemble.students:
             student.body.weight.copy_(
                 ensemble.teacher.body.weight
-                / ensemble.target_std[:, None, None, None])
+                / ensemble.teacher_statistics.std[:, None, None, None])
             student.body.bias.copy_(
-                (ensemble.teacher.body.bias - ensemble.target_mean)
-                / ensemble.target_std)
+                (ensemble.teacher.body.bias - ensemble.teacher_statistics.mean)
+                / ensemble.teacher_statistics.std)
         images = torch.randn(1, 3, 8, 8)
         error, variance = ensemble(images)[0]
         assert float(ensemble.loss(images)) < 1e-10
@@ -112,16 +117,16 @@ def test_nothing_where_students_have_learned_all(ensemble):
 def test_scores_add_up(ensemble):
     images = torch.randn(2, 3, 8, 9)
     error, variance = ensemble(images).unbind(1)
-    ensemble.set_scores(torch.tensor([1., 2.]), torch.tensor([4., 5.]))
+    give(ensemble.score_statistics, [1., 2], [4., 5])
     torch.testing.assert_close(
         ensemble.score(images)[:, 0], (error - 1) / 4 + (variance - 2) / 5)
 
 
 def test_reload(ensemble):
-    ensemble.set_scores(torch.tensor([1., 2.]), torch.tensor([4., 5.]))
-    other = StudentEnsemble(Dense(), [Dense() for _ in range(3)])
-    assert not other.is_calibrated
+    give(ensemble.score_statistics, [1., 2], [4., 5])
+    other = StudentEnsemble(Dense(), [Dense() for _ in range(3)], 'p17')
+    assert not other.score_statistics.is_fitted
     other.load_state_dict(ensemble.state_dict())
     images = torch.randn(2, 3, 8, 9)
-    assert other.is_calibrated
+    assert other.score_statistics.is_fitted
     assert torch.equal(other.score(images), ensemble.score(images))

@@ -87,11 +87,11 @@ def test_normalization_of_config_and_module():
         type='ImgDataPreprocessor')))['mean'] is None
 
 
-@pytest.mark.parametrize('signature', [
+@pytest.mark.parametrize('fingerprint', [
     None, 3, torch.tensor([255], dtype=torch.uint8), torch.tensor([-1]),
     torch.tensor(list(b'[1]'), dtype=torch.uint8)])
-def test_no_signature(network, tmp_path, signature):
-    torch.save(dict(state_dict=dict(signature_bytes=signature)),
+def test_no_fingerprint(network, tmp_path, fingerprint):
+    torch.save(dict(state_dict={'fit_state.fingerprint': fingerprint}),
                tmp_path / 'a.pth')
     with pytest.raises(InputError, match=r"model None instead of 'Patch"):
         load_teacher(network, str(tmp_path / 'a.pth'), NORMALISATION)
@@ -107,8 +107,8 @@ def test_damaged(network, teacher_files, tmp_path):
 
 
 @pytest.mark.parametrize('change', [
-    dict(batches_left='x'), dict(batches_left=torch.ones(3)),
-    dict(batches_left=[1]), {'network.layers.0.weight': 5},
+    {'fit_state.batches_left': 'x'}, {'fit_state.batches_left': None},
+    {'fit_state.batches_left': [1]}, {'network.layers.0.weight': 5},
     {'network.layers.0.weight': torch.ones(1)},
     {'network.more': torch.ones(1)}], ids=str)
 def test_a_damaged_one(network, teacher_files, tmp_path, change):

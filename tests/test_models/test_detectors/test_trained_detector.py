@@ -2,10 +2,10 @@ import pytest
 import torch
 
 from mmad.errors import InputError
-from mmad.models import SignedDetector
+from mmad.models import BaseDetector
 
 
-class Offset(SignedDetector):
+class Offset(BaseDetector):
     """Trained by gradients: how far images are from a learned number."""
 
     def __init__(self, name='offset'):
@@ -13,11 +13,10 @@ class Offset(SignedDetector):
         self.name = name
         self.offset = torch.nn.Parameter(torch.zeros(()))
 
-    def signature(self):
-        return dict(detector='Offset', sizes=(1, 2), name=self.name)
+    def fingerprint(self):
+        return dict(super().fingerprint(), sizes=(1, 2), name=self.name)
 
     def loss(self, inputs, data_samples):
-        self.sign()
         return dict(loss=(inputs - self.offset).square().mean())
 
     def score(self, inputs):
@@ -27,13 +26,14 @@ class Offset(SignedDetector):
 
 
 @pytest.fixture
-def signed(images):
+def trained(images):
     detector = Offset()
-    detector(images, mode='loss')
+    detector.begin_training(1)
+    detector.parse_losses(detector(images, mode='loss'))
     return detector
 
 
-def test_unsigned_neither_predicts_nor_loads(images):
+def test_unfitted_neither_predicts_nor_loads(images):
     assert not Offset().is_fitted
     with pytest.raises(InputError, match='Offset is not fitted'):
         Offset()(images)
@@ -41,19 +41,19 @@ def test_unsigned_neither_predicts_nor_loads(images):
         Offset().load_state_dict(Offset().state_dict())
 
 
-def test_signed_state_loads(signed, images):
+def test_fitted_state_loads(trained, images):
     other = Offset()
-    other.load_state_dict(signed.state_dict())
+    other.load_state_dict(trained.state_dict())
     assert other.is_fitted
-    assert torch.equal(other(images)[1], signed(images)[1])
+    assert torch.equal(other(images)[1], trained(images)[1])
 
 
-def test_another_setting_is_refused(signed):
+def test_another_setting_is_refused(trained):
     with pytest.raises(InputError, match="name 'offset' instead of 'other'"):
-        Offset('other').load_state_dict(signed.state_dict())
+        Offset('other').load_state_dict(trained.state_dict())
 
 
-def test_signing_again_after_a_change(signed):
-    signed.name = 'other'
-    signed.sign()
-    Offset('other').load_state_dict(signed.state_dict())
+def test_a_new_training_after_a_change(trained):
+    trained.name = 'other'
+    trained.begin_training(0)
+    Offset('other').load_state_dict(trained.state_dict())

@@ -46,9 +46,9 @@ def test_fitted_after_as_many_batches_as_an_epoch(make, images, trained):
     if trained < 3:
         with pytest.raises(InputError, match=(
                 f'broken off {3 - trained} batches before .*--resume')):
-            model.require_fitted()
+            model.fit_state.require_fitted()
     else:
-        model.require_fitted()
+        model.fit_state.require_fitted()
 
 
 @pytest.mark.parametrize('trained', range(4))
@@ -104,16 +104,6 @@ def test_lambda_stays_in_a_resumed_training(images):
     step(other, 3 * images)
     assert other.weight == model.weight
     assert torch.isfinite(other.weight)
-
-
-def test_checkpoints_without_a_count(make, images):
-    model, other = make(), make()
-    model.begin_training(1)
-    step(model, images)
-    state = model.state_dict()
-    del state['batches_left']
-    other.load_state_dict(state)
-    assert other.is_fitted
 
 
 def test_students_learn_from_no_untrained_teacher(images, tmp_path):

@@ -1,6 +1,6 @@
 import torch
 
-from mmad.models.layers.fixed_point import to_fixed_point
+from mmad.models.layers.exact_sums import to_fixed_point
 
 
 def test_rounds_to_the_nearest_multiple():

@@ -3,7 +3,7 @@ from torch import Tensor
 
 
 def to_fixed_point(values: Tensor, bits: int) -> Tensor:
-    """Round to multiples of ``2^-bits``, in float64.
+    """Round values to multiples of ``2^-bits``, in float64.
 
     Sums of such values and of their products are exact as long as they stay
     below ``2^53`` times ``2^-bits`` and ``2^-2 bits``. So they do not depend
@@ -11,7 +11,7 @@ def to_fixed_point(values: Tensor, bits: int) -> Tensor:
 
     Args:
         values (Tensor): Any shape.
-        bits (int): Bits after the point.
+        bits (int): Number of bits after the point.
 
     Returns:
         Tensor: A contiguous copy in float64.

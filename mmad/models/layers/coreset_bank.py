@@ -1,0 +1,188 @@
+import math
+
+import torch
+from torch import Tensor
+
+from mmad.errors import InputError
+from mmad.utils.arguments import check_number
+
+from .coreset import k_center_greedy, random_projection
+from .memory_bank import MemoryBank
+from .patch_features import valid_patches
+from .processes import all_gather_rows, all_reduce_, rank, world_size
+
+
+class CoresetBank(MemoryBank):
+    """Memory bank of a coreset of the patches of all images.
+
+    PatchCore (arXiv 2106.08265), section 3.2 and Algorithm 1. While images
+    come in, each process holds the patches of its own, at most
+    ``max_patches`` over all processes; then all choose the coreset together,
+    and each gets a copy. A patch has the number image x patches per image +
+    position, with positions row by row.
+
+    Args:
+        coreset_ratio (float): Share of the held patches that is chosen, in
+            (0, 1]; 1 keeps all. Defaults to 0.1.
+        projection_dim (int | None): Dimensions of the random projection that
+            the selection (only) works in; None selects in the full space.
+            Defaults to 128.
+        seed (int): Of the projection and of the thinning. Defaults to 0.
+        first_patch (int): Number of the patch that the selection begins with.
+            Where it is not held, the next one that is. Defaults to 0.
+        max_patches (int): Most patches that all processes together hold. A
+            larger training set is thinned out at random, evenly over its
+            images. Defaults to 1,000,000.
+        num_neighbors (int): Least number of rows. Defaults to 1.
+        backend (str): As in :class:`MemoryBank`. Defaults to ``'torch'``.
+        index (str): As in :class:`MemoryBank`. Defaults to ``'Flat'``.
+        nprobe (int): As in :class:`MemoryBank`. Defaults to 32.
+
+    Raises:
+        InputError: An argument is out of its range, or faiss is missing.
+    """
+
+    def __init__(self,
+                 coreset_ratio: float = 0.1,
+                 projection_dim: int | None = 128,
+                 seed: int = 0,
+                 first_patch: int = 0,
+                 max_patches: int = 1_000_000,
+                 num_neighbors: int = 1,
+                 backend: str = 'torch',
+                 index: str = 'Flat',
+                 nprobe: int = 32) -> None:
+        super().__init__(backend, index, nprobe)
+        check_number('coreset_ratio', coreset_ratio, above=0, high=1)
+        check_number(
+            'projection_dim', projection_dim, low=1, integer=True,
+            optional=True)
+        check_number('seed', seed, low=0, integer=True)
+        check_number('first_patch', first_patch, low=0, integer=True)
+        check_number('max_patches', max_patches, low=1, integer=True)
+        check_number('num_neighbors', num_neighbors, low=1, integer=True)
+        self.coreset_ratio = coreset_ratio
+        self.projection_dim = projection_dim
+        self.seed = seed
+        self.first_patch = first_patch
+        self.max_patches = max_patches
+        self.num_neighbors = num_neighbors
+        self.num_patches = self.num_held = 0
+
+    def reset(self) -> None:
+        super().reset()
+        self._held = self._numbers = None
+        self._count = 0
+
+    def update(self,
+               features: Tensor,
+               ids: list[int],
+               inside: Tensor | None = None) -> None:
+        """Hold patches of new images.
+
+        Args:
+            features (Tensor): ``(B, D, h, w)``.
+            ids (list[int]): Numbers of the images.
+            inside (Tensor, optional): ``(B, 1, H, W)`` bool, the pixels that
+                show the images; patches that show none of them are left out.
+                Defaults to None: all do.
+        """
+        patches = features.flatten(2).transpose(1, 2).cpu()
+        if self._held is None:
+            self._reserve(*patches.shape[1:])
+        valid = None
+        if inside is not None:
+            valid = valid_patches(
+                inside, features.shape[-2:]).flatten(1).cpu()
+        for i, (patch, image) in enumerate(zip(patches, ids, strict=True)):
+            kept = self._kept_patches(image)
+            if valid is not None:
+                kept = kept[valid[i, kept]]
+            rows = slice(self._count, self._count + len(kept))
+            self._held[rows] = patch[kept]
+            self._numbers[rows] = image * self._per_image + kept
+            self._count = rows.stop
+
+    def _reserve(self, per_image: int, dim: int) -> None:
+        self._per_image = per_image
+        images = math.ceil(self.num_images / world_size())
+        quota = min(per_image, math.ceil(self.max_patches / self.num_images))
+        # Pages that are never written to take no memory.
+        self._held = torch.empty(images * quota, dim)
+        self._numbers = torch.empty(images * quota, dtype=torch.int64)
+
+    def _kept_patches(self, image: int) -> Tensor:
+        """Positions to hold of an image, however images are dealt out."""
+        quota = self.max_patches / self.num_images
+        if quota >= self._per_image:
+            return torch.arange(self._per_image)
+        number = int((image + 1) * quota) - int(image * quota)
+        generator = torch.Generator().manual_seed(self.seed + image)
+        return torch.randperm(
+            self._per_image, generator=generator)[:number].sort().values
+
+    def finalize(self) -> None:
+        """Choose the coreset together and give every process its rows."""
+        held, numbers = self._take_held()
+        # At most `max_patches`, however many images there are.
+        everyones = all_gather_rows(numbers).sort().values
+        self.num_patches = self.num_images * self._per_image
+        self.num_held = len(everyones)
+        size = int(self.coreset_ratio * self.num_held)
+        if size < self.num_neighbors:
+            raise InputError(
+                f'`coreset_ratio` {self.coreset_ratio} of {self.num_held} '
+                f'patches selects {size}, fewer than the {self.num_neighbors} '
+                'of `num_neighbors`; raise the ratio or add images.')
+        if size == self.num_held:
+            chosen = everyones
+        else:
+            chosen = k_center_greedy(
+                self._project(held, numbers).to(self.rows.device), size,
+                self._first_number(everyones), numbers,
+                distributed=world_size() > 1,
+                progress=rank() == 0)
+        self.store(self._replicate(held, numbers, chosen))
+
+    def _take_held(self) -> tuple[Tensor, Tensor]:
+        """Patches of this process by increasing number; gives them up."""
+        held = self._held[:self._count]
+        numbers = self._numbers[:self._count]
+        self._held = self._numbers = None
+        if (numbers.diff() < 0).any():
+            numbers, order = numbers.sort()
+            held = held[order]
+        return held, numbers
+
+    def _first_number(self, everyones: Tensor) -> int:
+        if self.first_patch >= self.num_patches:
+            raise InputError(f'`first_patch` {self.first_patch} is not one of '
+                             f'the {self.num_patches} patches.')
+        later = everyones[everyones >= self.first_patch]
+        return int(later[0] if len(later) else everyones[0])
+
+    def _project(self, held: Tensor, numbers: Tensor) -> Tensor:
+        if self.projection_dim is None:
+            return held
+        matrix = random_projection(held.shape[1], self.projection_dim,
+                                   self.seed)
+        # Image by image: a matrix product may round differently for another
+        # number of rows, and the choice must not depend on the sharding.
+        counts = torch.unique_consecutive(
+            numbers // self._per_image, return_counts=True)[1].tolist()
+        projected = torch.empty(len(held), self.projection_dim)
+        for source, target in zip(
+                held.split(counts), projected.split(counts), strict=True):
+            torch.mm(source, matrix, out=target)
+        return projected
+
+    def _replicate(self, held: Tensor, numbers: Tensor,
+                   chosen: Tensor) -> Tensor:
+        """The chosen rows, in order, in every process."""
+        bank = torch.zeros(len(chosen), held.shape[1])
+        if len(held):  # `max_patches` may leave a process none
+            place = torch.searchsorted(numbers, chosen).clamp(
+                max=len(held) - 1)
+            here = numbers[place] == chosen
+            bank[here] = held[place[here]]
+        return all_reduce_(bank).to(self.rows.device)

@@ -1,0 +1,101 @@
+import torch
+from torch import Tensor, nn, strided
+
+from mmad.errors import InputError
+
+
+class FittedModule(nn.Module):
+    """Base class of what is learned in one pass over images, not by gradients.
+
+    The contract follows scikit-learn: :meth:`reset` forgets, :meth:`update`
+    takes in the features of new images, :meth:`finalize` turns what all
+    processes took in into buffers, and ``forward`` scores or transforms
+    features with these. A fit sees to it that :meth:`update` gets each image
+    of the training set once, in the process that loaded it, with finite
+    features.
+
+    What is learned lives in buffers that :meth:`register_fitted` declares.
+    They are empty before a fit, and their shapes come with a state dict.
+
+    Attributes:
+        num_images (int): Number of images in the training set, over all
+            processes. A fit sets it before :meth:`reset`.
+        needs_pass (bool): Whether a fit shall go over the images for this
+            module. Without one, only :meth:`reset` is called.
+    """
+
+    num_images = 0
+    needs_pass = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._fitted_names: list[str] = []
+
+    def register_fitted(self,
+                        name: str,
+                        ndim: int = 1,
+                        dtype: torch.dtype = torch.float32) -> None:
+        """Declare a buffer whose values, and shape, a fit finds.
+
+        Args:
+            name (str): Name of the buffer.
+            ndim (int): Number of its dimensions. Defaults to 1.
+            dtype (torch.dtype): Its data type. Defaults to float32.
+        """
+        self.register_buffer(name, torch.empty((0, ) * ndim, dtype=dtype))
+        self._fitted_names.append(name)
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether there is something to score with."""
+        own = all(
+            getattr(self, name).numel() > 0 for name in self._fitted_names)
+        return own and all(
+            child.is_fitted for child in self.children()
+            if isinstance(child, FittedModule))
+
+    def reset(self) -> None:
+        """Forget an earlier fit."""
+        for name in self._fitted_names:
+            buffer = getattr(self, name)
+            setattr(self, name, buffer.new_empty((0, ) * buffer.ndim))
+
+    def update(self, features: Tensor, ids: list[int]) -> None:
+        """Take in the features of new images.
+
+        Args:
+            features (Tensor): ``(B, ...)``, one row for each image.
+            ids (list[int]): Numbers of the images in the training set.
+        """
+        raise NotImplementedError
+
+    def finalize(self) -> None:
+        """Turn what all processes took in into the buffers."""
+        raise NotImplementedError
+
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        for name, buffer in list(self.named_buffers(recurse=False)):
+            stored = state_dict.get(prefix + name)
+            if stored is None:
+                continue
+            if not _is_alike(stored, buffer):
+                raise InputError(
+                    f'the tensor "{prefix}{name}" of the checkpoint is not '
+                    f'one of type {buffer.dtype} as a fit writes it, or not '
+                    'of its dimensions; it is damaged or of another model: '
+                    'fit again.')
+            if stored.shape != buffer.shape:
+                setattr(self, name, buffer.new_empty(stored.shape))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _is_alike(stored: object, buffer: Tensor) -> bool:
+    return (isinstance(stored, Tensor) and not stored.is_nested
+            and stored.layout == strided and not stored.is_meta
+            and not stored.is_quantized
+            # An empty vector may stand for anything that is to come.
+            and (stored.ndim == buffer.ndim or buffer.shape == (0, ))
+            and stored.is_complex() == buffer.is_complex()
+            and stored.is_floating_point() == buffer.is_floating_point()
+            # Expanded, a number would fill the memory.
+            and stored.nbytes <= stored.untyped_storage().nbytes())
