@@ -240,7 +240,6 @@ class PatchCore(FitDetector):
             chosen = k_center_greedy(
                 self._project(rows, row_ids).to(device), size,
                 self._first_row(held), row_ids,
-                distributed=get_world_size() > 1,
                 progress=is_main_process())
         self.memory_bank.store(self._replicate(rows, row_ids, chosen))
 
