@@ -21,12 +21,9 @@ from .detectors import (
 from .losses import (
     AlignmentLoss,
     CompactnessLoss,
-    DirectionLoss,
-    KnowledgeLoss,
     MeanTransformLoss,
-    MetricLoss,
     PairLoss,
-    ValueLoss,
+    TripletLoss,
 )
 from .signed_model import SignedModel
 from .teachers import PatchTeacher, load_teacher
@@ -41,12 +38,9 @@ __all__ = [
     'Cloner',
     'CompactnessLoss',
     'DemoBackbone',
-    'DirectionLoss',
     'FitDetector',
     'FrozenBackbone',
-    'KnowledgeLoss',
     'MeanTransformLoss',
-    'MetricLoss',
     'PaDiM',
     'PairLoss',
     'PatchCore',
@@ -58,7 +52,7 @@ __all__ = [
     'TorchvisionBackbone',
     'TorchvisionResNet',
     'TrainedModel',
+    'TripletLoss',
     'UninformedStudents',
-    'ValueLoss',
     'load_teacher'
 ]

@@ -8,6 +8,7 @@ from mmad.models.build import build_part
 from mmad.models.layers.anomaly_map import AnomalyMap
 from mmad.models.layers.attribution import Attribution
 from mmad.models.layers.opening import open_maps
+from mmad.models.losses.activation_losses import direction_loss, value_loss
 from mmad.models.trained_model import TrainedModel
 from mmad.registry import MODELS
 from mmad.utils.arguments import (
@@ -39,10 +40,6 @@ class MKD(TrainedModel, SignedDetector):
         backbone (dict | nn.Module): The source, frozen, with one stage for
             each critical point.
         cloner (dict | nn.Module): See :class:`~mmad.models.Cloner`.
-        value_loss (dict | nn.Module, optional): Defaults to None:
-            :class:`~mmad.models.ValueLoss`.
-        direction_loss (dict | nn.Module, optional): Defaults to None:
-            :class:`~mmad.models.DirectionLoss`.
         loss_weight (float | str): Lambda. ``'auto'`` gives both terms the
             same size on the first batch and stays in the checkpoint. 0 leaves
             out the term that it stands at. Defaults to ``'auto'``.
@@ -65,8 +62,6 @@ class MKD(TrainedModel, SignedDetector):
     def __init__(self,
                  backbone: dict | nn.Module,
                  cloner: dict | nn.Module,
-                 value_loss: dict | nn.Module | None = None,
-                 direction_loss: dict | nn.Module | None = None,
                  loss_weight: float | str = 'auto',
                  weighted_loss: str = 'direction',
                  test_points: list[int] | None = None,
@@ -93,9 +88,6 @@ class MKD(TrainedModel, SignedDetector):
             raise InputError(
                 f'`test_points` must be out of 0 to {num_points - 1}, got '
                 f'{test_points}.')
-        self.value_loss = build_part(value_loss or dict(type='ValueLoss'))
-        self.direction_loss = build_part(
-            direction_loss or dict(type='DirectionLoss'))
         self.loss_weight = loss_weight
         self.weighted_loss = weighted_loss
         self.attribution = Attribution(
@@ -159,8 +151,8 @@ class MKD(TrainedModel, SignedDetector):
 
     def _compare(self, source, clone) -> dict[str, Tensor]:
         return dict(
-            value=self.value_loss(source, clone),
-            direction=self.direction_loss(source, clone))
+            value=value_loss(source, clone),
+            direction=direction_loss(source, clone))
 
     def _weigh(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
         weighted = self.weight * terms[self.weighted_loss]
