@@ -7,7 +7,7 @@ from mmad.errors import InputError
 from mmad.models.build import build_part
 from mmad.models.layers.anomaly_map import AnomalyMap
 from mmad.models.layers.attribution import Attribution
-from mmad.models.layers.opening import open_maps
+from mmad.models.layers.gray_opening import gray_opening
 from mmad.models.losses.activation_losses import direction_loss, value_loss
 from mmad.models.trained_model import TrainedModel
 from mmad.registry import MODELS
@@ -127,7 +127,7 @@ class MKD(TrainedModel, SignedDetector):
     def score(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         self.require_fitted()
         scores, maps = self.attribution(self._distance, inputs, self.cloner)
-        return scores, open_maps(self.anomaly_map(maps, inputs.shape[-2:]))
+        return scores, gray_opening(self.anomaly_map(maps, inputs.shape[-2:]))
 
     def _distance(self, inputs: Tensor) -> Tensor:
         """The loss ``(B,)`` of each image at the test points."""

@@ -12,10 +12,10 @@ from .coreset import k_center_greedy, random_projection
 from .fine_alignment import FineAlignment
 from .fitted_buffers import resize_buffers
 from .gather_batch import gather_batch, own_part
+from .gray_opening import gray_opening
 from .image_moments import ImageMoments
 from .memory_bank import MemoryBank
 from .nearest_neighbors import distances_to, nearest_rows
-from .opening import open_maps
 from .patch_features import PatchFeatures
 from .position_gaussians import PositionGaussians
 from .pyramid_search import nearest_in_images
@@ -32,7 +32,7 @@ __all__ = [
     'ImageMoments', 'MemoryBank', 'PatchFeatures', 'PositionGaussians',
     'PyramidStore', 'SpatialTransformer', 'StudentEnsemble', 'affine_matrix',
     'compose_affine', 'describe_affine', 'distances_to', 'gather_batch',
-    'invert_affine', 'k_center_greedy', 'nearest_in_images', 'nearest_rows',
-    'open_maps', 'own_part', 'predictive_variance', 'random_projection',
+    'gray_opening', 'invert_affine', 'k_center_greedy', 'nearest_in_images',
+    'nearest_rows', 'own_part', 'predictive_variance', 'random_projection',
     'regression_error', 'resize_buffers', 'warp'
 ]
