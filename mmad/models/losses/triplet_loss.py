@@ -17,8 +17,8 @@ class TripletLoss(nn.Module):
     is the next one in the batch, which must come from another image.
 
     Args:
-        margin (float): How much farther the negative shall be, above 0; the
-            paper does not give its value. Defaults to 1.
+        margin (float): How much farther the negative shall be, above 0. The
+            value of the paper is not known. Defaults to 1.
 
     Raises:
         InputError: ``margin`` is not a number above 0.
