@@ -57,7 +57,7 @@ class AnomalyMap(nn.Module):
             return rows @ scores @ columns.T
         maps = rows @ scores.where(valid, torch.zeros_like(scores)) @ columns.T
         weights = rows @ valid.to(scores) @ columns.T
-        # Exactly 1 where all are valid, whatever other images are not.
+        # Exactly 1 for images without invalid patches.
         weights = weights.where(
             ~valid.all((2, 3), keepdim=True), torch.ones_like(weights))
         return maps / weights.clamp_min(torch.finfo(weights.dtype).tiny)

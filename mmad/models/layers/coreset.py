@@ -48,9 +48,8 @@ def k_center_greedy(features: Tensor,
     shrink, so the next rows are all among a few candidates, the farthest
     rows, until the best of these is nearer than the rest; only then do the
     other rows meet all the new centers at once, in as many threads as torch
-    uses. :class:`~mmad.models.layers.nearest_centers.NearestCenters` skips
-    centers that cannot be nearer. Rows on the GPU, in one process, take the
-    plain loop without host synchronization.
+    uses, and centers that cannot be nearer are skipped. Rows on the GPU, in
+    one process, take the plain loop without host synchronization.
 
     Args:
         features (Tensor): ``(N, D)`` finite float32 rows of this process.

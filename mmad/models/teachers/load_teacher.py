@@ -64,8 +64,9 @@ def load_teacher(network: PatchNetwork, source: str,
             for name, value in state.items() if name.startswith('network.')
         })
     except (AttributeError, RuntimeError, TypeError, ValueError) as error:
-        raise InputError(f'the teacher "{path}" is damaged, its tensors are '
-                         'not those of its kind; train it again.') from error
+        raise InputError(
+            f'the teacher "{path}" is damaged, its tensors do not have the '
+            'expected names and shapes; train it again.') from error
     if batches_left > 0:
         raise InputError(
             f'the teacher "{path}" is not trained: it was saved before it had '
