@@ -21,12 +21,9 @@ from .fit_state import FitState
 from .losses import (
     AlignmentLoss,
     CompactnessLoss,
-    DirectionLoss,
-    KnowledgeLoss,
     MeanTransformLoss,
-    MetricLoss,
     PairLoss,
-    ValueLoss,
+    TripletLoss,
 )
 from .teachers import PatchTeacher, load_teacher
 
@@ -39,13 +36,10 @@ __all__ = [
     'Cloner',
     'CompactnessLoss',
     'DemoBackbone',
-    'DirectionLoss',
     'FitDetector',
     'FitState',
     'FrozenBackbone',
-    'KnowledgeLoss',
     'MeanTransformLoss',
-    'MetricLoss',
     'PaDiM',
     'PairLoss',
     'PatchCore',
@@ -54,7 +48,7 @@ __all__ = [
     'SequentialBackbone',
     'TorchvisionBackbone',
     'TorchvisionResNet',
+    'TripletLoss',
     'UninformedStudents',
-    'ValueLoss',
     'load_teacher'
 ]

@@ -1,8 +1,9 @@
-"""Coreset selection against the usual ways, on the features of a data set.
+"""Time of the coreset selection compared with a plain loop and anomalib.
 
-Each measurement is a process of its own; the figures are medians. The plain
-loop and anomalib cost the same for each pick, so they may run fewer picks
-(--picks) and are scaled up; the pruned selection always runs in full.
+Each measurement on the features of a data set is a process of its own, and the
+figures are medians. The plain loop and anomalib take the same time for each
+pick, so they may run fewer picks (--picks) and are scaled up; the pruned
+selection always runs in full.
 """
 import argparse
 import json
@@ -89,7 +90,7 @@ def main() -> None:
     parser.add_argument('--weights')
     parser.add_argument('--ratio', type=float, default=0.1)
     parser.add_argument('--repeats', type=int, default=3)
-    parser.add_argument('--picks', type=int, help='of the plain loop')
+    parser.add_argument('--picks', type=int, help='picks of the plain loop')
     parser.add_argument(
         '--anomalib', metavar='PYTHON',
         help='interpreter of an environment with anomalib')

@@ -1,7 +1,7 @@
-"""Pixels per second of dense descriptors, beside patches cut out one by one.
+"""Pixels per second of dense descriptors and of patches cut out one by one.
 
-Patches are cut out around a sample of the pixels only; both are counted per
-pixel.
+Patches are cut out around a sample of the pixels only; both speeds are given
+per pixel.
 """
 import argparse
 
@@ -14,7 +14,7 @@ from mmad.utils.command_line import one_sentence_errors
 
 
 def multiplications(network: PatchNetwork, size: int) -> int:
-    """Of a dense pass over an image of ``size`` x ``size``."""
+    """Count those of a dense pass over ``size`` x ``size`` pixels."""
     total, side, dilation = 0, size + network.receptive_field - 1, 1
     for layer in network.layers:
         if isinstance(layer, torch.nn.MaxPool2d):

@@ -1,8 +1,8 @@
-"""Time and memory of a fit, beside those of the backbone alone.
+"""Time and memory of a fit, compared with those of the backbone alone.
 
-The images are loaded beforehand, so what is timed is: all of them through the
-backbone, and a whole fit of the detector. Both times are medians, the peak is
-that of the process.
+The images are loaded beforehand. The backbone alone and the complete fit are
+timed on all of them, and medians are shown; the peak of the memory is that of
+the process.
 """
 import argparse
 import re

@@ -1,10 +1,10 @@
 """Milliseconds per image of the methods, for more and more training images.
 
-SPADE compares an image with those it was fitted to; a fitted PaDiM has one
-size, and the bank of PatchCore is a small share of the patches. The models are
-those of the configs, but with random weights, and the images are noise: the
-time hangs on how many there are, and next to nothing on what they show. All
-models run in turn, one image at a time.
+SPADE compares an image with the training images, the size of a fitted PaDiM
+does not depend on their number, and the bank of PatchCore is a small share of
+their patches. The models are those of the configs with random weights, and the
+images are noise, since the time depends on the number of images and hardly on
+their content. All models run in turn, one image at a time.
 """
 import argparse
 from pathlib import Path
@@ -75,7 +75,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         '--numbers', type=int, nargs='+', default=[25, 50, 100, 200],
-        help='of training images')
+        help='numbers of training images')
     parser.add_argument('--size', type=int, default=224)
     parser.add_argument('--repeats', type=int, default=7)
     args = parser.parse_args()

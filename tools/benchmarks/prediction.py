@@ -1,6 +1,6 @@
-"""Milliseconds per image of a fitted detector, beside those of its backbone.
+"""Milliseconds per image of a fitted detector and of its backbone.
 
-PatchCore is split into all its parts.
+For PatchCore, the time of each step is shown as well.
 """
 import argparse
 from collections.abc import Callable
@@ -18,7 +18,7 @@ Parts = dict[str, Callable[[], object]]
 
 
 def patchcore_parts(model: PatchCore, inputs: Tensor) -> Parts:
-    """What PatchCore does behind the backbone, each with its input ready."""
+    """Return the steps of PatchCore after the backbone, to be timed alone."""
     maps = model.backbone(inputs)
     features = model.patch_features(maps)
     queries = features.flatten(2).transpose(1, 2)
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument('--repeats', type=int, default=15)
     parser.add_argument(
         '--backend', choices=['torch', 'faiss'],
-        help='of the search of PatchCore')
+        help='backend of the search of PatchCore')
     args = parser.parse_args()
     model = init_model(args.checkpoint)
     print(f'{type(model).__name__}, {model.backbone.name}, '

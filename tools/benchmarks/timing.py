@@ -1,4 +1,4 @@
-"""What the benchmarks share."""
+"""Functions that the benchmarks share."""
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -10,9 +10,10 @@ from mmad.models import FitDetector
 
 def median_seconds(calls: Sequence[Callable[[], object]],
                    repeats: int) -> list[float]:
-    """Median time of each call, after one to warm up.
+    """Measure the median time of each call, after one call to warm up.
 
-    The calls take turns, so that a busy spell of the machine hits all alike.
+    The calls take turns, so that other load on the machine affects all of them
+    alike.
     """
     times = [[] for _ in calls]
     for _ in range(repeats + 1):
@@ -26,7 +27,7 @@ def median_seconds(calls: Sequence[Callable[[], object]],
 
 
 def fit(model: FitDetector, batches: Sequence[dict], number: int) -> None:
-    """Fit a detector to batches in memory that hold ``number`` images."""
+    """Fit a detector to batches in memory with ``number`` images in all."""
     model.begin_fit(number, len(batches[0]['inputs']))
     for _ in range(model.num_passes):
         for batch in batches:

@@ -17,8 +17,6 @@ model = dict(
         widths=[[16, 16], [16, 64], [16, 16, 128], [16, 16, 256]],
         points=[1, 2, 3],
         ceil_mode=True),
-    value_loss=dict(type='ValueLoss'),
-    direction_loss=dict(type='DirectionLoss'),
     loss_weight='auto',
     weighted_loss='direction',
     test_points=[0, 1, 2],

@@ -14,8 +14,6 @@ model = dict(
         stages=['features.9', 'features.16', 'features.23', 'features.30'],
         weights='IMAGENET1K_V1'),
     cloner=dict(type='Cloner', widths='light', points=[1, 2, 3, 4]),
-    value_loss=dict(type='ValueLoss'),
-    direction_loss=dict(type='DirectionLoss'),
     loss_weight='auto',
     weighted_loss='direction',
     # As in the authors' code; [0, 1, 2, 3] is the formula of the paper.

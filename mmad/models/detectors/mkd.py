@@ -7,7 +7,8 @@ from mmad.errors import InputError
 from mmad.models.build import build_part
 from mmad.models.layers.anomaly_map import AnomalyMap
 from mmad.models.layers.attribution import Attribution
-from mmad.models.layers.opening import open_maps
+from mmad.models.layers.gray_opening import gray_opening
+from mmad.models.losses.activation_losses import direction_loss, value_loss
 from mmad.registry import MODELS
 from mmad.utils.arguments import (
     as_arguments,
@@ -38,10 +39,6 @@ class MKD(BaseDetector):
         backbone (dict | nn.Module): The source, frozen, with one stage for
             each critical point.
         cloner (dict | nn.Module): See :class:`~mmad.models.Cloner`.
-        value_loss (dict | nn.Module, optional): Defaults to None:
-            :class:`~mmad.models.ValueLoss`.
-        direction_loss (dict | nn.Module, optional): Defaults to None:
-            :class:`~mmad.models.DirectionLoss`.
         loss_weight (float | str): Lambda. ``'auto'`` gives both terms the
             same size on the first batch and stays in the checkpoint. 0 leaves
             out the term that it stands at. Defaults to ``'auto'``.
@@ -64,8 +61,6 @@ class MKD(BaseDetector):
     def __init__(self,
                  backbone: dict | nn.Module,
                  cloner: dict | nn.Module,
-                 value_loss: dict | nn.Module | None = None,
-                 direction_loss: dict | nn.Module | None = None,
                  loss_weight: float | str = 'auto',
                  weighted_loss: str = 'direction',
                  test_points: list[int] | None = None,
@@ -92,9 +87,6 @@ class MKD(BaseDetector):
             raise InputError(
                 f'`test_points` must be out of 0 to {num_points - 1}, got '
                 f'{test_points}.')
-        self.value_loss = build_part(value_loss or dict(type='ValueLoss'))
-        self.direction_loss = build_part(
-            direction_loss or dict(type='DirectionLoss'))
         self.loss_weight = loss_weight
         self.weighted_loss = weighted_loss
         self.attribution = Attribution(
@@ -126,7 +118,7 @@ class MKD(BaseDetector):
 
     def score(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         scores, maps = self.attribution(self._distance, inputs, self.cloner)
-        return scores, open_maps(self.anomaly_map(maps, inputs.shape[-2:]))
+        return scores, gray_opening(self.anomaly_map(maps, inputs.shape[-2:]))
 
     def _distance(self, inputs: Tensor) -> Tensor:
         """The loss ``(B,)`` of each image at the test points."""
@@ -150,8 +142,8 @@ class MKD(BaseDetector):
 
     def _compare(self, source, clone) -> dict[str, Tensor]:
         return dict(
-            value=self.value_loss(source, clone),
-            direction=self.direction_loss(source, clone))
+            value=value_loss(source, clone),
+            direction=direction_loss(source, clone))
 
     def _weigh(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
         weighted = self.weight * terms[self.weighted_loss]

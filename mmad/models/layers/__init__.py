@@ -14,9 +14,9 @@ from .fine_alignment import FineAlignment
 from .fitted_module import FittedModule
 from .gallery import Gallery
 from .gather_batch import gather_batch, own_part
+from .gray_opening import gray_opening
 from .memory_bank import MemoryBank
 from .nearest_neighbors import distances_to, nearest_rows
-from .opening import open_maps
 from .patch_features import PatchFeatures
 from .pixel_statistics import PixelStatistics
 from .position_gaussians import PositionGaussians
@@ -49,11 +49,11 @@ __all__ = [
     'describe_affine',
     'distances_to',
     'gather_batch',
+    'gray_opening',
     'invert_affine',
     'k_center_greedy',
     'nearest_in_images',
     'nearest_rows',
-    'open_maps',
     'own_part',
     'predictive_variance',
     'random_projection',

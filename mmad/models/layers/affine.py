@@ -1,18 +1,20 @@
 """Affine maps of images as 3 x 3 matrices.
 
-A matrix ``M`` maps a point of the output to the one of the input that is seen
-there, both from -1 to 1 over the image as in
-:func:`torch.nn.functional.grid_sample` with ``align_corners=False``. So
-warping by ``M`` and then by ``N`` is warping by ``M N``, and the matrix of
-an image is good for feature maps of any size.
+A matrix ``M`` maps a point of the output to the point of the input that its
+value is taken from. Coordinates go from -1 to 1 over the image, as in
+:func:`torch.nn.functional.grid_sample` with ``align_corners=False``, so that
+the same matrix warps an image and its feature maps of any size. Warping by
+``M`` and then by ``N`` is warping by ``M N``.
 
-Products are written out, so that mixed precision leaves them alone.
+Products are written out instead of calling :func:`torch.matmul` or
+:func:`torch.nn.functional.affine_grid`, since autocast would compute these in
+half precision, in which a coordinate can be off by half a pixel.
 """
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# How many numbers each part of a transform takes.
+# The number of parameters of each part of a transform.
 MODES = dict(
     affine=dict(rotation=1, translation=2, scale=2, shear=1),
     translation=dict(translation=2),
@@ -30,16 +32,17 @@ def affine_matrix(translation: Tensor,
                   scale: Tensor,
                   shear: Tensor,
                   size: tuple[int, int]) -> Tensor:
-    """Matrices that scale first, then shear, rotate and shift.
+    """Make matrices that scale, then shear, rotate and shift coordinates.
 
-    Angles are those of the image, also where it is not square.
+    Angles are those seen in the image, also if it is not square.
 
     Args:
-        translation (Tensor): ``(B, 2)`` along x and y; 1 is half the image.
+        translation (Tensor): ``(B, 2)`` along x and y, in halves of the
+            image's width and height.
         rotation (Tensor): ``(B, 1)`` in radians.
         scale (Tensor): ``(B, 2)`` along x and y.
         shear (Tensor): ``(B, 2)`` of x by y and of y by x.
-        size (tuple[int, int]): Height and width of the images.
+        size (tuple[int, int]): Height and width of the images in pixels.
 
     Returns:
         Tensor: ``(B, 3, 3)``.
@@ -58,20 +61,20 @@ def affine_matrix(translation: Tensor,
 
 
 def compose_affine(first: Tensor, second: Tensor) -> Tensor:
-    """Warp by the first and then by the second: their product.
+    """Compose two maps: warp by the first and then by the second.
 
     Args:
         first (Tensor): ``(B, N, N)``.
         second (Tensor): ``(B, N, N)``.
 
     Returns:
-        Tensor: ``(B, N, N)``.
+        Tensor: Their products ``(B, N, N)``.
     """
     return (first[..., None] * second[:, None]).sum(2)
 
 
 def invert_affine(matrix: Tensor) -> Tensor:
-    """Inverses ``(B, 3, 3)`` of affine matrices ``(B, 3, 3)``."""
+    """Invert affine matrices ``(B, 3, 3)``."""
     (a, b, x), (c, d, y), last = (row.unbind(1) for row in matrix.unbind(1))
     area = a * d - b * c
     return _stack([d / area, -b / area, (b * y - d * x) / area],
@@ -81,7 +84,7 @@ def invert_affine(matrix: Tensor) -> Tensor:
 def warp(inputs: Tensor, matrix: Tensor) -> Tensor:
     """Resample images or feature maps by affine matrices.
 
-    Bilinear; what lies beyond the border is its reflection.
+    The interpolation is bilinear, and images are reflected at their border.
 
     Args:
         inputs (Tensor): ``(B, C, H, W)``.
@@ -101,16 +104,16 @@ def warp(inputs: Tensor, matrix: Tensor) -> Tensor:
 
 
 def describe_affine(matrix: Tensor) -> dict[str, Tensor]:
-    """Tell how :func:`warp` moves what is seen in square images.
+    """Describe how :func:`warp` moves the content of square images.
 
     Args:
-        matrix (Tensor): ``(B, 3, 3)``, which it warps by.
+        matrix (Tensor): ``(B, 3, 3)`` matrices to warp by.
 
     Returns:
-        dict[str, Tensor]: ``(B,)`` each: ``angle`` in degrees, clockwise,
-        ``shift_x`` and ``shift_y`` to the right and down as a share of the
-        image's width and height, and ``scale``, by which lengths are
-        multiplied in the mean.
+        dict[str, Tensor]: ``(B,)`` each: ``angle`` in degrees, clockwise;
+        ``shift_x`` and ``shift_y``, to the right and down, as a share of the
+        image's width and height; and ``scale``, the geometric mean of the
+        factors by which lengths change.
     """
     matrix = invert_affine(matrix)
     (a, b), (c, d) = (row.unbind(1) for row in matrix[:, :2, :2].unbind(1))
@@ -122,13 +125,13 @@ def describe_affine(matrix: Tensor) -> dict[str, Tensor]:
 
 
 def _centers(side: int, like: Tensor) -> Tensor:
-    """Coordinates ``(side,)`` of the pixels' centers."""
+    """Return the coordinates ``(side,)`` of the pixels' centers."""
     steps = torch.arange(side, dtype=like.dtype, device=like.device)
     return (2 * steps + 1) / side - 1
 
 
 def _stack(*rows: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
-    """``(B, N, N)`` of rows of ``(B,)`` or ``(B, 1)`` each."""
+    """Stack rows of ``(B,)`` or ``(B, 1)`` values to ``(B, N, N)``."""
     return torch.stack([
         torch.stack([value.flatten() for value in row], 1) for row in rows
     ], 1)

@@ -7,23 +7,23 @@ from torch import Tensor, nn
 
 from mmad.utils.arguments import check_number
 
-# The time for a matrix grows with it.
+# The time to compute a matrix grows with sigma.
 _MAX_SIGMA = 1000
 
 
 class AnomalyMap(nn.Module):
     """Up-sample a grid of patch scores to the input size and smooth it.
 
-    Bilinear interpolation (``align_corners=False``) followed by a Gaussian
+    Bilinear interpolation (``align_corners=False``) is followed by a Gaussian
     with a symmetric border and a radius of four standard deviations, which is
     ``scipy.ndimage.gaussian_filter`` with its defaults. Both are linear and
-    separable, so the two together are one small matrix per axis: the cost
+    separable, so that one small matrix per axis does both at once and the time
     does not depend on ``sigma``.
 
     Args:
-        sigma (float): Standard deviation of the Gaussian in input pixels; 0
-            for none, at most 1000. Defaults to 4, as in SPADE, PaDiM and
-            PatchCore.
+        sigma (float): Standard deviation of the Gaussian in input pixels, at
+            most 1000; 0 for no smoothing. Defaults to 4, as in SPADE, PaDiM
+            and PatchCore.
 
     Raises:
         InputError: ``sigma`` is out of its range.
@@ -42,10 +42,10 @@ class AnomalyMap(nn.Module):
 
         Args:
             scores (Tensor): ``(B, 1, h, w)``.
-            size (tuple[int, int]): Height and width of the maps.
-            valid (Tensor, optional): ``(B, 1, h, w)`` bool. The other patches
-                have no part in the maps: weights are those of the valid ones
-                alone, brought to the sum 1. Defaults to None: all.
+            size (tuple[int, int]): Height and width of the maps in pixels.
+            valid (Tensor, optional): ``(B, 1, h, w)`` bool, the patches to
+                use. The weights of the others are 0, and the sum of the
+                remaining ones is scaled to 1. Defaults to None: all.
 
         Returns:
             Tensor: ``(B, 1, H, W)``; 0 where no valid patch comes near.
@@ -57,7 +57,7 @@ class AnomalyMap(nn.Module):
             return rows @ scores @ columns.T
         maps = rows @ scores.where(valid, torch.zeros_like(scores)) @ columns.T
         weights = rows @ valid.to(scores) @ columns.T
-        # Exactly 1 where all are valid, whatever other images are not.
+        # Exactly 1 for images without invalid patches.
         weights = weights.where(
             ~valid.all((2, 3), keepdim=True), torch.ones_like(weights))
         return maps / weights.clamp_min(torch.finfo(weights.dtype).tiny)
@@ -65,7 +65,7 @@ class AnomalyMap(nn.Module):
 
 @lru_cache(maxsize=16)
 def upsample_and_smooth(old: int, new: int, sigma: float) -> Tensor:
-    """Matrix ``(new, old)`` float64 of the operation along one axis."""
+    """Return the matrix ``(new, old)`` float64 of the operation on an axis."""
     matrix = F.interpolate(
         torch.eye(old, dtype=torch.float64)[None], size=new, mode='linear')[0]
     if sigma > 0:

@@ -10,11 +10,11 @@ METHODS = ('gradients', 'smooth_grad', 'gbp')
 
 
 class Attribution(nn.Module):
-    """Which pixels a value of the image comes from, by its gradient.
+    """Attribution of a value to the pixels of the image by its gradient.
 
-    The map of an image is the sum over the channels of the gradient's
-    magnitude. It takes one backward pass per batch, since the images of a
-    batch do not touch each other, and works where gradients are switched off.
+    The map of an image is the magnitude of the gradient, summed over the
+    channels. It takes one backward pass per batch, since the images of a batch
+    do not depend on each other, and works where gradients are switched off.
 
     Args:
         method (str): ``'gradients'``; ``'smooth_grad'``, the mean over noisy
@@ -22,16 +22,16 @@ class Attribution(nn.Module):
             back-propagation, which lets only positive gradients through the
             ReLUs (Springenberg et al., 2015). Defaults to ``'gradients'``.
         percentile (float, optional): Scale each map so that its minimum
-            becomes 0 and this percentile 1, and clip it there; 100 is the
-            maximum. Maps are comparable within an image only then. Defaults
-            to None: as it is.
-        num_samples (int): Noisy copies. Defaults to 50.
+            becomes 0 and this percentile 1, and clip it to that range; 100 is
+            the maximum. The maps of different images can then not be compared.
+            Defaults to None: no scaling.
+        num_samples (int): Number of noisy copies. Defaults to 50.
         noise (float): Standard deviation of the noise as a share of the range
-            of the input, its largest minus its smallest value, each image by
-            itself. Defaults to 0.0025, MKD's: its code has
-            ``(0.05 / range)^2`` for images from 0 to 1.
-        seed (int): Of the noise, which is the same for every image. Defaults
-            to 0.
+            of the image, its largest minus its smallest value. Defaults to
+            0.0025, as in the code of MKD, which has ``(0.05 / range)^2`` for
+            images from 0 to 1.
+        seed (int): Seed of the noise, which is the same for every image.
+            Defaults to 0.
 
     Raises:
         InputError: An argument is unknown or out of its range.
@@ -59,13 +59,13 @@ class Attribution(nn.Module):
     @torch.compiler.disable
     def forward(self, function: Callable[[Tensor], Tensor], inputs: Tensor,
                 network: nn.Module) -> tuple[Tensor, Tensor]:
-        """Evaluate a function and attribute its values.
+        """Evaluate a function of images and attribute its values.
 
         Args:
-            function (Callable): Maps images ``(B, 3, H, W)`` to ``(B,)``, each
-                value from its own image alone.
+            function (Callable): Maps images ``(B, 3, H, W)`` to values
+                ``(B,)``, each of which depends on its own image alone.
             inputs (Tensor): ``(B, 3, H, W)``.
-            network (nn.Module): Whose ReLUs are guided by ``'gbp'``.
+            network (nn.Module): Network whose ReLUs ``'gbp'`` guides.
 
         Returns:
             tuple[Tensor, Tensor]: Values ``(B,)`` and maps ``(B, 1, H, W)``.
@@ -91,7 +91,8 @@ class Attribution(nn.Module):
         std = self.noise * (
             inputs.amax(extent, keepdim=True) -
             inputs.amin(extent, keepdim=True))
-        # On the CPU and for one image: the same whatever device and batch.
+        # Drawn on the CPU for one image, so that device and batch do not
+        # matter.
         generator = torch.Generator().manual_seed(self.seed)
         for _ in range(self.num_samples):
             noise = torch.randn(inputs.shape[1:], generator=generator)

@@ -140,7 +140,6 @@ class CoresetBank(MemoryBank):
             chosen = k_center_greedy(
                 self._project(held, numbers).to(self.rows.device), size,
                 self._first_number(everyones), numbers,
-                distributed=world_size() > 1,
                 progress=rank() == 0)
         self.store(self._replicate(held, numbers, chosen))
 

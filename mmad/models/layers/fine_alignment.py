@@ -9,20 +9,21 @@ from .gather_batch import gather_batch
 
 
 class FineAlignment(nn.Module):
-    """Encode features and predict from one image those of another.
+    """Encoder and predictor of FYD's fine alignment stage.
 
-    The networks of FYD's fine alignment stage (arXiv 2110.04538), which are
-    there for its loss only. The paper trains without negatives; the
-    layers are RegAD's: an encoder of three and a predictor of two
-    1 x 1 convolutions, with batch normalization and ReLU in between, all as
-    wide as the features.
+    The encoder encodes the features of an image, and the predictor predicts
+    from them those of another image (arXiv 2110.04538). Both are needed for
+    the loss only, see :class:`~mmad.models.AlignmentLoss`. The
+    layers are those of RegAD's code: an encoder of three and a predictor of
+    two 1 x 1 convolutions, with batch normalization and ReLU in between, all
+    with as many channels as the features.
 
     Args:
-        channels (int): Of the features.
-        pair (str): What an image is compared with: ``'cyclic'``, the next one
-            in the batch, or ``'batch_mean'``, the mean features of all others
-            in it. Which is the paper's we do not know. Defaults to
-            ``'cyclic'``: the batch is in random order.
+        channels (int): Number of channels of the features.
+        pair (str): What an image is compared with: ``'cyclic'``, the next
+            image in the batch, or ``'batch_mean'``, the mean features of all
+            others in it. It is not known which of them the paper has.
+            Defaults to ``'cyclic'``, since the batch is in random order.
 
     Raises:
         InputError: An argument is unknown or out of its range.
@@ -39,15 +40,17 @@ class FineAlignment(nn.Module):
     def forward(
         self, features: Tensor
     ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """Pair each image of a batch, in training of all processes.
+        """Encode and predict the features of a batch and of their partners.
+
+        In training, the batches of all processes are one.
 
         Args:
             features (Tensor): ``(B, C, h, w)``.
 
         Returns:
-            tuple: Predictions and encodings, each from the features and from
-            those that they are compared with, ``(B, C, h, w)``; in training
-            on ``K`` processes ``(K B, C, h, w)``, the same in all.
+            tuple: Predictions and encodings, each of the features and of those
+            that they are compared with, ``(B, C, h, w)``; in training on ``K``
+            processes ``(K B, C, h, w)``, the same in all.
         """
         if self.training:
             features = gather_batch(features)

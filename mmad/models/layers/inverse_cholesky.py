@@ -1,29 +1,32 @@
 import torch
 from torch import Tensor
 
-# Of the side of a matrix: below it, LAPACK takes over.
+# Matrices up to this size are left to LAPACK.
 _SMALL = 32
 
 
 def invert_cholesky(matrices: Tensor) -> Tensor:
-    """Inverses of the Cholesky factors of many small matrices.
+    """Compute the inverse Cholesky factors of many small matrices.
 
-    By halves, so that most of the work is done by batched products, which are
-    several times as fast as LAPACK on one matrix after the other:
+    Each matrix is divided into halves, again and again, so that most of the
+    work is done by batched products and not by LAPACK on one matrix after the
+    other:
 
     ::
 
         [A  B^T]       [a         0]
         [B  C  ]  ->   [-c (D a)  c]   with D = B a^T
 
-    where ``a`` and ``c`` are those of ``A`` and of ``C - D D^T``.
+    where ``a`` and ``c`` are the inverse factors of ``A`` and of
+    ``C - D D^T``.
 
     Args:
         matrices (Tensor): ``(P, d, d)``, symmetric and positive definite.
             Only their lower triangles are read.
 
     Returns:
-        Tensor: ``L^-1`` where a matrix is ``L L^T``; zero above the diagonal.
+        Tensor: ``(P, d, d)``, ``L^-1`` of each matrix ``L L^T``, zero above
+        the diagonal.
 
     Raises:
         torch.linalg.LinAlgError: A matrix is not positive definite.

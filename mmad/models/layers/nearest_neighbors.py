@@ -6,22 +6,22 @@ _BLOCK = 1 << 22
 
 
 def squared_norms(rows: Tensor) -> Tensor:
-    """Squared Euclidean norms ``(N,)`` of ``(N, D)``, block by block."""
+    """Compute squared Euclidean norms ``(N,)`` of rows ``(N, D)``."""
     step = max(1, _BLOCK // max(1, rows.shape[1]))
     return torch.cat([block.square().sum(1) for block in rows.split(step)])
 
 
 def nearest_rows(queries: Tensor, rows: Tensor, norms: Tensor,
                  k: int) -> Tensor:
-    """The k nearest rows in Euclidean distance, by brute force.
+    """Find the k nearest rows in Euclidean distance, by brute force.
 
-    Distances are compared up to float32 rounding of their squares.
-    The distance matrix is visited in blocks with a running best, so the
-    memory does not grow with either side.
+    Distances are compared up to float32 rounding of their squares. The
+    distance matrix is formed in blocks with a running best, so the memory
+    does not grow with the number of queries or rows.
 
     Args:
-        queries (Tensor): ``(Q, D)``.
-        rows (Tensor): ``(N, D)``.
+        queries (Tensor): ``(Q, D)`` float32.
+        rows (Tensor): ``(N, D)`` float32.
         norms (Tensor): ``(N,)``, :func:`squared_norms` of ``rows``.
         k (int): Number of neighbors, at most ``N``.
 
@@ -56,7 +56,16 @@ def _search(queries: Tensor, rows: Tensor, norms: Tensor, k: int,
 
 
 def smallest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k smallest entries of each row, or all, and their columns."""
+    """Find the k smallest entries of each row, or all, with their columns.
+
+    Args:
+        values (Tensor): ``(Q, N)``.
+        k (int): Number of entries.
+
+    Returns:
+        tuple[Tensor, Tensor]: Values and columns ``(Q, min(k, N))``, in
+        ascending order.
+    """
     if k == 1:
         return values.min(1, keepdim=True)
     return values.topk(min(k, values.shape[1]), largest=False)
@@ -64,13 +73,26 @@ def smallest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 def merge_smallest(values: Tensor, places: Tensor, more_values: Tensor,
                    more_places: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k smallest of two sets of values ``(Q, ...)``, with their places."""
+    """Merge two lists of smallest values into the k smallest of both.
+
+    Args:
+        values (Tensor): ``(Q, m)``.
+        places (Tensor): ``(Q, m)``, where they were found.
+        more_values (Tensor): ``(Q, n)``.
+        more_places (Tensor): ``(Q, n)``.
+        k (int): Number of values to keep.
+
+    Returns:
+        tuple[Tensor, Tensor]: Values and places ``(Q, min(k, m + n))``.
+    """
     values, order = smallest(torch.cat([values, more_values], 1), k)
     return values, torch.cat([places, more_places], 1).gather(1, order)
 
 
 def distances_to(queries: Tensor, rows: Tensor, index: Tensor) -> Tensor:
-    """Euclidean distances to given rows, without cancellation.
+    """Compute Euclidean distances to given rows.
+
+    They are computed from the differences, so that nothing cancels.
 
     Args:
         queries (Tensor): ``(Q, D)``.
@@ -78,7 +100,7 @@ def distances_to(queries: Tensor, rows: Tensor, index: Tensor) -> Tensor:
         index (Tensor): ``(Q, k)`` indices of rows.
 
     Returns:
-        Tensor: ``(Q, k)``.
+        Tensor: ``(Q, k)`` distances.
     """
     step = max(1, _BLOCK // (index.shape[1] * max(1, rows.shape[1])))
     return torch.cat([

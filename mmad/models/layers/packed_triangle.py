@@ -1,30 +1,40 @@
-"""Lower triangular matrices without the memory of their upper halves.
+"""Lower triangular matrices in half the memory of square ones.
 
-A triangle of side ``d`` folds into a rectangle of half its width ("rectangular
-full packed", Gustavson et al., ACM TOMS 37(2), 2010): the left
-``w = (d + 1) // 2`` columns stay, and the triangle to the right of them,
-transposed, fills the corner above their diagonal.
+The rectangular full packed format (Gustavson et al., ACM TOMS 37(2), 2010)
+folds the triangle of a ``d x d`` matrix into a rectangle of half the width:
+the left ``w = (d + 1) // 2`` columns stay where they are, and the triangle to
+the right of them, transposed, fills the corner above their diagonal. For
+``d = 4``::
+
+                      22 32
+    00                00 33
+    10 11       ->    10 11
+    20 21 22          20 21
+    30 31 32 33       30 31
 """
 import torch
 from torch import Tensor
 
 
 def packed_shape(dim: int) -> tuple[int, int]:
-    """Height and width of the rectangle for a triangle of side ``dim``."""
+    """Return height and width of the rectangle of a ``dim x dim`` matrix."""
     return dim + 1 - dim % 2, (dim + 1) // 2
 
 
 def packed_parts(packed: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """Views of the two parts, each with something of the other beside it.
+    """Return views of the two parts of packed matrices.
+
+    Each view also shows entries of the other part, beyond the diagonal; see
+    :func:`packed_masks`.
 
     Args:
         packed (Tensor): ``(..., H, w)``, see :func:`packed_shape`.
-        dim (int): Side ``d`` of the triangle.
+        dim (int): Number of rows ``d`` of the triangle.
 
     Returns:
-        tuple[Tensor, Tensor]: The left columns ``(..., d, w)``, on and below
-        the diagonal, and the right triangle transposed
-        ``(..., d - w, d - w)``, on and above the diagonal.
+        tuple[Tensor, Tensor]: The left columns ``(..., d, w)``, valid on and
+        below the diagonal, and the right triangle transposed
+        ``(..., d - w, d - w)``, valid on and above the diagonal.
     """
     width = packed.shape[-1]
     rest = dim - width
@@ -33,16 +43,31 @@ def packed_parts(packed: Tensor, dim: int) -> tuple[Tensor, Tensor]:
 
 
 def packed_masks(dim: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """1 where the two parts have entries of the triangle, else 0.
+    """Make masks of the entries that belong to the two parts.
 
-    A product with them is much faster than :func:`torch.tril`.
+    A product with a mask is much faster than :func:`torch.tril`.
+
+    Args:
+        dim (int): Number of rows ``d`` of the triangle.
+        like (Tensor): Tensor with the dtype and the device of the masks.
+
+    Returns:
+        tuple[Tensor, Tensor]: ``(d, w)`` and ``(d - w, d - w)``, see
+        :func:`packed_parts`; 1 for entries of the part, else 0.
     """
     left, right = packed_parts(like.new_ones(packed_shape(dim)), dim)
     return left.tril(), right.triu()
 
 
 def pack(lower: Tensor) -> Tensor:
-    """Fold matrices ``(..., d, d)``, of which only the lower half counts."""
+    """Pack the lower triangles of matrices.
+
+    Args:
+        lower (Tensor): ``(..., d, d)``; what is above the diagonal is ignored.
+
+    Returns:
+        Tensor: ``(..., H, w)``, see :func:`packed_shape`.
+    """
     dim = lower.shape[-1]
     packed = lower.new_zeros(*lower.shape[:-2], *packed_shape(dim))
     left, right = packed_parts(packed, dim)
@@ -54,7 +79,7 @@ def pack(lower: Tensor) -> Tensor:
 
 
 def unpack(packed: Tensor, dim: int) -> Tensor:
-    """The lower triangular matrices ``(..., d, d)`` of ``(..., H, w)``."""
+    """Unpack matrices ``(..., H, w)`` to lower triangular ``(..., d, d)``."""
     left, right = packed_parts(packed, dim)
     left_mask, right_mask = packed_masks(dim, packed)
     width = left.shape[-1]
@@ -66,10 +91,10 @@ def unpack(packed: Tensor, dim: int) -> Tensor:
 
 def add_gram(packed: Tensor, columns: Tensor,
              masks: tuple[Tensor, Tensor]) -> None:
-    """Add the symmetric products ``X X^T``, of which one half is stored.
+    """Add the lower triangles of the products ``X X^T``.
 
     Args:
-        packed (Tensor): ``(P, H, w)``, changed in place.
+        packed (Tensor): ``(P, H, w)`` sums, changed in place.
         columns (Tensor): ``X``, ``(P, d, B)``.
         masks (tuple[Tensor, Tensor]): See :func:`packed_masks`.
     """
@@ -83,10 +108,10 @@ def add_gram(packed: Tensor, columns: Tensor,
 
 def packed_matmul(packed: Tensor, columns: Tensor,
                   masks: tuple[Tensor, Tensor]) -> Tensor:
-    """Product of triangular matrices and columns.
+    """Multiply packed triangular matrices by columns.
 
     Args:
-        packed (Tensor): ``(P, H, w)``.
+        packed (Tensor): ``(P, H, w)`` matrices.
         columns (Tensor): ``(P, d, B)``.
         masks (tuple[Tensor, Tensor]): See :func:`packed_masks`.
 

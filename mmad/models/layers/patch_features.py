@@ -11,19 +11,23 @@ from mmad.utils.arguments import check_choice, check_number
 class PatchFeatures(nn.Module):
     """Locally aware patch features of several stages on one grid.
 
-    PatchCore (arXiv 2106.08265), section 3.1, in its two variants:
+    They are those of PatchCore (arXiv 2106.08265), section 3.1, in one of two
+    variants:
 
     - ``'concat'``: each stage is averaged over its 3x3 neighborhoods
-      (eq. 1-3; zero padding counted in the mean), brought to the grid of the
-      first stage bilinearly, and concatenated: ``D = sum of C_k``.
+      (eq. 1-3; zero padding counts in the mean) and resized bilinearly to the
+      grid of the first stage; then the stages are concatenated, so that
+      ``D = sum of C_k``.
     - ``'official'``: the embedding of the authors' code. The 3x3 patch of a
       stage is flattened (channel first) and average-pooled to ``dim``
-      values; the stages, on the grid of the first, are laid end to end and
-      average-pooled to ``dim`` again: ``D = dim``.
+      values; the stages, resized to the grid of the first, are concatenated
+      and average-pooled to ``dim`` again, so that ``D = dim``.
 
     Args:
-        embedding (str): ``'concat'`` or ``'official'``.
-        patch_size (int): Odd side of the neighborhood. Defaults to 3.
+        embedding (str): ``'concat'`` or ``'official'``. Defaults to
+            ``'concat'``.
+        patch_size (int): Side of the neighborhood, an odd number. Defaults to
+            3.
         dim (int): Length of the ``'official'`` embedding. Defaults to 1024.
 
     Raises:
@@ -49,8 +53,8 @@ class PatchFeatures(nn.Module):
         """Combine the stages.
 
         Args:
-            maps (Sequence[Tensor]): ``(B, C_k, H_k, W_k)`` each; the first
-                sets the grid.
+            maps (Sequence[Tensor]): ``(B, C_k, H_k, W_k)`` for each stage; the
+                first has the grid of the result.
 
         Returns:
             Tensor: ``(B, D, H_1, W_1)``.
@@ -78,10 +82,11 @@ class PatchFeatures(nn.Module):
 
 
 def valid_patches(inside: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Which patches have a cell that shows some of the image.
+    """Find the patches whose cell shows some of the image.
 
     Args:
-        inside (Tensor): ``(B, 1, H, W)`` bool, the pixels that do.
+        inside (Tensor): ``(B, 1, H, W)`` bool, True for the pixels of the
+            image and False for those of its padding.
         grid (tuple[int, int]): Height and width of the grid of patches.
 
     Returns:

@@ -40,7 +40,7 @@ def all_gather(tensor: Tensor) -> Tensor:
     """Stack the tensors of all processes.
 
     Gradients do not flow back; see
-    :func:`~mmad.models.layers.gather_batch.gather_batch`.
+    :func:`~mmad.models.layers.gather_batch`.
 
     Args:
         tensor (Tensor): ``(...)``.

@@ -3,10 +3,10 @@ from torch.nn.functional import interpolate
 
 
 def to_grid(level: Tensor, grid: Size | tuple[int, int]) -> Tensor:
-    """Bring the features of a coarse stage to a finer grid.
+    """Repeat the features of a coarse stage on a finer grid.
 
-    Each cell takes over the features of the nearest coarse one, as in PaDiM
-    (arXiv 2011.08785).
+    Each position of the fine grid gets the features of the nearest coarse
+    cell, as in PaDiM (arXiv 2011.08785).
 
     Args:
         level (Tensor): ``(B, C, h, w)``.

@@ -1,10 +1,12 @@
 """Nearest neighbors of pyramid features, without forming the pyramids.
 
-With coarse stages repeated over the fine grid, the squared distance of two
-pyramid features is the sum of the distances in each stage, and that of a
-coarse stage is the same for all fine positions in a pair of its cells. So each
-stage is compared on its own grid, and a sum over pairs of cells replaces most
-of the work on pairs of positions.
+The pyramid feature of a position on the finest grid joins its features there
+with those of the coarse cells that cover it. So the squared distance of two
+pyramid features is the sum of the distances in each stage, and the terms of
+the coarse stages are the same for all positions that the same cells cover.
+Each stage is therefore compared on its own grid, and what the coarse stages
+contribute is added to whole blocks of the distances in the finest one.
+``docs/spade.md`` has a drawing.
 """
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -22,26 +24,39 @@ _BLOCK = 1 << 20
 Grid = tuple[int, int]
 
 
-class Nesting(NamedTuple):
-    """How the positions of the finest grid fall into cells of the coarse.
+class ParentCells(NamedTuple):
+    """The cells that the coarse stages divide the finest grid into.
 
-    Positions are in one cell if they share the parents in all coarse stages.
+    Two positions of the finest grid are in one parent cell if the same
+    position covers them in each coarse stage. Where all grids divide evenly,
+    the parent cells are the positions of the first coarse stage.
 
     Attributes:
-        cell (Tensor): ``(P,)`` cell of each position.
-        parents (tuple[Tensor, ...]): Per coarse stage ``(cells,)``, the
-            position there.
-        members (Tensor): ``(n, cells)`` positions in each cell, or -1.
+        cell (Tensor): ``(P,)`` number of the parent cell of each of the ``P``
+            positions of the finest grid.
+        parents (tuple[Tensor, ...]): For each coarse stage ``(cells,)``, the
+            position there that covers the parent cell.
+        children (Tensor): ``(n, cells)`` positions of the finest grid in each
+            parent cell; those with fewer than ``n`` are filled up with -1.
     """
 
     cell: Tensor
     parents: tuple[Tensor, ...]
-    members: Tensor
+    children: Tensor
 
 
 @lru_cache(maxsize=8)
-def nest(grids: tuple[Grid, ...], device: torch.device) -> Nesting:
-    """The cells of a pyramid whose stages have these grids."""
+def parent_cells(grids: tuple[Grid, ...], device: torch.device) -> ParentCells:
+    """Find the parent cells of a pyramid.
+
+    Args:
+        grids (tuple[Grid, ...]): Height and width of each stage, the finest
+            first.
+        device (torch.device): Device of the result.
+
+    Returns:
+        ParentCells: Their parents and children.
+    """
     height, width = grids[0]
     parents = [
         to_grid(torch.arange(float(h * w)).view(1, 1, h, w),
@@ -50,14 +65,14 @@ def nest(grids: tuple[Grid, ...], device: torch.device) -> Nesting:
     parents = torch.stack([torch.zeros(height * width).long(), *parents])
     unique, cell, counts = parents.unique(
         dim=1, return_inverse=True, return_counts=True)
-    members = torch.full((int(counts.max()), len(counts)), -1)
+    children = torch.full((int(counts.max()), len(counts)), -1)
     order = cell.argsort(stable=True)
     starts = counts.cumsum(0) - counts
     rank = torch.arange(height * width) - starts.repeat_interleave(counts)
-    members[rank, cell[order]] = order
-    return Nesting(
+    children[rank, cell[order]] = order
+    return ParentCells(
         cell.to(device), tuple(row.to(device) for row in unique[1:]),
-        members.to(device))
+        children.to(device))
 
 
 def nearest_in_images(query: Sequence[Tensor],
@@ -65,27 +80,31 @@ def nearest_in_images(query: Sequence[Tensor],
                       gallery: Callable[[int], Sequence[Tensor]],
                       images: Sequence[int],
                       k: int = 1) -> Tensor:
-    """Squared distances to the k nearest pyramid features of some images.
+    """Compute the distances to the k nearest pyramid features of some images.
 
-    Any position of any of the images may be the nearest (SPADE, arXiv
-    2005.02357). One image is visited after the other with a
-    running best, and the distances within are formed in blocks, so memory
-    grows neither with their number nor with the product of their positions.
+    The nearest may be at any position of any of the images (SPADE, arXiv
+    2005.02357). The images are visited one after the other with a running
+    best, and the distances are formed in blocks, so the memory grows neither
+    with the number of images nor with the number of pairs of positions.
 
     Args:
-        query (Sequence[Tensor]): Per stage ``(P_k, C_k)`` float32, row by row.
-        grids (Sequence[Grid]): Height and width of each stage; the first is
-            the finest.
-        gallery (Callable): Stages of an image by its number, like ``query``.
-        images (Sequence[int]): Their numbers.
-        k (int): At most ``P_1`` times the number of images. Defaults to 1.
+        query (Sequence[Tensor]): For each stage ``(P_k, C_k)`` float32, row by
+            row.
+        grids (Sequence[Grid]): Height and width of each stage, the finest
+            first.
+        gallery (Callable): Returns the stages of an image by its number, in
+            the form of ``query``.
+        images (Sequence[int]): Numbers of the images to look in.
+        k (int): Number of neighbors, at most ``P_1`` times the number of
+            images. Defaults to 1.
 
     Returns:
-        Tensor: ``(P_1, k)``, in ascending order up to rounding.
+        Tensor: ``(P_1, k)`` squared distances, in ascending order up to
+        rounding.
     """
-    nesting = nest(tuple(grids), query[0].device)
-    members = nesting.members
-    order = members.flatten()
+    cells = parent_cells(tuple(grids), query[0].device)
+    children = cells.children
+    order = children.flatten()
     best = query[0].new_empty(len(query[0]), 0)
     place = torch.empty_like(best, dtype=torch.int64)
     for number, image in enumerate(images):
@@ -95,20 +114,20 @@ def nearest_in_images(query: Sequence[Tensor],
         coarse_norms = [squared_norms(level) for level in levels[1:]]
         values = query[0].new_empty(len(query[0]), min(k, len(order)))
         columns = torch.empty_like(values, dtype=torch.int64)
-        # Block by block of cells, with all their positions. Distances are
-        # up to the norms of the query, which change no order.
-        for cells in torch.arange(members.shape[1]).split(
-                max(1, _BLOCK // (len(members) * len(order)))):
-            cells = slice(int(cells[0]), int(cells[-1]) + 1)
-            own = members[:, cells]
+        # Some parent cells of the query at a time, with all their children.
+        # The norms of the query are left out, since they change no order.
+        for part in torch.arange(children.shape[1]).split(
+                max(1, _BLOCK // (len(children) * len(order)))):
+            part = slice(int(part[0]), int(part[-1]) + 1)
+            own = children[:, part]
             block = _distances(query[0][own.flatten()], fine, norms)
-            if nesting.parents:
+            if cells.parents:
                 coarse = sum(
-                    _distances(level[parent[cells]], other, norm)[:, parent]
+                    _distances(level[parent[part]], other, norm)[:, parent]
                     for level, other, norm, parent in zip(
-                        query[1:], levels[1:], coarse_norms, nesting.parents,
+                        query[1:], levels[1:], coarse_norms, cells.parents,
                         strict=True))
-                block.view(*own.shape, *members.shape).add_(
+                block.view(*own.shape, *children.shape).add_(
                     coarse[None, :, None])
             valid = own.flatten() >= 0
             rows = own.flatten()[valid]
@@ -116,16 +135,16 @@ def nearest_in_images(query: Sequence[Tensor],
                 found[valid] for found in smallest(block, values.shape[1]))
         best, place = merge_smallest(
             best, place, values, number * len(query[0]) + order[columns], k)
-    return _exactly(query, nesting, gallery, images, place)
+    return _exact_distances(query, cells, gallery, images, place)
 
 
 def _distances(rows: Tensor, others: Tensor, norms: Tensor) -> Tensor:
     return torch.addmm(norms, rows, others.T, alpha=-2)
 
 
-def _exactly(query: Sequence[Tensor], nesting: Nesting,
-             gallery: Callable[[int], Sequence[Tensor]],
-             images: Sequence[int], place: Tensor) -> Tensor:
+def _exact_distances(query: Sequence[Tensor], cells: ParentCells,
+                     gallery: Callable[[int], Sequence[Tensor]],
+                     images: Sequence[int], place: Tensor) -> Tensor:
     """Squared distances to the features found, without cancellation."""
     exact = torch.empty_like(place, dtype=query[0].dtype)
     number, position = place // len(query[0]), place % len(query[0])
@@ -133,9 +152,9 @@ def _exactly(query: Sequence[Tensor], nesting: Nesting,
         levels = gallery(images[i])
         here, slot = torch.nonzero(number == i, as_tuple=True)
         there = position[here, slot]
-        cells = nesting.cell[here], nesting.cell[there]
-        pairs = [(here, there)] + [(parent[cells[0]], parent[cells[1]])
-                                   for parent in nesting.parents]
+        cell_here, cell_there = cells.cell[here], cells.cell[there]
+        pairs = [(here, there)] + [(parent[cell_here], parent[cell_there])
+                                   for parent in cells.parents]
         exact[here, slot] = sum(
             (level[a] - other[b]).square().sum(1)
             for level, other, (a, b) in zip(query, levels, pairs))

@@ -14,40 +14,43 @@ _WIDTH = 1024
 
 
 class SpatialTransformer(nn.Module):
-    """Move images or feature maps by a transform of their own choice.
+    """Spatial transformer of images or feature maps (arXiv 1506.02025).
 
-    A spatial transformer (arXiv 1506.02025): a localization network looks at
-    the input and names a transform, by which the input is resampled. The
-    network is that of RegAD's code: 3 x 3 convolution to 64 channels, batch
-    normalization, ReLU and max-pooling, the same to 16 channels, and two
-    linear layers. Ours are the averaging of larger inputs to 56 x 56 before
-    it and of its maps to a grid of fixed size, so that inputs may have any
-    size; the factor on its output, without which a step of training can throw
-    it to its limits; and these limits: a number ``v`` is taken as
-    ``limit * tanh(v / limit)``, for a scale as its logarithm.
+    A localization network predicts an affine transform from the input, by
+    which the input is resampled. The network is that of RegAD's code: a 3 x 3
+    convolution to 64 channels, batch normalization, ReLU and max-pooling, the
+    same to 16 channels, and two linear layers. Three things are added to it:
 
-    It starts as the identity.
+    - Inputs larger than 56 x 56 are averaged to that size, and the maps before
+      the linear layers to a grid of fixed size, so that inputs may have any
+      size.
+    - Its output is multiplied by ``gain``; without that, one step of training
+      can drive it to the limits of the transform.
+    - Each number ``v`` of its output is limited to
+      ``limit * tanh(v / limit)``; for a scale, ``v`` is the logarithm.
+
+    Before training, the transform is the identity.
 
     Args:
-        channels (int): Of the inputs.
-        mode (str): What it may do: ``'translation'``, ``'rotation'``,
-            ``'scale'``, ``'shear'``, ``'rotation_scale'``,
+        channels (int): Number of channels of the inputs.
+        mode (str): What the transforms consist of: ``'translation'``,
+            ``'rotation'``, ``'scale'``, ``'shear'``, ``'rotation_scale'``,
             ``'translation_scale'``, ``'rotation_translation'``,
             ``'rotation_translation_scale'`` or ``'affine'``, which is all
             four. Defaults to ``'rotation_translation'``.
-        max_angle (float): Largest rotation either way, in degrees. Defaults
-            to 30.
-        max_shift (float): Largest translation either way, as a share of
-            the image's side, of the point that is looked up; what is seen can
-            move further by rotation and scale. Defaults to 0.15.
+        max_angle (float): Largest rotation in either direction, in degrees.
+            Defaults to 30.
+        max_shift (float): Largest translation in either direction, as a share
+            of the image's side, of the point that a pixel is taken from.
+            Defaults to 0.15.
         max_scale (float): Largest scale; the smallest is its inverse.
             Defaults to 1.25.
-        max_shear (float): Largest shear either way. Defaults to 0.2.
-        grid (int): Side of the maps that the linear layers see. Defaults to
-            7.
+        max_shear (float): Largest shear in either direction. Defaults to 0.2.
+        grid (int): Height and width of the maps that the linear layers see.
+            Defaults to 7.
         gain (float): Factor on the output of the localization network. With
-            plain gradient descent it learns as fast as its square. RegAD's
-            code has 1. Defaults to 0.1.
+            plain gradient descent the speed of learning is proportional to
+            its square. RegAD's code has 1. Defaults to 0.1.
 
     Raises:
         InputError: The mode is unknown or a number out of its range.
@@ -88,29 +91,35 @@ class SpatialTransformer(nn.Module):
         nn.init.zeros_(self.linear[-1].bias)
 
     def settings(self) -> dict:
-        """What the transforms of given weights depend on."""
+        """Return the settings that the transforms depend on."""
         return dict(
             mode=self.mode, grid=self.grid, gain=self.gain, **self.limits)
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Choose the transforms and apply them.
+        """Predict the transforms and apply them.
 
         Args:
             inputs (Tensor): ``(B, C, H, W)``.
 
         Returns:
-            tuple[Tensor, Tensor]: The inputs warped, ``(B, C, H, W)``, and
-            the matrices ``(B, 3, 3)`` by which, see
+            tuple[Tensor, Tensor]: The warped inputs ``(B, C, H, W)`` and the
+            matrices ``(B, 3, 3)`` of the transforms, see
             :mod:`~mmad.models.layers.affine`.
         """
         matrix = self.locate(inputs)
         return warp(inputs, matrix), matrix
 
     def locate(self, inputs: Tensor) -> Tensor:
-        """The matrices ``(B, 3, 3)`` that it chooses.
+        """Predict the transforms.
 
-        In training its batch normalization has the statistics of the batches
-        of all processes.
+        In training, batch normalization has the statistics of the batches of
+        all processes.
+
+        Args:
+            inputs (Tensor): ``(B, C, H, W)``.
+
+        Returns:
+            Tensor: Their matrices ``(B, 3, 3)``.
         """
         size = tuple(inputs.shape[-2:])
         if max(size) > _SIDE:
@@ -119,7 +128,7 @@ class SpatialTransformer(nn.Module):
             inputs = gather_batch(inputs)
         maps = F.adaptive_avg_pool2d(self.convolutions(inputs), self.grid)
         numbers = self.gain * self.linear(maps.flatten(1))
-        # In mixed precision half a pixel would be lost.
+        # Half precision would be off by half a pixel.
         numbers = numbers.to(self.linear[-1].weight.dtype)
         parts = {
             name: numbers.new_zeros(len(numbers), width)

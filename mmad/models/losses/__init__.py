@@ -1,19 +1,16 @@
+from .activation_losses import direction_loss, value_loss
 from .alignment_loss import AlignmentLoss
 from .compactness_loss import CompactnessLoss
-from .direction_loss import DirectionLoss
-from .knowledge_loss import KnowledgeLoss
 from .mean_transform_loss import MeanTransformLoss
-from .metric_loss import MetricLoss
 from .pair_loss import PairLoss
-from .value_loss import ValueLoss
+from .triplet_loss import TripletLoss
 
 __all__ = [
     'AlignmentLoss',
     'CompactnessLoss',
-    'DirectionLoss',
-    'KnowledgeLoss',
     'MeanTransformLoss',
-    'MetricLoss',
     'PairLoss',
-    'ValueLoss'
+    'TripletLoss',
+    'direction_loss',
+    'value_loss'
 ]

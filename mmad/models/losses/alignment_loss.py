@@ -7,20 +7,20 @@ from mmad.utils.arguments import check_number
 
 @MODELS.register_module()
 class AlignmentLoss(nn.Module):
-    """How badly the features of two images predict each other.
+    """Loss of FYD's fine alignment stage (arXiv 2110.04538).
 
-    The loss of FYD's fine alignment stage (arXiv 2110.04538): the similarity
-    of the features at all corresponding positions, learned without negatives.
-    That is SimSiam's loss (arXiv 2011.10566) at each position: a predictor
-    guesses from one image the encoding of the other, which gradients do not
-    enter, and the negative cosine is averaged over positions and both
+    It makes the features of two images similar at all corresponding
+    positions, without negative pairs: SimSiam's loss (arXiv 2011.10566) at
+    each position. A predictor predicts from one image the encoding of the
+    other, which is detached from the gradient. The loss is the negative cosine
+    of prediction and encoding, averaged over the positions and over both
     directions.
 
     Args:
-        loss_weight (float): Lambda of the loss. Defaults to 1.
+        loss_weight (float): Weight of the loss. Defaults to 1.
 
     Raises:
-        InputError: The weight is negative or no finite number.
+        InputError: The weight is negative or not a finite number.
     """
 
     def __init__(self, loss_weight: float = 1.0) -> None:
@@ -30,20 +30,21 @@ class AlignmentLoss(nn.Module):
 
     def forward(self, predictions: tuple[Tensor, Tensor],
                 encodings: tuple[Tensor, Tensor]) -> Tensor:
-        """Compare two batches.
+        """Compare two batches of images.
 
         Args:
-            predictions (tuple[Tensor, Tensor]): ``(B, C, H, W)`` from the one
-                and from the other batch.
-            encodings (tuple[Tensor, Tensor]): Those of the one and of the
-                other batch, ``(B, C, H, W)``.
+            predictions (tuple[Tensor, Tensor]): Predictions from the first and
+                from the second batch, ``(B, C, H, W)`` each.
+            encodings (tuple[Tensor, Tensor]): Encodings of the first and of
+                the second batch, ``(B, C, H, W)`` each.
 
         Returns:
-            Tensor: Scalar, from -1 to 1 times the weight.
+            Tensor: A scalar from -1 to 1, times the weight.
         """
-        (from_one, from_other), (one, other) = predictions, encodings
-        cosines = (_cosine(from_one, other) + _cosine(from_other, one)) / 2
-        return -self.loss_weight * cosines
+        (from_first, from_second), (first, second) = predictions, encodings
+        cosine = (_cosine(from_first, second) +
+                  _cosine(from_second, first)) / 2
+        return -self.loss_weight * cosine
 
 
 def _cosine(prediction: Tensor, encoding: Tensor) -> Tensor:

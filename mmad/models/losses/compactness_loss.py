@@ -3,13 +3,14 @@ from torch import Tensor, nn
 from mmad.registry import MODELS
 from mmad.utils.arguments import check_flag
 
-# Keeps a dimension that is constant over the batch from dividing by zero.
+# `torch.corrcoef` has nan, also in all gradients, for a dimension that is
+# constant over the batch; this keeps it from dividing by zero.
 _EPSILON = 1e-6
 
 
 @MODELS.register_module()
 class CompactnessLoss(nn.Module):
-    """How much the dimensions of the descriptors repeat each other.
+    """Correlation between the dimensions of descriptors.
 
     ``L_c`` of Uninformed Students (Bergmann et al., CVPR 2020): the sum of
     the correlations ``c_ij`` of different dimensions i and j over the batch.
@@ -17,7 +18,8 @@ class CompactnessLoss(nn.Module):
     rewarded; here they are squared unless ``signed``.
 
     Args:
-        signed (bool): Sum ``c_ij`` itself. Defaults to False: its square.
+        signed (bool): Whether to sum ``c_ij`` itself and not its square.
+            Defaults to False.
 
     Raises:
         InputError: ``signed`` is neither True nor False.
@@ -29,7 +31,7 @@ class CompactnessLoss(nn.Module):
         self.signed = signed
 
     def forward(self, descriptors: Tensor) -> Tensor:
-        """Sum up the correlations.
+        """Sum up the correlations of a batch.
 
         Args:
             descriptors (Tensor): ``(B, d)``, B > 1.

@@ -7,21 +7,22 @@ from mmad.utils.arguments import check_number
 
 @MODELS.register_module()
 class MeanTransformLoss(nn.Module):
-    """How far the transforms of a batch are from the identity in the mean.
+    """Deviation of the mean transform of a batch from the identity.
 
-    Ours, against a collapse of :class:`~mmad.models.PairLoss`: that is
-    lower, too, where all images move alike until they show something
-    uniform. Only moves relative to each other align them, and those this loss
-    leaves alone: a transform and its inverse cancel out.
+    This loss is not in the paper of FYD. It prevents a collapse of
+    :class:`~mmad.models.PairLoss`, which also falls if all images move in the
+    same way until they show something uniform. It does not hinder moves
+    relative to each other, which are what aligns images, since a transform and
+    its inverse cancel.
 
-    It is the sum of the squared elements of the mean of ``(M - M^-1) / 2``,
-    which for shifts is that of ``M - I``.
+    The loss is the sum of the squared elements of the mean of
+    ``(M - M^-1) / 2``, which for a translation is ``M - I``.
 
     Args:
-        loss_weight (float): Lambda of the loss. Defaults to 10.
+        loss_weight (float): Weight of the loss. Defaults to 10.
 
     Raises:
-        InputError: The weight is negative or no finite number.
+        InputError: The weight is negative or not a finite number.
     """
 
     def __init__(self, loss_weight: float = 10.0) -> None:
@@ -30,13 +31,13 @@ class MeanTransformLoss(nn.Module):
         self.loss_weight = loss_weight
 
     def forward(self, matrices: Tensor) -> Tensor:
-        """Look at the transforms of a batch.
+        """Compute the loss of the transforms of a batch.
 
         Args:
             matrices (Tensor): ``(B, 3, 3)``.
 
         Returns:
-            Tensor: Scalar.
+            Tensor: A scalar, at least 0.
         """
         moves = (matrices - invert_affine(matrices)) / 2
         return self.loss_weight * moves.mean(0).square().sum()

@@ -7,21 +7,21 @@ from mmad.utils.arguments import check_choice, check_number
 
 @MODELS.register_module()
 class PairLoss(nn.Module):
-    """How far the images of a batch are apart, pixel by pixel.
+    """Distance between the images of a batch, pixel by pixel.
 
-    ``L_ICA`` of FYD (arXiv 2110.04538): the distances between the colors of
-    two images at each pixel, by the 2-norm over the channels, which is not
-    squared, over pairs of images. The paper sums over all pairs and pixels;
-    the mean, and pairs out of a batch, are ours.
+    ``L_ICA`` of FYD (arXiv 2110.04538): for pairs of images and each pixel,
+    the 2-norm, not squared, of the difference of their colors. The paper sums
+    over all pairs of training images and all pixels; here the pairs are from
+    one batch, and the default is the mean.
 
     Args:
         pairs (str): ``'cyclic'``, each image and the next one in the batch,
-            or ``'all'``, each two. Defaults to ``'cyclic'``: the batch is in
-            random order.
+            or ``'all'``, all pairs. Defaults to ``'cyclic'``, since the batch
+            is in random order.
         reduction (str): ``'mean'`` over pixels and pairs, so that the weight
-            does not depend on the size, or ``'sum'``. Defaults to
+            does not depend on their number, or ``'sum'``. Defaults to
             ``'mean'``.
-        loss_weight (float): Lambda of the loss. Defaults to 1.
+        loss_weight (float): Weight of the loss. Defaults to 1.
 
     Raises:
         InputError: An argument is unknown or out of its range.
@@ -40,13 +40,13 @@ class PairLoss(nn.Module):
         self.loss_weight = loss_weight
 
     def forward(self, images: Tensor) -> Tensor:
-        """Compare images with each other.
+        """Compare the images of a batch.
 
         Args:
             images (Tensor): ``(B, C, H, W)``.
 
         Returns:
-            Tensor: Scalar, 0 for a single image.
+            Tensor: A scalar, 0 for a single image.
         """
         number = len(images)
         if self.pairs == 'all':
@@ -54,7 +54,7 @@ class PairLoss(nn.Module):
                 number, number, 1, device=images.device)
         else:
             first = torch.arange(number, device=images.device)
-            # Two images are one pair, and an image is none with itself.
+            # Two images are a single pair, and one image is no pair.
             first = first[:max(number - 1, 0) if number < 3 else number]
             second = (first + 1) % number
         distances = torch.linalg.vector_norm(

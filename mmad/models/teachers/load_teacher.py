@@ -12,21 +12,23 @@ from mmad.utils.remote_files import find_checkpoint
 def load_teacher(network: PatchNetwork, source: str,
                  normalization: dict | None,
                  scale: int = 0) -> None:
-    """Give a network the weights of a trained teacher.
+    """Load the weights of a trained teacher into a network.
 
     Args:
-        network (PatchNetwork): Gets them in place.
+        network (PatchNetwork): Network whose weights are replaced.
         source (str): Path or URL of a checkpoint of
             :class:`~mmad.models.PatchTeacher`, as
             :func:`~mmad.utils.load_checkpoint` takes it; or a name without a
             slash and a suffix, for ``NAME.pth`` in the folder ``checkpoints``
             of :func:`torch.hub.get_dir`.
-        normalization (dict, optional): Of the images that it will see.
-        scale (int): Its place in `scales`, for the message. Defaults to 0.
+        normalization (dict, optional): Normalization of the images that the
+            network will see.
+        scale (int): Index of the network in `scales`, for the message.
+            Defaults to 0.
 
     Raises:
-        InputError: There is no such checkpoint, it is of another model, or
-            the teacher was trained otherwise.
+        InputError: There is no such checkpoint, it is that of another model,
+            or the teacher was trained with other settings.
     """
     path = find_teacher(source)
     if not path.is_file():
@@ -37,18 +39,18 @@ def load_teacher(network: PatchNetwork, source: str,
         raise InputError(
             f'there is no teacher "{path}" for p = {network.patch_size}; '
             f'train one with tools/train.py configs/uninformed_students/'
-            f'{config}.py --data-root FOLDER_OF_NATURAL_PICTURES, or name '
+            f'{config}.py --data-root FOLDER_OF_NATURAL_IMAGES, or name '
             'the checkpoint of another with --cfg-options '
             f'model.scales.{scale}.teacher=FILE.')
     state = load_checkpoint(path, map_location='cpu').get('state_dict')
     stored = read_fingerprint(state)
-    own = dict(
+    expected = dict(
         model='PatchTeacher',
         normalization=normalization,
         **network.settings())
     differing = [
         f'{key} {stored.get(key)!r} instead of {value!r}'
-        for key, value in own.items() if stored.get(key) != value
+        for key, value in expected.items() if stored.get(key) != value
     ]
     if differing:
         raise InputError(
@@ -63,8 +65,9 @@ def load_teacher(network: PatchNetwork, source: str,
         })
     except (AttributeError, KeyError, RuntimeError, TypeError,
             ValueError) as error:
-        raise InputError(f'the teacher "{path}" is damaged, its tensors are '
-                         'not those of its kind; train it again.') from error
+        raise InputError(
+            f'the teacher "{path}" is damaged, its tensors do not have the '
+            'expected names and shapes; train it again.') from error
     if batches_left > 0:
         raise InputError(
             f'the teacher "{path}" is not trained: it was saved before it had '
@@ -73,7 +76,7 @@ def load_teacher(network: PatchNetwork, source: str,
 
 
 def find_teacher(source: str) -> Path:
-    """The file that a path, a URL or a name stands for."""
+    """Return the path of the file that a path, a URL or a name refers to."""
     path = find_checkpoint(str(source))
     if path.suffix or len(path.parts) > 1:
         return path

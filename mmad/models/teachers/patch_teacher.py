@@ -12,36 +12,38 @@ from mmad.utils.arguments import check_number
 
 @MODELS.register_module()
 class PatchTeacher(BaseModel):
-    """The teacher of Uninformed Students, while it is being trained.
+    """Training of the teacher of Uninformed Students.
 
     Bergmann et al., "Uninformed Students", CVPR 2020, section 3.1. A small
-    network learns to describe patches of natural images, from up to three
-    sources: what a large network says of the same patch, by way of a linear
-    decoder; that a patch and a varied version of it are alike; and that the
-    dimensions of a descriptor shall not repeat each other.
+    network ``T`` learns to describe patches ``p`` of natural images by the
+    weighted sum of up to three losses:
 
-    Images that anomalies are to be found in have no part in it.
+    - knowledge distillation, ``L_k = |D(T(p)) - P(p)|^2``: a linear decoder
+      ``D`` shall find the descriptor of a large network ``P`` in its own;
+    - metric learning, ``L_m``: a patch and a varied version of it shall have
+      similar descriptors, see :class:`~mmad.models.TripletLoss`;
+    - descriptor compactness, ``L_c``: the dimensions of a descriptor shall
+      not be correlated, see :class:`~mmad.models.CompactnessLoss`.
+
+    The images to find anomalies in are not used.
 
     Args:
         network (dict | nn.Module): The
             :class:`~mmad.models.PatchNetwork` that students learn from.
         backbone (dict | nn.Module, optional): The large network, frozen; the
-            mean over its last stage describes a patch. Defaults to None,
-            for ``knowledge_weight=0``.
-        knowledge_weight (float): Of :class:`~mmad.models.KnowledgeLoss`; 0
-            leaves it out, as with the others. Defaults to 1.
-        metric_weight (float): Of :class:`~mmad.models.MetricLoss`, which
-            needs patches from ``RandomPatch(positive=True)``. Defaults to 0.
-        compactness_weight (float): Of
-            :class:`~mmad.models.CompactnessLoss`. Defaults to 1.
-        knowledge_loss (dict | nn.Module, optional): Defaults to None:
-            ``dict(type='KnowledgeLoss')``.
-        metric_loss (dict | nn.Module, optional): Defaults to None:
-            ``dict(type='MetricLoss')``.
-        compactness_loss (dict | nn.Module, optional): Defaults to None:
-            ``dict(type='CompactnessLoss')``.
-        data_preprocessor (dict, optional): Students must see images that are
-            normalized alike. Defaults to None.
+            mean over the positions of its last stage describes a patch.
+            Defaults to None, for ``knowledge_weight=0``.
+        knowledge_weight (float): Weight of ``L_k``; 0 leaves a loss out.
+            Defaults to 1.
+        metric_weight (float): Weight of ``L_m``, which needs patches from
+            ``RandomPatch(positive=True)``. Defaults to 0.
+        compactness_weight (float): Weight of ``L_c``. Defaults to 1.
+        metric_loss (dict | nn.Module, optional): The loss ``L_m``. Defaults
+            to None: ``dict(type='TripletLoss')``.
+        compactness_loss (dict | nn.Module, optional): The loss ``L_c``.
+            Defaults to None: ``dict(type='CompactnessLoss')``.
+        data_preprocessor (dict, optional): Normalization of the images, which
+            must be that of the students. Defaults to None.
 
     Raises:
         InputError: All weights are 0, one is negative, or there is no
@@ -54,7 +56,6 @@ class PatchTeacher(BaseModel):
                  knowledge_weight: float = 1.0,
                  metric_weight: float = 0.0,
                  compactness_weight: float = 1.0,
-                 knowledge_loss: dict | nn.Module | None = None,
                  metric_loss: dict | nn.Module | None = None,
                  compactness_loss: dict | nn.Module | None = None,
                  data_preprocessor: dict | None = None) -> None:
@@ -73,9 +74,7 @@ class PatchTeacher(BaseModel):
                 f'got {self.weights}.')
         self.normalization = describe_normalization(data_preprocessor)
         self.network = build_part(network)
-        self.knowledge_loss = build_part(
-            knowledge_loss or dict(type='KnowledgeLoss'))
-        self.metric_loss = build_part(metric_loss or dict(type='MetricLoss'))
+        self.metric_loss = build_part(metric_loss or dict(type='TripletLoss'))
         self.compactness_loss = build_part(
             compactness_loss or dict(type='CompactnessLoss'))
         if self.weights['knowledge']:
@@ -111,12 +110,12 @@ class PatchTeacher(BaseModel):
                 inputs: Tensor,
                 data_samples: list | None = None,
                 mode: str = 'tensor') -> Tensor | dict[str, Tensor]:
-        """Describe patches, or compare them with what they should be.
+        """Describe patches, or compute the losses of the descriptors.
 
         Args:
             inputs (Tensor): Patches ``(B, 3, p, p)``; or ``(B, 3, p, 2 p)``,
                 with a varied version of each beside it.
-            data_samples (list, optional): Without effect.
+            data_samples (list, optional): Not used.
             mode (str): ``'tensor'`` or ``'loss'``.
 
         Returns:
@@ -130,7 +129,7 @@ class PatchTeacher(BaseModel):
         raise ValueError(f'`mode` must be "tensor" or "loss", got "{mode}".')
 
     def loss(self, inputs: Tensor) -> dict[str, Tensor]:
-        """The weighted losses; see :meth:`forward`."""
+        """Compute the weighted losses; see :meth:`forward`."""
         side = self.network.patch_size
         patches, *positives = inputs.split(side, dim=-1)
         if self.weights['metric'] and not positives:
@@ -147,8 +146,9 @@ class PatchTeacher(BaseModel):
         descriptors = self.network(patches)
         losses = {}
         if self.weights['knowledge']:
-            losses['knowledge'] = self.knowledge_loss(
-                self.decoder(descriptors), self._describe(patches))
+            decoded = self.decoder(descriptors).float()
+            difference = decoded - self._describe(patches).float()
+            losses['knowledge'] = difference.square().sum(1).mean()
         if self.weights['metric']:
             losses['metric'] = self.metric_loss(
                 descriptors, self.network(positives[0]))
@@ -161,5 +161,5 @@ class PatchTeacher(BaseModel):
 
     @torch.no_grad()
     def _describe(self, patches: Tensor) -> Tensor:
-        """What the large network says of patches, ``(B, C)``."""
+        """Return the descriptors ``(B, C)`` of the large network."""
         return self.backbone(patches)[-1].mean((2, 3))

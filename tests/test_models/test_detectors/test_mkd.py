@@ -7,7 +7,8 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 
 from mmad.errors import InputError
-from mmad.models import MKD, DirectionLoss, ValueLoss
+from mmad.models import MKD
+from mmad.models.losses import direction_loss, value_loss
 from mmad.registry import MODELS
 
 CONFIGS = Path(__file__).parents[3] / 'configs'
@@ -100,11 +101,11 @@ def test_score_is_the_loss_of_the_image(make_mkd, images):
     source, clone = detector.backbone(images), detector.cloner(images)
     torch.testing.assert_close(
         scores,
-        ValueLoss()(source, clone) + 2.5 * DirectionLoss()(source, clone))
+        value_loss(source, clone) + 2.5 * direction_loss(source, clone))
     detector.test_points = [1]
     torch.testing.assert_close(
-        detector(images)[0], ValueLoss()(source[1:], clone[1:]) +
-        2.5 * DirectionLoss()(source[1:], clone[1:]))
+        detector(images)[0], value_loss(source[1:], clone[1:]) +
+        2.5 * direction_loss(source[1:], clone[1:]))
 
 
 def test_perfect_imitation_scores_zero(make_mkd, images):

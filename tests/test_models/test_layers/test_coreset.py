@@ -50,14 +50,14 @@ KINDS = ['random', 'clustered', 'duplicated', 'grid', 'offset']
 
 
 @pytest.fixture(params=[1, 7, 100, 1024])
-def pool(request, monkeypatch):
-    """Rows that the next centers come from: none of its sizes matters."""
-    monkeypatch.setattr(coreset, '_POOL', request.param)
+def num_candidates(request, monkeypatch):
+    """The number of candidates, which does not change what is chosen."""
+    monkeypatch.setattr(coreset, '_NUM_CANDIDATES', request.param)
 
 
 @pytest.mark.parametrize('dim', [3, 16, 128])
 @pytest.mark.parametrize('kind', KINDS)
-def test_equals_the_naive_loop(kind, dim, pool):
+def test_equals_the_naive_loop(kind, dim, num_candidates):
     rows = data(kind, dim)
     for number in (1, 40, 300):
         assert k_center_greedy(rows, number).tolist() == naive(rows, number)
@@ -76,7 +76,7 @@ def test_many_rows(kind, threads):
 
 
 @pytest.mark.parametrize('rows', [torch.zeros(50, 4), torch.ones(50, 200)])
-def test_equal_rows_are_taken_once_each(rows, pool):
+def test_equal_rows_are_taken_once_each(rows, num_candidates):
     assert k_center_greedy(rows, 50, first=7).tolist() == [
         7, *range(7), *range(8, 50)
     ]
@@ -130,13 +130,13 @@ def test_unknown_first():
 
 def _choose(rank, shards, number, first):
     rows, ids = shards[rank]
-    return k_center_greedy(rows, number, first, ids, distributed=True)
+    return k_center_greedy(rows, number, first, ids)
 
 
 @pytest.mark.parametrize('kind', ['random', 'grid'])
 @pytest.mark.parametrize('sizes', [(90, 30), (50, 0, 70)])
 def test_processes_choose_as_one(run_processes, kind, sizes, monkeypatch):
-    monkeypatch.setattr(coreset, '_POOL', 9)
+    monkeypatch.setattr(coreset, '_NUM_CANDIDATES', 9)
     rows = data(kind, 16, 120)
     order = torch.randperm(120, generator=torch.Generator().manual_seed(0))
     shards = [(rows[ids], ids)

@@ -53,3 +53,18 @@ def uneven(rank):
 
 def test_uneven_batches(run_processes):
     run_processes(2, uneven)
+
+
+def sum_with_another(rank):
+    own = torch.ones(1, 2, requires_grad=True)
+    other = torch.ones(2, 2, requires_grad=True)
+    factor = torch.full((2, 2), 3.0)
+    doubled = 2 * other
+    ((gather_batch(own) + doubled) * factor).sum().backward()
+    return dict(own=own.grad, other=other.grad)
+
+
+def test_gradients_of_others_stay(run_processes):
+    for found in run_processes(2, sum_with_another):
+        assert torch.equal(found['own'], torch.full((1, 2), 6.0))
+        assert torch.equal(found['other'], torch.full((2, 2), 6.0))

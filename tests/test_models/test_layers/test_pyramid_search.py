@@ -3,7 +3,7 @@ import torch
 
 from mmad.models.layers import nearest_in_images, pyramid_search
 from mmad.models.layers.pyramid import to_grid
-from mmad.models.layers.pyramid_search import nest
+from mmad.models.layers.pyramid_search import parent_cells
 
 GRIDS = [
     [(8, 8), (4, 4), (2, 2)],
@@ -69,14 +69,14 @@ def test_all_positions_of_all_images_can_be_asked_for(grids):
 
 
 @pytest.mark.parametrize('grids', GRIDS)
-def test_cells(grids):
-    nesting = nest(tuple(grids), torch.device('cpu'))
+def test_parent_cells(grids):
+    cells = parent_cells(tuple(grids), torch.device('cpu'))
     positions = grids[0][0] * grids[0][1]
-    members = nesting.members[nesting.members >= 0]
-    assert members.sort().values.tolist() == list(range(positions))
-    for cell, own in enumerate(nesting.members.T):
-        assert (nesting.cell[own[own >= 0]] == cell).all()
-    for (h, w), parent in zip(grids[1:], nesting.parents, strict=True):
+    children = cells.children[cells.children >= 0]
+    assert children.sort().values.tolist() == list(range(positions))
+    for cell, own in enumerate(cells.children.T):
+        assert (cells.cell[own[own >= 0]] == cell).all()
+    for (h, w), parent in zip(grids[1:], cells.parents, strict=True):
         numbers = torch.arange(float(h * w)).view(1, 1, h, w)
-        assert torch.equal(parent[nesting.cell],
+        assert torch.equal(parent[cells.cell],
                            to_grid(numbers, grids[0]).flatten().long())

@@ -3,7 +3,7 @@ import torch
 from mmengine.optim import OptimWrapper
 
 from mmad.errors import InputError
-from mmad.models import KnowledgeLoss, PatchTeacher
+from mmad.models import PatchTeacher
 
 NETWORK = dict(
     type='PatchNetwork', patch_size=17, width=0.05, out_channels=6)
@@ -48,11 +48,23 @@ def test_knowledge_is_of_the_last_stage(make_teacher, patches):
     teacher = make_teacher(knowledge_weight=2)
     patches = patches[..., :17]
     assert teacher.decoder.weight.shape == (10, 6)
-    expected = KnowledgeLoss()(
-        teacher.decoder(teacher(patches)),
-        teacher.backbone(patches)[-1].mean((2, 3)))
+    decoded = teacher.decoder(teacher(patches))
+    source = teacher.backbone(patches)[-1].mean((2, 3))
+    expected = torch.stack([
+        torch.dot(a - b, a - b) for a, b in zip(decoded, source)]).mean()
     found = teacher(patches, mode='loss')['loss_knowledge']
     torch.testing.assert_close(found, 2 * expected)
+
+
+def test_knowledge_loss_in_half_precision(make_teacher, patches):
+    teacher = make_teacher()
+    patches = patches[..., :17]
+    with torch.no_grad():
+        teacher.decoder.bias.fill_(300)  # its square exceeds float16
+        with torch.autocast('cpu', torch.float16):
+            loss = teacher(patches, mode='loss')['loss_knowledge']
+    assert loss.dtype == torch.float32
+    assert loss == pytest.approx(10 * 300**2, rel=0.05)
 
 
 def test_no_gradient_for_the_source(make_teacher, patches):

@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy.ndimage import generate_binary_structure, grey_opening
 
-from mmad.models.layers import open_maps
+from mmad.models.layers import gray_opening
 
 
 @pytest.mark.parametrize('size', [(16, 16), (7, 20), (3, 3), (1, 5), (1, 1)])
@@ -14,23 +14,23 @@ def test_against_scipy(size):
     expected = np.stack([
         grey_opening(one.numpy(), footprint=cross)[None] for one in maps[:, 0]
     ])
-    assert np.array_equal(open_maps(maps).numpy(), expected)
+    assert np.array_equal(gray_opening(maps).numpy(), expected)
 
 
 def test_never_raises_and_is_idempotent():
     maps = torch.rand(4, 1, 12, 15)
-    opened = open_maps(maps)
+    opened = gray_opening(maps)
     assert (opened <= maps).all()
     assert (opened < maps).any()
-    assert torch.equal(open_maps(opened), opened)
+    assert torch.equal(gray_opening(opened), opened)
 
 
 def test_what_the_cross_fits_into_stays():
     maps = torch.zeros(1, 1, 9, 9)
     maps[0, 0, 4, 3:6] = maps[0, 0, 3:6, 4] = 1
-    assert torch.equal(open_maps(maps), maps)
+    assert torch.equal(gray_opening(maps), maps)
     maps[0, 0, 4, 3] = 0
-    assert not open_maps(maps).any()
+    assert not gray_opening(maps).any()
 
 
 def test_commutes_with_thresholds():
@@ -38,5 +38,5 @@ def test_commutes_with_thresholds():
     maps = torch.rand(2, 1, 10, 10)
     for threshold in (0.2, 0.5, 0.8):
         assert torch.equal(
-            open_maps((maps >= threshold).float()) > 0,
-            open_maps(maps) >= threshold)
+            gray_opening((maps >= threshold).float()) > 0,
+            gray_opening(maps) >= threshold)
