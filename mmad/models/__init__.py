@@ -1,11 +1,14 @@
 from .backbones import (
     Cloner,
     DemoBackbone,
+    ForeignBackbone,
     FrozenBackbone,
     PatchNetwork,
     SequentialBackbone,
+    TIMMBackbone,
     TorchvisionBackbone,
     TorchvisionResNet,
+    build_backbone,
 )
 from .detectors import (
     FYD,
@@ -43,6 +46,7 @@ __all__ = [
     'DemoBackbone',
     'DirectionLoss',
     'FitDetector',
+    'ForeignBackbone',
     'FrozenBackbone',
     'KnowledgeLoss',
     'MeanTransformLoss',
@@ -55,10 +59,12 @@ __all__ = [
     'SequentialBackbone',
     'SignedDetector',
     'SignedModel',
+    'TIMMBackbone',
     'TorchvisionBackbone',
     'TorchvisionResNet',
     'TrainedModel',
     'UninformedStudents',
     'ValueLoss',
+    'build_backbone',
     'load_teacher'
 ]

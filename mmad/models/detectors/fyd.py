@@ -115,9 +115,7 @@ class FYD(PaDiM):
         channels = {}
         if fas is not None:
             self.backbone.unfreeze()
-            with torch.no_grad():
-                maps = self.backbone(torch.zeros(1, 3, 64, 64))
-            channels = dict(zip(stages, (level.shape[1] for level in maps)))
+            channels = dict(zip(stages, self.backbone.channels))
         self.ica = None if ica is None else SpatialTransformer(3, **ica)
         self.pair_loss = build_part(pair_loss or dict(type='PairLoss'))
         self.fca = None

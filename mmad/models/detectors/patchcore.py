@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmad.errors import InputError
-from mmad.models.build import build_part
+from mmad.models.backbones import build_backbone
 from mmad.models.layers.anomaly_map import AnomalyMap
 from mmad.models.layers.coreset import k_center_greedy, random_projection
 from mmad.models.layers.memory_bank import MemoryBank
@@ -84,7 +84,7 @@ class PatchCore(FitDetector):
         check_number('seed', seed, low=0, integer=True)
         check_number('first_patch', first_patch, low=0, integer=True)
         check_number('max_patches', max_patches, low=1, integer=True)
-        self.backbone = build_part(backbone)
+        self.backbone = build_backbone(backbone)
         self.patch_features = PatchFeatures(
             **as_arguments('patch_features', patch_features))
         self.memory_bank = MemoryBank(
