@@ -34,7 +34,8 @@ def as_dict(maps):
 
 @pytest.fixture
 def images():
-    return torch.randn(2, 3, 16, 24, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(2, 3, 16, 24, generator=generator)
 
 
 @pytest.mark.parametrize(('form', 'out_indices', 'stages'), [
