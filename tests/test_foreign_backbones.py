@@ -1,4 +1,5 @@
 """Backbones of other packages, through the tools and in every method."""
+import re
 from importlib.util import find_spec
 from itertools import permutations
 from pathlib import Path
@@ -8,8 +9,10 @@ import torch
 from mmengine.config import Config
 
 from mmad.apis import init_model
-from mmad.models import SPADE, PaDiM, PatchCore
+from mmad.models import SPADE, PaDiM, PatchCore, build_backbone
 from mmad.models.layers.pyramid import to_grid
+from mmad.registry import MODELS
+from mmad.utils.weights import forget_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = dict(type='Pretrained', checkpoint='weights.pth')
@@ -180,6 +183,52 @@ def test_spade_names_the_stages_that_there_are():
     with pytest.raises(ValueError, match=r"lacks \['layer4'\]"):
         SPADE(dict(type='otherpkg.ResNet', out_indices=(0, 1), weights=None),
               pyramid_stages=['stage0', 'stage1'])
+
+
+@pytest.fixture(scope='module')
+def documented():
+    """The blocks of the page that have to do with one kind of backbone."""
+    text = (ROOT / 'docs' / 'backbones.md').read_text()
+    blocks = re.findall(r'```python\n(.*?)```', text, re.DOTALL)
+    assert len(blocks) == 5
+    assert all(block.count('\n') <= 15 for block in blocks)
+    return dict(zip(('cnn', 'vit', 'mmpretrain', 'module', 'own'), blocks))
+
+
+@pytest.mark.parametrize('kind', [
+    pytest.param('cnn', marks=needs_timm),
+    pytest.param('vit', marks=needs_timm),
+    pytest.param('mmpretrain', marks=pytest.mark.skipif(
+        find_spec('mmpretrain') is None, reason='mmpretrain is missing')),
+])
+def test_documented_configs(documented, kind):
+    cfg = Config.fromstring(documented[kind], '.py')
+    forget_weights(cfg.model)
+    backbone = dict(cfg.model.backbone)
+    del backbone['_delete_']
+    built = build_backbone(backbone)
+    assert len(built.channels) == len(built.stages)
+
+
+def test_documented_module(documented, tmp_path, monkeypatch):
+    monkeypatch.setattr(MODELS, '_module_dict', dict(MODELS.module_dict))
+    names = {}
+    exec(documented['module'], names)
+    module = names['TwoScales']()
+    torch.save(module.state_dict(), tmp_path / 'two_scales.pth')
+    cfg = Config.fromstring(
+        documented['own'].partition('\n')[2], '.py')
+    monkeypatch.chdir(tmp_path)
+    backbone = {key: value for key, value in cfg.model.backbone.items()
+                if key != '_delete_'}
+    built = build_backbone(backbone)
+    images = torch.randn(2, 3, 16, 16)
+    for level, other in zip(built(images), PatchCore(module).backbone(images)):
+        assert torch.equal(level, other)
+    assert built.stages == ('fine', 'coarse')
+    assert built.channels == (32, 64)
+    chosen = build_backbone(dict(backbone, stages=['coarse']))
+    assert torch.equal(chosen(images)[0], built(images)[1])
 
 
 def test_the_dinov2_config_asks_for_whole_patches():

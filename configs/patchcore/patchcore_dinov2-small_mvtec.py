@@ -1,5 +1,5 @@
-# PatchCore on the patch tokens of DINOv2, small. Whole images at 448 pixels, as
-# in AnomalyDINO (arXiv 2405.14529): 32 x 32 patches of 14 pixels. DINOv2 itself
+# PatchCore on the patch tokens of DINOv2, small. Whole images at 448 pixels,
+# as in AnomalyDINO (arXiv 2405.14529): 32 x 32 patches of 14 pixels. DINOv2
 # ended its training at 518 pixels, which is 37 x 37 patches and a third more.
 # The tokens of the last block are normalized, as its authors use them, and
 # have seen their surroundings: no neighborhoods are averaged.

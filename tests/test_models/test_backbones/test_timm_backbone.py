@@ -160,8 +160,8 @@ def test_wrong_arguments(kwargs, message):
 
 
 def test_size_must_divide_into_patches(images):
-    with pytest.raises(InputError, match=r'images of 90x64 pixels do not divide'
-                       r' into the patches .* such as 96x64'):
+    with pytest.raises(InputError, match=r'images of 90x64 pixels do not '
+                       r'divide into the patches .* such as 96x64'):
         vit()(images[..., :90])
 
 
