@@ -60,11 +60,11 @@ def test_parts_that_cannot(part, match):
 
 def test_what_is_read_of_any_backbone():
     own = dict(type=Part, size=1)
-    check_part('model', dict(type=Open, size=1, backbone=dict(
-        own, weights='a.pth', stages=['a'])), MODELS)
-    with pytest.raises(InputError, match=r'`model\.neck` .* no `weights`'):
-        check_part('model', dict(type=Open, size=1, neck=dict(
-            own, weights='a.pth')), MODELS)
+    given = dict(own, weights='a.pth', stages=['a'])
+    check_part('model', dict(type='MKD', backbone=given, cloner=own), MODELS)
+    with pytest.raises(InputError, match=r'`model\.cloner` .*no `stages`'):
+        check_part('model', dict(type='MKD', backbone=given, cloner=given),
+                   MODELS)
 
 
 def test_arguments_from_elsewhere_and_keys_of_others():
