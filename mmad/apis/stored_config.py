@@ -99,6 +99,13 @@ class _Reader:
             return node
         if node.get('_scope_', 'mmad') != 'mmad':
             self.refuse(f'{place}._scope_', node['_scope_'])
+        kind = None
+        if 'type' in node:
+            kind = self.find(node['type'], registry, place)
+            if any(_is_within(kind, module) for module in self.modules):
+                # Its weights are in the checkpoint.
+                node = {key: None if key == 'init_cfg' else value
+                        for key, value in node.items()}
         for key in _REFUSED_ARGUMENTS:
             if node.get(key) is not None:
                 self.refuse(f'{place}.{key}', node[key])
@@ -106,9 +113,7 @@ class _Reader:
             key: self.read(value, registry, f'{place}.{key}')
             for key, value in node.items() if key not in ('_scope_', 'type')
         }
-        if 'type' in node:
-            found['type'] = self.find(node['type'], registry, place)
-        return found
+        return found if kind is None else dict(found, type=kind)
 
     def find(self, name: object, registry: Registry, place: str) -> Callable:
         """The class that a registered name stands for.
@@ -119,10 +124,12 @@ class _Reader:
         if isinstance(name, str):
             registry.import_from_location()
             prefix, _, last = name.rpartition('.')
-            for each in (registry, registry.parent):
+            own = (registry, registry.parent)
+            # Registries of other packages, whose classes `modules` allow.
+            for each in (*own, *registry.parent.children.values()):
                 found = each.module_dict.get(last)
                 if found is not None and self.allows(found) and (
-                        prefix in ('', each.scope)
+                        prefix == each.scope or (not prefix and each in own)
                         or self.exports(prefix, last, found)):
                     return found
         return self.refuse(f'{place}.type', name)

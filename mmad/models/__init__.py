@@ -1,11 +1,14 @@
 from .backbones import (
     Cloner,
     DemoBackbone,
+    ForeignBackbone,
     FrozenBackbone,
     PatchNetwork,
     SequentialBackbone,
+    TIMMBackbone,
     TorchvisionBackbone,
     TorchvisionResNet,
+    build_backbone,
 )
 from .detectors import (
     FYD,
@@ -38,6 +41,7 @@ __all__ = [
     'DemoBackbone',
     'FitDetector',
     'FitState',
+    'ForeignBackbone',
     'FrozenBackbone',
     'MeanTransformLoss',
     'PaDiM',
@@ -46,9 +50,11 @@ __all__ = [
     'PatchNetwork',
     'PatchTeacher',
     'SequentialBackbone',
+    'TIMMBackbone',
     'TorchvisionBackbone',
     'TorchvisionResNet',
     'TripletLoss',
     'UninformedStudents',
+    'build_backbone',
     'load_teacher'
 ]

@@ -32,6 +32,8 @@ _NESTED: dict[Registry, dict[str, Registry]] = {
     TRANSFORMS: dict(transforms=TRANSFORMS),
     VISUALIZERS: dict(vis_backends=VISBACKENDS),
 }
+# What mmad reads itself in the config of a backbone of another package.
+_OF_BACKBONES = ('stages', 'weights')
 # Whose arguments `**kwargs` are.
 _PASSED_ON = {
     CheckpointHook: Runner.save_checkpoint,
@@ -303,8 +305,9 @@ def _check_inside(place: str, value: object, registry: Registry,
     elif isinstance(value, dict) and 'type' in value:
         if strict or registry.get(str(value['type'])) is not None:
             backend = registry is VISBACKENDS
-            check_part(place, value, registry, ('save_dir', ) * backend,
-                       ('name', ) * backend)
+            extra = ('name', ) if backend else (
+                _OF_BACKBONES if place.endswith('.backbone') else ())
+            check_part(place, value, registry, ('save_dir', ) * backend, extra)
     elif isinstance(value, dict):
         if registry is TRANSFORMS:
             raise InputError(f'`{place}` of the config has no `type`.')

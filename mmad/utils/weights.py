@@ -30,7 +30,8 @@ def set_weights(model: Config, weights: str) -> None:
 def forget_weights(model: Config) -> None:
     """Name no files of weights: all is to come from a checkpoint.
 
-    That holds for every part with ``weights`` or a ``teacher``, at any depth.
+    That holds for every part with ``weights``, ``pretrained``, ``init_cfg`` or
+    a ``teacher``, at any depth.
     """
     _forget(model)
 
@@ -43,7 +44,12 @@ def _forget(node: object) -> None:
         if 'teacher' in node:
             node['teacher'] = None
         # An argument of this name may be numbers, such as those of a loss.
-        if isinstance(node.get('weights'), str | Path):
-            node['weights'] = None
+        for key in ('weights', 'pretrained'):
+            if isinstance(node.get(key), str | Path):
+                node[key] = None
+        if node.get('pretrained') is True:
+            node['pretrained'] = False
+        if node.get('init_cfg') is not None:
+            node['init_cfg'] = None
         for value in node.values():
             _forget(value)

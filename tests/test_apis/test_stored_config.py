@@ -295,6 +295,22 @@ def test_own_class_needs_its_module():
     assert found.model.backbone.type is TinyBackbone
 
 
+@pytest.mark.usefixtures('otherpkg')
+def test_backbones_of_other_packages():
+    text = ('model = dict(type="PatchCore", backbone=dict('
+            'type="otherpkg.ResNet", out_indices=(1, ), init_cfg=dict('
+            'type="Pretrained", checkpoint="none.pth")))')
+    with pytest.raises(InputError, match=r'otherpkg\.ResNet'):
+        read_stored_config(text, 'a.pth')
+    found = read_stored_config(text, 'a.pth', ['otherpkg'])
+    assert found.model.backbone.type.__name__ == 'ResNet'
+    assert found.model.backbone.init_cfg is None
+    for name in ('ResNet', 'other.ResNet', 'otherpkg.Conv2d'):
+        with pytest.raises(InputError, match=name):
+            read_stored_config(
+                text.replace('otherpkg.ResNet', name), 'a.pth', ['otherpkg'])
+
+
 def test_own_class_under_the_name_of_ours(monkeypatch):
     monkeypatch.setitem(MODELS.module_dict, 'DemoBackbone', TinyBackbone)
     with pytest.raises(InputError, match='DemoBackbone'):

@@ -8,7 +8,7 @@ from mmengine.registry import Registry
 from mmengine.runner import IterBasedTrainLoop, ValLoop
 
 from mmad.errors import InputError
-from mmad.registry import TRANSFORMS
+from mmad.registry import MODELS, TRANSFORMS
 from mmad.utils.config_parts import (
     accepted,
     check_integer,
@@ -56,6 +56,15 @@ def test_parts_that_can_be_built(part):
 def test_parts_that_cannot(part, match):
     with pytest.raises(InputError, match=match):
         check_part('it', part, OWN)
+
+
+def test_what_is_read_of_any_backbone():
+    own = dict(type=Part, size=1)
+    given = dict(own, weights='a.pth', stages=['a'])
+    check_part('model', dict(type='MKD', backbone=given, cloner=own), MODELS)
+    with pytest.raises(InputError, match=r'`model\.cloner` .*no `stages`'):
+        check_part('model', dict(type='MKD', backbone=given, cloner=given),
+                   MODELS)
 
 
 def test_arguments_from_elsewhere_and_keys_of_others():

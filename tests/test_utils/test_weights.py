@@ -40,3 +40,18 @@ def test_at_any_depth():
     assert "'a'" not in str(model.to_dict())
     assert "'b'" not in str(model.to_dict())
     assert model.loss == dict(weights=[1, 2])
+
+
+def test_ways_of_other_packages():
+    backbone = dict(
+        type='mmpretrain.ResNet', pretrained='a.pth',
+        init_cfg=dict(type='Pretrained', checkpoint='a.pth'),
+        neck=dict(pretrained=True, init_cfg=[dict(type='Pretrained')]))
+    model = Config(dict(backbone=backbone, head=dict(pretrained=False)))
+    forget_weights(model)
+    # The keys stay: they say that there are to be no weights.
+    assert model.to_dict() == dict(
+        backbone=dict(type='mmpretrain.ResNet', pretrained=None,
+                      init_cfg=None, neck=dict(
+                          pretrained=False, init_cfg=None)),
+        head=dict(pretrained=False))

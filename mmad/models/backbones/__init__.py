@@ -1,12 +1,16 @@
 from .base import FrozenBackbone
+from .build_backbone import build_backbone
 from .cloner import Cloner
 from .demo_backbone import DemoBackbone
+from .foreign_backbone import ForeignBackbone
 from .patch_network import PatchNetwork
 from .sequential_backbone import SequentialBackbone
+from .timm_backbone import TIMMBackbone
 from .torchvision_backbone import TorchvisionBackbone
 from .torchvision_resnet import TorchvisionResNet
 
 __all__ = [
-    'Cloner', 'DemoBackbone', 'FrozenBackbone', 'PatchNetwork',
-    'SequentialBackbone', 'TorchvisionBackbone', 'TorchvisionResNet'
+    'Cloner', 'DemoBackbone', 'ForeignBackbone', 'FrozenBackbone',
+    'PatchNetwork', 'SequentialBackbone', 'TIMMBackbone',
+    'TorchvisionBackbone', 'TorchvisionResNet', 'build_backbone'
 ]

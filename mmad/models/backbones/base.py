@@ -9,6 +9,8 @@ from mmad.utils.checkpoint import check_sums
 from mmad.utils.places import what_is_wrong
 from mmad.utils.remote_files import find_checkpoint
 
+from .trace_output import trace_output
+
 
 class FrozenBackbone(nn.Module):
     """A fixed feature extractor with named stages.
@@ -41,6 +43,15 @@ class FrozenBackbone(nn.Module):
                 f'once, got {list(stages)}.')
         self.name = type(self).__name__
         self.stages = tuple(stages)
+        self._channels: tuple[int, ...] | None = None
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """Channels ``C_k`` of the stages, found out when first asked for."""
+        if self._channels is None:
+            self._channels = tuple(
+                level.shape[1] for level in trace_output(self))
+        return self._channels
 
     def freeze(self) -> None:
         """Stop gradients and enter evaluation mode for good."""
@@ -52,7 +63,10 @@ class FrozenBackbone(nn.Module):
         self.requires_grad_(True)
 
     def train(self, mode: bool = True) -> 'FrozenBackbone':
-        return super().train(False)
+        # Not by way of the parts, of which some have a `train` of their own.
+        for module in self.modules():
+            module.training = False
+        return self
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
         raise NotImplementedError

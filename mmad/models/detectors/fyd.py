@@ -4,6 +4,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmad.errors import InputError
+from mmad.models.backbones import build_backbone
 from mmad.models.build import build_part
 from mmad.models.layers.affine import describe_affine, invert_affine, warp
 from mmad.models.layers.anomaly_map import AnomalyMap
@@ -105,7 +106,7 @@ class FYD(FitDetector):
         if fca is not None and fas is None:
             raise InputError('`fca` is trained through `fas` and has no loss '
                              'of its own; give both, or leave out `fca`.')
-        self.backbone = build_part(backbone)
+        self.backbone = build_backbone(backbone)
         self.reduction = ChannelReduction(reduction, dim, seed)
         self.gaussians = PositionGaussians(epsilon)
         self.anomaly_map = AnomalyMap(sigma)
@@ -117,9 +118,7 @@ class FYD(FitDetector):
         self.pair_loss = build_part(pair_loss or dict(type='PairLoss'))
         if fas is not None:
             self.backbone.unfreeze()
-            with torch.no_grad():
-                maps = self.backbone(torch.zeros(1, 3, 64, 64))
-            channels = dict(zip(stages, (level.shape[1] for level in maps)))
+            channels = dict(zip(stages, self.backbone.channels))
         if fca is not None:
             check_backbone(self.backbone)
             self.fca = nn.ModuleDict({

@@ -4,6 +4,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmad.errors import InputError
+from mmad.models.backbones import build_backbone
 from mmad.models.build import build_part
 from mmad.models.layers.anomaly_map import AnomalyMap
 from mmad.models.layers.attribution import Attribution
@@ -68,7 +69,7 @@ class MKD(BaseDetector):
                  sigma: float = 4.0,
                  data_preprocessor: dict | None = None) -> None:
         super().__init__(data_preprocessor)
-        self.backbone = build_part(backbone)
+        self.backbone = build_backbone(backbone)
         self.cloner = build_part(cloner)
         num_points = len(self.backbone.stages)
         if num_points != len(self.cloner.points):

@@ -1,6 +1,6 @@
 from torch import Tensor, nn
 
-from mmad.models.build import build_part
+from mmad.models.backbones import build_backbone
 from mmad.models.layers.anomaly_map import AnomalyMap
 from mmad.models.layers.channel_reduction import ChannelReduction
 from mmad.models.layers.position_gaussians import PositionGaussians
@@ -49,7 +49,7 @@ class PaDiM(FitDetector):
                  sigma: float = 4.0,
                  data_preprocessor: dict | None = None) -> None:
         super().__init__(data_preprocessor)
-        self.backbone = build_part(backbone)
+        self.backbone = build_backbone(backbone)
         self.reduction = ChannelReduction(reduction, dim, seed)
         self.gaussians = PositionGaussians(epsilon)
         self.anomaly_map = AnomalyMap(sigma)

@@ -2,7 +2,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from mmad.models.build import build_part
+from mmad.models.backbones import build_backbone
 from mmad.models.layers.anomaly_map import AnomalyMap
 from mmad.models.layers.coreset_bank import CoresetBank
 from mmad.models.layers.nearest_neighbors import distances_to
@@ -67,7 +67,7 @@ class PatchCore(FitDetector):
                  sigma: float = 4.0,
                  data_preprocessor: dict | None = None) -> None:
         super().__init__(data_preprocessor)
-        self.backbone = build_part(backbone)
+        self.backbone = build_backbone(backbone)
         self.patch_features = PatchFeatures(
             **as_arguments('patch_features', patch_features))
         self.memory_bank = CoresetBank(

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from mmad.errors import InputError
-from mmad.models.build import build_part
+from mmad.models.backbones import build_backbone
 from mmad.models.layers.anomaly_map import AnomalyMap
 from mmad.models.layers.gallery import Gallery
 from mmad.registry import MODELS
@@ -75,7 +75,7 @@ class SPADE(FitDetector):
         check_number('num_neighbors', num_neighbors, low=1, integer=True)
         check_number(
             'num_pixel_neighbors', num_pixel_neighbors, low=1, integer=True)
-        self.backbone = build_part(backbone)
+        self.backbone = build_backbone(backbone)
         if isinstance(pyramid_stages, str):
             pyramid_stages = (pyramid_stages, )
         if not isinstance(pyramid_stages, Sequence) or not all(

@@ -3,6 +3,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmad.errors import InputError
+from mmad.models.backbones import build_backbone
 from mmad.models.build import build_part
 from mmad.models.fit_state import FitState, refuse_part
 from mmad.models.normalization import describe_normalization
@@ -82,7 +83,7 @@ class PatchTeacher(BaseModel):
                 raise InputError(
                     'the knowledge loss needs a `backbone` to learn from; '
                     'give one, or set `knowledge_weight=0`.')
-            self.backbone = build_part(backbone)
+            self.backbone = build_backbone(backbone)
             side = self.network.patch_size
             channels = self._describe(torch.zeros(1, 3, side, side)).shape[1]
             self.decoder = nn.Linear(self.network.out_channels, channels)

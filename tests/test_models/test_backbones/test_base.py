@@ -140,3 +140,12 @@ def test_long_lists_are_cut():
     network = nn.Sequential(*[nn.Linear(2, 2) for _ in range(6)])
     with pytest.raises(InputError, match=r'3\.bias \(2,\) and 4 more'):
         load_needed(network, {}, 'file')
+
+
+@pytest.mark.parametrize('stages', [
+    ['layer2', 'layer3'], ['layer3', 'layer2'], ['layer3']])
+def test_channels(stages):
+    backbone = TinyBackbone(stages)
+    expected = tuple(
+        level.shape[1] for level in backbone(torch.zeros(1, 3, 16, 16)))
+    assert backbone.channels == expected

@@ -1,0 +1,209 @@
+import inspect
+import logging
+import pickle
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from mmengine.logging import MMLogger
+from mmengine.model import BaseModule
+from mmengine.registry import Registry
+from torch import nn
+
+from mmad.errors import InputError
+from mmad.models.build import build_part
+from mmad.registry import MODELS
+
+from .base import FrozenBackbone, load_needed, read_weights
+from .foreign_backbone import ForeignBackbone, class_name
+
+# The arguments that name weights, of mmad and of the packages of the family.
+_WEIGHTS = ('weights', 'init_cfg', 'pretrained')
+
+
+def build_backbone(backbone: dict | nn.Module) -> FrozenBackbone:
+    """Build a backbone of mmad, of another package or of one's own.
+
+    A backbone of mmad is built as its config says. Any other network is
+    wrapped into a :class:`ForeignBackbone`, and its config has to say where
+    its weights come from:
+
+    - ``init_cfg=dict(type='Pretrained', checkpoint=...)`` or ``pretrained``:
+      by the means of its package, at once;
+    - ``weights='FILE'``: a state dict, a file or a URL, as for backbones of
+      mmad; in place of the above where both are given;
+    - ``weights=None``, or ``init_cfg=None``: mmad loads nothing. The weights
+      are random, if the class does not load some by itself.
+
+    ``stages`` in the config names its maps. ``weights`` and ``stages`` reach
+    the class only if it has such arguments.
+
+    Args:
+        backbone (dict | nn.Module): Its config, or a module, which keeps the
+            weights that it has.
+
+    Returns:
+        FrozenBackbone: In evaluation mode, without gradients.
+
+    Raises:
+        InputError: It is neither, there is no such class, or its weights are
+            not named, cannot be had or do not fit.
+    """
+    if isinstance(backbone, FrozenBackbone):
+        return backbone
+    if isinstance(backbone, nn.Module):
+        return ForeignBackbone(backbone)
+    if isinstance(backbone, Mapping) and 'type' in backbone:
+        kind = _find_class(backbone)
+        if not (isinstance(kind, type) and issubclass(kind, FrozenBackbone)):
+            return _build_foreign(dict(backbone), kind)
+    return build_part(backbone)
+
+
+def _find_class(config: Mapping) -> object:
+    kind = config['type']
+    if isinstance(kind, str):
+        with MODELS.switch_scope_and_registry(
+                config.get('_scope_')) as registry:
+            kind = registry.get(kind)
+    if kind is None:
+        scope = Registry.split_scope_key(config['type'])[0]
+        raise InputError(
+            f'there is no backbone "{config["type"]}"; '
+            + (f'install the package "{scope}", or ' if scope else '')
+            + 'import the module that registers it with `custom_imports`.')
+    return kind
+
+
+def _build_foreign(config: dict, kind: object) -> ForeignBackbone:
+    if not any(key in config for key in _WEIGHTS):
+        raise InputError(
+            f'the backbone {config["type"]} names no weights; give '
+            '`init_cfg=dict(type="Pretrained", checkpoint=FILE)`, '
+            '`weights="FILE"`, or `weights=None` if they are to be random.')
+    name = class_name(kind) + _plain(
+        {key: value for key, value in config.items() if key != 'type'})
+    own = _arguments(kind)
+    weights, stages = (
+        config.pop(key, None) if key not in own else None
+        for key in ('weights', 'stages'))
+    network = _construct(config)
+    if not isinstance(network, nn.Module):
+        raise InputError(f'the backbone {config["type"]} is a '
+                         f'{type(network).__name__}, not a module of torch.')
+    if weights is not None:
+        _load_file(network, weights)
+    elif any(config.get(key) for key in ('init_cfg', 'pretrained')):
+        _initialize(network, str(config['type']))
+    return ForeignBackbone(network, stages, name)
+
+
+def _construct(config: dict) -> nn.Module:
+    """Build under the scope of the network's own package.
+
+    There it looks up its layers.
+    """
+    kind, scope = config['type'], config.pop('_scope_', None)
+    if scope is None:
+        scope = (Registry.split_scope_key(kind)[0] if isinstance(kind, str)
+                 else str(kind.__module__).partition('.')[0])
+    if scope not in MODELS.parent.children:
+        scope = None
+    with MODELS.switch_scope_and_registry(scope) as registry:
+        return registry.build(config)
+
+
+def _arguments(kind: object) -> set[str]:
+    """Names of the arguments of a class, those of its bases included.
+
+    The bases count as far as ``**kwargs`` are handed on to them.
+    """
+    names: set[str] = set()
+    for one in kind.__mro__ if isinstance(kind, type) else (kind, ):
+        function = vars(one).get('__init__') if isinstance(one, type) else one
+        if function is None:
+            continue
+        parameters = inspect.signature(function).parameters
+        names |= set(parameters)
+        if not any(parameter.kind is parameter.VAR_KEYWORD
+                   for parameter in parameters.values()):
+            break
+    return names
+
+
+def _load_file(network: nn.Module, weights: str) -> None:
+    state = read_weights(weights)
+    # Files of whole models, as packages of the family publish them.
+    part = {key.removeprefix('backbone.'): value
+            for key, value in state.items() if key.startswith('backbone.')}
+    load_needed(network, part or state, f'weights file "{weights}"')
+
+
+def _initialize(network: nn.Module, kind: str) -> None:
+    """Let a module of MMEngine load the weights that it was told of."""
+    if not isinstance(network, BaseModule) or network.is_init:
+        return
+    given = network.init_cfg
+    given = [given] if isinstance(given, Mapping) else given or []
+    pretrained = [one for one in given if 'checkpoint' in one]
+    if pretrained:
+        # MMEngine does not mind what a file lacks; what is NaN afterwards
+        # was not in it.
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.fill_(torch.nan)
+    try:
+        with _quiet():
+            network.init_weights()
+    except InputError:
+        raise
+    # As MMEngine and torch say that a file is missing, is broken or cannot be
+    # fetched.
+    except (KeyError, OSError, RuntimeError, ValueError,
+            pickle.UnpicklingError) as error:
+        raise InputError(
+            f'the weights of the backbone {kind} ({list(given)}) cannot be '
+            f'loaded ({" ".join(str(error).split())[:200]}); check '
+            '`init_cfg`, or name a local file with `weights`.') from error
+    lacking = [key for key, parameter in network.named_parameters()
+               if parameter.isnan().any()]
+    if pretrained and lacking:
+        shown = ', '.join(lacking[:8]) + (
+            f' and {len(lacking) - 8} more' if len(lacking) > 8 else '')
+        raise InputError(
+            f'the weights file "{pretrained[0]["checkpoint"]}" lacks '
+            f'{len(lacking)} parameters of the backbone {kind}: {shown}; name '
+            'the file of this network, with `prefix="backbone."` in '
+            '`init_cfg` if it is that of a whole model.')
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep MMEngine from printing a line or two for each parameter."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _plain(value: object) -> str:
+    """A config as text that is the same however it was written.
+
+    Without weights, which are no part of the architecture.
+    """
+    if isinstance(value, Mapping):
+        parts = (f'{key}={_plain(value[key])}' for key in sorted(value)
+                 if key not in (*_WEIGHTS, 'stages', 'type', '_scope_'))
+        kind = value.get('type')
+        return f'({", ".join(parts)})' if kind is None else (
+            f'({", ".join((_type_name(kind), *parts))})')
+    if isinstance(value, list | tuple):
+        return f'[{", ".join(map(_plain, value))}]'
+    return repr(value)
+
+
+def _type_name(kind: object) -> str:
+    return str(getattr(kind, '__name__', kind)).rpartition('.')[2]
