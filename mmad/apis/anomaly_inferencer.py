@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.registry import DefaultScope
 
 from mmad.errors import InputError
 from mmad.structures import AnomalyDataSample
@@ -56,7 +57,8 @@ class AnomalyInferencer:
                 f'the config of "{checkpoint}" has no test pipeline '
                 '(`test_dataloader.dataset.pipeline`); give one that has with '
                 '`config=`.')
-        self._pipeline = ImagePipeline(steps)
+        with DefaultScope.overwrite_default_scope('mmad'):
+            self._pipeline = ImagePipeline(steps)
 
     def __call__(self,
                  images: OneImage | Iterable[OneImage],
