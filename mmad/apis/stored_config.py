@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 import mmcv.transforms
 import mmengine.model
+from mmcv.transforms import BaseTransform
 from mmengine.config import Config
 from mmengine.registry import Registry
+from torch import nn
 
 from mmad.errors import InputError, printable
 from mmad.models import BaseDetector
@@ -114,7 +116,8 @@ class _Reader:
         """The class that a registered name stands for.
 
         Besides ``'Name'`` and ``'scope.Name'`` that is where it can be
-        imported from, which pure-Python configs hold. Nothing is imported.
+        imported from, which lazy configs hold; of ``modules`` that may be a
+        model or a transform that is not registered, too. Nothing is imported.
         """
         if isinstance(name, str):
             registry.import_from_location()
@@ -125,6 +128,11 @@ class _Reader:
                         prefix in ('', each.scope)
                         or self.exports(prefix, last, found)):
                     return found
+            found = vars(sys.modules.get(prefix, object)).get(last)
+            if (isinstance(found, type)
+                    and issubclass(found, nn.Module | BaseTransform)
+                    and any(_is_within(found, own) for own in self.modules)):
+                return found
         return self.refuse(f'{place}.type', name)
 
     def allows(self, kind: Callable) -> bool:

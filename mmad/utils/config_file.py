@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 
 from mmad.errors import InputError
 
-from .config_names import ConfigFile, read_names
+from .config_names import ConfigFile, fill_in_variables, read_names
 
 # The arguments of the runner, and what it reads without taking it as one.
 KEYS = frozenset(inspect.signature(Runner).parameters) - {'cfg'} | {
@@ -68,6 +68,8 @@ def read_config(path: str | Path) -> Config:
         # Not by popping, which would import what a lazy config names.
         del cfg._cfg_dict[name]
     _import_modules(cfg, path)
+    _fill_in(cfg._cfg_dict, chain.path)
+    _import_types(cfg._cfg_dict, chain.path)
     return cfg
 
 
@@ -100,6 +102,39 @@ def _what_failed(error: BaseException, chain: ConfigFile) -> str:
     text = ' '.join(str(error).split())
     return (f'{where} cannot be read: {type(error).__name__}: '
             f'{text[:300]}.')
+
+
+def _fill_in(node: object, path: Path) -> object:
+    """Replace environment variables, which MMEngine leaves in lazy configs."""
+    if isinstance(node, str):
+        return fill_in_variables(node, path)
+    if isinstance(node, list | tuple):
+        return type(node)(_fill_in(value, path) for value in node)
+    if isinstance(node, dict):
+        # By the methods of dict: those of a lazy config import what it names.
+        for key, value in list(dict.items(node)):
+            dict.__setitem__(node, key, _fill_in(value, path))
+    return node
+
+
+def _import_types(node: object, path: Path) -> None:
+    """Import what a lazy config names, which its dicts do when they are read.
+
+    Raises:
+        InputError: There is no such module, or nothing of that name in it.
+    """
+    if not isinstance(node, dict | list | tuple):
+        return
+    try:
+        values = list(node.values() if isinstance(node, dict) else node)
+    except ImportError as error:
+        raise InputError(
+            f'config "{path}" imports what cannot be found '
+            f'({" ".join(str(error).split())}); mind the spelling, and the '
+            'folder of a module of your own must be in PYTHONPATH.'
+        ) from error
+    for value in values:
+        _import_types(value, path)
 
 
 def _import_modules(cfg: Config, path: str | Path) -> None:

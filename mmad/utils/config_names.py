@@ -88,7 +88,7 @@ def read_names(path: str | Path, heirs: tuple[Path, ...] = ()) -> ConfigFile:
         raise InputError(
             f'config "{path}" cannot be read as text ({error}).') from error
     file = ConfigFile(path, outside=set(_BASE_NAME.findall(text)))
-    text = _VARIABLE.sub(lambda match: _value(match, path), text)
+    text = fill_in_variables(text, path)
     if path.suffix == '.py':
         tree = parse_python(text, path)
         _collect(tree, file)
@@ -106,6 +106,19 @@ def read_names(path: str | Path, heirs: tuple[Path, ...] = ()) -> ConfigFile:
             file.bases.append(
                 read_names(path.parent / base, (*heirs, path)))
     return file
+
+
+def fill_in_variables(text: str, path: Path) -> str:
+    """Replace ``{{$NAME:default}}`` by the values of environment variables.
+
+    Args:
+        text (str): Of a config or of a value in it.
+        path (Path): Of the config, for the message.
+
+    Raises:
+        InputError: A value cannot stand in the text of a config.
+    """
+    return _VARIABLE.sub(lambda match: _value(match, path), text)
 
 
 def parse_python(text: str, path: Path) -> ast.Module:

@@ -64,7 +64,7 @@ def check_part(place: str,
         raise InputError(f'`{place}` of the config must be a dict with a '
                          f'`type`, got {shown(part)}.')
     kind = find_type(place, part, registry, default_type)
-    name = getattr(kind, '__name__', str(kind))
+    name = type_name(kind)
     keys = {key for key in part if key not in ('type', '_scope_')}
     parameters = accepted(kind)
     if parameters is not None:
@@ -97,6 +97,11 @@ def check_part(place: str,
         if nested is not None:
             _check_inside(f'{place}.{key}', part[key], nested,
                           nested is not MODELS or _is_own(kind))
+
+
+def type_name(kind: object) -> str:
+    """The ``type`` of a part for a message; lazy configs have classes."""
+    return getattr(kind, '__name__', str(kind))
 
 
 def find_type(place: str,

@@ -21,7 +21,12 @@ _STARTERS = dict(
 
 
 def setup_environment(launcher: str = 'none') -> None:
-    """Prepare the process: scope, safe checkpoints, process group.
+    """Prepare the process of a tool: scope, safe files, process group.
+
+    This changes MMEngine for the whole process: its default scope is mmad, it
+    reads every checkpoint with ``weights_only=True``, and writes local files
+    atomically. The tools call it, and so may scripts of one's own;
+    :func:`mmad.apis.init_model` needs none of it.
 
     MMEngine sets a CUDA device whatever the back end, so on a machine
     without one the gloo group is made here, before its runner.

@@ -6,6 +6,8 @@ from mmengine.config import Config
 
 from mmad.errors import InputError
 
+from .config_parts import type_name
+
 
 def set_weights(model: Config, weights: str) -> None:
     """Name the file with the weights of the backbone.
@@ -22,8 +24,8 @@ def set_weights(model: Config, weights: str) -> None:
                 'model.scales.0.teacher=FILE and so on'
                 if 'scales' in model else 'leave it out')
         raise InputError(
-            f'--weights is for a backbone, which the {model.type} of this '
-            f'config has none of; {hint}.')
+            f'--weights is for a backbone, which the {type_name(model.type)} '
+            f'of this config has none of; {hint}.')
     model.backbone.weights = weights
 
 
