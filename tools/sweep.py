@@ -34,7 +34,7 @@ from mmad.utils.command_line import (
 )
 from mmad.utils.config_check import check_config
 from mmad.utils.config_parts import find_type
-from mmad.utils.places import check_category, check_files, check_folder
+from mmad.utils.path_checks import check_category, check_files, check_folder
 
 TOOLS = Path(__file__).resolve().parent
 sys.path.insert(0, str(TOOLS))

@@ -19,7 +19,7 @@ from mmad.utils.command_line import (
     one_sentence_errors,
 )
 from mmad.utils.config_parts import type_name
-from mmad.utils.places import check_folder
+from mmad.utils.path_checks import check_folder
 from mmad.utils.setup_env import setup_environment
 
 

@@ -17,8 +17,8 @@ from .checkpoint import load_checkpoint
 from .config_check import check_config, check_shape
 from .config_file import KEYS, hint, read_config
 from .config_parts import type_name
-from .endings import one_sentence_errors
-from .places import (
+from .one_sentence_errors import one_sentence_errors
+from .path_checks import (
     check_category,
     check_files,
     check_folder,

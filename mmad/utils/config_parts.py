@@ -24,7 +24,7 @@ from mmad.registry import (
 
 from .arguments import check_number
 from .config_file import nearest
-from .endings import is_library
+from .one_sentence_errors import is_library
 
 # Which registry the parts of a part are in, by the key that they stand under.
 _NESTED: dict[Registry, dict[str, Registry]] = {
