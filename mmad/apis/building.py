@@ -1,4 +1,4 @@
-"""A limit to what a config from a stranger builds."""
+"""A limit to the size of a model that a stored config describes."""
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ _EACH = 100_000
 
 @contextmanager
 def limit_building() -> Iterator[None]:
-    """Refuse a model whose parameters would fill the memory, or never end.
+    """Refuse to build a model that would fill the memory, or never end.
 
     They are counted when a module takes them, before they are written to and
     so before they occupy memory. It holds for the calling thread only.

@@ -165,7 +165,7 @@ def _find_device(device: str | torch.device | None) -> torch.device:
 
 
 def first_line(error: Exception) -> str:
-    """The kind of an error and what it says, without further lines."""
+    """The type of an error and the beginning of its message, in one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     # torch names what is wrong below the heading.
     text = printable(' '.join(lines[:2]))

@@ -1,4 +1,4 @@
-"""The config inside a checkpoint: data that names known classes only."""
+"""Reading the config that a checkpoint stores, as data only."""
 import ast
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -82,7 +82,7 @@ def read_stored_config(text: str,
 
 
 class _Reader:
-    """Replaces names of classes by the classes, in a whole tree."""
+    """Replaces the names of classes in a config by the classes."""
 
     def __init__(self, stored: dict, checkpoint: str,
                  modules: Sequence[str]) -> None:
@@ -113,7 +113,7 @@ class _Reader:
         return found
 
     def find(self, name: object, registry: Registry, place: str) -> Callable:
-        """The class that a registered name stands for.
+        """Find the class that a registered name stands for.
 
         Besides ``'Name'`` and ``'scope.Name'`` that is where it can be
         imported from, which lazy configs hold; of ``modules`` that may be a
@@ -166,7 +166,7 @@ def _is_within(kind: Callable, package: str) -> bool:
 
 
 def _own_modules(stored: dict) -> list[str]:
-    """What the training imported, as far as it can be a module's name."""
+    """Find the modules of the user's own that the training imported."""
     imports = stored.get('custom_imports')
     names = imports.get('imports') if isinstance(imports, dict) else None
     names = [names] if isinstance(names, str) else names

@@ -1,4 +1,4 @@
-"""Config files: read whole, with no key that nothing reads."""
+"""Reading config files, and refusing keys in them that nothing reads."""
 import difflib
 import importlib
 import inspect
@@ -19,8 +19,8 @@ KEYS = frozenset(inspect.signature(Runner).parameters) - {'cfg'} | {
     'efficient_conv_bn_eval', 'find_unused_parameters', 'model_wrapper_cfg',
     'sync_bn'
 }
-# What people set at top level and no run reads there.
-_PLACES = dict(
+# What people set at top level, where no run reads it, and what to do instead.
+_READ_ELSEWHERE = dict(
     data_root='use --data-root, or set train_dataloader.dataset.data_root '
     'and the same of the other loaders',
     category='use --category, or set train_dataloader.dataset.category and '
@@ -75,19 +75,19 @@ def read_config(path: str | Path) -> Config:
 
 def hint(name: str) -> str:
     """What to do about an unknown top-level key."""
-    if name in _PLACES:
-        return f'{_PLACES[name]}.'
+    if name in _READ_ELSEWHERE:
+        return f'{_READ_ELSEWHERE[name]}.'
     return nearest(name, KEYS) or 'remove it, or use it further down.'
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A question for the known name nearest to an unknown one, if any."""
+    """Ask whether the known name most like an unknown one was meant."""
     close = difflib.get_close_matches(str(name), sorted(known), 1)
     return f'did you mean `{close[0]}`?' if close else ''
 
 
 def is_module_name(name: object) -> bool:
-    """Whether it could be imported: ``'package.module'``, not a path."""
+    """Whether a name has the form of a module, ``'package.module'``."""
     return isinstance(name, str) and all(
         part.isidentifier() for part in name.split('.'))
 

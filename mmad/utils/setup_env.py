@@ -8,7 +8,8 @@ from mmad.errors import InputError
 from .atomic_files import register_atomic_backend
 from .checkpoint import register_safe_loader
 
-# What each launcher tells its processes: rank, number of processes, ...
+# The variables in which a launcher tells a process its rank, how many there
+# are, and so on.
 _NUMBERS = dict(
     pytorch=('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'),
     slurm=('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),

@@ -1,4 +1,4 @@
-"""Where a model config names files of weights."""
+"""The files of weights that a model config names."""
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from .config_parts import type_name
 
 
 def set_weights(model: Config, weights: str) -> None:
-    """Name the file with the weights of the backbone.
+    """Set the file with the weights of the backbone.
 
     Args:
         model (Config): ``model`` of a config.
@@ -30,7 +30,7 @@ def set_weights(model: Config, weights: str) -> None:
 
 
 def forget_weights(model: Config) -> None:
-    """Name no files of weights: all is to come from a checkpoint.
+    """Remove all files of weights, which a checkpoint makes unnecessary.
 
     That holds for every part with ``weights`` or a ``teacher``, at any depth.
     """
