@@ -1,4 +1,4 @@
-"""The one exception for what a user can put right."""
+"""The exception for what a user can put right."""
 
 
 class InputError(ValueError):
@@ -11,10 +11,11 @@ class InputError(ValueError):
 
 
 def printable(text: str) -> str:
-    """A text from a file, without what would steer a terminal.
+    """Escape what a log, a drawing or a terminal cannot show as it is.
 
     Args:
-        text (str): Of any origin.
+        text (str): Of any origin, such as a name in the form of
+            :func:`os.fsdecode`.
 
     Returns:
         str: With escapes, as ``repr`` has them, in the place of line breaks

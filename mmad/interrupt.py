@@ -1,4 +1,4 @@
-"""Ctrl-C, from the first line of a tool on."""
+"""Ending a tool on Ctrl-C without a traceback."""
 import os
 import signal
 import sys
@@ -7,7 +7,7 @@ STATUS = 128 + signal.SIGINT
 
 
 def is_interrupt(error: BaseException | None) -> bool:
-    """Whether an exception is Ctrl-C, or what somebody made of it.
+    """Whether an exception is Ctrl-C or was raised because of it.
 
     MMEngine, for one, turns all that is raised while it formats a config,
     Ctrl-C included, into a ``SyntaxError``.
@@ -22,7 +22,7 @@ def is_interrupt(error: BaseException | None) -> bool:
 
 
 def watch_imports() -> None:
-    """Let Ctrl-C end without a traceback before ``main`` has begun, too."""
+    """Let Ctrl-C end the process quietly before ``main`` has begun, too."""
     usual = sys.excepthook
 
     def end(kind, error, traceback):

@@ -27,7 +27,6 @@ from mmad.models.layers import k_center_greedy
 from mmad.registry import MODELS, VISUALIZERS
 from mmad.structures import AnomalyDataSample
 from mmad.utils import setup_environment
-from mmad.utils.category_run import CategoryRun
 
 # The tools run in forks of this process, which a used GPU and threads do not
 # outlive.
@@ -565,21 +564,6 @@ def quick_tools(tmp_path):
     for name in ('train.py', 'test.py'):
         (folder / name).write_text(QUICK_TOOL)
     return folder
-
-
-@pytest.fixture
-def make_run(quick_tools, tmp_path):
-    """Make a `CategoryRun` with quick tools and a config of one entry."""
-    (tmp_path / 'method.py').touch()
-
-    def make(category='plate', **entries):
-        cfg = Config(entries, filename=str(tmp_path / 'method.py'))
-        run = CategoryRun(category, cfg, tmp_path / 'work' / category,
-                          quick_tools)
-        run.folder.mkdir(parents=True, exist_ok=True)
-        return run
-
-    return make
 
 
 SMALLEST = dict(

@@ -22,7 +22,7 @@ from mmad.utils.command_line import (
     one_sentence_errors,
 )
 from mmad.utils.config_check import check_config
-from mmad.utils.places import check_folder
+from mmad.utils.path_checks import check_folder
 from mmad.utils.safe_path import safe_path
 from mmad.visualization.anomaly_visualizer import draw_outline
 

@@ -24,7 +24,7 @@ from mmad.utils.command_line import (
     one_sentence_errors,
 )
 from mmad.utils.config_check import check_config
-from mmad.utils.places import check_file
+from mmad.utils.path_checks import check_file
 
 _GAP = 8
 _COLUMNS = 8

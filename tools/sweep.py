@@ -1,21 +1,30 @@
 """Fit and test every category of a data set, and write one table of all."""
 import argparse
+import json
 import os
+import shlex
 import signal
+import subprocess
 import sys
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Event
 
-from mmad.interrupt import watch_imports
+from mmad.interrupt import STATUS, watch_imports
 
 watch_imports()
 
 import torch
 from mmengine.config import Config
+from rich.progress import track
 
 from mmad.errors import InputError
 from mmad.registry import DATASETS
-from mmad.utils.category_run import CategoryRun
+from mmad.utils import write_atomically
+from mmad.utils.checkpoint import latest_checkpoint
 from mmad.utils.command_line import (
     add_config_arguments,
     add_weights_argument,
@@ -24,46 +33,42 @@ from mmad.utils.command_line import (
     one_sentence_errors,
 )
 from mmad.utils.config_check import check_config
-from mmad.utils.places import check_category, check_files, check_folder
-from mmad.utils.sweep import Sweep
-from mmad.utils.sweep_table import SweepTable
+from mmad.utils.config_parts import find_type
+from mmad.utils.path_checks import check_category, check_files, check_folder
 
 TOOLS = Path(__file__).resolve().parent
+sys.path.insert(0, str(TOOLS))
+
+from sweep_table import SweepTable, list_figures
+
+RECORD = 'sweep_record.json'
+processes: set[subprocess.Popen] = set()
+interrupted = Event()
 
 
-def parse_args() -> argparse.Namespace:
+class CategoryError(Exception):
+    """The fit or the test of a category failed; what it said last."""
+
+
+@one_sentence_errors
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     add_config_arguments(parser)
     add_weights_argument(parser)
     parser.add_argument(
-        '--categories',
-        nargs='+',
-        metavar='NAME',
+        '--categories', nargs='+', metavar='NAME',
         help='categories to go through (default: all of the data set)')
     parser.add_argument(
-        '--work-dir',
-        help='folder for the table and a folder per category (default: '
-        'work_dirs/CONFIG)')
+        '--work-dir', help='folder for the table and a folder per category '
+        '(default: work_dirs/CONFIG)')
     parser.add_argument(
-        '--jobs',
-        type=int,
+        '--jobs', type=int,
         help='categories at the same time (default: one per GPU, else 1)')
     parser.add_argument(
-        '--gpus',
-        nargs='+',
-        metavar='ID',
-        help='GPUs to share out, as in CUDA_VISIBLE_DEVICES (default: all)')
-    parser.add_argument(
-        '--resume',
-        action='store_true',
+        '--resume', action='store_true',
         help='leave out what is finished with the same config, and go on')
-    return parser.parse_args()
-
-
-@one_sentence_errors
-def main() -> None:
-    args = parse_args()
+    args = parser.parse_args()
     if args.jobs is not None:
         at_least('--jobs', args.jobs, 1)
     if args.work_dir is not None:
@@ -72,30 +77,25 @@ def main() -> None:
     cfg = load_config(argparse.Namespace(**vars(args), category=None))
     check_config(cfg, ['train', 'test'])
     check_files(cfg)
-    gpus = find_gpus(args.gpus)
     table = make_table(cfg, args.categories)
-    work_dir = Path(
-        args.work_dir or cfg.get('work_dir')
-        or Path('work_dirs', Path(args.config).stem))
-    for category in table.categories:
-        check_folder(work_dir / category, '--work-dir')
-    runs = [
-        CategoryRun(
-            category,
-            load_config(argparse.Namespace(**vars(args), category=category)),
-            work_dir / category, TOOLS) for category in table.categories
-    ]
-    slots = make_slots(args.jobs, gpus, len(runs))
+    folder = Path(args.work_dir or cfg.get('work_dir')
+                  or Path('work_dirs', Path(args.config).stem))
+    configs = {}
+    for name in table.categories:
+        check_folder(folder / name, '--work-dir')
+        configs[name] = load_config(
+            argparse.Namespace(**vars(args), category=name)).pretty_text
     # As Ctrl-C, so that the processes started here end with this one.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        Sweep(runs, table, work_dir).run(slots, args.resume)
+        run_all(configs, Path(cfg.filename).name, table, folder,
+                make_slots(args.jobs, len(configs)), args.resume)
     except KeyboardInterrupt:
-        print(f'Interrupted; what is finished is in {work_dir}/sweep.md, and '
+        print(f'Interrupted; what is finished is in {folder}/sweep.md, and '
               '--resume goes on from there.')
-        sys.exit(128 + signal.SIGINT)
-    print(f'\n{table.to_markdown()}\nThis table is in {work_dir}/sweep.md, '
-          '.csv and .json.')
+        sys.exit(STATUS)
+    print(f'\n{table.to_markdown()}\nThis table is in {folder}/sweep.md and '
+          'sweep.json.')
     if table.failures:
         print(f'Failed: {", ".join(table.failures)}. Repair and add --resume.')
         sys.exit(1)
@@ -104,69 +104,181 @@ def main() -> None:
 def make_table(cfg: Config, chosen: Sequence[str] | None) -> SweepTable:
     """An empty table of the categories chosen, or of all there are."""
     dataset = cfg.test_dataloader.dataset
-    for name in chosen or ():
-        check_category(name)
+    kind = find_type('test_dataloader.dataset', dataset, DATASETS)
     if 'category' not in dataset:
         raise InputError(
-            f'the {dataset.type} of this config has no `category`, so there '
+            f'the {kind.__name__} of this config has no `category`, so there '
             'is nothing to go through; use tools/train.py.')
-    kind = DATASETS.get(dataset.type)
     known = getattr(kind, 'CATEGORIES', ())
-    unknown = [name for name in chosen or () if known and name not in known]
-    if unknown:
-        raise InputError(f'{dataset.type} has no category "{unknown[0]}"; it '
-                         f'has {", ".join(known)}.')
-    chosen = list(
-        dict.fromkeys(chosen or known or find_folders(dataset.data_root)))
-    groups = {
-        name.lower(): getattr(kind, name)
-        for name in ('TEXTURES', 'OBJECTS') if hasattr(kind, name)
-    }
-    return SweepTable(
-        Path(cfg.filename).stem, chosen, known or chosen, groups)
-
-
-def find_folders(root: str) -> list[str]:
-    """Names of the folders in ``root`` that are laid out as categories."""
-    folders = Path(root).expanduser().glob('*/train/good')
-    names = sorted(folder.parent.parent.name for folder in folders)
-    if not names:
+    for name in chosen or ():
+        check_category(name)
+        if known and name not in known:
+            raise InputError(f'{kind.__name__} has no category "{name}"; it '
+                             f'has {", ".join(known)}.')
+    folders = Path(dataset.data_root).expanduser().glob('*/train/good')
+    chosen = list(dict.fromkeys(chosen or known or sorted(
+        path.parent.parent.name for path in folders)))
+    if not chosen:
         raise InputError(
-            f'there is no CATEGORY/train/good in "{root}"; name the place '
-            'with --data-root, or a category with --categories.')
-    return names
+            f'there is no CATEGORY/train/good in "{dataset.data_root}"; name '
+            'the place with --data-root, or a category with --categories.')
+    groups = {name.lower(): getattr(kind, name)
+              for name in ('TEXTURES', 'OBJECTS') if hasattr(kind, name)}
+    return SweepTable(Path(cfg.filename).stem, chosen, known or chosen, groups)
 
 
-def find_gpus(chosen: Sequence[str] | None) -> list[str]:
-    """IDs of the GPUs chosen, or of all that are visible."""
+def make_slots(jobs: int | None, runs: int) -> list[dict[str, str]]:
+    """For each of the jobs at the same time the environment variables that
+    give it a GPU and its share of the cores."""
     count = torch.cuda.device_count()
-    visible = os.environ.get('CUDA_VISIBLE_DEVICES')
-    names = (
-        map(str, range(count)) if visible is None else visible.split(','))
-    gpus = [name.strip() for name in names][:count]
-    if chosen is None:
-        return gpus
-    chosen = ','.join(chosen).split(',')
-    for name in chosen:
-        if name not in gpus:
-            raise InputError(f'--gpus: there is no GPU "{name}"; visible '
-                             f'are: {", ".join(gpus) or "none"}.')
-    return chosen
-
-
-def make_slots(jobs: int | None, gpus: Sequence[str],
-               runs: int) -> list[dict[str, str]]:
-    """Variables for each of the jobs at the same time: its GPU and share of
-    the cores."""
-    jobs = min(jobs or len(gpus) or 1, runs)
+    gpus = os.environ.get(
+        'CUDA_VISIBLE_DEVICES', ','.join(map(str, range(count)))).split(',')
+    jobs = min(jobs or count or 1, runs)
     slots: list[dict[str, str]] = [{} for _ in range(jobs)]
     for index, slot in enumerate(slots):
-        if gpus:
-            slot['CUDA_VISIBLE_DEVICES'] = gpus[index % len(gpus)]
+        if count:
+            slot['CUDA_VISIBLE_DEVICES'] = gpus[index % count].strip()
         if jobs > 1 and 'OMP_NUM_THREADS' not in os.environ:
             slot['OMP_NUM_THREADS'] = str(
                 max(1, torch.get_num_threads() // jobs))
     return slots
+
+
+def run_all(configs: dict[str, str], filename: str, table: SweepTable,
+            folder: Path, slots: Sequence[dict[str, str]],
+            resume: bool) -> None:
+    """Fit and test the categories, as many at a time as there are slots.
+
+    One that fails takes none of the others along. The table is written at the
+    start and after each category.
+    """
+    for name, text in configs.items():
+        path = folder / name / RECORD
+        if not resume:
+            path.unlink(missing_ok=True)
+        record = json.loads(path.read_text()) if path.is_file() else {}
+        if record and record['config'] != text:
+            print(f'{name}: the config has changed, starting anew')
+        elif 'result' in record:
+            print(f'{name}: finished before')
+            table.results[name] = record['result']
+    table.write(folder)
+    free: SimpleQueue[dict[str, str]] = SimpleQueue()
+    for slot in slots:
+        free.put(slot)
+
+    def run(name: str) -> dict:
+        slot = free.get()
+        try:
+            gpu = slot.get('CUDA_VISIBLE_DEVICES')
+            print(f'{name}: started{f" on GPU {gpu}" if gpu else ""}')
+            result = fit_and_test(folder / name, filename, configs[name], slot)
+            print(f'{name}: {list_figures(result)}')
+            return result
+        except CategoryError as error:
+            print(f'{name}: FAILED, {error} (log: {folder / name}/sweep.log)')
+            raise
+        finally:
+            free.put(slot)
+
+    interrupted.clear()
+    with ThreadPoolExecutor(len(slots)) as pool:
+        jobs = {pool.submit(run, name): name for name in configs
+                if name not in table.results}
+        try:
+            for job in track(as_completed(jobs), 'Categories', len(jobs),
+                             disable=not sys.stdout.isatty(), transient=True):
+                try:
+                    table.results[jobs[job]] = job.result()
+                except CategoryError as error:
+                    table.failures[jobs[job]] = str(error)
+                table.write(folder)
+        finally:
+            interrupted.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in list(processes):
+                process.kill()
+
+
+def fit_and_test(folder: Path, filename: str, config: str,
+                 slot: dict[str, str]) -> dict:
+    """The result of one category; what is done is in its record.
+
+    Raises:
+        CategoryError: The fit or the test failed.
+    """
+    path = folder / RECORD
+    # A folder of its own: the runner writes a file of this name, too.
+    config_file = folder / 'sweep_config' / filename
+    record = json.loads(path.read_text()) if path.is_file() else {}
+
+    def save(**entries: object) -> None:
+        record.update(entries)
+        write_atomically(path, json.dumps(record, indent=2).encode())
+
+    if record.get('config') != config:
+        # Checkpoints stay, but no fit goes on from one of them.
+        for name in (RECORD, 'metrics.json', 'last_checkpoint', 'sweep.log'):
+            (folder / name).unlink(missing_ok=True)
+        record = {}
+        write_atomically(config_file, config.encode())
+        save(config=config)
+    begun = latest_checkpoint(folder)
+    if 'fit_seconds' not in record or begun is None:
+        record = {}
+        save(config=config)
+        seconds = start(folder, slot, 'train.py', config_file, '--no-validate',
+                        *['--resume'] * (begun is not None))
+        if latest_checkpoint(folder) is None:
+            raise CategoryError('the fit wrote no checkpoint; the config '
+                                'needs `default_hooks.checkpoint`.')
+        # Of a fit that went on from a checkpoint, nobody knows how long the
+        # part before took.
+        save(fit_seconds=None if begun else seconds)
+    metrics_file = folder / 'metrics.json'
+    metrics_file.unlink(missing_ok=True)
+    seconds = start(folder, slot, 'test.py', config_file,
+                    latest_checkpoint(folder))
+    if not metrics_file.is_file():
+        raise CategoryError('the test wrote no metrics.json; the config '
+                            'needs `default_hooks.report`.')
+    metrics = json.loads(metrics_file.read_text())
+    metrics.pop('per_defect_type', None)
+    save(result=dict(
+        conditions=metrics.pop('conditions', {}), metrics=metrics,
+        fit_seconds=record['fit_seconds'], test_seconds=seconds))
+    return record['result']
+
+
+def start(folder: Path, slot: dict[str, str], tool: str,
+          *args: object) -> float:
+    """Run a tool to its end, with its output in ``sweep.log``, and return
+    the seconds that it took."""
+    command = [sys.executable, str(TOOLS / tool), *map(str, args),
+               '--work-dir', str(folder)]
+    log, begin = folder / 'sweep.log', time.monotonic()
+    with log.open('a') as file:
+        file.write(f'$ {shlex.join(command)}\n')
+        file.flush()
+        # Unbuffered: the log can be followed, and errors come last.
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=file,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, 'PYTHONUNBUFFERED': '1', **slot})
+    processes.add(process)
+    if interrupted.is_set():
+        process.kill()
+    status = process.wait()
+    processes.discard(process)
+    if status < 0:
+        name = signal.Signals(-status).name
+        reason = ', often for want of memory' if name == 'SIGKILL' else ''
+        raise CategoryError(f'ended by {name}{reason}.')
+    if status:
+        lines = log.read_text(errors='replace').split('\n')
+        last = [line.strip() for line in lines if line.strip()][-1]
+        raise CategoryError(last.removeprefix('error: '))
+    return round(time.monotonic() - begin, 2)
 
 
 if __name__ == '__main__':

@@ -18,7 +18,8 @@ from mmad.utils.command_line import (
     load_config,
     one_sentence_errors,
 )
-from mmad.utils.places import check_folder
+from mmad.utils.config_parts import type_name
+from mmad.utils.path_checks import check_folder
 from mmad.utils.setup_env import setup_environment
 
 
@@ -45,7 +46,7 @@ def main() -> None:
     if cfg.get('test_dataloader') is None:
         raise InputError(
             f'"{args.config}" has no `test_dataloader`: a '
-            f'{cfg.get("model", {}).get("type")} cannot be tested.')
+            f'{type_name(cfg.get("model", {}).get("type"))} cannot be tested.')
     finish_config(cfg, args)
     if args.show_dir is not None:
         check_folder(args.show_dir, '--show-dir')

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.registry import DefaultScope
 
 from mmad.errors import InputError
 from mmad.structures import AnomalyDataSample
@@ -48,7 +49,7 @@ class AnomalyInferencer:
                  config: str | Path | Config | None = None,
                  device: str | torch.device | None = None,
                  modules: str | Sequence[str] = ()) -> None:
-        self._unsafe = str(checkpoint) if config is None else None
+        self._stored_in = str(checkpoint) if config is None else None
         self.model = init_model(checkpoint, config, device, modules)
         steps = find_pipeline(self.model.cfg, f'of "{checkpoint}"')
         if steps is None:
@@ -56,7 +57,8 @@ class AnomalyInferencer:
                 f'the config of "{checkpoint}" has no test pipeline '
                 '(`test_dataloader.dataset.pipeline`); give one that has with '
                 '`config=`.')
-        self._pipeline = ImagePipeline(steps)
+        with DefaultScope.overwrite_default_scope('mmad'):
+            self._pipeline = ImagePipeline(steps)
 
     def __call__(self,
                  images: OneImage | Iterable[OneImage],
@@ -85,7 +87,7 @@ class AnomalyInferencer:
     def stream(self,
                images: OneImage | Iterable[OneImage],
                batch_size: int = 8) -> Iterator[AnomalyDataSample]:
-        """Like calling, but one by one, for sets that exceed the memory.
+        """Score images one by one, for sets that exceed the memory.
 
         No more images are read, or taken from an iterator, than are needed
         for the next batch.
@@ -106,14 +108,14 @@ class AnomalyInferencer:
 
     @torch.no_grad()
     def _score(self, batch: list[dict]) -> list[AnomalyDataSample]:
-        with self._values_of_a_stranger():
+        with self._blame_stored_config():
             samples = self.model.test_step(pseudo_collate(batch))
             return [sample.cpu() for sample in samples]
 
     @contextmanager
-    def _values_of_a_stranger(self) -> Iterator[None]:
-        """Blame what goes wrong on the config in the checkpoint, if that is
-        in use."""
+    def _blame_stored_config(self) -> Iterator[None]:
+        """Turn errors into an :class:`InputError` where the config comes
+        from the checkpoint."""
         try:
             yield
         except InputError:
@@ -121,18 +123,18 @@ class AnomalyInferencer:
         # Anybody may have written it, and what is wrong with its values shows
         # in any place; the traceback stays as the cause.
         except Exception as error:
-            if self._unsafe is None:
+            if self._stored_in is None:
                 raise
             raise InputError(
                 f'images cannot be scored with the model and the test '
-                f'pipeline in checkpoint "{self._unsafe}" '
+                f'pipeline in checkpoint "{self._stored_in}" '
                 f'({first_line(error)}); give the config file with '
                 '`config=`.') from error
 
     def _prepare(self, image: OneImage, number: int) -> dict:
         results = describe_image(image, number)
         try:
-            with self._values_of_a_stranger():
+            with self._blame_stored_config():
                 return self._pipeline(results)
         except InputError as error:
             if 'img_path' in results:

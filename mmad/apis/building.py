@@ -1,4 +1,5 @@
-"""A limit to what a config from a stranger builds."""
+"""A limit to the size of a model that a stored config describes."""
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,20 +18,22 @@ _EACH = 100_000
 
 @contextmanager
 def limit_building() -> Iterator[None]:
-    """Refuse a model whose parameters would fill the memory, or never end.
+    """Refuse to build a model that would fill the memory, or never end.
 
     They are counted when a module takes them, before they are written to and
-    so before they occupy memory. It holds for all threads.
+    so before they occupy memory. It holds for the calling thread only.
 
     Raises:
         InputError: There are more than 1.3 billion numbers, or 13,000
             parameters.
     """
-    count = 0
+    count, thread = 0, threading.get_ident()
 
     def add(module: nn.Module, name: str,
             parameter: nn.Parameter | None) -> None:
         nonlocal count
+        if threading.get_ident() != thread:
+            return
         count += _EACH + (0 if parameter is None else parameter.numel())
         if count > _MAX_NUMBERS:
             raise InputError(

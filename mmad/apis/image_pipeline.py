@@ -1,4 +1,4 @@
-"""The steps that test images go through, for images without labels."""
+"""The test pipeline of a config, for images without labels."""
 from collections.abc import Iterator, Mapping, Sequence
 
 from mmcv.transforms import Compose, LoadImageFromFile
@@ -9,7 +9,7 @@ from mmad.registry import TRANSFORMS
 
 
 def find_pipeline(config: Mapping, origin: str) -> list | None:
-    """The pipeline of a config's test data, also inside wrappers.
+    """Find the pipeline of a config's test data, also inside wrappers.
 
     Args:
         config (Mapping): The whole config.
@@ -99,7 +99,7 @@ class ImagePipeline:
 
 
 def _without(steps: Sequence, kind: type) -> list:
-    """The steps but for those of a class, at every depth."""
+    """Leave out the steps of a class, at every depth."""
     kept = []
     for step in steps:
         if isinstance(step, list | tuple):

@@ -1,4 +1,4 @@
-"""What a caller hands over as images."""
+"""The forms in which a caller may give images."""
 import io
 import os
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ _PNG_MODES = ('1', 'L', 'LA', 'P', 'RGBA')
 
 def find_images(
         images: OneImage | Iterable[OneImage]) -> Iterable[OneImage]:
-    """The single images that are meant; nothing of them is read.
+    """Find the single images in what a caller gives, without reading them.
 
     Args:
         images: An image, a folder, or several images as a sequence or an
@@ -55,7 +55,7 @@ def find_images(
 
 
 def describe_image(image: OneImage, number: int) -> dict:
-    """What the pipeline begins with for an image.
+    """Make the dict that a pipeline begins with for an image.
 
     Args:
         image: A path, an array or a PIL image.

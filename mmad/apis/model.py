@@ -5,12 +5,13 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from mmengine.runner import load_state_dict
 
 from mmad.errors import InputError, printable
 from mmad.models import BaseDetector
 from mmad.registry import MODELS
-from mmad.utils import load_checkpoint, setup_environment
+from mmad.utils import load_checkpoint
 from mmad.utils.config_file import is_module_name, read_config
 from mmad.utils.weights import forget_weights
 
@@ -23,6 +24,9 @@ def init_model(checkpoint: str | Path,
                device: str | torch.device | None = None,
                modules: str | Sequence[str] = ()) -> BaseDetector:
     """Build a detector from a checkpoint, ready to predict.
+
+    Nothing of it outlasts the call: MMEngine's default scope, its loader of
+    checkpoints and its file back ends stay as the process has them.
 
     Args:
         checkpoint (str | Path): Written by ``tools/train.py``. It is complete
@@ -44,14 +48,14 @@ def init_model(checkpoint: str | Path,
         InputError: The checkpoint is missing, broken, unsafe or of another
             model, or another argument cannot be used.
     """
-    setup_environment()
     device = _find_device(device)
     modules = _import(modules)
     state = load_checkpoint(str(checkpoint), map_location='cpu')
-    if config is None:
-        model, config = _from_stored(state, str(checkpoint), modules)
-    else:
-        model, config = _from_given(config, str(checkpoint))
+    with DefaultScope.overwrite_default_scope('mmad'):
+        if config is None:
+            model, config = _from_stored(state, str(checkpoint), modules)
+        else:
+            model, config = _from_given(config, str(checkpoint))
     _load(model, state.get('state_dict'), str(checkpoint))
     model.cfg = config
     return model.to(device).eval()
@@ -161,7 +165,7 @@ def _find_device(device: str | torch.device | None) -> torch.device:
 
 
 def first_line(error: Exception) -> str:
-    """The kind of an error and what it says, without further lines."""
+    """The type of an error and the beginning of its message, in one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     # torch names what is wrong below the heading.
     text = printable(' '.join(lines[:2]))

@@ -1,12 +1,14 @@
-"""The config inside a checkpoint: data that names known classes only."""
+"""Reading the config that a checkpoint stores, as data only."""
 import ast
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
 import mmcv.transforms
 import mmengine.model
+from mmcv.transforms import BaseTransform
 from mmengine.config import Config
 from mmengine.registry import Registry
+from torch import nn
 
 from mmad.errors import InputError, printable
 from mmad.models import BaseDetector
@@ -80,7 +82,7 @@ def read_stored_config(text: str,
 
 
 class _Reader:
-    """Replaces names of classes by the classes, in a whole tree."""
+    """Replaces the names of classes in a config by the classes."""
 
     def __init__(self, stored: dict, checkpoint: str,
                  modules: Sequence[str]) -> None:
@@ -116,10 +118,11 @@ class _Reader:
         return found if kind is None else dict(found, type=kind)
 
     def find(self, name: object, registry: Registry, place: str) -> Callable:
-        """The class that a registered name stands for.
+        """Find the class that a registered name stands for.
 
         Besides ``'Name'`` and ``'scope.Name'`` that is where it can be
-        imported from, which pure-Python configs hold. Nothing is imported.
+        imported from, which lazy configs hold; of ``modules`` that may be a
+        model or a transform that is not registered, too. Nothing is imported.
         """
         if isinstance(name, str):
             registry.import_from_location()
@@ -132,6 +135,11 @@ class _Reader:
                         prefix == each.scope or (not prefix and each in own)
                         or self.exports(prefix, last, found)):
                     return found
+            found = vars(sys.modules.get(prefix, object)).get(last)
+            if (isinstance(found, type)
+                    and issubclass(found, nn.Module | BaseTransform)
+                    and any(_is_within(found, own) for own in self.modules)):
+                return found
         return self.refuse(f'{place}.type', name)
 
     def allows(self, kind: Callable) -> bool:
@@ -165,7 +173,7 @@ def _is_within(kind: Callable, package: str) -> bool:
 
 
 def _own_modules(stored: dict) -> list[str]:
-    """What the training imported, as far as it can be a module's name."""
+    """Find the modules of the user's own that the training imported."""
     imports = stored.get('custom_imports')
     names = imports.get('imports') if isinstance(imports, dict) else None
     names = [names] if isinstance(names, str) else names

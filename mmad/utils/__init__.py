@@ -1,3 +1,5 @@
+from mmad.errors import printable
+
 from .arguments import (
     as_arguments,
     as_size,
@@ -8,7 +10,6 @@ from .arguments import (
 )
 from .atomic_files import write_atomically
 from .checkpoint import load_checkpoint
-from .printable import printable
 from .setup_env import setup_environment
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Checks of arguments, for parts that a config describes."""
+"""Checks of the arguments that parts get from a config."""
 import math
 from collections.abc import Collection, Mapping, Sequence
 from numbers import Integral, Real
@@ -16,7 +16,7 @@ def check_number(name: str,
                  integer: bool = False,
                  optional: bool = False,
                  hint: str = '') -> None:
-    """Refuse what is no finite number or out of its range.
+    """Check that a value is a finite number and in its range.
 
     A bool is no number here.
 
@@ -57,7 +57,7 @@ def check_number(name: str,
 
 
 def check_numbers(name: str, values: Any, **limits: Any) -> None:
-    """Refuse what is no sequence of numbers as :func:`check_number` asks.
+    """Check that a value is a list of numbers, each by :func:`check_number`.
 
     Raises:
         InputError: It is none, or a number in it is not allowed.
@@ -70,7 +70,7 @@ def check_numbers(name: str, values: Any, **limits: Any) -> None:
 
 
 def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
-    """Refuse a name that is not among some.
+    """Check that a value is one of several names.
 
     Raises:
         InputError: It is not.
@@ -83,7 +83,7 @@ def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
 
 
 def check_flag(name: str, value: Any) -> None:
-    """Refuse what is neither True nor False.
+    """Check that a value is True or False.
 
     Raises:
         InputError: It is neither.
@@ -93,7 +93,7 @@ def check_flag(name: str, value: Any) -> None:
 
 
 def as_size(name: str, value: Any) -> tuple[int, int]:
-    """Width and height in pixels, of which both may be given as one number.
+    """Read a width and height in pixels, or one number that stands for both.
 
     Raises:
         InputError: It is not one positive integer, nor two.
@@ -108,7 +108,7 @@ def as_size(name: str, value: Any) -> tuple[int, int]:
 
 
 def as_arguments(name: str, value: Any) -> dict:
-    """The arguments of a part: those of a dict, or none for None.
+    """Read a dict of arguments; None stands for an empty one.
 
     Raises:
         InputError: It is neither.

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Writing files so that a crash leaves none of them half written."""
 import os
 import tempfile
 from pathlib import Path

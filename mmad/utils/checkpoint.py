@@ -83,7 +83,7 @@ def _read(path: Path, filename: str, map_location) -> dict:
 
 
 def check_sums(path: Path, filename: str) -> None:
-    """Refuse a file with damaged bytes, which torch would load.
+    """Check the sums of a file, since torch loads damaged bytes.
 
     Args:
         path (Path): The file, of any form that torch writes. Only the newer
@@ -116,11 +116,12 @@ def check_sums(path: Path, filename: str) -> None:
 
 
 def latest_checkpoint(work_dir: str | Path) -> str | None:
-    """The checkpoint of a work directory that ``--resume`` goes on from.
+    """Find the checkpoint of a work directory that ``--resume`` goes on from.
 
     MMEngine notes it in ``last_checkpoint``, but first removes earlier ones
     and then writes that file in place. Where a run was killed in between, the
-    newest checkpoint that is there counts.
+    newest checkpoint that is there counts; ``find_latest_checkpoint`` of
+    MMEngine would name one that is gone, or fail.
 
     Args:
         work_dir (str | Path): Of the run.
@@ -139,9 +140,9 @@ def latest_checkpoint(work_dir: str | Path) -> str | None:
         path for path in work_dir.glob('epoch_*.pth')
         if path.stem.removeprefix('epoch_').isdecimal()
     ]
-    return max((str(path) for path in numbered),
-               key=lambda path: int(path[:-4].rpartition('_')[2]),
-               default=None)
+    newest = max(numbered, default=None,
+                 key=lambda path: int(path.stem.removeprefix('epoch_')))
+    return newest and str(newest)
 
 
 def register_safe_loader() -> None:

@@ -16,8 +16,9 @@ from mmad.registry import DATASETS
 from .checkpoint import load_checkpoint
 from .config_check import check_config, check_shape
 from .config_file import KEYS, hint, read_config
-from .endings import one_sentence_errors
-from .places import (
+from .config_parts import type_name
+from .one_sentence_errors import one_sentence_errors
+from .path_checks import (
     check_category,
     check_files,
     check_folder,
@@ -133,8 +134,8 @@ def load_config(args: argparse.Namespace) -> Config:
                 if key not in dataset:
                     raise InputError(
                         f'--{key.replace("_", "-")} does not apply: the '
-                        f'{dataset.get("type")} of this config has no '
-                        f'`{key}`.')
+                        f'{type_name(dataset.get("type"))} of this config '
+                        f'has no `{key}`.')
                 dataset[key] = value
     for loader in _LOADERS:
         if cfg.get(loader) is not None:
@@ -309,6 +310,7 @@ def check_optimizer(runner: Runner) -> None:
             config names a module that the model does not have.
     """
     model = runner.model
+    name_of_model = type_name(runner.cfg.model.type)
     modules = dict(model.named_modules())
     for key in ('activation_checkpointing', 'efficient_conv_bn_eval'):
         names = runner.cfg.get(key) or ()
@@ -316,12 +318,12 @@ def check_optimizer(runner: Runner) -> None:
             if name not in modules:
                 raise InputError(
                     f'`{key}` of the config names the module {name!r}, which '
-                    f'the {runner.cfg.model.type} does not have; it has '
+                    f'the {name_of_model} does not have; it has '
                     f'{", ".join(name for name, _ in model.named_children())}'
                     ' and their parts.')
     if runner.optim_wrapper and not any(
             parameter.requires_grad for parameter in model.parameters()):
         raise InputError(
-            f'{runner.cfg.model.type} as configured has nothing to train, but '
-            'the config has an optimizer; use the schedule '
+            f'{name_of_model} as configured has nothing to train, but the '
+            'config has an optimizer; use the schedule '
             '`_base_/schedules/fit_once.py`.')

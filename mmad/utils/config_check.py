@@ -1,4 +1,4 @@
-"""All of a config, checked before anything is built."""
+"""Checks of a whole config before anything is built from it."""
 import inspect
 from collections.abc import Collection
 
@@ -74,7 +74,7 @@ _LEVELS = ('CRITICAL', 'ERROR', 'WARNING', 'INFO', 'DEBUG', 'NOTSET')
 
 
 def check_shape(cfg: Config) -> None:
-    """Check that the top-level entries are what is read from them.
+    """Check the types of the top-level entries of a config.
 
     Raises:
         InputError: One is missing or of the wrong type.
@@ -94,7 +94,7 @@ def check_shape(cfg: Config) -> None:
 
 
 def check_config(cfg: Config, needs: Collection[str] = ()) -> None:
-    """Hold every part of a config against what will be made of it.
+    """Check every part of a config against the class it is for.
 
     Args:
         cfg (Config): Of which :func:`check_shape` holds.

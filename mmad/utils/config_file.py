@@ -1,4 +1,4 @@
-"""Config files: read whole, with no key that nothing reads."""
+"""Reading config files, and refusing keys in them that nothing reads."""
 import difflib
 import importlib
 import inspect
@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 
 from mmad.errors import InputError
 
-from .config_names import ConfigFile, read_names
+from .config_names import ConfigFile, fill_in_variables, read_names
 
 # The arguments of the runner, and what it reads without taking it as one.
 KEYS = frozenset(inspect.signature(Runner).parameters) - {'cfg'} | {
@@ -19,8 +19,8 @@ KEYS = frozenset(inspect.signature(Runner).parameters) - {'cfg'} | {
     'efficient_conv_bn_eval', 'find_unused_parameters', 'model_wrapper_cfg',
     'sync_bn'
 }
-# What people set at top level and no run reads there.
-_PLACES = dict(
+# What people set at top level, where no run reads it, and what to do instead.
+_READ_ELSEWHERE = dict(
     data_root='use --data-root, or set train_dataloader.dataset.data_root '
     'and the same of the other loaders',
     category='use --category, or set train_dataloader.dataset.category and '
@@ -68,24 +68,26 @@ def read_config(path: str | Path) -> Config:
         # Not by popping, which would import what a lazy config names.
         del cfg._cfg_dict[name]
     _import_modules(cfg, path)
+    _fill_in(cfg._cfg_dict, chain.path)
+    _import_types(cfg._cfg_dict, chain.path)
     return cfg
 
 
 def hint(name: str) -> str:
     """What to do about an unknown top-level key."""
-    if name in _PLACES:
-        return f'{_PLACES[name]}.'
+    if name in _READ_ELSEWHERE:
+        return f'{_READ_ELSEWHERE[name]}.'
     return nearest(name, KEYS) or 'remove it, or use it further down.'
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A question for the known name nearest to an unknown one, if any."""
+    """Ask whether the known name most like an unknown one was meant."""
     close = difflib.get_close_matches(str(name), sorted(known), 1)
     return f'did you mean `{close[0]}`?' if close else ''
 
 
 def is_module_name(name: object) -> bool:
-    """Whether it could be imported: ``'package.module'``, not a path."""
+    """Whether a name has the form of a module, ``'package.module'``."""
     return isinstance(name, str) and all(
         part.isidentifier() for part in name.split('.'))
 
@@ -100,6 +102,39 @@ def _what_failed(error: BaseException, chain: ConfigFile) -> str:
     text = ' '.join(str(error).split())
     return (f'{where} cannot be read: {type(error).__name__}: '
             f'{text[:300]}.')
+
+
+def _fill_in(node: object, path: Path) -> object:
+    """Replace environment variables, which MMEngine leaves in lazy configs."""
+    if isinstance(node, str):
+        return fill_in_variables(node, path)
+    if isinstance(node, list | tuple):
+        return type(node)(_fill_in(value, path) for value in node)
+    if isinstance(node, dict):
+        # By the methods of dict: those of a lazy config import what it names.
+        for key, value in list(dict.items(node)):
+            dict.__setitem__(node, key, _fill_in(value, path))
+    return node
+
+
+def _import_types(node: object, path: Path) -> None:
+    """Import what a lazy config names, which its dicts do when they are read.
+
+    Raises:
+        InputError: There is no such module, or nothing of that name in it.
+    """
+    if not isinstance(node, dict | list | tuple):
+        return
+    try:
+        values = list(node.values() if isinstance(node, dict) else node)
+    except ImportError as error:
+        raise InputError(
+            f'config "{path}" imports what cannot be found '
+            f'({" ".join(str(error).split())}); mind the spelling, and the '
+            'folder of a module of your own must be in PYTHONPATH.'
+        ) from error
+    for value in values:
+        _import_types(value, path)
 
 
 def _import_modules(cfg: Config, path: str | Path) -> None:

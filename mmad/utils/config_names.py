@@ -1,4 +1,4 @@
-"""The top-level names of config files, and which of them anything reads."""
+"""Which top-level names config files assign, and which of them are read."""
 import ast
 import json
 import os
@@ -18,7 +18,7 @@ _BASE_NAME = re.compile(r'\{\{\s*_base_\.(\w+)')
 
 @dataclass
 class ConfigFile:
-    """What one file of a chain of configs assigns and reads.
+    """The names that one file of a chain of configs assigns and reads.
 
     Args:
         path (Path): Of the file.
@@ -36,7 +36,7 @@ class ConfigFile:
 
     def dead_names(self,
                    read: frozenset[str] = frozenset()) -> dict[str, Path]:
-        """Names that neither this chain nor the names in ``read`` use.
+        """Find the names that are assigned in this chain and never read.
 
         Args:
             read (frozenset[str]): Names that an heir of this file reads.
@@ -52,13 +52,13 @@ class ConfigFile:
         return dead
 
     def all_paths(self) -> list[Path]:
-        """Of this file and all its bases."""
+        """The paths of this file and of all its bases."""
         return [self.path] + [
             path for base in self.bases for path in base.all_paths()]
 
 
 def read_names(path: str | Path, heirs: tuple[Path, ...] = ()) -> ConfigFile:
-    """Read a config file and its bases as text; nothing in it is run.
+    """Find the names in a config file and its bases without running them.
 
     Args:
         path (str | Path): Of the file.
@@ -88,7 +88,7 @@ def read_names(path: str | Path, heirs: tuple[Path, ...] = ()) -> ConfigFile:
         raise InputError(
             f'config "{path}" cannot be read as text ({error}).') from error
     file = ConfigFile(path, outside=set(_BASE_NAME.findall(text)))
-    text = _VARIABLE.sub(lambda match: _value(match, path), text)
+    text = fill_in_variables(text, path)
     if path.suffix == '.py':
         tree = parse_python(text, path)
         _collect(tree, file)
@@ -106,6 +106,19 @@ def read_names(path: str | Path, heirs: tuple[Path, ...] = ()) -> ConfigFile:
             file.bases.append(
                 read_names(path.parent / base, (*heirs, path)))
     return file
+
+
+def fill_in_variables(text: str, path: Path) -> str:
+    """Replace ``{{$NAME:default}}`` by the values of environment variables.
+
+    Args:
+        text (str): Of a config or of a value in it.
+        path (Path): Of the config, for the message.
+
+    Raises:
+        InputError: A value cannot stand in the text of a config.
+    """
+    return _VARIABLE.sub(lambda match: _value(match, path), text)
 
 
 def parse_python(text: str, path: Path) -> ast.Module:

@@ -1,4 +1,4 @@
-"""Parts of a config, held against the constructors that they are for."""
+"""Checks of the parts of a config against the classes they are for."""
 import inspect
 import numbers
 import types
@@ -24,7 +24,7 @@ from mmad.registry import (
 
 from .arguments import check_number
 from .config_file import nearest
-from .endings import is_library
+from .one_sentence_errors import is_library
 
 # Which registry the parts of a part are in, by the key that they stand under.
 _NESTED: dict[Registry, dict[str, Registry]] = {
@@ -47,7 +47,7 @@ def check_part(place: str,
                given: Collection[str] = (),
                extra: Collection[str] = (),
                default_type: str | None = None) -> None:
-    """Hold a dict with a ``type`` against the constructor of that type.
+    """Check a dict with a ``type`` against the constructor of that type.
 
     Args:
         place (str): Where in the config, such as ``'model.backbone'``.
@@ -66,7 +66,7 @@ def check_part(place: str,
         raise InputError(f'`{place}` of the config must be a dict with a '
                          f'`type`, got {shown(part)}.')
     kind = find_type(place, part, registry, default_type)
-    name = getattr(kind, '__name__', str(kind))
+    name = type_name(kind)
     keys = {key for key in part if key not in ('type', '_scope_')}
     parameters = accepted(kind)
     if parameters is not None:
@@ -101,11 +101,16 @@ def check_part(place: str,
                           nested is not MODELS or _is_own(kind))
 
 
+def type_name(kind: object) -> str:
+    """The ``type`` of a part for a message; lazy configs have classes."""
+    return getattr(kind, '__name__', str(kind))
+
+
 def find_type(place: str,
               part: dict,
               registry: Registry,
               default: str | None = None) -> object:
-    """The class or function that the ``type`` of a dict names.
+    """Find the class or function that the ``type`` of a dict names.
 
     Raises:
         InputError: There is none of that name, or no ``type``.
@@ -134,7 +139,7 @@ def find_type(place: str,
 
 
 def accepted(kind: object) -> dict[str, inspect.Parameter] | None:
-    """The parameters of a constructor, or None if it takes any.
+    """Find the parameters of a constructor; None if it takes any.
 
     A ``**kwargs`` is followed where it is known what becomes of it: in the
     libraries, where it is for the base class. What a base class needs counts
@@ -179,7 +184,7 @@ def accepted(kind: object) -> dict[str, inspect.Parameter] | None:
 
 
 def check_keys(place: str, part: object, known: Collection[str]) -> None:
-    """Refuse keys of a dict that is read entry by entry.
+    """Check that all keys of a dict are known.
 
     Raises:
         InputError: It is no dict or has a key that nothing reads.
@@ -197,7 +202,7 @@ def check_keys(place: str, part: object, known: Collection[str]) -> None:
 
 def check_integer(place: str, part: dict, key: str, least: int,
                   below: int | None = None) -> None:
-    """Refuse an entry that is no integer, or out of its range.
+    """Check that an entry is an integer in its range, None or missing.
 
     Raises:
         InputError: It is there and is neither None nor such an integer.
@@ -207,19 +212,20 @@ def check_integer(place: str, part: dict, key: str, least: int,
 
 
 def check_value(place: str, value: object, annotation: object) -> None:
-    """Refuse a plain value that an annotation excludes.
+    """Check a plain value against the annotation of its argument.
 
     Raises:
         InputError: The annotation consists of plain types, and the value is
             of none of them.
     """
     if not _fits(value, annotation):
-        raise InputError(f'`{place}` of the config must be '
-                         f'{_spelt(annotation)}, got {shown(value)}.')
+        raise InputError(
+            f'`{place}` of the config must be '
+            f'{_describe_annotation(annotation)}, got {shown(value)}.')
 
 
 def shown(value: object) -> str:
-    """A value in one short line."""
+    """The ``repr`` of a value, cut to 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else f'{text[:57]}...'
 
@@ -260,10 +266,10 @@ def _fits(value: object, annotation: object) -> bool:
         value is None or isinstance(value, numbers.Number))
 
 
-def _spelt(annotation: object) -> str:
+def _describe_annotation(annotation: object) -> str:
     inner = typing.get_args(annotation)
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return ' or '.join(map(_spelt, inner))
+        return ' or '.join(map(_describe_annotation, inner))
     if annotation is types.NoneType:
         return 'None'
     if inspect.isclass(annotation) and not inner:

@@ -1,4 +1,4 @@
-"""What a config trains by gradients with, checked before it is built."""
+"""Checks of what a config has for training by gradients."""
 import inspect
 
 import torch
@@ -56,9 +56,9 @@ def check_training(cfg: Config) -> None:
     if not wrapper:
         return
     constructor = find_type(
-        'optim_wrapper', dict(type=wrapper.get('constructor')),
-        OPTIM_WRAPPER_CONSTRUCTORS, 'DefaultOptimWrapperConstructor'
-    ) if wrapper.get('constructor') else DefaultOptimWrapperConstructor
+        'optim_wrapper.constructor', dict(
+            type=wrapper.get('constructor') or DefaultOptimWrapperConstructor),
+        OPTIM_WRAPPER_CONSTRUCTORS)
     if constructor is DefaultOptimWrapperConstructor:
         check_part('optim_wrapper', wrapper, OPTIM_WRAPPERS, (),
                    ('constructor', 'paramwise_cfg'), 'OptimWrapper')
@@ -69,9 +69,8 @@ def check_training(cfg: Config) -> None:
     sampler = cfg.get('train_dataloader') and cfg.train_dataloader.sampler
     if not sampler or not isinstance(sampler, dict):
         return
-    kind = DATA_SAMPLERS.get(sampler['type']) if isinstance(
-        sampler['type'], str) else sampler['type']
-    parameters = accepted(kind) or {}
+    parameters = accepted(find_type(
+        'train_dataloader.sampler', sampler, DATA_SAMPLERS)) or {}
     if 'shuffle' in parameters and not sampler.get(
             'shuffle', parameters['shuffle'].default):
         raise InputError(

@@ -1,4 +1,4 @@
-"""Where the file is that a checkpoint's name stands for."""
+"""Finding the local file of a checkpoint, which may have to be fetched."""
 import hashlib
 import re
 from http.client import HTTPException
@@ -20,7 +20,7 @@ _SHARED = ('https://download.pytorch.org/', 'https://download.openmmlab.com/')
 
 
 def find_checkpoint(filename: str) -> Path:
-    """The local file of a checkpoint, downloaded if it has to be.
+    """Find the local file of a checkpoint, and download it if necessary.
 
     Args:
         filename (str): A path, a URL (``file``, ``http``, ``https``) or the
@@ -71,7 +71,7 @@ def _split(url: str) -> SplitResult:
 
 
 def _look_up(zoo: str, name: str) -> str:
-    """The URL of a model in one of MMEngine's tables."""
+    """Find the URL of a model in one of MMEngine's tables."""
     if zoo in ('torchvision', 'modelzoo'):
         urls = mmengine_checkpoint.get_torchvision_models()
     elif zoo == 'mmcls':
@@ -87,7 +87,7 @@ def _look_up(zoo: str, name: str) -> str:
 
 
 def _download(url: str) -> Path:
-    """The file of a URL in torch's folder."""
+    """Download a file into the folder of torch, unless it is there."""
     name = Path(_split(url).path).name or 'checkpoint'
     digest = re.search(r'-([0-9a-f]{8,})\.', name)
     if digest is None or not url.startswith(_SHARED):

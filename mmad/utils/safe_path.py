@@ -1,4 +1,4 @@
-"""File names made from data."""
+"""Paths made of names from data, which must stay in their folder."""
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from mmad.errors import InputError

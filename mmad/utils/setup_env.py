@@ -8,7 +8,8 @@ from mmad.errors import InputError
 from .atomic_files import register_atomic_backend
 from .checkpoint import register_safe_loader
 
-# What each launcher tells its processes: rank, number of processes, ...
+# The variables in which a launcher tells a process its rank, how many there
+# are, and so on.
 _NUMBERS = dict(
     pytorch=('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'),
     slurm=('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
@@ -21,7 +22,12 @@ _STARTERS = dict(
 
 
 def setup_environment(launcher: str = 'none') -> None:
-    """Prepare the process: scope, safe checkpoints, process group.
+    """Prepare the process of a tool: scope, safe files, process group.
+
+    This changes MMEngine for the whole process: its default scope is mmad, it
+    reads every checkpoint with ``weights_only=True``, and writes local files
+    atomically. The tools call it, and so may scripts of one's own;
+    :func:`mmad.apis.init_model` needs none of it.
 
     MMEngine sets a CUDA device whatever the back end, so on a machine
     without one the gloo group is made here, before its runner.

@@ -1,4 +1,4 @@
-"""Where a model config names files of weights."""
+"""The files of weights that a model config names."""
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -6,9 +6,11 @@ from mmengine.config import Config
 
 from mmad.errors import InputError
 
+from .config_parts import type_name
+
 
 def set_weights(model: Config, weights: str) -> None:
-    """Name the file with the weights of the backbone.
+    """Set the file with the weights of the backbone.
 
     Args:
         model (Config): ``model`` of a config.
@@ -22,13 +24,13 @@ def set_weights(model: Config, weights: str) -> None:
                 'model.scales.0.teacher=FILE and so on'
                 if 'scales' in model else 'leave it out')
         raise InputError(
-            f'--weights is for a backbone, which the {model.type} of this '
-            f'config has none of; {hint}.')
+            f'--weights is for a backbone, which the {type_name(model.type)} '
+            f'of this config has none of; {hint}.')
     model.backbone.weights = weights
 
 
 def forget_weights(model: Config) -> None:
-    """Name no files of weights: all is to come from a checkpoint.
+    """Remove all files of weights, which a checkpoint makes unnecessary.
 
     That holds for every part with ``weights``, ``pretrained``, ``init_cfg`` or
     a ``teacher``, at any depth.

@@ -1,4 +1,5 @@
 import time
+from threading import Thread
 
 import pytest
 import torch
@@ -46,3 +47,16 @@ def test_nothing_is_left_behind():
     nn.Linear(10**5, 10**5, bias=False, device='meta')
     with limit_building():
         assert nn.Linear(3, 3)(torch.ones(3)).shape == (3,)
+
+
+def test_another_thread_builds_what_it_likes():
+    built = []
+
+    def build_large():
+        built.append(nn.Linear(10**5, 10**5, bias=False, device='meta'))
+
+    with limit_building():
+        thread = Thread(target=build_large)
+        thread.start()
+        thread.join()
+    assert built

@@ -17,7 +17,7 @@ from mmad.registry import DATASETS, HOOKS
 from mmad.structures import AnomalyDataSample
 from mmad.structures.frame import scored_window
 from mmad.utils import check_choice, check_number, printable
-from mmad.utils.places import check_folder
+from mmad.utils.path_checks import check_folder
 from mmad.utils.safe_path import safe_path
 from mmad.visualization import AnomalyVisualizer
 

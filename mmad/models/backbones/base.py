@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from mmad.errors import InputError
 from mmad.utils.checkpoint import check_sums
-from mmad.utils.places import what_is_wrong
+from mmad.utils.path_checks import what_is_wrong
 from mmad.utils.remote_files import find_checkpoint
 
 from .trace_output import trace_output

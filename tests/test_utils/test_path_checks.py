@@ -4,8 +4,8 @@ import pytest
 from mmengine.config import Config
 
 from mmad.errors import InputError
-from mmad.utils import places
-from mmad.utils.places import (
+from mmad.utils import path_checks
+from mmad.utils.path_checks import (
     check_category,
     check_file,
     check_files,
@@ -42,7 +42,7 @@ def test_a_full_disk(tmp_path, monkeypatch):
     def full(descriptor):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr(places.os, 'fsync', full)
+    monkeypatch.setattr(path_checks.os, 'fsync', full)
     with pytest.raises(InputError, match='No space left'):
         check_folder(tmp_path / 'new', '--work-dir')
 

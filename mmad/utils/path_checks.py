@@ -1,4 +1,4 @@
-"""Where a run reads and writes, checked before it begins."""
+"""Checks of the files and folders that a run reads and writes."""
 import os
 import tempfile
 from pathlib import Path
@@ -75,7 +75,7 @@ def check_file(file: str | Path, option: str) -> None:
 
 
 def check_category(category: object) -> None:
-    """Refuse the name of a category that leads out of its folder.
+    """Check that the name of a category stays inside the data set.
 
     Raises:
         InputError: It is absolute, has a part ``..``, or is no name at all.
@@ -92,7 +92,7 @@ def check_category(category: object) -> None:
 
 
 def check_folders(cfg: Config) -> None:
-    """Check that the folders which hooks and visualizer are given will do.
+    """Check that the folders of hooks and visualizer can be written to.
 
     Raises:
         InputError: Files cannot be written to one.
@@ -140,5 +140,5 @@ def check_files(cfg: Config) -> None:
 
 
 def what_is_wrong(file: Path) -> str:
-    """Why there is no such file, in words."""
+    """Say why a path is not the file that is needed."""
     return 'is no file' if file.exists() else 'does not exist'

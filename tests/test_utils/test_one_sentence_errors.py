@@ -8,9 +8,9 @@ from mmengine.visualization import WandbVisBackend
 
 from mmad.errors import InputError
 from mmad.registry import HOOKS, MODELS, OPTIMIZERS, TRANSFORMS
-from mmad.utils.endings import one_sentence_errors
+from mmad.utils.one_sentence_errors import one_sentence_errors
 
-OWN = Registry('own')
+OWN = Registry('own', scope='mmad')
 
 
 @OWN.register_module()
@@ -152,3 +152,67 @@ def test_a_bug_of_a_step_of_ones_own_keeps_its_traceback():
 
     with pytest.raises(KeyError):
         one_sentence_errors(lambda: Buggy()({}))()
+
+
+def test_a_bug_in_code_of_ones_own_inside_a_library_keeps_its_traceback():
+
+    def buggy(results):
+        return results['no such key'] if 'img' in results else len(3)
+
+    for results, kind in ((dict(img=1), KeyError), ({}, TypeError)):
+        choice = TRANSFORMS.build(dict(
+            type='RandomApply', prob=1.0, transforms=[buggy]))
+        with pytest.raises(kind):
+            one_sentence_errors(lambda: choice(results))()  # noqa: B023
+
+
+OWN_PARTS = '''
+from mmad.models import DemoBackbone, PatchCore
+from mmad.registry import MODELS
+
+
+def add(number):
+    return 'a' + number
+
+
+@MODELS.register_module()
+class OwnBackbone(DemoBackbone):
+
+    def __init__(self, stages=('layer2', ), weights='demo', extra=None):
+        super().__init__(stages=stages, weights=weights)
+        self.extra = extra
+        if extra == 'init':
+            add(1)
+
+    def forward(self, inputs):
+        if self.extra == 'forward':
+            add(1)
+        return super().forward(inputs)
+'''
+
+
+@pytest.mark.parametrize(('option', 'sentence'), [
+    ('model.backbone.extra=init', None),
+    ('model.backbone.extra=forward', None),
+    ('model.backbone.extar=init',
+     'error: `model.backbone` of the config: OwnBackbone has no `extar`; did '
+     'you mean `extra`?\n'),
+])
+def test_a_class_of_ones_own(config, run_tool, tmp_path, monkeypatch, option,
+                             sentence):
+    """Its TypeError is a bug; a misspelt argument of the config is none."""
+    (tmp_path / 'own_parts.py').write_text(OWN_PARTS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / 'own.py').write_text(
+        f"_base_ = '{config}'\n"
+        "custom_imports = dict(imports=['own_parts'])\n"
+        "model = dict(backbone=dict(_delete_=True, type='OwnBackbone'))\n")
+    result = run_tool(tmp_path, 'train.py', 'own.py', '--category', 'bottle',
+                      '--cfg-options', option)
+    if sentence is not None:
+        assert (result.status, result.err) == (2, sentence)
+        return
+    assert result.status == 1
+    assert 'Traceback' in result.err
+    assert 'in add\n' in result.err
+    assert 'TypeError: can only concatenate str' in result.err
