@@ -10,17 +10,17 @@ from mmad.utils import check_number
 from .files import (
     Skipped,
     add_skipped,
-    draw,
+    draw_subset,
     find_images,
     list_folders,
     list_images,
     plain_name,
     require_folder_or_nothing,
 )
-from .found import report_found
 from .indices import check_indices
-from .mask_files import find_masks
+from .mask_matching import match_masks
 from .overlap import report_overlap
+from .scan_log import log_scan
 
 
 @DATASETS.register_module()
@@ -31,8 +31,8 @@ class AnomalyDataset(BaseDataset):
 
         DATA_ROOT/[CATEGORY/]train/good/*.png
                              test/good/*.png
-                             test/KIND/STEM.png
-                             ground_truth/KIND/STEM_mask.png
+                             test/DEFECT_TYPE/STEM.png
+                             ground_truth/DEFECT_TYPE/STEM_mask.png
 
     Any usual image suffix will do, for masks too, with or without ``_mask``.
     Without a folder ``ground_truth`` there are no pixel-level labels. What is
@@ -72,7 +72,7 @@ class AnomalyDataset(BaseDataset):
     CATEGORIES: tuple[str, ...] = ()
     NORMAL = 'good'
     TRUTH: str | None = 'ground_truth'
-    LAYOUT = 'train/good and test/KIND'
+    LAYOUT = 'train/good and test/DEFECT_TYPE'
 
     def __init__(self,
                  data_root: str,
@@ -154,7 +154,7 @@ class AnomalyDataset(BaseDataset):
 
     def report(self, entries: list[dict], skipped: Skipped) -> None:
         """Say in the log what was found."""
-        report_found(f'{type(self).__name__} ({self.split})', self.folder,
+        log_scan(f'{type(self).__name__} ({self.split})', self.folder,
                      entries, skipped)
 
     def filter_data(self) -> list[dict]:
@@ -165,7 +165,7 @@ class AnomalyDataset(BaseDataset):
                 raise InputError(
                     f'"{self.folder}" has one training image, which cannot be '
                     'both trained and calibrated with; add more.')
-            kept = draw(len(entries), self.calibration, self.seed)
+            kept = draw_subset(len(entries), self.calibration, self.seed)
             entries = [
                 entry for number, entry in enumerate(entries)
                 if (number in kept) == self._is_kept
@@ -191,40 +191,39 @@ class AnomalyDataset(BaseDataset):
 
     def _load_test(self) -> tuple[list[dict], Skipped]:
         test = self.folder / 'test'
-        kinds = list_folders(test)
+        names = list_folders(test)
         normal = (self.NORMAL, 'good')
-        for kind in kinds:
-            if kind.casefold() in normal and kind not in normal:
+        for name in names:
+            if name.casefold() in normal and name not in normal:
                 raise InputError(
-                    f'the folder "{test / kind}" would be a kind of defect, '
+                    f'the folder "{test / name}" would be a defect type, '
                     f'since good parts are in "{self.NORMAL}"; rename it.')
         found, skipped = {}, {}
-        for kind in kinds:
-            found[kind], more = find_images(test / kind)
+        for name in names:
+            found[name], more = find_images(test / name)
             add_skipped(skipped, more)
-        add_skipped(skipped, *self._beside('test', kinds))
+        add_skipped(skipped, *self._beside('test', names))
         if not any(found.values()):
             raise InputError(
-                f'there are no images in "{test}/KIND"; testing needs good '
-                f'ones in "{test / self.NORMAL}" and defective ones beside '
-                f'it ({self.expected}).')
+                f'there are no images in "{test}/DEFECT_TYPE"; testing needs '
+                f'good ones in "{test / self.NORMAL}" and defective ones '
+                f'beside it ({self.expected}).')
         truth = self.folder / self.TRUTH if self.TRUTH else None
-        images = [path for kind in kinds for path in found[kind]]
+        images = [path for name in names for path in found[name]]
         report_overlap(
             type(self).__name__,
             list_images(self.folder / 'train' / self.NORMAL), images)
         masks = {}
         require_folder_or_nothing(truth)
         if truth is not None and truth.is_dir():
-            defective = [path for kind in kinds
-                         if kind not in normal
-                         for path in found[kind]]
-            masks, more = find_masks(defective, images, test, truth)
+            defective = [path for name in names if name not in normal
+                         for path in found[name]]
+            masks, more = match_masks(defective, images, test, truth)
             add_skipped(skipped, more)
         return [
-            self.entry(path, 'good' if kind == self.NORMAL else kind,
+            self.entry(path, 'good' if name == self.NORMAL else name,
                        masks.get(path))
-            for kind in kinds for path in found[kind]
+            for name in names for path in found[name]
         ], skipped
 
     def _beside(self, part: str, names: list[str]) -> tuple[Skipped, Skipped]:
@@ -234,17 +233,20 @@ class AnomalyDataset(BaseDataset):
             parent, recursive=True, without=[parent / name for name in names])
         return {'in no folder that is read': images}, skipped
 
-    def entry(self, path: Path, kind: str, mask: Path | None = None) -> dict:
-        """What the pipeline gets of one image.
+    def entry(self,
+              path: Path,
+              defect_type: str,
+              mask: Path | None = None) -> dict:
+        """The annotation of one image, which the pipeline starts from.
 
         Raises:
-            InputError: The kind is no name that a folder could have.
+            InputError: The defect type is no name that a folder could have.
         """
-        for part in kind.split('/'):
-            plain_name(part, f'the kind of defect of "{path}"')
+        for part in defect_type.split('/'):
+            plain_name(part, f'the defect type of "{path}"')
         return dict(
             img_path=str(path),
             mask_path=None if mask is None else str(mask),
-            kind=kind,
+            defect_type=defect_type,
             category=self.category or self.folder.name,
-            gt_label=int(kind != 'good'))
+            gt_label=int(defect_type != 'good'))

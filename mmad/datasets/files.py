@@ -174,7 +174,7 @@ def relative_stem(path: Path, folder: str | Path) -> str:
     return path.relative_to(folder).with_suffix('').as_posix()
 
 
-def draw(number: int, share: float, seed: int) -> set[int]:
+def draw_subset(number: int, share: float, seed: int) -> set[int]:
     """A random share of ``range(number)``, but one of them at least."""
     order = np.random.default_rng(seed).permutation(number)
     number = max(1, min(number - 1, round(share * number)))

@@ -7,8 +7,8 @@ from mmad.registry import DATASETS
 from mmad.utils import check_number
 
 from .anomaly_dataset import AnomalyDataset
-from .files import Skipped, add_skipped, draw, find_images, list_images
-from .mask_files import find_masks
+from .files import Skipped, add_skipped, draw_subset, find_images, list_images
+from .mask_matching import match_masks
 from .overlap import report_overlap
 
 _SETTINGS = ('normal_dir', 'normal_test_dir', 'abnormal_dir', 'mask_dir')
@@ -19,7 +19,7 @@ class FolderDataset(AnomalyDataset):
     """Your own images, wherever they lie.
 
     Folders are searched with all that is below them, except for another of
-    these folders and hidden ones. The defect kind of an image is the path of
+    these folders and hidden ones. The defect type of an image is the path of
     its folder inside ``abnormal_dir``. What is taken, and what is left out and
     why, is a line of the log.
 
@@ -101,7 +101,7 @@ class FolderDataset(AnomalyDataset):
             self.require_folder()
         normal, skipped = self._list('normal_dir')
         if self.normal_test_dir is None:
-            held = draw(len(normal), self.holdout, self.seed)
+            held = draw_subset(len(normal), self.holdout, self.seed)
             normal_test = [p for i, p in enumerate(normal) if i in held]
             normal = [p for i, p in enumerate(normal) if i not in held]
             if not normal:
@@ -129,24 +129,26 @@ class FolderDataset(AnomalyDataset):
             return [], {}
         images, = self._folders('abnormal_dir')
         paths, skipped = self._list('abnormal_dir')
-        kinds = {}
+        defect_types = {}
         for path in paths:
-            kind = path.parent.relative_to(images).as_posix()
-            if kind == '.':
+            name = path.parent.relative_to(images).as_posix()
+            if name == '.':
                 name = images.name
-                kind = 'bad' if name in ('', '..', 'good') else name
-            kinds[path] = 'good' if kind.split('/')[0] == 'good' else kind
+                name = 'bad' if name in ('', '..', 'good') else name
+            defect_types[path] = (
+                'good' if name.split('/')[0] == 'good' else name)
         masks = {}
         if self.mask_dir is not None:
             truth, = self._folders('mask_dir')
             if not list_images(truth, recursive=True):
                 raise InputError(f'`mask_dir` "{truth}" holds no images.')
-            masks, more = find_masks(
-                [path for path in paths if kinds[path] != 'good'], paths,
-                images, truth)
+            defective = [path for path in paths
+                         if defect_types[path] != 'good']
+            masks, more = match_masks(defective, paths, images, truth)
             add_skipped(skipped, more)
         return [
-            self.entry(path, kinds[path], masks.get(path)) for path in paths
+            self.entry(path, defect_types[path], masks.get(path))
+            for path in paths
         ], skipped
 
     def _check_setting(self, name: str) -> None:

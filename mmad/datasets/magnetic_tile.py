@@ -12,11 +12,11 @@ class MagneticTile(AnomalyDataset):
 
     The download has neither a split nor this layout:
     ``tools/dataset_converters/magnetic_tile.py`` makes both. There are no
-    categories; the kinds of defect are ``blowhole``, ``break``, ``crack``,
+    categories; the defect types are ``blowhole``, ``break``, ``crack``,
     ``fray`` and ``uneven``. Images differ in size and shape, and many defects
     touch the border, so do not crop them. Arguments and errors are those of
     :class:`~mmad.datasets.AnomalyDataset`, without ``category``.
     """
 
-    LAYOUT = ('train/good and test/KIND, as '
+    LAYOUT = ('train/good and test/DEFECT_TYPE, as '
               'tools/dataset_converters/magnetic_tile.py makes them,')

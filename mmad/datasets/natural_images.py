@@ -9,7 +9,7 @@ from mmad.registry import DATASETS
 from mmad.utils import check_number
 
 from .files import find_images
-from .found import report_found
+from .scan_log import log_scan
 
 
 @DATASETS.register_module()
@@ -78,7 +78,7 @@ class NaturalImages(BaseDataset):
                 'folder with natural images with --data-root.')
         self.refuse_anomaly_data(images)
         entries = [dict(img_path=str(path)) for path in images]
-        report_found(type(self).__name__, self.folder, entries, skipped)
+        log_scan(type(self).__name__, self.folder, entries, skipped)
         return entries
 
     def get_data_info(self, idx: int) -> dict:

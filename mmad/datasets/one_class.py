@@ -7,7 +7,7 @@ from mmad.errors import InputError
 from mmad.registry import DATASETS
 
 from .anomaly_dataset import AnomalyDataset
-from .class_arrays import NAMES, load_arrays
+from .classification_sets import NAMES, load_classification_set
 
 
 @DATASETS.register_module()
@@ -22,7 +22,7 @@ class OneClassDataset(AnomalyDataset):
     The images come with the annotation, under the keys ``img``,
     ``img_shape`` and ``ori_shape``, as from
     :class:`~mmad.datasets.transforms.LoadImage`, which has no place in the
-    pipeline then. ``kind`` is the name of the class, or ``'good'``;
+    pipeline then. ``defect_type`` is the name of the class, or ``'good'``;
     ``img_path`` names no file.
 
     Args:
@@ -73,7 +73,7 @@ class OneClassDataset(AnomalyDataset):
 
     def load_data_list(self) -> list[dict]:
         root = Path(self.data_root).expanduser()
-        images, labels, classes = load_arrays(
+        images, labels, classes = load_classification_set(
             self.name, root, self.split == 'train', self.download)
         normal = labels == int(self.category)
         if self.split == 'train':

@@ -9,7 +9,7 @@ from pathlib import Path
 from mmad.errors import InputError
 
 from .files import identity
-from .found import log_once
+from .scan_log import log_once
 
 _MOST_NAMES = 5
 _MOST_READ = 10_000

@@ -1,4 +1,4 @@
-"""Metrics of any origin as plain values, in words and in order."""
+"""Plain values of metrics for files and tables, in order and in words."""
 import math
 import os
 from collections.abc import Mapping
@@ -25,17 +25,30 @@ def in_order(values: Mapping[Any, Any]) -> dict[str, Any]:
     """Plain values of metrics, mmad's first and in their order.
 
     Args:
-        values (Mapping): Metrics by name.
+        values (Mapping): Metrics by name. A dict among them becomes one
+            metric for each of its entries, named ``name/key``.
 
     Returns:
         dict[str, Any]: See :func:`plain_value`.
     """
-    plain = plain_value(values)
+    plain = _flat(plain_value(values))
     known = sorted(
         filter(is_known, plain),
         key=lambda name: (name.rpartition('/')[0],
                           _NAMES.index(name.rpartition('/')[2])))
     return {name: plain[name] for name in dict.fromkeys([*known, *plain])}
+
+
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
+    """Entries of nested dicts as entries of one dict."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        inner = ({f'{name}/{key}': part for key, part in _flat(value).items()}
+                 if isinstance(value, dict) and value else {name: value})
+        taken = flat.keys() | values.keys() - {name}
+        # Rather nested than lost.
+        flat.update({name: value} if inner.keys() & taken else inner)
+    return flat
 
 
 def plain_value(value: Any) -> Any:
@@ -133,8 +146,9 @@ def describe_conditions(conditions: Mapping[str, Any]) -> str:
         bits = conditions.get(f'{prefix}score_bits')
         if bits is not None:
             text += f'; scores kept to {bits} bits'
-        for key, words in (('empty_masks', 'with an empty mask'),
-                           ('defects_removed', 'without a defect left')):
+        for key, words in (
+            ('pixel_empty_masks', 'with an empty mask'),
+            ('pixel_defects_removed', 'without a defect left')):
             if conditions.get(prefix + key):
                 text += (f'; {conditions[prefix + key]} defective images '
                          f'{words}')

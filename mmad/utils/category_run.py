@@ -115,7 +115,7 @@ class CategoryRun:
             raise CategoryError('the test wrote no metrics.json; the config '
                                  'needs `default_hooks.report`.')
         metrics = json.loads(path.read_text())
-        metrics.pop('per_kind', None)
+        metrics.pop('per_defect_type', None)
         conditions = metrics.pop('conditions', {})
         self._save(
             result=dict(

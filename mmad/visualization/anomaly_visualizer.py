@@ -38,7 +38,7 @@ class AnomalyVisualizer(Visualizer):
             image (np.ndarray): ``(H, W, 3)`` uint8 BGR: the model's view or
                 the original image, see ``frame``.
             data_sample (AnomalyDataSample, optional): With, as far as known,
-                ``pred_map``, ``pred_score``, ``gt_mask`` and ``kind``.
+                ``pred_map``, ``pred_score``, ``gt_mask`` and ``defect_type``.
                 Defaults to None.
             value_range (tuple[float, float], optional): Map values for the
                 coldest and the hottest color; the same for all images of a
@@ -72,7 +72,7 @@ class AnomalyVisualizer(Visualizer):
                 draw_outline(panel, mask)
         row = np.concatenate(panels, 1)
         banner = np.full((_BANNER, row.shape[1], 3), 32, np.uint8)
-        title = printable(str(data_sample.get('kind', '')))
+        title = printable(str(data_sample.get('defect_type', '')))
         if 'pred_score' in data_sample:
             title += f'   score {float(data_sample.pred_score):.3f}'
         cv2.putText(banner, title.strip(), (6, 17), cv2.FONT_HERSHEY_SIMPLEX,

@@ -2,15 +2,15 @@ import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from PIL import Image, ImageOps
 
-from mmad.datasets.image_file import (
+from mmad.errors import InputError
+from mmad.registry import TRANSFORMS
+from mmad.utils import check_number
+from mmad.utils.image_file import (
     MAX_PIXELS,
     bits_per_channel,
     open_image,
     read_pixels,
 )
-from mmad.errors import InputError
-from mmad.registry import TRANSFORMS
-from mmad.utils import check_number
 
 
 @TRANSFORMS.register_module()

@@ -8,7 +8,7 @@ from mmad.structures import AnomalyDataSample
 
 from .frame_tracking import current_frame
 
-_META_KEYS = ('img_path', 'mask_path', 'kind', 'category', 'sample_idx',
+_META_KEYS = ('img_path', 'mask_path', 'defect_type', 'category', 'sample_idx',
               'ori_shape', 'img_shape', 'resized_shape', 'crop_offset',
               'rotation', 'mask_area', 'frame_lost')
 

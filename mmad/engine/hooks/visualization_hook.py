@@ -10,7 +10,7 @@ from mmengine.dist import all_gather_object, get_dist_info
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmad.datasets.apart import check_apart
+from mmad.datasets.output_folder import check_output_folder
 from mmad.datasets.transforms import LoadImage, LoadMask
 from mmad.errors import InputError
 from mmad.registry import DATASETS, HOOKS
@@ -34,10 +34,10 @@ class VisualizationHook(Hook):
 
     Args:
         enable (bool): Draw at all. Defaults to False.
-        out_dir (str, optional): Folder for ``KIND/STEM.png``; where several
-            images of a defect type have the same stem, ``KIND/STEM_INDEX.png``
-            with their positions in the data set. Defaults to None:
-            ``visualization`` in the work dir.
+        out_dir (str, optional): Folder for ``DEFECT_TYPE/STEM.png``; where
+            several images of a defect type have the same stem,
+            ``DEFECT_TYPE/STEM_INDEX.png`` with their positions in the data
+            set. Defaults to None: ``visualization`` in the work dir.
         interval (int): Draw every so many images. Defaults to 1.
         max_images (int): Most images that are drawn. Defaults to 1000.
         frame (str): ``'input'`` draws what the model saw. ``'original'``
@@ -72,7 +72,7 @@ class VisualizationHook(Hook):
         """
         if self.enable:
             check_folder(self._folder(runner), 'the folder of heat maps')
-            check_apart(self._folder(runner), _datasets(runner))
+            check_output_folder(self._folder(runner), _datasets(runner))
 
     def before_test_epoch(self, runner: Runner) -> None:
         self._waiting: list[tuple[int, AnomalyDataSample,
@@ -124,13 +124,13 @@ class VisualizationHook(Hook):
         for position, sample, image in self._waiting:
             if image is None:
                 image, sample = self._original(runner, sample)
-            kind, stem = names[position]
+            defect_type, stem = names[position]
             visualizer.add_datasample(
                 stem,
                 image,
                 sample,
                 value_range=value_range,
-                out_file=safe_path(folder, kind, f'{stem}.png'),
+                out_file=safe_path(folder, defect_type, f'{stem}.png'),
                 frame=self.frame)
         self._waiting = []
         runner.logger.info(printable(f'Heat maps: {folder}'))
@@ -141,8 +141,8 @@ class VisualizationHook(Hook):
     def _keep(self, runner: Runner, position: int, image,
               sample: AnomalyDataSample) -> None:
         # What cannot be drawn is refused when it comes, not hours later.
-        kind, stem, _ = _name(sample, position)
-        safe_path(self._folder(runner), kind, f'{stem}.png')
+        defect_type, stem, _ = _name(sample, position)
+        safe_path(self._folder(runner), defect_type, f'{stem}.png')
         if self.frame == 'original':
             path = sample.get('img_path')
             if path is None or not Path(path).is_file():
@@ -195,23 +195,24 @@ def _loaders(runner: Runner) -> list[BaseTransform]:
 def _name(sample: AnomalyDataSample, position: int) -> tuple[str, str, int]:
     """Defect type, stem of the file, and position in the data set."""
     index = sample.get('sample_idx', position)
-    kind = sample.get('kind')
+    defect_type = sample.get('defect_type')
     path = sample.get('img_path')
-    return ('unknown' if kind is None else str(kind),
+    return ('unknown' if defect_type is None else str(defect_type),
             f'image_{index}' if path is None else Path(path).stem, index)
 
 
 def _unique_names(entries) -> dict[int, tuple[str, str]]:
     """Defect type and stem by position; no two images have the same."""
     entries = sorted(entries)
-    counts = Counter((kind, stem) for _, kind, stem, _ in entries)
+    counts = Counter(
+        (defect_type, stem) for _, defect_type, stem, _ in entries)
     taken = {name for name, count in counts.items() if count == 1}
     names = {}
-    for position, kind, stem, index in entries:
-        if counts[kind, stem] > 1:
+    for position, defect_type, stem, index in entries:
+        if counts[defect_type, stem] > 1:
             stem += f'_{index}'
-            while (kind, stem) in taken:
+            while (defect_type, stem) in taken:
                 stem += '_'
-            taken.add((kind, stem))
-        names[position] = kind, stem
+            taken.add((defect_type, stem))
+        names[position] = defect_type, stem
     return names

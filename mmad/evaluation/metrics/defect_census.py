@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mmad.datasets.image_file import MAX_PIXELS
-from mmad.datasets.transforms import read_mask
+from mmad.utils.image_file import MAX_PIXELS
+from mmad.utils.mask_file import read_mask
 
 _SHOWN = 3
 
@@ -51,7 +51,7 @@ class DefectCensus:
             empty_masks=len(self.empty), defects_removed=len(self.removed))
 
     def sentences(self) -> list[str]:
-        """What to tell of them, one sentence per kind that occurs."""
+        """What to tell of them, one sentence for each of the two faults."""
         texts = (
             (self.empty, 'have an empty mask, one without a defective pixel '
              '(check the mask files)'),

@@ -34,8 +34,8 @@ class GatheredMetric(BaseMetric):
             None.
 
     Attributes:
-        per_kind (dict[str, dict[str, float]]): The metrics of each defect
-            type, in the first process.
+        per_defect_type (dict[str, dict[str, float]]): The metrics of each
+            defect type, in the first process.
         conditions (dict): What the metrics rest on, in the first process.
         warnings (list[str]): What a reader of the metrics must know, one
             sentence each, in the first process.
@@ -50,7 +50,7 @@ class GatheredMetric(BaseMetric):
         if collect_dir is not None:
             collect_device = 'cpu'
         super().__init__(collect_device, prefix, collect_dir)
-        self.per_kind: dict[str, dict[str, float]] = {}
+        self.per_defect_type: dict[str, dict[str, float]] = {}
         self.conditions: dict[str, Any] = {}
         self.warnings: list[str] = []
 

@@ -6,7 +6,7 @@ from mmad.registry import DATA_SAMPLERS
 
 
 @DATA_SAMPLERS.register_module()
-class DrawSampler(DefaultSampler):
+class RunningIndexSampler(DefaultSampler):
     """Numbers draws on over the epochs.
 
     Where MMEngine's sampler deals out 0 to N - 1 in every epoch, this one

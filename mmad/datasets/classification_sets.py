@@ -19,7 +19,7 @@ NAMES = (*_FILES, 'digits')
 _NUM_TRAIN_DIGITS = 1000
 
 
-def load_arrays(
+def load_classification_set(
         name: str,
         root: Path,
         train: bool,

@@ -8,7 +8,7 @@ from mmad.errors import InputError
 from .files import Skipped, add_skipped, find_images, relative_stem
 
 
-def find_masks(defective: Iterable[Path], images: Iterable[Path],
+def match_masks(defective: Iterable[Path], images: Iterable[Path],
                image_root: Path,
                mask_root: Path) -> tuple[dict[Path, Path], Skipped]:
     """The masks of all defective images, and what else is in their folder.
@@ -31,7 +31,7 @@ def find_masks(defective: Iterable[Path], images: Iterable[Path],
     files = defaultdict(list)
     for path in found:
         files[relative_stem(path, mask_root)].append(path)
-    masks = _match_masks(defective, image_root, files, mask_root)
+    masks = _assign(defective, image_root, files, mask_root)
     stems = {relative_stem(path, image_root) for path in images}
     used = set(masks.values())
     unused = [
@@ -42,7 +42,7 @@ def find_masks(defective: Iterable[Path], images: Iterable[Path],
     return masks, add_skipped(skipped, {'masks without an image': unused})
 
 
-def _match_masks(images: Iterable[Path], image_root: Path,
+def _assign(images: Iterable[Path], image_root: Path,
                  masks: Mapping[str, list[Path]],
                  mask_root: Path) -> dict[Path, Path]:
     choices = {}
