@@ -1,5 +1,6 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.dataset import BaseDataset
 
@@ -54,6 +55,13 @@ class AnomalyDataset(BaseDataset):
         indices (int | Sequence[int], optional): Use only the first so many
             images, or these. Defaults to None.
         lazy_init (bool): Scan the folders on first use. Defaults to False.
+        metainfo (dict, optional): Further information on the data set, or other
+            names of its ``classes``. Defaults to None.
+        serialize_data (bool): Keep the annotations in one array, which worker
+            processes share. Defaults to True.
+        max_refetch (int): How often another image, drawn at random, takes the
+            place of one for which the pipeline returns None. Only for
+            training by gradients. Defaults to 0: this is an error.
 
     Attributes:
         CATEGORIES (tuple[str, ...]): What ``category`` may be. Empty: any
@@ -82,7 +90,10 @@ class AnomalyDataset(BaseDataset):
                  indices: int | Sequence[int] | None = None,
                  lazy_init: bool = False,
                  calibration: float = 0.0,
-                 seed: int = 0) -> None:
+                 seed: int = 0,
+                 metainfo: Mapping | None = None,
+                 serialize_data: bool = True,
+                 max_refetch: int = 0) -> None:
         if split not in ('train', 'test', 'calibration'):
             raise InputError('`split` must be "train", "test" or '
                              f'"calibration", got "{split}".')
@@ -92,6 +103,7 @@ class AnomalyDataset(BaseDataset):
         check_number('calibration', calibration, low=0, below=1)
         check_number('seed', seed, low=0, integer=True)
         check_indices(indices)
+        check_number('max_refetch', max_refetch, low=0, integer=True)
         if split == 'calibration' and calibration == 0:
             raise InputError(
                 'no images are kept for calibration; set `calibration` of '
@@ -108,11 +120,14 @@ class AnomalyDataset(BaseDataset):
         self.seed = seed
         self._is_kept = split == 'calibration'
         super().__init__(
+            metainfo=metainfo,
             data_root=str(data_root),
-            pipeline=list(pipeline),
             indices=indices,
+            serialize_data=serialize_data,
+            pipeline=list(pipeline),
             test_mode=split == 'test',
-            lazy_init=lazy_init)
+            lazy_init=lazy_init,
+            max_refetch=max_refetch)
 
     @property
     def folder(self) -> Path:
@@ -126,6 +141,22 @@ class AnomalyDataset(BaseDataset):
         entries, skipped = load()
         self.report(entries, skipped)
         return entries
+
+    def prepare_data(self, idx: int) -> Any:
+        """Put one image through the pipeline.
+
+        Raises:
+            InputError: The pipeline returns None, and no other image may take
+                the place.
+        """
+        data = super().prepare_data(idx)
+        if data is None and (self.test_mode or not self.max_refetch):
+            raise InputError(
+                'the pipeline returns None for the image '
+                f'"{self.get_data_info(idx)["img_path"]}", and each image is '
+                'needed; correct the step that leaves it out, or, for '
+                'training by gradients, set `max_refetch` of the data set.')
+        return data
 
     def require_folder(self) -> None:
         """Raise :class:`InputError` if there is no such folder."""

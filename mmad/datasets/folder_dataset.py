@@ -1,5 +1,5 @@
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mmad.errors import InputError
@@ -45,6 +45,8 @@ class FolderDataset(AnomalyDataset):
         lazy_init (bool): Scan the folders on first use. Defaults to False.
         calibration (float): Share of what is left that is kept for methods
             which calibrate their scores. Defaults to 0.
+        metainfo, serialize_data, max_refetch: See
+            :class:`~mmad.datasets.AnomalyDataset`.
         category (str, optional): Must be None: there are no categories.
 
     Raises:
@@ -66,7 +68,10 @@ class FolderDataset(AnomalyDataset):
                  indices: int | Sequence[int] | None = None,
                  lazy_init: bool = False,
                  calibration: float = 0.0,
-                 category: str | None = None) -> None:
+                 category: str | None = None,
+                 metainfo: Mapping | None = None,
+                 serialize_data: bool = True,
+                 max_refetch: int = 0) -> None:
         if category is not None:
             raise InputError(
                 'FolderDataset has no categories, so it takes no `category`; '
@@ -94,7 +99,10 @@ class FolderDataset(AnomalyDataset):
             indices=indices,
             lazy_init=lazy_init,
             calibration=calibration,
-            seed=seed)
+            seed=seed,
+            metainfo=metainfo,
+            serialize_data=serialize_data,
+            max_refetch=max_refetch)
 
     def load_data_list(self) -> list[dict]:
         if self.folder.is_file():

@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,8 @@ class OneClassDataset(AnomalyDataset):
         calibration (float): Share of the training images that is kept for
             methods which calibrate their scores. Defaults to 0.
         seed (int): Of that draw. Defaults to 0.
+        metainfo, serialize_data, max_refetch: See
+            :class:`~mmad.datasets.AnomalyDataset`.
 
     Raises:
         InputError: The name or the category is unknown, or files are missing
@@ -60,7 +62,10 @@ class OneClassDataset(AnomalyDataset):
                  indices: int | Sequence[int] | None = None,
                  lazy_init: bool = False,
                  calibration: float = 0.0,
-                 seed: int = 0) -> None:
+                 seed: int = 0,
+                 metainfo: Mapping | None = None,
+                 serialize_data: bool = True,
+                 max_refetch: int = 0) -> None:
         if name not in NAMES:
             raise InputError(
                 f'OneClassDataset has no data set "{name}"; it has '
@@ -69,7 +74,8 @@ class OneClassDataset(AnomalyDataset):
         self.download = download
         # --cfg-options makes a number of it.
         super().__init__(data_root, split, str(category), pipeline, indices,
-                         lazy_init, calibration, seed)
+                         lazy_init, calibration, seed, metainfo,
+                         serialize_data, max_refetch)
 
     def load_data_list(self) -> list[dict]:
         root = Path(self.data_root).expanduser()

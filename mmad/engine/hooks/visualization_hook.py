@@ -17,6 +17,7 @@ from mmad.registry import DATASETS, HOOKS
 from mmad.structures import AnomalyDataSample
 from mmad.structures.frame import scored_window
 from mmad.utils import check_choice, check_number, printable
+from mmad.utils.inner_datasets import inner_datasets
 from mmad.utils.places import check_folder
 from mmad.utils.safe_path import safe_path
 from mmad.visualization import AnomalyVisualizer
@@ -121,9 +122,11 @@ class VisualizationHook(Hook):
         # Another one of the family does not know how to draw maps.
         visualizer = (runner.visualizer if isinstance(
             runner.visualizer, AnomalyVisualizer) else AnomalyVisualizer())
+        readers = (_readers(runner.test_dataloader.dataset)
+                   if self.frame == 'original' else {})
         for position, sample, image in self._waiting:
             if image is None:
-                image, sample = self._original(runner, sample)
+                image, sample = _original(sample, readers)
             defect_type, stem = names[position]
             visualizer.add_datasample(
                 stem,
@@ -156,21 +159,6 @@ class VisualizationHook(Hook):
             image = np.ascontiguousarray(image.cpu().permute(1, 2, 0).numpy())
         self._waiting.append((position, sample.cpu(), image))
 
-    @staticmethod
-    def _original(
-            runner: Runner, sample: AnomalyDataSample
-    ) -> tuple[np.ndarray, AnomalyDataSample]:
-        """The original image, BGR, and the sample with the mask of it."""
-        results = dict(
-            img_path=sample.img_path,
-            mask_path=sample.get('mask_path'),
-            gt_label=int(sample.get('gt_label', 0)))
-        for step in _loaders(runner):
-            results = step(results)
-        if 'gt_seg_map' in results:
-            sample.gt_mask = results['gt_seg_map'] > 0
-        return results['img'], sample
-
 
 def _datasets(runner: Runner) -> list[BaseDataset]:
     """The data to test with, and those to train with if they are here."""
@@ -182,14 +170,41 @@ def _datasets(runner: Runner) -> list[BaseDataset]:
     return datasets
 
 
-def _loaders(runner: Runner) -> list[BaseTransform]:
-    """The steps of the test pipeline that read files."""
-    pipeline = getattr(runner.test_dataloader.dataset, 'pipeline', None)
-    steps = [
-        step for step in getattr(pipeline, 'transforms', [])
-        if isinstance(step, LoadImageFromFile | LoadMask)
-    ]
-    return steps or [LoadImage(), LoadMask()]
+def _original(
+    sample: AnomalyDataSample, readers: dict[str | None, list[BaseTransform]]
+) -> tuple[np.ndarray, AnomalyDataSample]:
+    """The original image, BGR, and the sample with the mask of it."""
+    results = dict(
+        img_path=sample.img_path,
+        mask_path=sample.get('mask_path'),
+        gt_label=int(sample.get('gt_label', 0)))
+    for step in readers.get(sample.img_path) or readers[None]:
+        results = step(results)
+    if 'gt_seg_map' in results:
+        sample.gt_mask = results['gt_seg_map'] > 0
+    return results['img'], sample
+
+
+def _readers(
+        dataset: BaseDataset) -> dict[str | None, list[BaseTransform]]:
+    """The steps that read the files of an image, by its path.
+
+    Those under None are for images of which the data set is not known.
+    """
+    datasets = inner_datasets(dataset)
+    readers = {}
+    for inner in datasets:
+        pipeline = getattr(inner, 'pipeline', None)
+        steps = [
+            step for step in getattr(pipeline, 'transforms', [])
+            if isinstance(step, LoadImageFromFile | LoadMask)
+        ] or [LoadImage(), LoadMask()]
+        readers.setdefault(None, steps)
+        # One data set needs no look at its images.
+        if len(datasets) > 1 and hasattr(inner, 'get_data_info'):
+            for number in range(len(inner)):
+                readers[inner.get_data_info(number).get('img_path')] = steps
+    return readers
 
 
 def _name(sample: AnomalyDataSample, position: int) -> tuple[str, str, int]:
@@ -206,10 +221,14 @@ def _unique_names(entries) -> dict[int, tuple[str, str]]:
     entries = sorted(entries)
     counts = Counter(
         (defect_type, stem) for _, defect_type, stem, _ in entries)
+    # Two data sets in a ConcatDataset may have the same indices.
+    indices = Counter(tuple(name) for _, *name in entries)
     taken = {name for name, count in counts.items() if count == 1}
     names = {}
     for position, defect_type, stem, index in entries:
         if counts[defect_type, stem] > 1:
+            if indices[defect_type, stem, index] > 1:
+                index = position
             stem += f'_{index}'
             while (defect_type, stem) in taken:
                 stem += '_'
