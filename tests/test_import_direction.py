@@ -75,7 +75,7 @@ def test_every_part_has_its_place():
 def test_plain_parts_stand_alone(part):
     wrong = [f'{path.relative_to(PACKAGE)} imports {name}'
              for path in files_of(part) for name in imports_of(path)
-             if name.split('.')[0] in ('mmengine', 'mmcv')
-             or name.split('.')[0] == 'mmad' and not any(
-                 f'{name}.'.startswith(f'mmad.{one}.') for one in PLAIN[part])]
+             if name.split('.')[0] in ('mmengine', 'mmcv', 'mmad')
+             and not any(f'{name}.'.startswith(f'mmad.{one}.')
+                         for one in PLAIN[part])]
     assert not wrong

@@ -55,8 +55,8 @@ class AnomalyDataset(BaseDataset):
         indices (int | Sequence[int], optional): Use only the first so many
             images, or these. Defaults to None.
         lazy_init (bool): Scan the folders on first use. Defaults to False.
-        metainfo (dict, optional): Further information on the data set, or other
-            names of its ``classes``. Defaults to None.
+        metainfo (dict, optional): Further information on the data set, or
+            other names of its ``classes``. Defaults to None.
         serialize_data (bool): Keep the annotations in one array, which worker
             processes share. Defaults to True.
         max_refetch (int): How often another image, drawn at random, takes the
