@@ -51,7 +51,7 @@ def test_teachers_know_all_anomaly_data(tmp_path, monkeypatch):
     roots = set()
     for path in (ROOT / '_base_' / 'datasets').glob('*.py'):
         cfg = Config.fromfile(path)
-        if 'val_dataloader' in cfg:
+        if 'val_dataloader' in cfg and 'data_root' in cfg:
             roots.add(cfg.data_root)
     cfg = Config.fromfile(ROOT / 'uninformed_students' / 'teacher_p33.py')
     forbidden = set(cfg.train_dataloader.dataset.forbidden_roots)
