@@ -26,7 +26,7 @@ from .scan_log import log_scan
 
 @DATASETS.register_module()
 class AnomalyDataset(BaseDataset):
-    """Images in the layout of MVTec AD.
+    """A data set in the layout of MVTec AD.
 
     ::
 
@@ -50,7 +50,7 @@ class AnomalyDataset(BaseDataset):
         calibration (float): Share of the training images that are kept for
             methods which calibrate their scores, at least one, drawn with
             ``seed``. Defaults to 0: none.
-        seed (int): Defaults to 0.
+        seed (int): Seed of that draw. Defaults to 0.
         pipeline (Sequence[dict]): Transforms.
         indices (int | Sequence[int], optional): Use only the first so many
             images, or these. Defaults to None.
@@ -68,12 +68,12 @@ class AnomalyDataset(BaseDataset):
             name, or None.
         NORMAL (str): Folder of the good parts.
         TRUTH (str, optional): Folder of the masks. None: image level only.
-        LAYOUT (str): What an error says of the folders.
+        LAYOUT (str): Description of the folders, for errors.
 
     Raises:
         InputError: The category is unknown, the folder, the training images
             or a mask is missing, a mask might belong to several images, or
-            an image is to be trained and tested with.
+            an image is a training image and a test image.
     """
 
     METAINFO = dict(classes=('normal', 'anomalous'))
@@ -169,27 +169,30 @@ class AnomalyDataset(BaseDataset):
                 '--category).')
 
     def files(self) -> list[Path]:
-        """The image files, in order; none where the images are arrays."""
+        """List the image files, in order; none where images are arrays."""
         paths = (Path(self.get_data_info(index)['img_path'])
                  for index in range(len(self)))
         return [path for path in paths if path.is_file()]
 
     def check_overlap(self, test: BaseDataset) -> None:
-        """Compare with images to test with that may lie elsewhere.
+        """Refuse a test set that has an image of this training set.
+
+        Args:
+            test (BaseDataset): The test set, which may lie elsewhere.
 
         Raises:
-            InputError: An image is among both.
+            InputError: An image is in both.
         """
         if isinstance(test, AnomalyDataset):
             report_overlap(type(self).__name__, self.files(), test.files())
 
     def report(self, entries: list[dict], skipped: Skipped) -> None:
-        """Say in the log what was found."""
+        """Log which files were taken and which were left out."""
         log_scan(f'{type(self).__name__} ({self.split})', self.folder,
                      entries, skipped)
 
     def filter_data(self) -> list[dict]:
-        """Part the training images from those kept for calibration."""
+        """Separate the training images from those kept for calibration."""
         entries = self.data_list
         if self.split == 'train' and self.calibration:
             if len(entries) < 2:
@@ -206,7 +209,7 @@ class AnomalyDataset(BaseDataset):
 
     @property
     def expected(self) -> str:
-        """The layout in words, for errors."""
+        """Description of the layout, for errors."""
         return (f'{type(self).__name__} expects {self.LAYOUT} below '
                 f'"{self.folder}"')
 
@@ -258,7 +261,7 @@ class AnomalyDataset(BaseDataset):
         ], skipped
 
     def _beside(self, part: str, names: list[str]) -> tuple[Skipped, Skipped]:
-        """Images beside the folders that are read, and other files there."""
+        """Find the files beside the folders that are read."""
         parent = self.folder / part
         images, skipped = find_images(
             parent, recursive=True, without=[parent / name for name in names])
@@ -268,7 +271,7 @@ class AnomalyDataset(BaseDataset):
               path: Path,
               defect_type: str,
               mask: Path | None = None) -> dict:
-        """The annotation of one image, which the pipeline starts from.
+        """Make the annotation of one image, which the pipeline starts from.
 
         Raises:
             InputError: The defect type is no name that a folder could have.

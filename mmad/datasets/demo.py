@@ -23,10 +23,11 @@ def generate_demo(root: str | Path,
                   num_good: int = 20,
                   num_per_defect_type: int = 12,
                   size: int = 256) -> Path:
-    """Write the data set in the layout of MVTec AD, whole or not at all.
+    """Generate the demo data set in the layout of MVTec AD.
 
-    An image depends on nothing but ``seed``, ``size``, its split and its
-    number there. If the same data set is there already, nothing happens.
+    The data set is written as a whole or not at all. An image depends on
+    nothing but ``seed``, ``size``, its split and its number there. If the same
+    data set is there already, nothing happens.
 
     Args:
         root (str | Path): Folder to write ``plate/`` into.

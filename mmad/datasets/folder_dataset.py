@@ -16,7 +16,7 @@ _SETTINGS = ('normal_dir', 'normal_test_dir', 'abnormal_dir', 'mask_dir')
 
 @DATASETS.register_module()
 class FolderDataset(AnomalyDataset):
-    """Your own images, wherever they lie.
+    """Images of your own, in folders of any names.
 
     Folders are searched with all that is below them, except for another of
     these folders and hidden ones. The defect type of an image is the path of
@@ -38,7 +38,7 @@ class FolderDataset(AnomalyDataset):
             ``abnormal_dir``, with or without ``_mask`` before the suffix.
         holdout (float): Share of ``normal_dir`` to test with where there is
             no ``normal_test_dir``, drawn with ``seed``. Defaults to 0.2.
-        seed (int): Of both draws. Defaults to 0.
+        seed (int): Seed of both draws. Defaults to 0.
         pipeline (Sequence[dict]): Transforms.
         indices (int | Sequence[int], optional): Use only the first so many
             images, or these. Defaults to None.
@@ -179,7 +179,7 @@ class FolderDataset(AnomalyDataset):
         return [self.folder / Path(folder).expanduser() for folder in values]
 
     def _list(self, name: str) -> tuple[list[Path], Skipped]:
-        """The images of a setting, and what else is in its folders."""
+        """List the images of a setting, and what else is in its folders."""
         # A folder within another one belongs to its own setting alone.
         others = [
             folder for other in _SETTINGS if other != name

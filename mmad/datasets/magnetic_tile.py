@@ -5,7 +5,7 @@ from .anomaly_dataset import AnomalyDataset
 
 @DATASETS.register_module()
 class MagneticTile(AnomalyDataset):
-    """Surface defects of magnetic tiles.
+    """The magnetic tile defect data set.
 
     Huang et al., "Surface defect saliency of magnetic tile", The Visual
     Computer 36, 2020.

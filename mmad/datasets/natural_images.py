@@ -15,9 +15,9 @@ from .scan_log import log_scan
 
 @DATASETS.register_module()
 class NaturalImages(BaseDataset):
-    """Images of anything, to train a teacher of Uninformed Students on.
+    """Natural images of a folder, to train teachers of Uninformed Students.
 
-    A folder with all that is below it. Anomaly detection on images that a
+    The folder is searched with all folders below it. Results on images that a
     teacher has seen would not be honest, so a folder is refused that
 
     - lies in one of ``forbidden_roots`` or holds one, or
@@ -25,11 +25,11 @@ class NaturalImages(BaseDataset):
       ``test``, or ``ground_truth`` and ``test``, or ``Images/Anomaly``,
       around an image.
 
-    Links are followed before.
+    Links are followed before this is checked.
 
     Args:
         data_root (str): Folder of the images.
-        length (int): Draws that an epoch consists of, whatever the number of
+        length (int): Number of draws in an epoch, whatever the number of
             images. Defaults to 64000.
         forbidden_roots (Sequence[str]): Folders of anomaly data.
         pipeline (Sequence[dict]): Transforms.
@@ -103,7 +103,7 @@ class NaturalImages(BaseDataset):
         return self.data_list
 
     def get_data_info(self, idx: int) -> dict:
-        """The image of a draw; the draws go round all images.
+        """Get the annotation of a draw. The draws go round all images.
 
         Args:
             idx (int): Number of the draw over all epochs.

@@ -12,7 +12,9 @@ from .classification_sets import NAMES, load_classification_set
 
 @DATASETS.register_module()
 class OneClassDataset(AnomalyDataset):
-    """One class of a classification set is normal, the others are anomalous.
+    """A classification data set of which one class is normal.
+
+    The other nine classes are anomalous.
 
     The protocol of Ruff et al., "Deep One-Class Classification", ICML 2018:
     the training images of the normal class to train on, the whole test part
@@ -41,7 +43,7 @@ class OneClassDataset(AnomalyDataset):
         lazy_init (bool): Read the images on first use. Defaults to False.
         calibration (float): Share of the training images that is kept for
             methods which calibrate their scores. Defaults to 0.
-        seed (int): Of that draw. Defaults to 0.
+        seed (int): Seed of that draw. Defaults to 0.
         metainfo, serialize_data, max_refetch: See
             :class:`~mmad.datasets.AnomalyDataset`.
 
@@ -97,7 +99,7 @@ class OneClassDataset(AnomalyDataset):
         ]
 
     def get_data_info(self, idx: int) -> dict:
-        """The annotation of one image, and its pixels."""
+        """Get the annotation of one image, with its pixels."""
         info = super().get_data_info(idx)
         image = self._images[info.pop('number')]
         if image.ndim == 2:

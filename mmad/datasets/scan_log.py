@@ -16,12 +16,12 @@ _said: set[tuple[str, str]] = set()
 
 def log_scan(name: str, folder: Path, entries: Iterable[Mapping],
                  skipped: Skipped) -> None:
-    """Log what was taken, and what was left out and why, in one line.
+    """Log which files were taken, which were left out, and why, in one line.
 
     Args:
-        name (str): Of the data set and its split.
-        folder (Path): Names are relative to it where they lie below.
-        entries (Iterable[Mapping]): What the pipeline gets.
+        name (str): Name of the data set, and its split.
+        folder (Path): Files below it are named by their path in it.
+        entries (Iterable[Mapping]): The annotations of the images.
         skipped (Skipped): Files that were left out, by reason.
     """
     entries = list(entries)
@@ -42,7 +42,7 @@ def log_scan(name: str, folder: Path, entries: Iterable[Mapping],
 
 
 def log_once(line: str, level: int) -> None:
-    """Log a line, once per logger: data sets are built several times."""
+    """Log a line once per logger, since data sets are built several times."""
     line = printable(line)
     logger = MMLogger.get_current_instance().instance_name
     if (logger, line) not in _said:

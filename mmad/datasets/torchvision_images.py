@@ -16,7 +16,7 @@ from .natural_images import NaturalImages
 
 @DATASETS.register_module()
 class TorchvisionImages(NaturalImages):
-    """The images of a torchvision data set, to train a teacher on.
+    """Images of a torchvision data set, to train a teacher on.
 
     They come with the annotation, under the keys ``img``, ``img_shape`` and
     ``ori_shape``, as from :class:`~mmad.datasets.transforms.LoadImage`,
@@ -28,7 +28,7 @@ class TorchvisionImages(NaturalImages):
         data_root (str): Folder as torchvision fills it.
         options (dict, optional): Further arguments of the class, such as
             ``dict(split='train-standard', download=True)``. Defaults to None.
-        length (int): Draws that an epoch consists of. Defaults to 64000.
+        length (int): Number of draws in an epoch. Defaults to 64000.
         forbidden_roots (Sequence[str]): Folders of anomaly data.
         pipeline (Sequence[dict]): Transforms.
         lazy_init (bool): Open the data set on first use. Defaults to False.
@@ -106,7 +106,7 @@ class TorchvisionImages(NaturalImages):
             return make(str(self.folder), **options)
 
     def get_data_info(self, idx: int) -> dict:
-        """The image of a draw, and its pixels."""
+        """Get the annotation of a draw, with the pixels of its image."""
         info = super().get_data_info(idx)
         try:
             image = self._images[info.pop('number')][0]

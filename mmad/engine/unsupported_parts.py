@@ -1,4 +1,4 @@
-"""What a config may not ask of MMEngine."""
+"""Check a config for parts of MMEngine that mmad does not support."""
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any

@@ -17,12 +17,12 @@ _NAMES = IMAGE_METRICS + PIXEL_METRICS
 
 
 def is_known(name: str) -> bool:
-    """Whether a metric, with a prefix or not, is one of mmad's fractions."""
+    """Tell whether a metric, with or without a prefix, is one of mmad."""
     return name.rpartition('/')[2] in _NAMES
 
 
 def in_order(values: Mapping[Any, Any]) -> dict[str, Any]:
-    """Plain values of metrics, mmad's first and in their order.
+    """Make plain values of metrics, with those of mmad first.
 
     Args:
         values (Mapping): Metrics by name. A dict among them becomes one
@@ -40,7 +40,7 @@ def in_order(values: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _flat(values: dict[str, Any]) -> dict[str, Any]:
-    """Entries of nested dicts as entries of one dict."""
+    """Put the entries of nested dicts into one dict."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         inner = ({f'{name}/{key}': part for key, part in _flat(value).items()}
@@ -52,7 +52,7 @@ def _flat(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def plain_value(value: Any) -> Any:
-    """What JSON can hold of a value.
+    """Convert a value to what JSON can hold.
 
     Numbers of NumPy and PyTorch become those of Python, and arrays lists; an
     array of one element is a number. NaN is ``'undefined'``, infinity
@@ -93,13 +93,13 @@ def _plain_float(number: float) -> float | str:
 
 
 def is_cell(value: Any) -> bool:
-    """Whether a plain value is a number, or says why it is none."""
+    """Tell whether a plain value can stand in a table of numbers."""
     return (isinstance(value, int | float)
             or value in (UNDEFINED, *INFINITE))
 
 
 def short_value(name: str, value: Any, percent: str = '') -> str:
-    """A plain value in a few characters.
+    """Format a plain value in a few characters.
 
     Args:
         name (str): Name of the metric; those of mmad come in %.
@@ -116,7 +116,7 @@ def short_value(name: str, value: Any, percent: str = '') -> str:
 
 
 def describe_conditions(conditions: Mapping[str, Any]) -> str:
-    """How the pixel metrics were computed, in words.
+    """Describe in words how the pixel metrics were computed.
 
     Args:
         conditions (Mapping[str, Any]): ``conditions`` of ``metrics.json``.

@@ -13,7 +13,7 @@ _MAPS = dict(
 
 
 class AnomalyDataSample(BaseDataElement):
-    """What is known, and what is predicted, of one image.
+    """Annotation and prediction of one image.
 
     Metainfo, as far as known: ``img_path``, ``mask_path``, ``defect_type``
     (``'good'`` for a normal image), ``category``, ``sample_idx`` (position in
@@ -58,7 +58,7 @@ class AnomalyDataSample(BaseDataElement):
         super().__setattr__(name, value)
 
     def original_map(self) -> Tensor:
-        """The anomaly map in the frame of the original image.
+        """Bring the anomaly map back to the original image.
 
         Returns:
             Tensor: ``(H, W)`` float32 at ``ori_shape``, interpolated

@@ -1,4 +1,4 @@
-"""Reading mask files: which pixels of an image show a defect."""
+"""Reading of mask files."""
 import os
 from pathlib import Path
 

@@ -15,9 +15,9 @@ from mmad.utils.image_file import (
 
 @TRANSFORMS.register_module()
 class LoadImage(LoadImageFromFile):
-    """Load an image with Pillow, and never half of one.
+    """Load an image with Pillow, which refuses a truncated file.
 
-    OpenCV fills what a truncated file lacks with gray; Pillow refuses it.
+    OpenCV would fill the missing part with gray.
     Only BMP, JPEG, PNG, TIFF and WebP files are read, whatever their suffix,
     upright as their EXIF data say.
 

@@ -13,7 +13,9 @@ from mmad.utils.mask_file import read_mask
 
 @TRANSFORMS.register_module()
 class LoadMask(BaseTransform):
-    """Load the ground-truth mask; a normal image gets an empty one.
+    """Load the ground-truth mask of an image.
+
+    A normal image gets an empty mask.
 
     Under the key ``gt_seg_map`` the geometric transforms of mmcv treat it as
     they treat the image, by nearest neighbor.

@@ -15,7 +15,7 @@ _META_KEYS = ('img_path', 'mask_path', 'defect_type', 'category', 'sample_idx',
 
 @TRANSFORMS.register_module()
 class PackInputs(BaseTransform):
-    """Pack an image and what is known of it for the model.
+    """Pack an image and its annotation for the model.
 
     Required Keys:
 
@@ -39,8 +39,8 @@ class PackInputs(BaseTransform):
     set ``results['frame_lost']`` to its reason.
 
     Raises:
-        InputError: The image is none, or its mask was padded with values that
-            are neither 0 nor 1.
+        InputError: There is no color image, or its mask was padded with
+            values other than 0 and 1.
     """
 
     def transform(self, results: dict) -> dict:

@@ -66,7 +66,7 @@ class VisualizationHook(Hook):
         self.frame = frame
 
     def before_test(self, runner: Runner) -> None:
-        """Look, before anything is computed, whether images can be written.
+        """Check, before anything is computed, that images can be written.
 
         Raises:
             InputError: They cannot, or they might replace images of the data.
@@ -161,7 +161,7 @@ class VisualizationHook(Hook):
 
 
 def _datasets(runner: Runner) -> list[BaseDataset]:
-    """The data to test with, and those to train with if they are here."""
+    """Get the test set, and the training set if its files are here."""
     datasets = [runner.test_dataloader.dataset]
     loader = (runner.cfg.get('train_dataloader') or {}).get('dataset')
     if loader:
@@ -173,7 +173,7 @@ def _datasets(runner: Runner) -> list[BaseDataset]:
 def _original(
     sample: AnomalyDataSample, readers: dict[str | None, list[BaseTransform]]
 ) -> tuple[np.ndarray, AnomalyDataSample]:
-    """The original image, BGR, and the sample with the mask of it."""
+    """Read the original image, BGR, and add its mask to the sample."""
     results = dict(
         img_path=sample.img_path,
         mask_path=sample.get('mask_path'),
@@ -187,7 +187,7 @@ def _original(
 
 def _readers(
         dataset: BaseDataset) -> dict[str | None, list[BaseTransform]]:
-    """The steps that read the files of an image, by its path.
+    """Find the steps that read the files of each image, by its path.
 
     Those under None are for images of which the data set is not known.
     """
@@ -208,7 +208,7 @@ def _readers(
 
 
 def _name(sample: AnomalyDataSample, position: int) -> tuple[str, str, int]:
-    """Defect type, stem of the file, and position in the data set."""
+    """Get the defect type, the stem of the file and the index."""
     index = sample.get('sample_idx', position)
     defect_type = sample.get('defect_type')
     path = sample.get('img_path')
@@ -217,7 +217,7 @@ def _name(sample: AnomalyDataSample, position: int) -> tuple[str, str, int]:
 
 
 def _unique_names(entries) -> dict[int, tuple[str, str]]:
-    """Defect type and stem by position; no two images have the same."""
+    """Give each position a defect type and a stem of its own."""
     entries = sorted(entries)
     counts = Counter(
         (defect_type, stem) for _, defect_type, stem, _ in entries)

@@ -7,7 +7,7 @@ from mmad.errors import InputError
 
 
 class Ranking(NamedTuple):
-    """Labelled scores, reduced to what every threshold metric needs.
+    """Labeled scores, reduced to what every threshold metric needs.
 
     The entries go from the highest score to the lowest. An entry is one
     distinct score, or a run of neighboring scores that only negatives have.

@@ -17,10 +17,10 @@ _NOTHING = object()
 
 
 class GatheredMetric(BaseMetric):
-    """A metric whose results reach the first process without a shared folder.
+    """Base of metrics whose processes need no shared folder.
 
-    They travel through the process group, a few images at a time and to the
-    first process only, so that nodes that share no folder can evaluate
+    Their results travel through the process group, a few images at a time and
+    to the first process only, so that nodes that share no folder can evaluate
     together.
 
     Args:
@@ -90,7 +90,7 @@ class GatheredMetric(BaseMetric):
 
 
 def _gather(part: list, size: int) -> list | None:
-    """Results of all processes in the order of the data set.
+    """Gather the results of all processes in the order of the data set.
 
     Args:
         part (list): Results of this process; the sampler deals the images

@@ -27,9 +27,9 @@ class _Image:
 
 @METRICS.register_module()
 class ImageMetric(GatheredMetric):
-    """How well image scores separate defective images from normal ones.
+    """Image-level metrics: how well scores separate defective images.
 
-    Reports ``image_auroc``, ``image_ap`` (average precision) and
+    It reports ``image_auroc``, ``image_ap`` (average precision) and
     ``image_f1max`` (highest F1 over all thresholds), exact with ties. A value
     that is undefined, for want of normal or of defective images, is NaN.
 
@@ -129,7 +129,7 @@ class ImageMetric(GatheredMetric):
 
 
 def _mask(sample: dict) -> np.ndarray | None:
-    """What the input shows of the mask of a defective image, if it has one."""
+    """Get the part of the mask that the model's input shows."""
     mask = sample.get('gt_mask')
     if mask is None:
         return None

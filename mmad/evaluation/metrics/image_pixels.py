@@ -99,7 +99,7 @@ def measure_pixels(sample: Mapping, resolution: str,
 
 
 def defect_type_of(sample: Mapping) -> str | None:
-    """Name of the defect type; None for a normal image."""
+    """Get the name of the defect type; None for a normal image."""
     if not sample['gt_label'].item():
         return None
     # None would make a normal image of it.
@@ -108,7 +108,7 @@ def defect_type_of(sample: Mapping) -> str | None:
 
 
 def _input_mask(sample: Mapping, shape: tuple[int, int]) -> np.ndarray | None:
-    """Mask at the size of the model input; None if there is none."""
+    """Get the mask at the size of the model input, if there is one."""
     is_defective = bool(sample['gt_label'].item())
     if sample.get('gt_mask') is None:
         return None if is_defective else np.zeros(shape, dtype=bool)
@@ -125,7 +125,7 @@ def _input_mask(sample: Mapping, shape: tuple[int, int]) -> np.ndarray | None:
 
 
 def _file_mask(sample: Mapping) -> np.ndarray | None:
-    """Mask at the size of the original image; None if there is none."""
+    """Read the mask at the size of the original image, if any."""
     shape = tuple(sample['ori_shape'])
     if not sample['gt_label'].item():
         return np.zeros(shape, dtype=bool)

@@ -25,7 +25,7 @@ from .image_pixels import ImagePixels, measure_pixels
 
 
 class _Census:
-    """What the metrics rest on, in a few numbers."""
+    """Counts of the images and masks that the metrics rest on."""
 
     def __init__(self, resolution: str) -> None:
         self.images = 0
@@ -69,9 +69,9 @@ class _Census:
 
 @METRICS.register_module()
 class PixelMetric(GatheredMetric):
-    """How well anomaly maps separate defective pixels from defect-free ones.
+    """Pixel-level metrics: how well maps separate defective pixels.
 
-    Reports ``pixel_auroc``, ``pixel_ap`` (average precision),
+    It reports ``pixel_auroc``, ``pixel_ap`` (average precision),
     ``pixel_f1max`` (highest F1 over all thresholds) and ``aupro`` (area under
     the per-region overlap curve), with the pixels of all test images pooled,
     or of the defective ones only.

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.evaluator import Evaluator
 
 from mmad.engine.hooks.report_hook import ReportHook
 from mmad.errors import InputError
@@ -193,15 +193,6 @@ def test_entries_of_a_dict_are_metrics(runner):
         'image_auroc']
 
 
-def test_no_entry_of_a_dict_is_lost(runner):
-    values = {'a': {'b/c': 1}, 'a/b': {'c': 2, 'd': 3}, 'x': {'y': 4},
-              'x/y': 5}
-    ReportHook().after_test_epoch(runner, metrics=values)
-    report = read(runner)
-    assert {name: report[name] for name in list(report)[:-2]} == {
-        'a/b/c': 1, 'a/b': {'c': 2, 'd': 3}, 'x': {'y': 4}, 'x/y': 5}
-
-
 def test_conditions_of_the_same_name_stay_apart(runner):
     class Own:
         conditions = dict(images=5, defective_images=2)
@@ -304,43 +295,6 @@ def test_what_the_masks_lack_is_in_the_caption(runner):
     ReportHook().after_test_epoch(runner, metrics=VALUES)
     assert runner.lines.text.strip().endswith(
         '; 3 defective images without a defect left')
-
-
-class Foreign(BaseMetric):
-    default_prefix = 'foreign'
-
-    def process(self, data_batch, data_samples):
-        self.results += data_samples
-
-    def compute_metrics(self, results):
-        return dict(value=sum(results) / len(results))
-
-
-def evaluate_apart(rank, folder):
-    place = folder / f'node{rank}'
-    place.mkdir()
-    os.chdir(place)
-    loop = SimpleNamespace(evaluator=Evaluator([Foreign(), ImageMetric()]))
-    ReportHook().before_test_epoch(SimpleNamespace(test_loop=loop))
-    metric = loop.evaluator.metrics[0]
-    metric.process(None, [rank, 2 + rank])
-    values = metric.evaluate(3)
-    assert os.listdir() == []
-    return values
-
-
-def test_foreign_metrics_need_no_shared_folder(run_processes, tmp_path):
-    assert run_processes(2, evaluate_apart, tmp_path) == [
-        {'foreign/value': 1.0}] * 2
-
-
-def test_a_folder_for_the_exchange_stays(monkeypatch):
-    monkeypatch.setattr(
-        'mmad.engine.hooks.report_hook.get_world_size', lambda: 2)
-    metrics = [Foreign(collect_dir='shared'), Foreign(), object()]
-    loop = SimpleNamespace(evaluator=Evaluator(metrics))
-    ReportHook().before_val_epoch(SimpleNamespace(val_loop=loop))
-    assert [metric.collect_device for metric in metrics[:2]] == ['cpu', 'gpu']
 
 
 @pytest.mark.parametrize(
