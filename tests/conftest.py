@@ -90,7 +90,7 @@ def _image(rng, defect=None):
 
 
 def write_data(folder, num_train=7, seed=0):
-    """A category in MVTec layout: 2 kinds of defect, 8 test images."""
+    """A category in MVTec layout: 2 defect types, 8 test images."""
     rng = np.random.default_rng(seed)
     splits = [('train/good', None, num_train), ('test/good', None, 3),
               ('test/hole', 'hole', 2), ('test/scratch', 'scratch', 3)]
@@ -551,7 +551,7 @@ if tool == 'train':
 else:
     assert sys.argv[2].endswith('epoch_1.pth')
     (folder / 'metrics.json').write_text(json.dumps(dict(
-        image_auroc=0.75, aupro='undefined', per_kind={},
+        image_auroc=0.75, aupro='undefined', per_defect_type={},
         conditions=dict(images=8))))
 '''
 

@@ -10,7 +10,7 @@ from mmad.datasets import MagneticTile
 
 SCRIPT = 'dataset_converters/magnetic_tile.py'
 TOOLS = Path(__file__).resolve().parents[1] / 'tools'
-KINDS = ('blowhole', 'break', 'crack', 'fray', 'uneven')
+DEFECT_TYPES = ('blowhole', 'break', 'crack', 'fray', 'uneven')
 
 
 @pytest.fixture(scope='module')
@@ -18,27 +18,31 @@ def tool():
     return runpy.run_path(str(TOOLS / SCRIPT))
 
 
-def write_shot(root, kind, exposure, number):
-    name = 'MT_Free' if kind == 'good' else f'MT_{kind.capitalize()}'
+def write_shot(root, defect_type, exposure, number):
+    name = (
+        'MT_Free'
+        if defect_type == 'good'
+        else f'MT_{defect_type.capitalize()}'
+    )
     path = root / name / f'Imgs/exp{exposure}_num_{number}.jpg'
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new('L', (6, 5)).save(path)
     mask = np.zeros((5, 6), np.uint8)
-    mask[2, 3] = 255 * (kind != 'good')
+    mask[2, 3] = 255 * (defect_type != 'good')
     Image.fromarray(mask).save(path.with_suffix('.png'))
     return path
 
 
 @pytest.fixture
 def source(tmp_path):
-    """Ten good tiles, one of each kind of defect, one with a good shot."""
+    """Ten good tiles, one of each defect type, one with a good shot."""
     for tile in range(10):
         for exposure in range(1, 7):
             write_shot(tmp_path / 'raw', 'good', exposure,
                        1000 * tile + 15 * exposure)
-    for tile, kind in enumerate(KINDS, 10):
+    for tile, defect_type in enumerate(DEFECT_TYPES, 10):
         for exposure in range(1, 4):
-            write_shot(tmp_path / 'raw', kind, exposure,
+            write_shot(tmp_path / 'raw', defect_type, exposure,
                        1000 * tile + 15 * exposure)
     write_shot(tmp_path / 'raw', 'good', 4, 10060)
     return tmp_path / 'raw'
@@ -76,9 +80,9 @@ def test_reads_as_data_set(run_tool, source):
     ]
     samples = [item['data_samples'] for item in MagneticTile(
         str(target), 'test', pipeline=pipeline)]
-    for kind in KINDS:
+    for defect_type in DEFECT_TYPES:
         assert [int(s.gt_mask.sum()) for s in samples
-                if s.kind == kind] == [1, 1, 1]
+                if s.defect_type == defect_type] == [1, 1, 1]
     assert len(MagneticTile(str(target), 'train')) == 48
     assert not list((target / 'test/good').glob('*.png'))
 

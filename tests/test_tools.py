@@ -45,7 +45,7 @@ def is_one_sentence(result):
 
 def test_train(trained):
     report = json.loads(metrics(trained / 'work'))
-    assert set(report['per_kind']) == {'hole', 'scratch'}
+    assert set(report['per_defect_type']) == {'hole', 'scratch'}
     assert 0 <= report['image_auroc'] <= 1
     assert report['pixel_auroc'] > 0.8
     state = load_checkpoint(str(trained / 'work' / 'epoch_1.pth'))

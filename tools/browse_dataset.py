@@ -11,7 +11,7 @@ import numpy as np
 from mmengine.registry import init_default_scope
 from rich.progress import track
 
-from mmad.datasets.apart import check_apart
+from mmad.datasets.output_folder import check_output_folder
 from mmad.errors import InputError
 from mmad.registry import DATASETS
 from mmad.utils import write_atomically
@@ -51,7 +51,7 @@ def main() -> None:
     dataset = DATASETS.build(loader.dataset)
     picks = np.linspace(
         0, len(dataset) - 1, min(args.number, len(dataset)), dtype=int)
-    check_apart(args.out_dir, [dataset])
+    check_output_folder(args.out_dir, [dataset])
     drawn = set()
     for index in track(picks, 'Drawing'):
         item = dataset[int(index)]
@@ -59,11 +59,14 @@ def main() -> None:
         image = np.ascontiguousarray(item['inputs'].permute(1, 2, 0).numpy())
         if 'gt_mask' in sample:
             draw_outline(image, sample.gt_mask.numpy())
-        kind, stem = sample.get('kind', ''), Path(sample.img_path).stem
-        if (kind, stem) in drawn:
+        defect_type, stem = (
+            sample.get('defect_type', ''),
+            Path(sample.img_path).stem,
+        )
+        if (defect_type, stem) in drawn:
             stem += f'_{index}'
-        drawn.add((kind, stem))
-        out = safe_path(args.out_dir, kind, f'{stem}.png')
+        drawn.add((defect_type, stem))
+        out = safe_path(args.out_dir, defect_type, f'{stem}.png')
         write_atomically(out, cv2.imencode('.png', image)[1].tobytes())
     print(f'{len(picks)} of {len(dataset)} images are in {args.out_dir}.')
 

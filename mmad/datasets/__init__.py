@@ -1,7 +1,7 @@
 from . import transforms
 from .anomaly_dataset import AnomalyDataset
 from .btad import BTAD
-from .draw_sampler import DrawSampler
+from .concat_dataset import ConcatDataset
 from .folder_dataset import FolderDataset
 from .magnetic_tile import MagneticTile
 from .mpdd import MPDD
@@ -9,11 +9,23 @@ from .mvtec_ad import MVTecAD
 from .mvtec_loco import MVTecLOCO
 from .natural_images import NaturalImages
 from .one_class import OneClassDataset
+from .running_index_sampler import RunningIndexSampler
 from .torchvision_images import TorchvisionImages
 from .visa import VisA
 
 __all__ = [
-    'BTAD', 'MPDD', 'AnomalyDataset', 'DrawSampler', 'FolderDataset',
-    'MVTecAD', 'MVTecLOCO', 'MagneticTile', 'NaturalImages',
-    'OneClassDataset', 'TorchvisionImages', 'VisA', 'transforms'
+    'BTAD',
+    'MPDD',
+    'AnomalyDataset',
+    'ConcatDataset',
+    'FolderDataset',
+    'MVTecAD',
+    'MVTecLOCO',
+    'MagneticTile',
+    'NaturalImages',
+    'OneClassDataset',
+    'RunningIndexSampler',
+    'TorchvisionImages',
+    'VisA',
+    'transforms'
 ]

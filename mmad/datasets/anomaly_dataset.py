@@ -1,5 +1,6 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.dataset import BaseDataset
 
@@ -10,29 +11,28 @@ from mmad.utils import check_number
 from .files import (
     Skipped,
     add_skipped,
-    draw,
     find_images,
     list_folders,
     list_images,
     plain_name,
     require_folder_or_nothing,
 )
-from .found import report_found
 from .indices import check_indices
-from .mask_files import find_masks
+from .mask_matching import match_masks
 from .overlap import report_overlap
+from .scan_log import log_scan
 
 
 @DATASETS.register_module()
 class AnomalyDataset(BaseDataset):
-    """Images in the layout of MVTec AD.
+    """A data set in the layout of MVTec AD.
 
     ::
 
         DATA_ROOT/[CATEGORY/]train/good/*.png
                              test/good/*.png
-                             test/KIND/STEM.png
-                             ground_truth/KIND/STEM_mask.png
+                             test/DEFECT_TYPE/STEM.png
+                             ground_truth/DEFECT_TYPE/STEM_mask.png
 
     Any usual image suffix will do, for masks too, with or without ``_mask``.
     Without a folder ``ground_truth`` there are no pixel-level labels. What is
@@ -41,38 +41,40 @@ class AnomalyDataset(BaseDataset):
 
     Args:
         data_root (str): Folder of the data set.
-        split (str): ``'train'``, ``'test'``, or ``'calibration'`` for the
-            training images that are kept from ``'train'``.
+        split (str): ``'train'`` or ``'test'``.
         category (str, optional): Folder directly in ``data_root``, a plain
             name. Defaults to None: ``data_root`` is that of the category
             itself.
-        calibration (float): Share of the training images that are kept for
-            methods which calibrate their scores, at least one, drawn with
-            ``seed``. Defaults to 0: none.
-        seed (int): Defaults to 0.
         pipeline (Sequence[dict]): Transforms.
         indices (int | Sequence[int], optional): Use only the first so many
             images, or these. Defaults to None.
         lazy_init (bool): Scan the folders on first use. Defaults to False.
+        metainfo (dict, optional): Further information on the data set, or
+            other names of its ``classes``. Defaults to None.
+        serialize_data (bool): Keep the annotations in one array, which worker
+            processes share. Defaults to True.
+        max_refetch (int): How often another image, drawn at random, takes the
+            place of one for which the pipeline returns None. Only for
+            training by gradients. Defaults to 0: this is an error.
 
     Attributes:
         CATEGORIES (tuple[str, ...]): What ``category`` may be. Empty: any
             name, or None.
         NORMAL (str): Folder of the good parts.
         TRUTH (str, optional): Folder of the masks. None: image level only.
-        LAYOUT (str): What an error says of the folders.
+        LAYOUT (str): Description of the folders, for errors.
 
     Raises:
         InputError: The category is unknown, the folder, the training images
             or a mask is missing, a mask might belong to several images, or
-            an image is to be trained and tested with.
+            an image is a training image and a test image.
     """
 
     METAINFO = dict(classes=('normal', 'anomalous'))
     CATEGORIES: tuple[str, ...] = ()
     NORMAL = 'good'
     TRUTH: str | None = 'ground_truth'
-    LAYOUT = 'train/good and test/KIND'
+    LAYOUT = 'train/good and test/DEFECT_TYPE'
 
     def __init__(self,
                  data_root: str,
@@ -81,38 +83,34 @@ class AnomalyDataset(BaseDataset):
                  pipeline: Sequence = (),
                  indices: int | Sequence[int] | None = None,
                  lazy_init: bool = False,
-                 calibration: float = 0.0,
-                 seed: int = 0) -> None:
-        if split not in ('train', 'test', 'calibration'):
-            raise InputError('`split` must be "train", "test" or '
-                             f'"calibration", got "{split}".')
+                 metainfo: Mapping | None = None,
+                 serialize_data: bool = True,
+                 max_refetch: int = 0) -> None:
+        if split not in ('train', 'test'):
+            raise InputError(
+                f'`split` must be "train" or "test", got "{split}".')
         if not isinstance(data_root, str | Path):
             raise InputError('`data_root` must be the path of a folder, got '
                              f'{data_root!r}.')
-        check_number('calibration', calibration, low=0, below=1)
-        check_number('seed', seed, low=0, integer=True)
         check_indices(indices)
-        if split == 'calibration' and calibration == 0:
-            raise InputError(
-                'no images are kept for calibration; set `calibration` of '
-                'the training data set, to 0.1 say.')
+        check_number('max_refetch', max_refetch, low=0, integer=True)
         if self.CATEGORIES and category not in self.CATEGORIES:
             raise InputError(
                 f'{type(self).__name__} has no category "{category}"; it has '
                 f'{", ".join(self.CATEGORIES)}.')
         if category:
             plain_name(category, '`category`')
-        self.split = 'test' if split == 'test' else 'train'
+        self.split = split
         self.category = category
-        self.calibration = calibration
-        self.seed = seed
-        self._is_kept = split == 'calibration'
         super().__init__(
+            metainfo=metainfo,
             data_root=str(data_root),
-            pipeline=list(pipeline),
             indices=indices,
+            serialize_data=serialize_data,
+            pipeline=list(pipeline),
             test_mode=split == 'test',
-            lazy_init=lazy_init)
+            lazy_init=lazy_init,
+            max_refetch=max_refetch)
 
     @property
     def folder(self) -> Path:
@@ -127,6 +125,22 @@ class AnomalyDataset(BaseDataset):
         self.report(entries, skipped)
         return entries
 
+    def prepare_data(self, idx: int) -> Any:
+        """Put one image through the pipeline.
+
+        Raises:
+            InputError: The pipeline returns None, and no other image may take
+                the place.
+        """
+        data = super().prepare_data(idx)
+        if data is None and (self.test_mode or not self.max_refetch):
+            raise InputError(
+                'the pipeline returns None for the image '
+                f'"{self.get_data_info(idx)["img_path"]}", and each image is '
+                'needed; correct the step that leaves it out, or, for '
+                'training by gradients, set `max_refetch` of the data set.')
+        return data
+
     def require_folder(self) -> None:
         """Raise :class:`InputError` if there is no such folder."""
         if not self.folder.is_dir():
@@ -138,44 +152,36 @@ class AnomalyDataset(BaseDataset):
                 '--category).')
 
     def files(self) -> list[Path]:
-        """The image files, in order; none where the images are arrays."""
+        """List the image files, in order; none where images are arrays."""
         paths = (Path(self.get_data_info(index)['img_path'])
                  for index in range(len(self)))
         return [path for path in paths if path.is_file()]
 
     def check_overlap(self, test: BaseDataset) -> None:
-        """Compare with images to test with that may lie elsewhere.
+        """Refuse a test set that has an image of this training set.
+
+        Args:
+            test (BaseDataset): The test set, which may lie elsewhere.
 
         Raises:
-            InputError: An image is among both.
+            InputError: An image is in both.
         """
         if isinstance(test, AnomalyDataset):
             report_overlap(type(self).__name__, self.files(), test.files())
 
     def report(self, entries: list[dict], skipped: Skipped) -> None:
-        """Say in the log what was found."""
-        report_found(f'{type(self).__name__} ({self.split})', self.folder,
+        """Log which files were taken and which were left out."""
+        log_scan(f'{type(self).__name__} ({self.split})', self.folder,
                      entries, skipped)
 
     def filter_data(self) -> list[dict]:
-        """Part the training images from those kept for calibration."""
-        entries = self.data_list
-        if self.split == 'train' and self.calibration:
-            if len(entries) < 2:
-                raise InputError(
-                    f'"{self.folder}" has one training image, which cannot be '
-                    'both trained and calibrated with; add more.')
-            kept = draw(len(entries), self.calibration, self.seed)
-            entries = [
-                entry for number, entry in enumerate(entries)
-                if (number in kept) == self._is_kept
-            ]
-        check_indices(self._indices, len(entries))
-        return entries
+        """Keep all images; check that ``indices`` are among them."""
+        check_indices(self._indices, len(self.data_list))
+        return self.data_list
 
     @property
     def expected(self) -> str:
-        """The layout in words, for errors."""
+        """Description of the layout, for errors."""
         return (f'{type(self).__name__} expects {self.LAYOUT} below '
                 f'"{self.folder}"')
 
@@ -191,60 +197,62 @@ class AnomalyDataset(BaseDataset):
 
     def _load_test(self) -> tuple[list[dict], Skipped]:
         test = self.folder / 'test'
-        kinds = list_folders(test)
+        names = list_folders(test)
         normal = (self.NORMAL, 'good')
-        for kind in kinds:
-            if kind.casefold() in normal and kind not in normal:
+        for name in names:
+            if name.casefold() in normal and name not in normal:
                 raise InputError(
-                    f'the folder "{test / kind}" would be a kind of defect, '
+                    f'the folder "{test / name}" would be a defect type, '
                     f'since good parts are in "{self.NORMAL}"; rename it.')
         found, skipped = {}, {}
-        for kind in kinds:
-            found[kind], more = find_images(test / kind)
+        for name in names:
+            found[name], more = find_images(test / name)
             add_skipped(skipped, more)
-        add_skipped(skipped, *self._beside('test', kinds))
+        add_skipped(skipped, *self._beside('test', names))
         if not any(found.values()):
             raise InputError(
-                f'there are no images in "{test}/KIND"; testing needs good '
-                f'ones in "{test / self.NORMAL}" and defective ones beside '
-                f'it ({self.expected}).')
+                f'there are no images in "{test}/DEFECT_TYPE"; testing needs '
+                f'good ones in "{test / self.NORMAL}" and defective ones '
+                f'beside it ({self.expected}).')
         truth = self.folder / self.TRUTH if self.TRUTH else None
-        images = [path for kind in kinds for path in found[kind]]
+        images = [path for name in names for path in found[name]]
         report_overlap(
             type(self).__name__,
             list_images(self.folder / 'train' / self.NORMAL), images)
         masks = {}
         require_folder_or_nothing(truth)
         if truth is not None and truth.is_dir():
-            defective = [path for kind in kinds
-                         if kind not in normal
-                         for path in found[kind]]
-            masks, more = find_masks(defective, images, test, truth)
+            defective = [path for name in names if name not in normal
+                         for path in found[name]]
+            masks, more = match_masks(defective, images, test, truth)
             add_skipped(skipped, more)
         return [
-            self.entry(path, 'good' if kind == self.NORMAL else kind,
+            self.entry(path, 'good' if name == self.NORMAL else name,
                        masks.get(path))
-            for kind in kinds for path in found[kind]
+            for name in names for path in found[name]
         ], skipped
 
     def _beside(self, part: str, names: list[str]) -> tuple[Skipped, Skipped]:
-        """Images beside the folders that are read, and other files there."""
+        """Find the files beside the folders that are read."""
         parent = self.folder / part
         images, skipped = find_images(
             parent, recursive=True, without=[parent / name for name in names])
         return {'in no folder that is read': images}, skipped
 
-    def entry(self, path: Path, kind: str, mask: Path | None = None) -> dict:
-        """What the pipeline gets of one image.
+    def entry(self,
+              path: Path,
+              defect_type: str,
+              mask: Path | None = None) -> dict:
+        """Make the annotation of one image, which the pipeline starts from.
 
         Raises:
-            InputError: The kind is no name that a folder could have.
+            InputError: The defect type is no name that a folder could have.
         """
-        for part in kind.split('/'):
-            plain_name(part, f'the kind of defect of "{path}"')
+        for part in defect_type.split('/'):
+            plain_name(part, f'the defect type of "{path}"')
         return dict(
             img_path=str(path),
             mask_path=None if mask is None else str(mask),
-            kind=kind,
+            defect_type=defect_type,
             category=self.category or self.folder.name,
-            gt_label=int(kind != 'good'))
+            gt_label=int(defect_type != 'good'))

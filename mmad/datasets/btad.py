@@ -17,7 +17,7 @@ class BTAD(AnomalyDataset):
                            test/ko/STEM.bmp
                            ground_truth/ko/STEM.png
 
-    The only kind of defect is ``ko``. Arguments and errors are those of
+    The only defect type is ``ko``. Arguments and errors are those of
     :class:`~mmad.datasets.AnomalyDataset`; ``category`` is one of
     :attr:`CATEGORIES`.
     """

@@ -10,7 +10,7 @@ from rich.progress import track
 
 from mmad.errors import InputError
 
-from .demo_plate import KINDS, render
+from .demo_plate import DEFECT_TYPES, render
 
 CATEGORY = 'plate'
 _RECORD = 'generated.json'
@@ -21,20 +21,21 @@ def generate_demo(root: str | Path,
                   seed: int = 0,
                   num_train: int = 80,
                   num_good: int = 20,
-                  num_per_kind: int = 12,
+                  num_per_defect_type: int = 12,
                   size: int = 256) -> Path:
-    """Write the data set in the layout of MVTec AD, whole or not at all.
+    """Generate the demo data set in the layout of MVTec AD.
 
-    An image depends on nothing but ``seed``, ``size``, its split and its
-    number there. If the same data set is there already, nothing happens.
+    The data set is written as a whole or not at all. An image depends on
+    nothing but ``seed``, ``size``, its split and its number there. If the same
+    data set is there already, nothing happens.
 
     Args:
         root (str | Path): Folder to write ``plate/`` into.
         seed (int): Seed of all images. Defaults to 0.
         num_train (int): Number of sound parts to train on. Defaults to 80.
         num_good (int): Number of sound parts to test on. Defaults to 20.
-        num_per_kind (int): Number of defective parts of each of the five
-            kinds. Defaults to 12.
+        num_per_defect_type (int): Number of defective parts of each of the
+            five defect types. Defaults to 12.
         size (int): Side of the images in pixels. Defaults to 256.
 
     Returns:
@@ -48,7 +49,7 @@ def generate_demo(root: str | Path,
         seed=seed,
         num_train=num_train,
         num_good=num_good,
-        num_per_kind=num_per_kind,
+        num_per_defect_type=num_per_defect_type,
         size=size)
     if _is_there(target, settings):
         return target
@@ -75,22 +76,22 @@ def generate_demo(root: str | Path,
 
 
 def _names(settings: dict) -> Iterator[tuple[str, str | None, int, str]]:
-    """Split, kind, number in the split and name ``KIND/NNN`` of each."""
+    """Split, defect type, number in the split, name ``DEFECT_TYPE/NNN``."""
     for index in range(settings['num_train']):
         yield 'train', None, index, f'good/{index:03d}'
     for index in range(settings['num_good']):
         yield 'test', None, index, f'good/{index:03d}'
     start = settings['num_good']
-    for kind in KINDS:
-        for number in range(settings['num_per_kind']):
-            yield 'test', kind, start + number, f'{kind}/{number:03d}'
-        start += settings['num_per_kind']
+    for name in DEFECT_TYPES:
+        for number in range(settings['num_per_defect_type']):
+            yield 'test', name, start + number, f'{name}/{number:03d}'
+        start += settings['num_per_defect_type']
 
 
-def _files(folder: Path, split: str, kind: str | None,
+def _files(folder: Path, split: str, defect_type: str | None,
            name: str) -> list[Path]:
     files = [folder / split / f'{name}.png']
-    if kind is not None:
+    if defect_type is not None:
         files.append(folder / 'ground_truth' / f'{name}_mask.png')
     return files
 
@@ -98,19 +99,20 @@ def _files(folder: Path, split: str, kind: str | None,
 def _is_there(folder: Path, settings: dict) -> bool:
     record = folder / _RECORD
     return (record.is_file() and json.loads(record.read_text()) == settings
-            and all(file.is_file() for split, kind, _, name in _names(settings)
-                    for file in _files(folder, split, kind, name)))
+            and all(file.is_file()
+                    for split, defect_type, _, name in _names(settings)
+                    for file in _files(folder, split, defect_type, name)))
 
 
 def _write(folder: Path, settings: dict) -> None:
     folder.mkdir()
     seed, size = settings['seed'], settings['size']
-    for split, kind, index, name in track(
+    for split, defect_type, index, name in track(
             list(_names(settings)), 'Drawing the demo data'):
-        image, mask = render(seed, split, index, kind, size)
+        image, mask = render(seed, split, index, defect_type, size)
         contents = [cv2.cvtColor(image, cv2.COLOR_RGB2BGR), mask]
-        for file, content in zip(
-                _files(folder, split, kind, name), contents, strict=False):
+        files = _files(folder, split, defect_type, name)
+        for file, content in zip(files, contents, strict=False):
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(cv2.imencode('.png', content)[1].tobytes())
     (folder / _RECORD).write_text(json.dumps(settings) + '\n')

@@ -8,7 +8,7 @@ import math
 import cv2
 import numpy as np
 
-KINDS = ('hole', 'misdrilled', 'scratch', 'stain', 'weave')
+DEFECT_TYPES = ('hole', 'misdrilled', 'scratch', 'stain', 'weave')
 
 _SPLITS = ('train', 'test')
 _EDGE = 106  # half of the plate's side
@@ -33,18 +33,19 @@ _RUST = np.array([0.55, 0.8, 1.0], np.float32)
 def render(seed: int,
            split: str,
            index: int,
-           kind: str | None = None,
+           defect_type: str | None = None,
            size: int = 256) -> tuple[np.ndarray, np.ndarray]:
     """Draw one part.
 
-    With and without ``kind`` it is the same part under the same light, so
-    the two images differ by the defect alone.
+    With and without ``defect_type`` it is the same part under the same light,
+    so the two images differ by the defect alone.
 
     Args:
         seed (int): Seed of the data set.
         split (str): ``'train'`` or ``'test'``.
         index (int): Number of the part in its split.
-        kind (str, optional): One of :data:`KINDS`. Defaults to None: sound.
+        defect_type (str, optional): One of :data:`DEFECT_TYPES`. Defaults to
+            None: the part is sound.
         size (int): Side of the image in pixels. Defaults to 256.
 
     Returns:
@@ -53,26 +54,26 @@ def render(seed: int,
     """
     key = [seed, _SPLITS.index(split), index]
     rng = np.random.default_rng(key)
-    fate = np.random.default_rng([*key, 1])
+    defect_rng = np.random.default_rng([*key, 1])
     u, v = _pose(rng, size)
     mask = np.zeros((size, size), bool)
 
     rivets = [(x, y, _RIVET) for x, y in _RIVETS]
-    if kind == 'misdrilled':
-        mask |= _misdrill(fate, u, v, rivets)
+    if defect_type == 'misdrilled':
+        mask |= _misdrill(defect_rng, u, v, rivets)
     albedo, height = _plate(rng, u, v, rivets)
     mesh = _cover(_MESH - np.hypot(u, v))[..., None]
     woven = _weave(rng, u, v)
-    if kind == 'weave':
-        woven, spot = _disturb_weave(fate, u, v, woven)
+    if defect_type == 'weave':
+        woven, spot = _disturb_weave(defect_rng, u, v, woven)
         mask |= (spot > 0.5) & (mesh[..., 0] > 0.5)
     albedo += mesh * (woven[..., None] * _WIRE - albedo)
-    if kind == 'scratch':
-        mask |= _scratch(fate, u, v, albedo, height)
-    elif kind == 'hole':
-        mask |= _pit(fate, u, v, albedo, height)
-    elif kind == 'stain':
-        mask |= _stain(fate, u, v, albedo)
+    if defect_type == 'scratch':
+        mask |= _scratch(defect_rng, u, v, albedo, height)
+    elif defect_type == 'hole':
+        mask |= _pit(defect_rng, u, v, albedo, height)
+    elif defect_type == 'stain':
+        mask |= _stain(defect_rng, u, v, albedo)
     _dust(rng, albedo)
     image = _photograph(rng, albedo, height)
     return image, np.uint8(255) * mask
@@ -178,101 +179,101 @@ def _threads(u: np.ndarray, v: np.ndarray, pitch: float) -> np.ndarray:
     return 0.35 + 0.85 * above
 
 
-def _misdrill(fate: np.random.Generator, u: np.ndarray, v: np.ndarray,
+def _misdrill(rng: np.random.Generator, u: np.ndarray, v: np.ndarray,
               rivets: list) -> np.ndarray:
     """Leave out, move or widen one rivet hole, in place."""
-    chosen = fate.integers(len(rivets))
+    chosen = rng.integers(len(rivets))
     x, y, size = rivets.pop(chosen)
     wrong = np.hypot(u - x, v - y) < size + 2
-    fault = fate.integers(3)
+    fault = rng.integers(3)
     if fault == 0:
         return wrong
     if fault == 1:
-        angle = fate.uniform(0, 2 * math.pi)
-        far = fate.uniform(5, 8)
+        angle = rng.uniform(0, 2 * math.pi)
+        far = rng.uniform(5, 8)
         x, y = x + far * math.cos(angle), y + far * math.sin(angle)
     else:
-        size *= fate.uniform(1.5, 1.9)
+        size *= rng.uniform(1.5, 1.9)
     rivets.append((x, y, size))
     return wrong | (np.hypot(u - x, v - y) < size + 2)
 
 
-def _disturb_weave(fate: np.random.Generator, u: np.ndarray, v: np.ndarray,
+def _disturb_weave(rng: np.random.Generator, u: np.ndarray, v: np.ndarray,
                    woven: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pull the weave askew or clog it, in a spot."""
-    angle = fate.uniform(0, 2 * math.pi)
-    far = fate.uniform(0, 22)
+    angle = rng.uniform(0, 2 * math.pi)
+    far = rng.uniform(0, 22)
     x, y = far * math.cos(angle), far * math.sin(angle)
-    spot = _blob(fate, u, v, x, y, fate.uniform(9, 13))
+    spot = _blob(rng, u, v, x, y, rng.uniform(9, 13))
     spot = np.clip(4 * (spot - 0.5) + 0.5, 0, 1)
-    if fate.random() < 0.5:
-        turn = fate.uniform(0.5, math.pi / 4)
+    if rng.random() < 0.5:
+        turn = rng.uniform(0.5, math.pi / 4)
         other = _threads(
             math.cos(turn) * u + math.sin(turn) * v,
             math.cos(turn) * v - math.sin(turn) * u,
-            fate.uniform(9.5, 12))
+            rng.uniform(9.5, 12))
     else:
-        other = fate.uniform(0.3, 0.45) + 0.25 * woven
+        other = rng.uniform(0.3, 0.45) + 0.25 * woven
     return woven + spot * (other - woven), spot
 
 
-def _scratch(fate: np.random.Generator, u: np.ndarray, v: np.ndarray,
+def _scratch(rng: np.random.Generator, u: np.ndarray, v: np.ndarray,
              albedo: np.ndarray, height: np.ndarray) -> np.ndarray:
     """Draw a thin, bent line, in place; lighter or darker."""
-    x, y = _spot(fate, 0)
-    length = fate.uniform(25, 60)
-    angle = fate.uniform(0.25, np.pi - 0.25)
-    angles = angle + fate.uniform(-0.5, 0.5) * np.linspace(-1, 1, 13)
+    x, y = _spot(rng, 0)
+    length = rng.uniform(25, 60)
+    angle = rng.uniform(0.25, np.pi - 0.25)
+    angles = angle + rng.uniform(-0.5, 0.5) * np.linspace(-1, 1, 13)
     steps = np.stack([np.cos(angles), np.sin(angles)], 1) * length / 13
     points = np.cumsum(steps, 0) - steps.sum(0) / 2 + (x, y)
     distance = _to_path(u, v, points)
-    width = fate.uniform(0.6, 1.1)
+    width = rng.uniform(0.6, 1.1)
     solid = _square(u, v, _EDGE - 3, 20) > 0
     line = _cover(width - distance) * solid
-    change = float(fate.uniform(0.18, 0.36) * fate.choice([-1, 1]))
+    change = float(rng.uniform(0.18, 0.36) * rng.choice([-1, 1]))
     albedo *= 1 + change * line[..., None]
     height -= 0.35 * line
     return (distance < width + 1) & solid
 
 
-def _pit(fate: np.random.Generator, u: np.ndarray, v: np.ndarray,
+def _pit(rng: np.random.Generator, u: np.ndarray, v: np.ndarray,
          albedo: np.ndarray, height: np.ndarray) -> np.ndarray:
     """Sink a small, irregular pit, in place."""
-    radius = fate.uniform(2.2, 4.2)
-    pit = _blob(fate, u, v, *_spot(fate, 6), radius)
+    radius = rng.uniform(2.2, 4.2)
+    pit = _blob(rng, u, v, *_spot(rng, 6), radius)
     pit = np.clip(2.5 * (pit - 0.5) + 0.5, 0, 1)
-    albedo *= 1 - fate.uniform(0.35, 0.7) * pit[..., None]
-    height -= fate.uniform(0.3, 0.9) * pit
+    albedo *= 1 - rng.uniform(0.35, 0.7) * pit[..., None]
+    height -= rng.uniform(0.3, 0.9) * pit
     return pit > 0.1
 
 
-def _stain(fate: np.random.Generator, u: np.ndarray, v: np.ndarray,
+def _stain(rng: np.random.Generator, u: np.ndarray, v: np.ndarray,
            albedo: np.ndarray) -> np.ndarray:
     """Darken and tint a soft-edged patch, in place."""
-    radius = fate.uniform(8, 17)
-    stain = _blob(fate, u, v, *_spot(fate, radius / 2), radius)
+    radius = rng.uniform(8, 17)
+    stain = _blob(rng, u, v, *_spot(rng, radius / 2), radius)
     stain = np.clip(1.6 * (stain - 0.5) + 0.5, 0, 1)
-    albedo *= 1 - fate.uniform(0.17, 0.32) * stain[..., None] * _RUST
+    albedo *= 1 - rng.uniform(0.17, 0.32) * stain[..., None] * _RUST
     return stain > 0.3
 
 
-def _blob(fate: np.random.Generator, u: np.ndarray, v: np.ndarray, x: float,
+def _blob(rng: np.random.Generator, u: np.ndarray, v: np.ndarray, x: float,
           y: float, radius: float) -> np.ndarray:
     """A lobed patch that fades from one inside to zero; half at its rim."""
     angle = np.arctan2(v - y, u - x)
     rim = 1.0
     for lobes in (2, 3, 5):
-        rim = rim + fate.uniform(0, 0.5 / lobes) * np.sin(
-            lobes * angle + fate.uniform(0, 2 * math.pi))
+        rim = rim + rng.uniform(0, 0.5 / lobes) * np.sin(
+            lobes * angle + rng.uniform(0, 2 * math.pi))
     return np.clip(1 - 0.5 * np.hypot(u - x, v - y) / (radius * rim), 0, 1)
 
 
-def _spot(fate: np.random.Generator, margin: float) -> tuple[float, float]:
+def _spot(rng: np.random.Generator, margin: float) -> tuple[float, float]:
     """A place on bare metal, ``margin`` away from what is drilled there."""
     holes = [*((*at, _RIVET) for at in _RIVETS),
              *((*at, _SCREW) for at in _SCREWS), (0, 0, _MESH + 11)]
     while True:
-        x, y = fate.uniform(-86, 86, 2).tolist()
+        x, y = rng.uniform(-86, 86, 2).tolist()
         if all(math.hypot(x - a, y - b) > size + margin
                for a, b, size in holes):
             return x, y

@@ -25,12 +25,12 @@ Skipped = dict[str, list[Path]]
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder of this name is never data."""
+    """Tell whether a file or folder of this name is never data."""
     return name.startswith('.') or name.lower() in _SYSTEM_NAMES
 
 
 def plain_name(name: str, what: str) -> str:
-    """The name itself, if it is one of a file or folder without a path.
+    """Check that a name is that of a file or folder, without a path.
 
     Args:
         name (str): Made from data, or a category.
@@ -47,7 +47,7 @@ def plain_name(name: str, what: str) -> str:
 
 
 def path_below(root: Path, name: str, what: str) -> Path:
-    """A path that a table names, if it lies below a folder.
+    """Check that a path of a table lies below a folder, and join both.
 
     Args:
         root (Path): The folder.
@@ -66,7 +66,7 @@ def path_below(root: Path, name: str, what: str) -> Path:
 
 
 def list_images(folder: str | Path, recursive: bool = False) -> list[Path]:
-    """Image files below a folder, sorted by path; empty if it is missing.
+    """List the image files below a folder, sorted by path.
 
     See :func:`find_images`.
     """
@@ -77,7 +77,7 @@ def find_images(
         folder: str | Path,
         recursive: bool = False,
         without: Iterable[Path] = ()) -> tuple[list[Path], Skipped]:
-    """Image files below a folder, and what else is there.
+    """Find the image files below a folder, and the files that are none.
 
     Links are followed, but no folder is read twice, and none that the folder
     itself lies in. Names with a dot in front and what systems leave behind
@@ -140,7 +140,7 @@ def find_images(
 
 
 def list_folders(folder: Path) -> list[str]:
-    """Names of the folders in a folder, sorted; none if it is missing.
+    """List the names of the folders in a folder, sorted.
 
     Without hidden ones, and links to a folder that it lies in itself.
     """
@@ -155,7 +155,7 @@ def list_folders(folder: Path) -> list[str]:
 
 
 def add_skipped(skipped: Skipped, *others: Skipped) -> Skipped:
-    """Add what else was left out."""
+    """Add files that were left out to those of ``skipped``, by reason."""
     for other in others:
         for why, paths in other.items():
             if paths:
@@ -164,18 +164,18 @@ def add_skipped(skipped: Skipped, *others: Skipped) -> Skipped:
 
 
 def identity(path: str | Path) -> tuple[int, int]:
-    """What two paths to one file or folder have in common."""
+    """Identify a file or folder, whichever path leads to it."""
     status = os.stat(path)
     return status.st_dev, status.st_ino
 
 
 def relative_stem(path: Path, folder: str | Path) -> str:
-    """The path below a folder, with ``/`` and without suffix."""
+    """Get the path below a folder, with ``/`` and without the suffix."""
     return path.relative_to(folder).with_suffix('').as_posix()
 
 
-def draw(number: int, share: float, seed: int) -> set[int]:
-    """A random share of ``range(number)``, but one of them at least."""
+def draw_subset(number: int, share: float, seed: int) -> set[int]:
+    """Draw a random share of ``range(number)``, at least one element."""
     order = np.random.default_rng(seed).permutation(number)
     number = max(1, min(number - 1, round(share * number)))
     return set(order[:number].tolist())
@@ -211,7 +211,7 @@ def _require_file(entry: os.DirEntry) -> None:
 
 
 def require_folder_or_nothing(folder: Path | None) -> None:
-    """Refuse what is there and no folder, such as a link that leads nowhere.
+    """Refuse a path to something else than a folder.
 
     Raises:
         InputError: It would count as missing in silence.

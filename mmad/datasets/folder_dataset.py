@@ -1,5 +1,5 @@
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mmad.errors import InputError
@@ -7,8 +7,8 @@ from mmad.registry import DATASETS
 from mmad.utils import check_number
 
 from .anomaly_dataset import AnomalyDataset
-from .files import Skipped, add_skipped, draw, find_images, list_images
-from .mask_files import find_masks
+from .files import Skipped, add_skipped, draw_subset, find_images, list_images
+from .mask_matching import match_masks
 from .overlap import report_overlap
 
 _SETTINGS = ('normal_dir', 'normal_test_dir', 'abnormal_dir', 'mask_dir')
@@ -16,17 +16,17 @@ _SETTINGS = ('normal_dir', 'normal_test_dir', 'abnormal_dir', 'mask_dir')
 
 @DATASETS.register_module()
 class FolderDataset(AnomalyDataset):
-    """Your own images, wherever they lie.
+    """Images of your own, in folders of any names.
 
     Folders are searched with all that is below them, except for another of
-    these folders and hidden ones. The defect kind of an image is the path of
+    these folders and hidden ones. The defect type of an image is the path of
     its folder inside ``abnormal_dir``. What is taken, and what is left out and
     why, is a line of the log.
 
     Args:
         data_root (str): Folder that the others are relative to; they may be
             absolute, too.
-        split (str): ``'train'``, ``'test'`` or ``'calibration'``.
+        split (str): ``'train'`` or ``'test'``.
         normal_dir (str | Sequence[str]): Images of good parts, in a folder or
             several.
         normal_test_dir (str | Sequence[str], optional): Good parts to test
@@ -38,13 +38,13 @@ class FolderDataset(AnomalyDataset):
             ``abnormal_dir``, with or without ``_mask`` before the suffix.
         holdout (float): Share of ``normal_dir`` to test with where there is
             no ``normal_test_dir``, drawn with ``seed``. Defaults to 0.2.
-        seed (int): Of both draws. Defaults to 0.
+        seed (int): Seed of that draw. Defaults to 0.
         pipeline (Sequence[dict]): Transforms.
         indices (int | Sequence[int], optional): Use only the first so many
             images, or these. Defaults to None.
         lazy_init (bool): Scan the folders on first use. Defaults to False.
-        calibration (float): Share of what is left that is kept for methods
-            which calibrate their scores. Defaults to 0.
+        metainfo, serialize_data, max_refetch: See
+            :class:`~mmad.datasets.AnomalyDataset`.
         category (str, optional): Must be None: there are no categories.
 
     Raises:
@@ -65,8 +65,10 @@ class FolderDataset(AnomalyDataset):
                  pipeline: Sequence = (),
                  indices: int | Sequence[int] | None = None,
                  lazy_init: bool = False,
-                 calibration: float = 0.0,
-                 category: str | None = None) -> None:
+                 category: str | None = None,
+                 metainfo: Mapping | None = None,
+                 serialize_data: bool = True,
+                 max_refetch: int = 0) -> None:
         if category is not None:
             raise InputError(
                 'FolderDataset has no categories, so it takes no `category`; '
@@ -86,22 +88,25 @@ class FolderDataset(AnomalyDataset):
                 f'`mask_dir` is "{mask_dir}", but there is no `abnormal_dir` '
                 'whose images the masks could belong to; set it, or leave '
                 'both out.')
+        check_number('seed', seed, low=0, integer=True)
         self.holdout = holdout
+        self.seed = seed
         super().__init__(
             data_root,
             split,
             pipeline=pipeline,
             indices=indices,
             lazy_init=lazy_init,
-            calibration=calibration,
-            seed=seed)
+            metainfo=metainfo,
+            serialize_data=serialize_data,
+            max_refetch=max_refetch)
 
     def load_data_list(self) -> list[dict]:
         if self.folder.is_file():
             self.require_folder()
         normal, skipped = self._list('normal_dir')
         if self.normal_test_dir is None:
-            held = draw(len(normal), self.holdout, self.seed)
+            held = draw_subset(len(normal), self.holdout, self.seed)
             normal_test = [p for i, p in enumerate(normal) if i in held]
             normal = [p for i, p in enumerate(normal) if i not in held]
             if not normal:
@@ -129,24 +134,26 @@ class FolderDataset(AnomalyDataset):
             return [], {}
         images, = self._folders('abnormal_dir')
         paths, skipped = self._list('abnormal_dir')
-        kinds = {}
+        defect_types = {}
         for path in paths:
-            kind = path.parent.relative_to(images).as_posix()
-            if kind == '.':
+            name = path.parent.relative_to(images).as_posix()
+            if name == '.':
                 name = images.name
-                kind = 'bad' if name in ('', '..', 'good') else name
-            kinds[path] = 'good' if kind.split('/')[0] == 'good' else kind
+                name = 'bad' if name in ('', '..', 'good') else name
+            defect_types[path] = (
+                'good' if name.split('/')[0] == 'good' else name)
         masks = {}
         if self.mask_dir is not None:
             truth, = self._folders('mask_dir')
             if not list_images(truth, recursive=True):
                 raise InputError(f'`mask_dir` "{truth}" holds no images.')
-            masks, more = find_masks(
-                [path for path in paths if kinds[path] != 'good'], paths,
-                images, truth)
+            defective = [path for path in paths
+                         if defect_types[path] != 'good']
+            masks, more = match_masks(defective, paths, images, truth)
             add_skipped(skipped, more)
         return [
-            self.entry(path, kinds[path], masks.get(path)) for path in paths
+            self.entry(path, defect_types[path], masks.get(path))
+            for path in paths
         ], skipped
 
     def _check_setting(self, name: str) -> None:
@@ -169,7 +176,7 @@ class FolderDataset(AnomalyDataset):
         return [self.folder / Path(folder).expanduser() for folder in values]
 
     def _list(self, name: str) -> tuple[list[Path], Skipped]:
-        """The images of a setting, and what else is in its folders."""
+        """List the images of a setting, and what else is in its folders."""
         # A folder within another one belongs to its own setting alone.
         others = [
             folder for other in _SETTINGS if other != name

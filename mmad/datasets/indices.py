@@ -6,13 +6,16 @@ from mmad.errors import InputError
 
 def check_indices(value: int | Sequence[int] | None,
                   number: int | None = None) -> None:
-    """Refuse what chooses no images.
+    """Check the argument ``indices`` of a data set.
 
     Args:
         value (int | Sequence[int], optional): Number of images, or their
             indices.
         number (int, optional): Images that there are. Defaults to None: not
             known.
+
+    Raises:
+        InputError: It chooses no images, or images that there are not.
     """
     if value is None:
         return

@@ -5,18 +5,18 @@ from .anomaly_dataset import AnomalyDataset
 
 @DATASETS.register_module()
 class MagneticTile(AnomalyDataset):
-    """Surface defects of magnetic tiles.
+    """The magnetic tile defect data set.
 
     Huang et al., "Surface defect saliency of magnetic tile", The Visual
     Computer 36, 2020.
 
     The download has neither a split nor this layout:
     ``tools/dataset_converters/magnetic_tile.py`` makes both. There are no
-    categories; the kinds of defect are ``blowhole``, ``break``, ``crack``,
+    categories; the defect types are ``blowhole``, ``break``, ``crack``,
     ``fray`` and ``uneven``. Images differ in size and shape, and many defects
     touch the border, so do not crop them. Arguments and errors are those of
     :class:`~mmad.datasets.AnomalyDataset`, without ``category``.
     """
 
-    LAYOUT = ('train/good and test/KIND, as '
+    LAYOUT = ('train/good and test/DEFECT_TYPE, as '
               'tools/dataset_converters/magnetic_tile.py makes them,')

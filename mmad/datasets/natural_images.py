@@ -1,5 +1,5 @@
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mmengine.dataset import BaseDataset
@@ -9,14 +9,15 @@ from mmad.registry import DATASETS
 from mmad.utils import check_number
 
 from .files import find_images
-from .found import report_found
+from .indices import check_indices
+from .scan_log import log_scan
 
 
 @DATASETS.register_module()
 class NaturalImages(BaseDataset):
-    """Images of anything, to train a teacher of Uninformed Students on.
+    """Natural images of a folder, to train teachers of Uninformed Students.
 
-    A folder with all that is below it. Anomaly detection on images that a
+    The folder is searched with all folders below it. Results on images that a
     teacher has seen would not be honest, so a folder is refused that
 
     - lies in one of ``forbidden_roots`` or holds one, or
@@ -24,15 +25,21 @@ class NaturalImages(BaseDataset):
       ``test``, or ``ground_truth`` and ``test``, or ``Images/Anomaly``,
       around an image.
 
-    Links are followed before.
+    Links are followed before this is checked.
 
     Args:
         data_root (str): Folder of the images.
-        length (int): Draws that an epoch consists of, whatever the number of
+        length (int): Number of draws in an epoch, whatever the number of
             images. Defaults to 64000.
         forbidden_roots (Sequence[str]): Folders of anomaly data.
         pipeline (Sequence[dict]): Transforms.
         lazy_init (bool): Scan the folder on first use. Defaults to False.
+        indices (int | Sequence[int], optional): Use only the first so many
+            images, or these. Defaults to None.
+        metainfo, serialize_data: See :class:`~mmad.datasets.AnomalyDataset`.
+        max_refetch (int): How often another image, drawn at random, takes the
+            place of one for which the pipeline returns None. Defaults to
+            1000.
 
     Raises:
         InputError: There are no images, or they are anomaly data.
@@ -43,17 +50,27 @@ class NaturalImages(BaseDataset):
                  length: int = 64000,
                  forbidden_roots: Sequence[str] = (),
                  pipeline: Sequence = (),
-                 lazy_init: bool = False) -> None:
+                 lazy_init: bool = False,
+                 indices: int | Sequence[int] | None = None,
+                 metainfo: Mapping | None = None,
+                 serialize_data: bool = True,
+                 max_refetch: int = 1000) -> None:
         check_number('length', length, low=1, integer=True)
+        check_number('max_refetch', max_refetch, low=0, integer=True)
+        check_indices(indices)
         if not isinstance(data_root, str | Path):
             raise InputError('`data_root` must be the path of a folder, got '
                              f'{data_root!r}.')
         self.length = length
         self.forbidden_roots = tuple(forbidden_roots)
         super().__init__(
+            metainfo=metainfo,
             data_root=str(data_root),
+            indices=indices,
+            serialize_data=serialize_data,
             pipeline=list(pipeline),
-            lazy_init=lazy_init)
+            lazy_init=lazy_init,
+            max_refetch=max_refetch)
 
     @property
     def folder(self) -> Path:
@@ -78,16 +95,20 @@ class NaturalImages(BaseDataset):
                 'folder with natural images with --data-root.')
         self.refuse_anomaly_data(images)
         entries = [dict(img_path=str(path)) for path in images]
-        report_found(type(self).__name__, self.folder, entries, skipped)
+        log_scan(type(self).__name__, self.folder, entries, skipped)
         return entries
 
+    def filter_data(self) -> list[dict]:
+        check_indices(self._indices, len(self.data_list))
+        return self.data_list
+
     def get_data_info(self, idx: int) -> dict:
-        """The image of a draw; the draws go round all images.
+        """Get the annotation of a draw. The draws go round all images.
 
         Args:
             idx (int): Number of the draw over all epochs.
         """
-        number = len(self.data_address)
+        number = super().__len__()
         info = super().get_data_info(idx % number)
         info['sample_idx'] = idx
         return info

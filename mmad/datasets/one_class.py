@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,12 +7,14 @@ from mmad.errors import InputError
 from mmad.registry import DATASETS
 
 from .anomaly_dataset import AnomalyDataset
-from .class_arrays import NAMES, load_arrays
+from .classification_sets import NAMES, load_classification_set
 
 
 @DATASETS.register_module()
 class OneClassDataset(AnomalyDataset):
-    """One class of a classification set is normal, the others are anomalous.
+    """A classification data set of which one class is normal.
+
+    The other nine classes are anomalous.
 
     The protocol of Ruff et al., "Deep One-Class Classification", ICML 2018:
     the training images of the normal class to train on, the whole test part
@@ -22,7 +24,7 @@ class OneClassDataset(AnomalyDataset):
     The images come with the annotation, under the keys ``img``,
     ``img_shape`` and ``ori_shape``, as from
     :class:`~mmad.datasets.transforms.LoadImage`, which has no place in the
-    pipeline then. ``kind`` is the name of the class, or ``'good'``;
+    pipeline then. ``defect_type`` is the name of the class, or ``'good'``;
     ``img_path`` names no file.
 
     Args:
@@ -32,16 +34,15 @@ class OneClassDataset(AnomalyDataset):
         data_root (str): Folder as torchvision fills it; without effect for
             ``'digits'``.
         category (str): Index of the normal class, ``'0'`` to ``'9'``.
-        split (str): ``'train'``, ``'test'`` or ``'calibration'``.
+        split (str): ``'train'`` or ``'test'``.
         download (bool): Let torchvision fetch what is missing. Defaults to
             False.
         pipeline (Sequence[dict]): Transforms.
         indices (int | Sequence[int], optional): Use only the first so many
             images, or these. Defaults to None.
         lazy_init (bool): Read the images on first use. Defaults to False.
-        calibration (float): Share of the training images that is kept for
-            methods which calibrate their scores. Defaults to 0.
-        seed (int): Of that draw. Defaults to 0.
+        metainfo, serialize_data, max_refetch: See
+            :class:`~mmad.datasets.AnomalyDataset`.
 
     Raises:
         InputError: The name or the category is unknown, or files are missing
@@ -59,8 +60,9 @@ class OneClassDataset(AnomalyDataset):
                  pipeline: Sequence = (),
                  indices: int | Sequence[int] | None = None,
                  lazy_init: bool = False,
-                 calibration: float = 0.0,
-                 seed: int = 0) -> None:
+                 metainfo: Mapping | None = None,
+                 serialize_data: bool = True,
+                 max_refetch: int = 0) -> None:
         if name not in NAMES:
             raise InputError(
                 f'OneClassDataset has no data set "{name}"; it has '
@@ -69,11 +71,11 @@ class OneClassDataset(AnomalyDataset):
         self.download = download
         # --cfg-options makes a number of it.
         super().__init__(data_root, split, str(category), pipeline, indices,
-                         lazy_init, calibration, seed)
+                         lazy_init, metainfo, serialize_data, max_refetch)
 
     def load_data_list(self) -> list[dict]:
         root = Path(self.data_root).expanduser()
-        images, labels, classes = load_arrays(
+        images, labels, classes = load_classification_set(
             self.name, root, self.split == 'train', self.download)
         normal = labels == int(self.category)
         if self.split == 'train':
@@ -91,7 +93,7 @@ class OneClassDataset(AnomalyDataset):
         ]
 
     def get_data_info(self, idx: int) -> dict:
-        """The annotation of one image, and its pixels."""
+        """Get the annotation of one image, with its pixels."""
         info = super().get_data_info(idx)
         image = self._images[info.pop('number')]
         if image.ndim == 2:

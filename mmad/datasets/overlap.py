@@ -1,4 +1,4 @@
-"""Whether images are trained on that are to be tested with."""
+"""Check that no test image is also a training image."""
 import hashlib
 import logging
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 from mmad.errors import InputError
 
 from .files import identity
-from .found import log_once
+from .scan_log import log_once
 
 _MOST_NAMES = 5
 _MOST_READ = 10_000
@@ -18,13 +18,13 @@ _SAMPLE = 4096
 
 def report_overlap(name: str, train: Iterable[Path],
                    test: Iterable[Path]) -> None:
-    """Compare the images to train with and to test with.
+    """Refuse test images that are also training images.
 
-    Those with equal content are named in the log, except in large sets, of
-    which too many files would have to be read.
+    Different files with equal content are named in the log, except in large
+    data sets, where too many files would have to be read.
 
     Raises:
-        InputError: A file is among both.
+        InputError: A file is a training image and a test image.
     """
     train, test = list(train), list(test)
     same = _same_files(train, test)
@@ -52,7 +52,7 @@ def report_overlap(name: str, train: Iterable[Path],
 
 def _same_files(first: Iterable[Path],
                 second: Iterable[Path]) -> list[tuple[Path, Path]]:
-    """Pairs of paths, one of each list, to one file, links followed."""
+    """Find pairs of paths, one of each list, to one file; links count."""
     known = {identity(path): path for path in first}
     return [(known[key], path) for path in second
             if (key := identity(path)) in known]
@@ -60,7 +60,7 @@ def _same_files(first: Iterable[Path],
 
 def _equal_files(first: Iterable[Path],
                  second: Iterable[Path]) -> list[tuple[Path, Path]]:
-    """Pairs of files, one of each list, with the same content.
+    """Find pairs of files, one of each list, with the same content.
 
     Only those of the same size with the same bytes in the middle are read,
     and none where more than 10,000 files have the size of another.

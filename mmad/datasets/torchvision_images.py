@@ -1,5 +1,5 @@
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from inspect import isclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from .natural_images import NaturalImages
 
 @DATASETS.register_module()
 class TorchvisionImages(NaturalImages):
-    """The images of a torchvision data set, to train a teacher on.
+    """Images of a torchvision data set, to train a teacher on.
 
     They come with the annotation, under the keys ``img``, ``img_shape`` and
     ``ori_shape``, as from :class:`~mmad.datasets.transforms.LoadImage`,
@@ -28,10 +28,12 @@ class TorchvisionImages(NaturalImages):
         data_root (str): Folder as torchvision fills it.
         options (dict, optional): Further arguments of the class, such as
             ``dict(split='train-standard', download=True)``. Defaults to None.
-        length (int): Draws that an epoch consists of. Defaults to 64000.
+        length (int): Number of draws in an epoch. Defaults to 64000.
         forbidden_roots (Sequence[str]): Folders of anomaly data.
         pipeline (Sequence[dict]): Transforms.
         lazy_init (bool): Open the data set on first use. Defaults to False.
+        indices, metainfo, serialize_data, max_refetch: See
+            :class:`~mmad.datasets.NaturalImages`.
 
     Raises:
         InputError: The name is unknown, the files are missing, broken or
@@ -46,7 +48,11 @@ class TorchvisionImages(NaturalImages):
                  length: int = 64000,
                  forbidden_roots: Sequence[str] = (),
                  pipeline: Sequence = (),
-                 lazy_init: bool = False) -> None:
+                 lazy_init: bool = False,
+                 indices: int | Sequence[int] | None = None,
+                 metainfo: Mapping | None = None,
+                 serialize_data: bool = True,
+                 max_refetch: int = 1000) -> None:
         if not isclass(getattr(torchvision.datasets, str(name), None)):
             raise InputError(
                 f'torchvision has no data set "{name}"; it has '
@@ -57,7 +63,8 @@ class TorchvisionImages(NaturalImages):
         self.name = name
         self.options = dict(options or {})
         super().__init__(data_root, length, forbidden_roots, pipeline,
-                         lazy_init)
+                         lazy_init, indices, metainfo, serialize_data,
+                         max_refetch)
 
     def load_data_list(self) -> list[dict]:
         self.refuse_anomaly_data()
@@ -99,7 +106,7 @@ class TorchvisionImages(NaturalImages):
             return make(str(self.folder), **options)
 
     def get_data_info(self, idx: int) -> dict:
-        """The image of a draw, and its pixels."""
+        """Get the annotation of a draw, with the pixels of its image."""
         info = super().get_data_info(idx)
         try:
             image = self._images[info.pop('number')][0]

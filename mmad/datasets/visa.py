@@ -33,10 +33,10 @@ class VisA(AnomalyDataset):
                   CATEGORY/Data/Images/Anomaly/*.JPG
                   CATEGORY/Data/Masks/Anomaly/*.png
 
-    The table has one label for all defects, so the only kind is ``anomaly``.
-    Without ``Data/Masks`` there are no pixel-level labels. Arguments are
-    those of :class:`~mmad.datasets.AnomalyDataset`; ``category`` is one of
-    :attr:`CATEGORIES`.
+    The table has one label for all defects, so the only defect type is
+    ``anomaly``. Without ``Data/Masks`` there are no pixel-level labels.
+    Arguments are those of :class:`~mmad.datasets.AnomalyDataset`;
+    ``category`` is one of :attr:`CATEGORIES`.
 
     Raises:
         InputError: The category is unknown, the table is missing or another

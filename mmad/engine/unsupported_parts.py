@@ -1,11 +1,13 @@
-"""What a config may not ask of MMEngine."""
+"""Check a config for parts of MMEngine that mmad does not support."""
 from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
 
 from mmad.errors import InputError
+from mmad.registry import DATASETS
 
 # What MMEngine's back ends of the visualizer import once they write.
 _PACKAGES = dict(
@@ -16,6 +18,7 @@ _PACKAGES = dict(
     NeptuneVisBackend=('neptune', ),
     DVCLiveVisBackend=('dvclive', 'pygit2'),
     AimVisBackend=('aim', ))
+_REPEATING = ('ClassBalancedDataset', 'RepeatDataset')
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
@@ -69,11 +72,19 @@ def _rows(cfg: Config) -> Iterator[tuple[bool, str]]:
         'images take none; leave it out, and use smaller batches with '
         '`accumulative_counts` where memory is short.')
     for name in _LOADERS:
-        dataset = _dict(cfg.get(name)).get('dataset')
-        yield _type(dataset) == 'ClassBalancedDataset', (
-            f'`{name}.dataset` is a ClassBalancedDataset, but images that are '
-            'fitted or tested have no classes to balance; use the data set '
-            'inside it.')
+        for dataset in _wrappers(_dict(cfg.get(name)).get('dataset')):
+            wrapper = _type(dataset)
+            is_test = name != 'train_dataloader'
+            yield is_test and wrapper in _REPEATING, (
+                f'`{name}.dataset` has a {wrapper}, which would score, count '
+                'and draw an image several times; use the data set inside '
+                'it.')
+            inner = _dict(dataset).get('dataset')
+            yield wrapper == 'ClassBalancedDataset' and not _has_classes(
+                inner), (
+                f'`{name}.dataset` has a ClassBalancedDataset, but the '
+                f'{_type(inner)} inside it has no classes to balance (no '
+                '`get_cat_ids`); use the data set inside it.')
 
     optim = cfg.get('optim_wrapper')
     lonely = isinstance(optim, dict) and not {
@@ -95,6 +106,26 @@ def _hooks(cfg: Config) -> list[dict]:
     if isinstance(cfg.get('custom_hooks'), list | tuple):
         hooks += cfg.custom_hooks
     return [hook for hook in hooks if isinstance(hook, dict)]
+
+
+def _wrappers(dataset: Any) -> Iterator[dict]:
+    """The configs of the wrappers around data sets, from the outside in."""
+    dataset = _dict(dataset)
+    inner = dataset.get('datasets', dataset.get('dataset'))
+    if inner is None:
+        return
+    yield dataset
+    for part in inner if isinstance(inner, list | tuple) else [inner]:
+        yield from _wrappers(part)
+
+
+def _has_classes(dataset: Any) -> bool:
+    """Whether the class of a data set tells the classes of its images."""
+    found = _dict(dataset).get('type')
+    if isinstance(found, str):
+        found = DATASETS.get(found)
+    method = getattr(found, 'get_cat_ids', None)
+    return method not in (None, BaseDataset.get_cat_ids)
 
 
 def _dict(part: Any) -> dict:

@@ -1,4 +1,4 @@
-"""Metrics of any origin as plain values, in words and in order."""
+"""Plain values of metrics for files and tables, in order and in words."""
 import math
 import os
 from collections.abc import Mapping
@@ -17,20 +17,21 @@ _NAMES = IMAGE_METRICS + PIXEL_METRICS
 
 
 def is_known(name: str) -> bool:
-    """Whether a metric, with a prefix or not, is one of mmad's fractions."""
+    """Tell whether a metric, with or without a prefix, is one of mmad."""
     return name.rpartition('/')[2] in _NAMES
 
 
 def in_order(values: Mapping[Any, Any]) -> dict[str, Any]:
-    """Plain values of metrics, mmad's first and in their order.
+    """Make plain values of metrics, with those of mmad first.
 
     Args:
-        values (Mapping): Metrics by name.
+        values (Mapping): Metrics by name. A dict among them becomes one
+            metric for each of its entries, named ``name/key``.
 
     Returns:
         dict[str, Any]: See :func:`plain_value`.
     """
-    plain = plain_value(values)
+    plain = _flat(plain_value(values))
     known = sorted(
         filter(is_known, plain),
         key=lambda name: (name.rpartition('/')[0],
@@ -38,8 +39,20 @@ def in_order(values: Mapping[Any, Any]) -> dict[str, Any]:
     return {name: plain[name] for name in dict.fromkeys([*known, *plain])}
 
 
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
+    """Put the entries of nested dicts into one dict."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        inner = ({f'{name}/{key}': part for key, part in _flat(value).items()}
+                 if isinstance(value, dict) and value else {name: value})
+        taken = flat.keys() | values.keys() - {name}
+        # Rather nested than lost.
+        flat.update({name: value} if inner.keys() & taken else inner)
+    return flat
+
+
 def plain_value(value: Any) -> Any:
-    """What JSON can hold of a value.
+    """Convert a value to what JSON can hold.
 
     Numbers of NumPy and PyTorch become those of Python, and arrays lists; an
     array of one element is a number. NaN is ``'undefined'``, infinity
@@ -80,13 +93,13 @@ def _plain_float(number: float) -> float | str:
 
 
 def is_cell(value: Any) -> bool:
-    """Whether a plain value is a number, or says why it is none."""
+    """Tell whether a plain value can stand in a table of numbers."""
     return (isinstance(value, int | float)
             or value in (UNDEFINED, *INFINITE))
 
 
 def short_value(name: str, value: Any, percent: str = '') -> str:
-    """A plain value in a few characters.
+    """Format a plain value in a few characters.
 
     Args:
         name (str): Name of the metric; those of mmad come in %.
@@ -103,7 +116,7 @@ def short_value(name: str, value: Any, percent: str = '') -> str:
 
 
 def describe_conditions(conditions: Mapping[str, Any]) -> str:
-    """How the pixel metrics were computed, in words.
+    """Describe in words how the pixel metrics were computed.
 
     Args:
         conditions (Mapping[str, Any]): ``conditions`` of ``metrics.json``.
@@ -133,8 +146,9 @@ def describe_conditions(conditions: Mapping[str, Any]) -> str:
         bits = conditions.get(f'{prefix}score_bits')
         if bits is not None:
             text += f'; scores kept to {bits} bits'
-        for key, words in (('empty_masks', 'with an empty mask'),
-                           ('defects_removed', 'without a defect left')):
+        for key, words in (
+            ('pixel_empty_masks', 'with an empty mask'),
+            ('pixel_defects_removed', 'without a defect left')):
             if conditions.get(prefix + key):
                 text += (f'; {conditions[prefix + key]} defective images '
                          f'{words}')

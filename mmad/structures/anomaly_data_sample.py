@@ -13,10 +13,10 @@ _MAPS = dict(
 
 
 class AnomalyDataSample(BaseDataElement):
-    """What is known, and what is predicted, of one image.
+    """Annotation and prediction of one image.
 
-    Metainfo, as far as known: ``img_path``, ``mask_path``, ``kind`` (of
-    defect; ``'good'`` for normal), ``category``, ``sample_idx`` (position in
+    Metainfo, as far as known: ``img_path``, ``mask_path``, ``defect_type``
+    (``'good'`` for a normal image), ``category``, ``sample_idx`` (position in
     the data set), and as ``(height, width)`` ``ori_shape``, ``img_shape``,
     ``resized_shape`` and ``crop_offset`` (place of the input in the resized
     image, negative where a letterbox added a border), ``rotation`` (of the
@@ -33,7 +33,7 @@ class AnomalyDataSample(BaseDataElement):
         pred_mask (Tensor): ``(H, W)`` bool, the verdict per pixel.
 
     Examples:
-        >>> sample = AnomalyDataSample(metainfo=dict(kind='scratch'))
+        >>> sample = AnomalyDataSample(metainfo=dict(defect_type='scratch'))
         >>> sample.gt_label = 1
         >>> sample.pred_map = torch.rand(4, 4)
         >>> sample.gt_label
@@ -58,7 +58,7 @@ class AnomalyDataSample(BaseDataElement):
         super().__setattr__(name, value)
 
     def original_map(self) -> Tensor:
-        """The anomaly map in the frame of the original image.
+        """Bring the anomaly map back to the original image.
 
         Returns:
             Tensor: ``(H, W)`` float32 at ``ori_shape``, interpolated

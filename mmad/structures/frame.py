@@ -1,6 +1,6 @@
 
 
-"""Where the pixels of a model's input lie in the original image."""
+"""The place of a model's input in the original image."""
 from collections.abc import Mapping
 
 import numpy as np
@@ -10,7 +10,7 @@ from mmad.errors import InputError
 
 def scored_window(info: Mapping,
                   shape: tuple[int, int]) -> tuple[slice, slice]:
-    """Rows and columns of a model's input that show the image.
+    """Find the rows and columns of a model's input that show the image.
 
     That is all of them, unless a letterbox added a border.
 

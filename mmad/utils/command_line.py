@@ -17,6 +17,7 @@ from .checkpoint import load_checkpoint
 from .config_check import check_config, check_shape
 from .config_file import KEYS, hint, read_config
 from .config_parts import type_name
+from .inner_datasets import inner_datasets
 from .one_sentence_errors import one_sentence_errors
 from .path_checks import (
     check_category,
@@ -275,8 +276,10 @@ def check_data(cfg: Config, loaders: Sequence[str]) -> None:
     }
     train = data.get('train_dataloader')
     for loader, dataset in data.items():
-        if dataset is not train and hasattr(train, 'check_overlap'):
-            train.check_overlap(dataset)
+        for part in inner_datasets(train) if dataset is not train else []:
+            if hasattr(part, 'check_overlap'):
+                for other in inner_datasets(dataset):
+                    part.check_overlap(other)
         item = dataset[0]
         if not isinstance(item, dict) or not {'inputs', 'data_samples'} <= set(
                 item):

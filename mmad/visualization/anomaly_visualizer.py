@@ -18,7 +18,7 @@ _UNSCORED = 128
 
 @VISUALIZERS.register_module()
 class AnomalyVisualizer(Visualizer):
-    """Draws what a detector saw: image, heat map and overlay side by side.
+    """Draws an image, its heat map and their overlay side by side.
 
     The outline of the ground truth is green in all three; the banner tells
     the defect type and the score. What has no score, such as the border that
@@ -38,7 +38,7 @@ class AnomalyVisualizer(Visualizer):
             image (np.ndarray): ``(H, W, 3)`` uint8 BGR: the model's view or
                 the original image, see ``frame``.
             data_sample (AnomalyDataSample, optional): With, as far as known,
-                ``pred_map``, ``pred_score``, ``gt_mask`` and ``kind``.
+                ``pred_map``, ``pred_score``, ``gt_mask`` and ``defect_type``.
                 Defaults to None.
             value_range (tuple[float, float], optional): Map values for the
                 coldest and the hottest color; the same for all images of a
@@ -72,7 +72,7 @@ class AnomalyVisualizer(Visualizer):
                 draw_outline(panel, mask)
         row = np.concatenate(panels, 1)
         banner = np.full((_BANNER, row.shape[1], 3), 32, np.uint8)
-        title = printable(str(data_sample.get('kind', '')))
+        title = printable(str(data_sample.get('defect_type', '')))
         if 'pred_score' in data_sample:
             title += f'   score {float(data_sample.pred_score):.3f}'
         cv2.putText(banner, title.strip(), (6, 17), cv2.FONT_HERSHEY_SIMPLEX,
@@ -138,7 +138,7 @@ def draw_outline(image: np.ndarray, mask: np.ndarray) -> None:
 
 
 def _scores(sample: AnomalyDataSample, frame: str) -> np.ndarray:
-    """The map ``(H, W)`` in the frame, NaN where there is no score."""
+    """Get the map ``(H, W)``, NaN where there is no score."""
     if frame == 'original':
         return sample.original_map().numpy()
     if frame != 'input':
@@ -153,7 +153,7 @@ def _scores(sample: AnomalyDataSample, frame: str) -> np.ndarray:
 
 def _truth(image: np.ndarray, sample: AnomalyDataSample,
            frame: str) -> np.ndarray:
-    """The mask ``(H, W)`` in the frame of the image."""
+    """Get the mask ``(H, W)`` at the size of the image."""
     mask = sample.gt_mask.cpu()
     if frame == 'original' and mask.shape != image.shape[:2]:
         mask = AnomalyDataSample(
@@ -174,7 +174,7 @@ def _heat(
     image: np.ndarray, scores: np.ndarray,
     value_range: tuple[float, float] | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Heat map and overlay, each ``(H, W, 3)``."""
+    """Draw the heat map and the overlay, each ``(H, W, 3)``."""
     unscored = np.isnan(scores)
     if value_range is None:
         finite = scores[np.isfinite(scores)]

@@ -72,8 +72,6 @@ def shrink(cfg, data, folder):
                 pipeline=dataset.pipeline)
             if split is not None:
                 loader.dataset.split = split
-            if dataset.get('calibration'):
-                loader.dataset.calibration = 0.3
     # A fit takes one pass or two; a training may be short.
     epochs = cfg.train_cfg.max_epochs
     if epochs > 2:

@@ -32,20 +32,20 @@ def test_train(mvtec_root):
             mvtec_root / f'bottle/train/good/{i:03}.png')
         assert entry['mask_path'] is None
         assert entry['gt_label'] == 0
-        assert entry['kind'] == 'good'
+        assert entry['defect_type'] == 'good'
         assert entry['category'] == 'bottle'
         assert entry['sample_idx'] == i
 
 
 def test_test(mvtec_root):
     entries = list(build(mvtec_root))
-    kinds = [entry['kind'] for entry in entries]
-    assert kinds == ['good'] * 3 + ['hole'] * 2 + ['scratch'] * 3
+    types = [entry['defect_type'] for entry in entries]
+    assert types == ['good'] * 3 + ['hole'] * 2 + ['scratch'] * 3
     for entry in entries:
-        assert entry['gt_label'] == int(entry['kind'] != 'good')
+        assert entry['gt_label'] == int(entry['defect_type'] != 'good')
         stem = entry['img_path'][-7:-4]
-        expected = None if entry['kind'] == 'good' else str(
-            mvtec_root / 'bottle/ground_truth' / entry['kind'] /
+        expected = None if entry['defect_type'] == 'good' else str(
+            mvtec_root / 'bottle/ground_truth' / entry['defect_type'] /
             f'{stem}_mask.png')
         assert entry['mask_path'] == expected
 
@@ -67,7 +67,7 @@ def test_pipeline(mvtec_root):
 
 
 def test_first_images_only(mvtec_root):
-    assert [e['kind'] for e in build(mvtec_root, indices=4)
+    assert [e['defect_type'] for e in build(mvtec_root, indices=4)
             ] == ['good'] * 3 + ['hole']
     assert [e['sample_idx'] for e in build(mvtec_root, indices=[1, 5])
             ] == [0, 1]
@@ -84,20 +84,20 @@ def test_without_ground_truth(own_root):
     shutil.rmtree(own_root / 'bottle/ground_truth')
     items = list(build(own_root, pipeline=PIPELINE))
     assert all(('gt_mask' in item['data_samples']) is
-               (item['data_samples'].kind == 'good') for item in items)
+               (item['data_samples'].defect_type == 'good') for item in items)
 
 
 def test_masks_without_suffix(own_root):
     for path in (own_root / 'bottle/ground_truth/hole').iterdir():
         path.rename(path.with_name(path.name.replace('_mask', '')))
     assert [e['mask_path'][-13:-4] for e in build(own_root)
-            if e['kind'] == 'hole'] == ['/hole/000', '/hole/001']
+            if e['defect_type'] == 'hole'] == ['/hole/000', '/hole/001']
 
 
 @pytest.mark.parametrize(('split', 'gone', 'message'), [
     ('train', 'bottle', '/bottle" does not exist.*--data-root'),
     ('train', 'bottle/train/good', r'no images in ".*/train/good"'),
-    ('test', 'bottle/test', r'no images in ".*/test/KIND"'),
+    ('test', 'bottle/test', r'no images in ".*/test/DEFECT_TYPE"'),
     ('test', 'bottle/ground_truth/hole',
      r'test/hole/000\.png" has no mask; expected ".*hole/000_mask\.png"'),
 ])
@@ -133,7 +133,7 @@ def test_mask_of_another_size(own_root):
 
 
 def test_split():
-    with pytest.raises(InputError, match='"calibration", got "val"'):
+    with pytest.raises(InputError, match='"train" or "test", got "val"'):
         AnomalyDataset('none', 'val')
 
 
@@ -163,46 +163,10 @@ def paths(dataset):
     return [entry['img_path'] for entry in dataset]
 
 
-def test_calibration(mvtec_root):
-    everything = paths(build(mvtec_root, 'train'))
-    train = build(mvtec_root, 'train', calibration=0.3)
-    kept = build(mvtec_root, 'calibration', calibration=0.3)
-    assert len(kept) == 2
-    assert sorted(paths(train) + paths(kept)) == everything
-    assert [entry['sample_idx'] for entry in kept] == [0, 1]
-    assert all(entry['gt_label'] == 0 for entry in kept)
-    # The test images are what they are.
-    assert paths(build(mvtec_root, calibration=0.3)) == paths(
-        build(mvtec_root))
-    others = {tuple(paths(build(mvtec_root, 'calibration', calibration=0.3,
-                                seed=seed))) for seed in range(10)}
-    assert len(others) > 1
-
-
-def test_one_image_at_least_on_either_side(mvtec_root):
-    assert len(build(mvtec_root, 'calibration', calibration=0.01)) == 1
-    assert len(build(mvtec_root, 'train', calibration=0.99)) == 1
-
-
-@pytest.mark.parametrize(('split', 'share', 'message'), [
-    ('train', 1, r'at least 0 and below 1, got 1'),
-    ('calibration', 0, 'no images are kept for calibration')])
-def test_bad_calibration(mvtec_root, split, share, message):
-    with pytest.raises(InputError, match=message):
-        build(mvtec_root, split, calibration=share)
-
-
-def test_one_image_is_not_enough(own_root):
-    for path in list((own_root / 'bottle/train/good').iterdir())[1:]:
-        path.unlink()
-    with pytest.raises(InputError, match='has one training image'):
-        build(own_root, 'train', calibration=0.1)
-
-
 @pytest.fixture
 def said(monkeypatch):
     lines = []
-    monkeypatch.setattr('mmad.datasets.found.print_log',
+    monkeypatch.setattr('mmad.datasets.scan_log.print_log',
                         lambda line, *args: lines.append(line))
     return lines
 
@@ -250,13 +214,13 @@ def test_what_is_taken_is_said(own_root, said):
     ]
 
 
-@pytest.mark.parametrize('kind', ['link', 'folder link', 'hard link'])
-def test_training_images_are_not_tested_with(own_root, kind):
+@pytest.mark.parametrize('link', ['link', 'folder link', 'hard link'])
+def test_training_images_are_not_tested_with(own_root, link):
     root = own_root / 'bottle'
-    if kind == 'folder link':
+    if link == 'folder link':
         shutil.rmtree(root / 'test/good')
         (root / 'test/good').symlink_to('../train/good')
-    elif kind == 'link':
+    elif link == 'link':
         (root / 'test/good/a.png').symlink_to('../../train/good/003.png')
     else:
         (root / 'test/good/a.png').hardlink_to(root / 'train/good/003.png')
@@ -299,9 +263,6 @@ def test_category_is_a_plain_name(own_root, category):
     (dict(indices=[0, 'a']), '`indices` must be'),
     (dict(indices=[]), '`indices` is empty'),
     (dict(indices=[0, 8]), '`indices` names 8, but there are 8 images'),
-    (dict(calibration='x'), "`calibration` must be .* got 'x'"),
-    (dict(calibration=None), '`calibration` must be'),
-    (dict(calibration=float('nan')), '`calibration` must be'),
     (dict(seed=-1), '`seed` must be a whole number'),
     (dict(seed='a'), '`seed` must be a whole number'),
     (dict(data_root=None), '`data_root` must be the path of a folder'),
@@ -335,7 +296,9 @@ def test_a_folder_called_almost_good(own_root, name):
     if (test / name).exists():
         pytest.skip('the file system does not tell them apart')
     os.rename(test / f'{name}_', test / name)
-    with pytest.raises(InputError, match=f'test/{name}" would be a kind'):
+    with pytest.raises(
+        InputError, match=f'test/{name}" would be a defect type'
+    ):
         build(own_root)
 
 

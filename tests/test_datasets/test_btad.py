@@ -39,14 +39,14 @@ def test_ok_is_good(root):
     train = list(build(root, 'train'))
     assert [Path(e['img_path']).relative_to(root).as_posix()
             for e in train] == [f'02/train/ok/000{i}.bmp' for i in range(3)]
-    assert {(e['kind'], e['gt_label'], e['mask_path'])
+    assert {(e['defect_type'], e['gt_label'], e['mask_path'])
             for e in train} == {('good', 0, None)}
 
 
 def test_ko_has_masks(root):
     samples = [e['data_samples']
                for e in build(root, 'test', pipeline=PIPELINE)]
-    assert [(s.kind, int(s.gt_label)) for s in samples
+    assert [(s.defect_type, int(s.gt_label)) for s in samples
             ] == [('ko', 1), ('ko', 1), ('good', 0)]
     for sample in samples:
         assert bool(sample.gt_mask.all()) is bool(sample.gt_label)
@@ -78,7 +78,7 @@ def test_missing_mask(root):
 def test_a_folder_called_good_holds_good_ones(root):
     (root / '02/test/good').mkdir()
     Image.new('RGB', (9, 7)).save(root / '02/test/good/x.bmp')
-    entries = [e for e in build(root, 'test') if e['kind'] == 'good']
+    entries = [e for e in build(root, 'test') if e['defect_type'] == 'good']
     assert [Path(e['img_path']).name for e in entries] == [
         'x.bmp', '0000.bmp']
     assert {(e['gt_label'], e['mask_path']) for e in entries} == {(0, None)}

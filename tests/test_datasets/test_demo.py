@@ -4,10 +4,10 @@ import pytest
 
 from mmad.datasets import demo
 from mmad.datasets.demo import generate_demo
-from mmad.datasets.demo_plate import KINDS, render
+from mmad.datasets.demo_plate import DEFECT_TYPES, render
 from mmad.errors import InputError
 
-SMALL = dict(num_train=2, num_good=1, num_per_kind=1, size=96)
+SMALL = dict(num_train=2, num_good=1, num_per_defect_type=1, size=96)
 
 
 def contents(folder):
@@ -23,8 +23,8 @@ def test_layout(tmp_path):
     assert list(tmp_path.iterdir()) == [folder]
     wanted = {'generated.json', 'test/good/000.png'}
     wanted |= {f'train/good/{number:03d}.png' for number in range(2)}
-    wanted |= {f'test/{kind}/000.png' for kind in KINDS}
-    wanted |= {f'ground_truth/{kind}/000_mask.png' for kind in KINDS}
+    wanted |= {f'test/{name}/000.png' for name in DEFECT_TYPES}
+    wanted |= {f'ground_truth/{name}/000_mask.png' for name in DEFECT_TYPES}
     assert set(contents(folder)) == wanted
     image = cv2.imread(str(folder / 'test/scratch/000.png'))
     assert image.shape == (96, 96, 3)
@@ -50,11 +50,11 @@ def test_pictures_differ():
     assert len(set(images)) == len(images)
 
 
-@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('defect_type', DEFECT_TYPES)
 @pytest.mark.parametrize('index', range(6))
-def test_defect_is_where_the_mask_is(kind, index):
+def test_defect_is_where_the_mask_is(defect_type, index):
     sound, empty = render(0, 'test', index)
-    image, mask = render(0, 'test', index, kind)
+    image, mask = render(0, 'test', index, defect_type)
     assert not empty.any()
     assert 10 < (mask > 0).sum() < 1500
     change = np.abs(image.astype(int) - sound).max(2)
@@ -82,10 +82,10 @@ def test_other_content_is_not_overwritten(tmp_path):
 
 def test_interruption_leaves_nothing(tmp_path, monkeypatch):
 
-    def interrupted(seed, split, index, kind, size):
+    def interrupted(seed, split, index, defect_type, size):
         if split == 'test':
             raise KeyboardInterrupt
-        return render(seed, split, index, kind, size)
+        return render(seed, split, index, defect_type, size)
 
     monkeypatch.setattr(demo, 'render', interrupted)
     with pytest.raises(KeyboardInterrupt):

@@ -52,7 +52,7 @@ def test_holdout_follows_the_seed(root):
 def test_kinds(root):
     entries = {e['img_path'][len(str(root)):]: e for e in build(root)
                if e['gt_label'] == 1}
-    assert {path: e['kind'] for path, e in entries.items()} == {
+    assert {path: e['defect_type'] for path, e in entries.items()} == {
         '/bad/cut/0.png': 'cut',
         '/bad/cut/deep/1.jpg': 'cut/deep',
         '/bad/hole/0.png': 'hole',
@@ -79,15 +79,17 @@ def test_normal_images_and_masks_below_the_abnormal_ones(tmp_path):
     entries = list(build(
         tmp_path, normal_dir='train', normal_test_dir='test/good',
         abnormal_dir='test', mask_dir='test/masks'))
-    assert [(e['kind'], e['gt_label']) for e in entries] == [('good', 0),
-                                                             ('cut', 1)]
+    assert [(e['defect_type'], e['gt_label']) for e in entries] == [
+        ('good', 0),
+        ('cut', 1),
+    ]
     assert entries[1]['mask_path'].endswith('test/masks/cut/0.png')
 
 
 def test_masks(root):
     draw(root, 'truth/cut/0_mask.png', 'truth/cut/deep/1.png',
          'truth/hole/0.bmp', 'truth/x_mask.tif')
-    masks = {e['kind']: e['mask_path'][len(str(root)):]
+    masks = {e['defect_type']: e['mask_path'][len(str(root)):]
              for e in build(root, mask_dir='truth') if e['gt_label']}
     assert masks == {
         'cut': '/truth/cut/0_mask.png',
@@ -142,17 +144,6 @@ def test_folders_inside_the_normal_one_are_not_trained_on(tmp_path):
             for i in range(len(dataset))] == [tmp_path, tmp_path]
 
 
-def test_calibration_comes_out_of_what_is_trained_on(root):
-    parts = {split: names(build(root, split, calibration=0.3), root)
-             for split in ('train', 'calibration', 'test')}
-    assert {split: len(part) for split, part in parts.items()} == dict(
-        train=6, calibration=2, test=2)
-    assert sorted(path for part in parts.values() for path in part) == [
-        f'ok/{day}/{i}.png' for day in 'ab' for i in range(5)
-    ]
-    assert parts['test'] == names(build(root), root)
-
-
 @pytest.mark.parametrize('folders', [['ok'], ('ok/a', 'ok/b'), ['ok', 'ok/a'],
                                      ['ok/a', 'ok']])
 def test_several_folders_of_normal_images(root, folders):
@@ -195,7 +186,7 @@ def test_folders_inside_one_another_whatever_their_spelling(root):
 
 def test_what_is_left_out_is_named(root, monkeypatch):
     said = []
-    monkeypatch.setattr('mmad.datasets.found.print_log',
+    monkeypatch.setattr('mmad.datasets.scan_log.print_log',
                         lambda line, *args: said.append(line))
     draw(root, 'truth/cut/0.png', 'truth/cut/deep/1.png', 'truth/hole/0.png',
          'truth/x.png', 'truth/y.png', 'bad/cut/.thumbnails/a.png')
@@ -215,7 +206,7 @@ def test_bad_images_in_a_folder_called_good(root):
     draw(root, 'x/good/0.png')
     entry, = (e for e in build(root, abnormal_dir='x/good')
               if 'x/good' in e['img_path'])
-    assert (entry['kind'], entry['gt_label']) == ('bad', 1)
+    assert (entry['defect_type'], entry['gt_label']) == ('bad', 1)
 
 
 @pytest.mark.parametrize(('kwargs', 'message'), [

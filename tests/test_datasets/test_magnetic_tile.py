@@ -7,7 +7,7 @@ from mmad.errors import InputError
 def test_layout(mvtec_root):
     root = str(mvtec_root / 'bottle')
     assert len(MagneticTile(root, 'train')) == 7
-    assert {e['kind'] for e in MagneticTile(root, 'test')
+    assert {e['defect_type'] for e in MagneticTile(root, 'test')
             } == {'good', 'hole', 'scratch'}
 
 

@@ -8,7 +8,7 @@ def test_layout(own_root):
     (own_root / 'bottle').rename(own_root / 'tubes')
     assert len(MPDD(str(own_root), 'train', 'tubes')) == 7
     test = MPDD(str(own_root), 'test', 'tubes')
-    assert [e['kind'] for e in test if e['mask_path']
+    assert [e['defect_type'] for e in test if e['mask_path']
             ] == ['hole'] * 2 + ['scratch'] * 3
 
 

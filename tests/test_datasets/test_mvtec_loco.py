@@ -7,12 +7,12 @@ from mmad.registry import DATASETS
 
 @pytest.fixture
 def root(own_root):
-    """Two kinds of defect, their masks one folder deeper than usual."""
+    """Two defect types, their masks one folder deeper than usual."""
     category = (own_root / 'bottle').rename(own_root / 'pushpins')
-    for kind, name in (('hole', 'logical'), ('scratch', 'structural')):
-        (category / 'test' / kind).rename(
+    for defect_type, name in (('hole', 'logical'), ('scratch', 'structural')):
+        (category / 'test' / defect_type).rename(
             category / 'test' / f'{name}_anomalies')
-        truth = (category / 'ground_truth' / kind).rename(
+        truth = (category / 'ground_truth' / defect_type).rename(
             category / 'ground_truth' / f'{name}_anomalies')
         for mask in list(truth.iterdir()):
             folder = truth / mask.stem.removesuffix('_mask')
@@ -30,7 +30,7 @@ def build(root, split, **kwargs):
 def test_image_level(root):
     assert len(build(root, 'train')) == 7
     entries = list(build(root, 'test'))
-    assert [(e['kind'], e['gt_label']) for e in entries] == (
+    assert [(e['defect_type'], e['gt_label']) for e in entries] == (
         [('good', 0)] * 3 + [('logical_anomalies', 1)] * 2
         + [('structural_anomalies', 1)] * 3)
     assert {e['mask_path'] for e in entries} == {None}
@@ -44,7 +44,7 @@ def test_defects_have_no_pixel_labels(root):
     ]
     for item in build(root, 'test', pipeline=pipeline):
         sample = item['data_samples']
-        assert ('gt_mask' in sample) is (sample.kind == 'good')
+        assert ('gt_mask' in sample) is (sample.defect_type == 'good')
 
 
 def test_errors(root):

@@ -27,11 +27,11 @@ def test_protocol(category):
     train, test = build('train', category), build('test', category)
     assert len(train) == (target[:1000] == int(category)).sum()
     assert len(test) == 797
-    assert {(e['kind'], e['gt_label']) for e in train} == {('good', 0)}
+    assert {(e['defect_type'], e['gt_label']) for e in train} == {('good', 0)}
     for entry, label in zip(test, target[1000:]):
         normal = label == int(category)
         assert entry['gt_label'] == int(not normal)
-        assert entry['kind'] == ('good' if normal else str(label))
+        assert entry['defect_type'] == ('good' if normal else str(label))
         assert entry['category'] == category
 
 
@@ -50,11 +50,11 @@ def test_pixels_belong_to_their_labels():
 def test_colors_are_bgr(monkeypatch):
     images = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
     monkeypatch.setattr(
-        one_class, 'load_arrays', lambda *args:
+        one_class, 'load_classification_set', lambda *args:
         (images, np.array([0, 1]), ['a', 'b']))
     entry = build('test', '0')[1]
     assert (entry['img'] == images[1][..., ::-1]).all()
-    assert entry['kind'] == 'b'
+    assert entry['defect_type'] == 'b'
     assert entry['img_shape'] == entry['ori_shape'] == (4, 5)
 
 
@@ -73,7 +73,7 @@ def test_subsets_keep_their_pixels():
         assert len(subset) == len(chosen)
         for i, entry in zip(chosen, subset):
             assert (entry['img'] == whole[i]['img']).all()
-            assert entry['kind'] == whole[i]['kind']
+            assert entry['defect_type'] == whole[i]['defect_type']
 
 
 @pytest.mark.parametrize('spawned', [True, False])
@@ -114,14 +114,3 @@ def test_wrong_arguments():
         OneClassDataset('SVHN', 'none', '3', 'train')
 
 
-def test_calibration():
-    everything = build('train')
-    train, kept = (OneClassDataset(
-        'digits', 'none', '3', split, calibration=0.1)
-        for split in ('train', 'calibration'))
-    assert len(kept) == round(0.1 * len(everything))
-    pixels = {everything[i]['img'].tobytes() for i in range(len(everything))}
-    ours, theirs = ({part[i]['img'].tobytes() for i in range(len(part))}
-                    for part in (train, kept))
-    assert ours | theirs == pixels
-    assert not ours & theirs

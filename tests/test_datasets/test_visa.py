@@ -57,7 +57,7 @@ def build(root, split, category='pcb1', **kwargs):
 
 def test_split_of_the_table(root):
     train, test = (
-        [(Path(e['img_path']).relative_to(root).as_posix(), e['kind'],
+        [(Path(e['img_path']).relative_to(root).as_posix(), e['defect_type'],
           e['gt_label'], e['category']) for e in build(root, split)]
         for split in ('train', 'test'))
     images = 'pcb1/Data/Images'
@@ -154,7 +154,7 @@ def test_an_image_in_both_parts(root):
 
 def test_images_that_are_not_listed_are_named(root, monkeypatch):
     said = []
-    monkeypatch.setattr('mmad.datasets.found.print_log',
+    monkeypatch.setattr('mmad.datasets.scan_log.print_log',
                         lambda line, *args: said.append(line))
     Image.new('RGB', (9, 7), 5).save(root / 'pcb1/Data/Images/Normal/x.JPG')
     build(root, 'train')

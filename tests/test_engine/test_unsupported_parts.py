@@ -2,6 +2,7 @@ import importlib.util
 
 import pytest
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
 
 from mmad.engine import refuse_unsupported
 from mmad.errors import InputError
@@ -64,14 +65,36 @@ def test_profile_for_tensorboard(without_packages):
         assert 'torch_tb_profiler' in sentence(**hooks)
 
 
+class Labeled(BaseDataset):
+
+    def get_cat_ids(self, idx):
+        return [0]
+
+
+INNER = dict(type='AnomalyDataset', data_root='a', split='train')
+
+
+def loader(name, wrapper, inner=INNER):
+    inner = dict(datasets=[INNER, inner]) if wrapper == 'ConcatDataset' else (
+        dict(dataset=inner))
+    return {f'{name}_dataloader': dict(dataset=dict(type=wrapper, **inner))}
+
+
 @pytest.mark.parametrize(('entries', 'match'), [
     (dict(runner_type='FlexibleRunner'), 'FlexibleRunner'),
     (dict(strategy=dict(type='DeepSpeedStrategy')), '`strategy`'),
     (dict(model_wrapper_cfg=dict(type='MMFullyShardedDataParallel')),
      'MMDistributedDataParallel'),
     (dict(activation_checkpointing=['cloner']), 'accumulative_counts'),
-    (dict(train_dataloader=dict(dataset=dict(type='ClassBalancedDataset'))),
-     '`train_dataloader.dataset`'),
+    (loader('train', 'ClassBalancedDataset'), 'AnomalyDataset inside it'),
+    (loader('train', 'ConcatDataset', loader(
+        'train', 'ClassBalancedDataset')['train_dataloader']['dataset']),
+     'no classes to balance'),
+    (loader('val', 'RepeatDataset'), '`val_dataloader.dataset`'),
+    (loader('test', 'ClassBalancedDataset', dict(type=Labeled)),
+     'several times'),
+    (loader('test', 'ConcatDataset', dict(
+        type='RepeatDataset', times=2, dataset=INNER)), 'a RepeatDataset'),
     (dict(optim_wrapper=dict(accumulative_counts=4)), 'accumulative_counts'),
     (dict(optim_wrapper=dict(), auto_scale_lr=dict(
         enable=True, base_batch_size=16)), 'could scale'),
@@ -89,6 +112,9 @@ def test_refused(entries, match):
     dict(runner_type='Runner', strategy=None),
     dict(model_wrapper_cfg=dict(type='MMSeparateDistributedDataParallel')),
     dict(auto_scale_lr=dict(enable=False, base_batch_size=16)),
+    *(loader(name, 'ConcatDataset') for name in ('train', 'val', 'test')),
+    loader('train', 'RepeatDataset'),
+    loader('train', 'ClassBalancedDataset', dict(type=Labeled)),
     # Not for these checks to answer.
     dict(visualizer='a', custom_hooks='a', default_hooks='a', train_cfg='a',
          train_dataloader='a', optim_wrapper='a', auto_scale_lr='a'),

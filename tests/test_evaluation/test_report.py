@@ -2,7 +2,13 @@ import math
 
 import pytest
 
-from mmad.evaluation.report import is_cell, is_known, plain_value, short_value
+from mmad.evaluation.report import (
+    in_order,
+    is_cell,
+    is_known,
+    plain_value,
+    short_value,
+)
 
 
 @pytest.mark.parametrize(('name', 'value', 'text'), [
@@ -26,3 +32,11 @@ def test_plain_value_of_what_is_plain():
     value = dict(a=[1, 0.5, None, True, 'x', dict(b=[])])
     assert plain_value(value) == value
     assert plain_value((math.nan, math.inf)) == ['undefined', 'infinity']
+
+
+def test_no_entry_of_a_dict_is_lost():
+    values = {'a': {'b/c': 1}, 'a/b': {'c': 2, 'd': 3}, 'x': {'y': 4},
+              'x/y': 5, 'z': {}}
+    assert in_order(values) == {
+        'a/b/c': 1, 'a/b': {'c': 2, 'd': 3}, 'x': {'y': 4}, 'x/y': 5,
+        'z': {}}

@@ -43,8 +43,8 @@ def test_more_than_one_score():
 
 
 def test_metainfo():
-    sample = AnomalyDataSample(metainfo=dict(kind='cut'), gt_label=1)
-    assert sample.kind == 'cut'
+    sample = AnomalyDataSample(metainfo=dict(defect_type='cut'), gt_label=1)
+    assert sample.defect_type == 'cut'
     assert sample.get('category') is None
     assert sample.gt_label.dtype == torch.int64
     assert 'pred_map' not in sample

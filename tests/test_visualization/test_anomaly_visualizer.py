@@ -28,7 +28,7 @@ def sample():
     heat = torch.zeros(40, 60)
     heat[10:20, 30:45] = 2.0
     return AnomalyDataSample(
-        metainfo=dict(kind='cut'), pred_score=2.0, pred_map=heat)
+        metainfo=dict(defect_type='cut'), pred_score=2.0, pred_map=heat)
 
 
 def panels(drawn):
@@ -222,8 +222,10 @@ def test_half_a_file_is_never_left(visualizer, image, sample, tmp_path,
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize('kind', [
+@pytest.mark.parametrize('defect_type', [
     os.fsdecode(b'kr\xe4tz'), 'two\nlines', 'Größe', '漢字', '%d {} \\'])
-def test_any_name_of_a_defect_type_is_drawn(visualizer, image, sample, kind):
-    sample.set_metainfo(dict(kind=kind))
+def test_any_name_of_a_defect_type_is_drawn(
+    visualizer, image, sample, defect_type
+):
+    sample.set_metainfo(dict(defect_type=defect_type))
     assert len(panels(visualizer.draw(image, sample))) == 3

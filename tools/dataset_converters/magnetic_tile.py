@@ -20,14 +20,14 @@ from pathlib import Path
 import numpy as np
 
 from mmad.datasets.files import list_images
-from mmad.datasets.image_file import open_image
-from mmad.datasets.transforms import read_mask
 from mmad.errors import InputError
 from mmad.utils.command_line import one_sentence_errors
+from mmad.utils.image_file import open_image
+from mmad.utils.mask_file import read_mask
 
 _FOLDERS = {'good': 'MT_Free'} | {
-    kind: f'MT_{kind.capitalize()}'
-    for kind in ('blowhole', 'break', 'crack', 'fray', 'uneven')
+    name: f'MT_{name.capitalize()}'
+    for name in ('blowhole', 'break', 'crack', 'fray', 'uneven')
 }
 _LONGEST_PAUSE = 100
 
@@ -36,7 +36,7 @@ _LONGEST_PAUSE = 100
 class Shot:
     """An image of the download."""
     path: Path
-    kind: str
+    defect_type: str
     exposure: int
     number: int
 
@@ -53,7 +53,7 @@ def find_shots(source: Path) -> list[Shot]:
             a mask is missing.
     """
     shots = []
-    for kind, name in _FOLDERS.items():
+    for defect_type, name in _FOLDERS.items():
         folder = source / name / 'Imgs'
         paths = [p for p in list_images(folder) if p.suffix == '.jpg']
         if not paths:
@@ -67,8 +67,8 @@ def find_shots(source: Path) -> list[Shot]:
                 raise InputError(
                     f'image "{path}" is not named expE_num_N.jpg, as those of '
                     'the download are; remove it.')
-            shots.append(Shot(path, kind, int(match[1]), int(match[2])))
-            if kind != 'good' and not shots[-1].mask.is_file():
+            shots.append(Shot(path, defect_type, int(match[1]), int(match[2])))
+            if defect_type != 'good' and not shots[-1].mask.is_file():
                 raise InputError(
                     f'image "{path}" has no mask; expected '
                     f'"{shots[-1].mask}".')
@@ -93,20 +93,22 @@ def split_tiles(tiles: Sequence[list[Shot]], share: float,
     train, test = [], []
     good = []
     for tile in tiles:
-        if all(shot.kind == 'good' for shot in tile):
+        if all(shot.defect_type == 'good' for shot in tile):
             good.append(tile)
         else:
             test += tile
-    wanted = share * sum(s.kind == 'good' for tile in tiles for s in tile)
+    wanted = share * sum(
+        s.defect_type == 'good' for tile in tiles for s in tile
+    )
     for i in np.random.default_rng(seed).permutation(len(good)):
-        held = sum(shot.kind == 'good' for shot in test)
+        held = sum(shot.defect_type == 'good' for shot in test)
         (test if held < wanted else train).extend(good[i])
     return train, test
 
 
 def is_usable(shot: Shot) -> bool:
     """Whether the mask marks something and fits its image."""
-    if shot.kind == 'good':
+    if shot.defect_type == 'good':
         return True
     mask = read_mask(shot.mask)
     with open_image(shot.path) as image:
@@ -117,10 +119,14 @@ def write(train: Sequence[Shot], test: Sequence[Shot], folder: Path) -> None:
     """Copy the images, and the masks of the defective ones."""
     for split, shots in (('train', train), ('test', test)):
         for shot in shots:
-            copies = {folder / split / shot.kind / shot.path.name: shot.path}
-            if shot.kind != 'good':
+            copies = {
+                folder / split / shot.defect_type / shot.path.name: shot.path
+            }
+            if shot.defect_type != 'good':
                 mask = f'{shot.path.stem}_mask.png'
-                copies[folder / 'ground_truth' / shot.kind / mask] = shot.mask
+                copies[folder / 'ground_truth' / shot.defect_type / mask] = (
+                    shot.mask
+                )
             for target, origin in copies.items():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(origin, target)

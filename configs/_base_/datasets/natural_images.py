@@ -7,7 +7,7 @@ train_dataloader = dict(
     num_workers=2,
     persistent_workers=True,
     drop_last=True,
-    sampler=dict(type='DrawSampler', shuffle=True),
+    sampler=dict(type='RunningIndexSampler', shuffle=True),
     dataset=dict(
         type='NaturalImages',
         data_root=data_root,

@@ -1,21 +1,11 @@
-# VisA, one category: whole images, squeezed into 256 x 256. The objects are
-# not centered, and several may be in one image.
-_base_ = 'mvtec_ad.py'
+# VisA, one category. The objects are not centered, and several may be in one
+# image.
+_base_ = 'whole_images.py'
 
 data_root = '{{$MMAD_DATA:data}}/visa'
 category = 'candle'
 
-pipeline = [
-    dict(type='LoadImage'),
-    dict(type='LoadMask'),
-    dict(type='Resize', scale=(256, 256), backend='pillow'),
-    dict(type='PackInputs'),
-]
-dataset = dict(
-    type='VisA',
-    data_root=data_root,
-    category=category,
-    pipeline=pipeline)
+dataset = dict(type='VisA', data_root=data_root, category=category)
 train_dataloader = dict(dataset=dataset)
 val_dataloader = dict(dataset=dataset)
 test_dataloader = dict(dataset=dataset)

@@ -8,7 +8,9 @@ from .frame_tracking import current_frame, note_crop
 
 @TRANSFORMS.register_module()
 class CenterCrop(mmcv.transforms.CenterCrop):
-    """mmcv's center crop, which also notes what it cut from.
+    """Crop the center of an image and note where the crop lies.
+
+    The crop is that of mmcv.
 
     Added Keys:
 

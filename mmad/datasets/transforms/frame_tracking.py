@@ -1,12 +1,12 @@
-"""Keeping track of where an image lies in the original, step by step."""
+"""Functions that track where the image of a pipeline lies in the original."""
 
 
 def current_frame(
         results: dict) -> tuple[tuple[int, int], tuple[int, int]] | str:
-    """Where the image of a pipeline lies in the resized original.
+    """Find where the image of a pipeline lies in the resized original.
 
-    Steps of mmad note it. Of others it is derived where they only resized,
-    which mmcv's ``scale_factor`` tells.
+    The transforms of mmad note it. After others it is derived from mmcv's
+    ``scale_factor``, if they only resized the image.
 
     Args:
         results (dict): What the pipeline knows after the steps so far.
@@ -52,7 +52,7 @@ def note_frame(results: dict, resized: tuple[int, int],
 
 def note_crop(results: dict, before: tuple | str, shape: tuple[int, int],
               offset: tuple[int, int]) -> None:
-    """Note a crop.
+    """Note where the image lies after a crop.
 
     Args:
         results (dict): With the image after the crop.

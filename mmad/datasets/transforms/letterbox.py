@@ -72,6 +72,6 @@ class Letterbox(BaseTransform):
 
 
 def _fit(length: float, box: int) -> int:
-    """Nearest size that leaves an even border."""
+    """Find the nearest size that leaves an even border."""
     border = min(round((box - length) / 2), (box - 1) // 2)
     return box - 2 * border

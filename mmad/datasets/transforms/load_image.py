@@ -2,22 +2,22 @@ import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from PIL import Image, ImageOps
 
-from mmad.datasets.image_file import (
+from mmad.errors import InputError
+from mmad.registry import TRANSFORMS
+from mmad.utils import check_number
+from mmad.utils.image_file import (
     MAX_PIXELS,
     bits_per_channel,
     open_image,
     read_pixels,
 )
-from mmad.errors import InputError
-from mmad.registry import TRANSFORMS
-from mmad.utils import check_number
 
 
 @TRANSFORMS.register_module()
 class LoadImage(LoadImageFromFile):
-    """Load an image with Pillow, and never half of one.
+    """Load an image with Pillow, which refuses a truncated file.
 
-    OpenCV fills what a truncated file lacks with gray; Pillow refuses it.
+    OpenCV would fill the missing part with gray.
     Only BMP, JPEG, PNG, TIFF and WebP files are read, whatever their suffix,
     upright as their EXIF data say.
 

@@ -1,32 +1,25 @@
 import logging
-import os
-from pathlib import Path
 
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine.logging import print_log
-from PIL import Image, ImageOps
 
-from mmad.datasets.image_file import (
-    MAX_PIXELS,
-    bits_per_channel,
-    open_image,
-    read_pixels,
-)
 from mmad.errors import InputError
 from mmad.registry import TRANSFORMS
 from mmad.utils import check_number, printable
-
-_MODES = ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'I', 'I;16', 'I;16B', 'I;16L',
-          'F')
+from mmad.utils.image_file import MAX_PIXELS
+from mmad.utils.mask_file import read_mask
 
 
 @TRANSFORMS.register_module()
 class LoadMask(BaseTransform):
-    """Load the ground-truth mask; a normal image gets an empty one.
+    """Load the ground-truth mask of an image.
+
+    A normal image gets an empty mask.
 
     Under the key ``gt_seg_map`` the geometric transforms of mmcv treat it as
-    they treat the image, by nearest neighbor. :func:`read_mask` says what
+    they treat the image, by nearest neighbor.
+    :func:`~mmad.utils.mask_file.read_mask` says what
     counts as defect. A mask of a defective image that marks nothing is named
     in the log.
 
@@ -79,109 +72,3 @@ class LoadMask(BaseTransform):
                 'all count as normal. Correct the mask or the label.')
             print_log(printable(line), 'current', logging.WARNING)
         return results
-
-
-def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Read a mask file as ``(H, W)`` bool.
-
-    What is not background is defect, in every file alike:
-
-    - Values, of any type and depth: all but 0. A color is defect unless all
-      its channels are 0, so a soft edge is defect as well.
-    - Palettes: all but index 0. A file is refused in which index 0 is neither
-      black nor transparent and another one in use is.
-    - Transparency: where all pixels have one color, all but alpha 0. Where the
-      colors differ, they decide; a file is refused in which the visible parts
-      and the colors disagree.
-
-    Args:
-        path (str | Path): A BMP, PNG, TIFF or WebP file. Lossy compression
-            blurs the values around a region, so JPEG and lossy WebP files are
-            refused.
-        max_pixels (int): Largest number of pixels. Defaults to 100 million.
-
-    Raises:
-        InputError: The file is missing, truncated, too large, no image, or it
-            is not clear what it marks.
-    """
-    with open_image(path, max_pixels, 'mask') as image:
-        if _is_lossy(image, path):
-            raise InputError(
-                f'mask "{path}" is compressed with losses, which blurs the '
-                'values around a region; save the mask as PNG, from its '
-                'source.')
-        if image.mode not in _MODES:
-            raise InputError(
-                f'mask "{path}" has the mode {image.mode}, of which the '
-                'background is not known; save it as PNG, black where there '
-                'is no defect.')
-        if image.mode == 'P':
-            return _from_palette(image, path)
-        if 'transparency' in image.info and bits_per_channel(image) == 8:
-            upright = ImageOps.exif_transpose(image)
-            return _from_layers(np.asarray(upright.convert('RGBA')), path)
-        pixels = read_pixels(image, path)
-        if image.mode in ('LA', 'RGBA'):
-            return _from_layers(pixels, path)
-    if pixels.dtype.kind == 'f' and not np.isfinite(pixels).all():
-        raise InputError(f'mask "{path}" has values that are not finite; '
-                         'save it as PNG, 0 where there is no defect.')
-    defect = pixels != 0
-    return defect.any(axis=2) if defect.ndim == 3 else defect
-
-
-def _is_lossy(image: Image.Image, path: str | Path) -> bool:
-    if image.format == 'WEBP':
-        return not _is_lossless_webp(path)
-    return (image.format in ('JPEG', 'MPO')
-            or 'jpeg' in str(image.info.get('compression', '')))
-
-
-def _is_lossless_webp(path: str | Path) -> bool:
-    with open(path, 'rb') as file:
-        file.seek(12)
-        while len(head := file.read(8)) == 8:
-            if head[:4] in (b'VP8L', b'VP8 '):
-                return head[:4] == b'VP8L'
-            size = int.from_bytes(head[4:], 'little')
-            file.seek(size + size % 2, os.SEEK_CUR)
-    return False
-
-
-def _from_palette(image: Image.Image, path: str | Path) -> np.ndarray:
-    indices = read_pixels(image, path)
-    colors = np.zeros((256, 3), np.uint8)
-    entries = np.asarray(image.getpalette(), np.uint8).reshape(-1, 3)
-    colors[:len(entries)] = entries
-    alpha = np.full(256, 255, np.uint8)
-    transparency = image.info.get('transparency', b'')
-    if isinstance(transparency, int):
-        alpha[transparency] = 0
-    else:
-        alpha[:len(transparency)] = list(transparency)
-    blank = alpha == 0 if 0 in alpha else ~colors.any(axis=1)
-    if not blank[0] and blank[np.unique(indices)].any():
-        raise InputError(
-            f'mask "{path}" has a palette of which index 0 is not the '
-            'background, by its color; save it in gray, 0 where there is no '
-            'defect.')
-    return indices != 0
-
-
-def _from_layers(pixels: np.ndarray, path: str | Path) -> np.ndarray:
-    """The defect in pixels with an alpha channel, the last one."""
-    color, visible = pixels[..., :-1], pixels[..., -1] != 0
-    colored = color.any(axis=2)
-    # Where nothing varies, a uniform mask may be full or empty.
-    if (color == color[:1, :1]).all():
-        if not visible.all():
-            return visible
-        if (pixels[..., -1] == pixels[0, 0, -1]).all():
-            return colored
-    elif visible.all():
-        return colored
-    elif visible.any() and colored[visible].all():
-        return visible
-    raise InputError(
-        f'mask "{path}" is not clear: its colors and its transparency mark '
-        'different regions; save it in gray, 0 where there is no defect.')

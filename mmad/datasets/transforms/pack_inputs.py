@@ -8,14 +8,14 @@ from mmad.structures import AnomalyDataSample
 
 from .frame_tracking import current_frame
 
-_META_KEYS = ('img_path', 'mask_path', 'kind', 'category', 'sample_idx',
+_META_KEYS = ('img_path', 'mask_path', 'defect_type', 'category', 'sample_idx',
               'ori_shape', 'img_shape', 'resized_shape', 'crop_offset',
               'rotation', 'mask_area', 'frame_lost')
 
 
 @TRANSFORMS.register_module()
 class PackInputs(BaseTransform):
-    """Pack an image and what is known of it for the model.
+    """Pack an image and its annotation for the model.
 
     Required Keys:
 
@@ -39,8 +39,8 @@ class PackInputs(BaseTransform):
     set ``results['frame_lost']`` to its reason.
 
     Raises:
-        InputError: The image is none, or its mask was padded with values that
-            are neither 0 nor 1.
+        InputError: There is no color image, or its mask was padded with
+            values other than 0 and 1.
     """
 
     def transform(self, results: dict) -> dict:

@@ -46,7 +46,7 @@ class RandomPatch(BaseTransform):
             the range, of its brightness. Defaults to 0.1.
         noise (float): Standard deviation of its noise as a share of the
             range. Defaults to 0.1.
-        seed (int): Defaults to 0.
+        seed (int): Seed of the random numbers. Defaults to 0.
 
     Raises:
         InputError: An argument is out of its range.

@@ -13,7 +13,7 @@ from .frame_tracking import current_frame, note_crop
 
 @TRANSFORMS.register_module()
 class RandomPose(BaseTransform):
-    """Rotate about the center and crop, at random but always alike.
+    """Rotate and crop an image at random, always in the same way.
 
     This makes the Rd-MVTec of PaDiM (arXiv 2011.08785) out of
     MVTec AD: parts that are not aligned. An image keeps its pose in every
@@ -45,7 +45,7 @@ class RandomPose(BaseTransform):
             Defaults to 10.
         crop_size (int | tuple[int, int]): Side, or width and height, in
             pixels. Defaults to 224.
-        seed (int): Of the poses. Defaults to 0.
+        seed (int): Seed of the poses. Defaults to 0.
 
     Raises:
         InputError: An argument is out of range, or the crop is larger than

@@ -1,7 +1,12 @@
 """What is checked of a finished runner before it trains."""
 from collections.abc import Iterator
 
-from mmengine.dataset import ConcatDataset, InfiniteSampler, RepeatDataset
+from mmengine.dataset import (
+    ClassBalancedDataset,
+    InfiniteSampler,
+    RepeatDataset,
+)
+from mmengine.dataset import ConcatDataset as MMEngineConcatDataset
 from mmengine.dist import get_world_size
 from mmengine.hooks import (
     CheckpointHook,
@@ -14,8 +19,10 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mmad.datasets import AnomalyDataset, ConcatDataset
 from mmad.errors import InputError
 from mmad.models import FitDetector, UninformedStudents
+from mmad.utils.inner_datasets import inner_datasets
 
 from .calibration_hook import CalibrationHook
 from .fit_after_train_hook import FitAfterTrainHook
@@ -154,12 +161,23 @@ def _data_rows(runner: Runner) -> Iterator[tuple[bool, str]]:
            and isinstance(loader.sampler, InfiniteSampler)), (
         'the `sampler` of `train_dataloader` is an InfiniteSampler, with '
         'which no epoch ends; use DefaultSampler.')
-    several = isinstance(dataset, RepeatDataset) or (
-        isinstance(dataset, ConcatDataset) and len(dataset.datasets) > 1)
-    yield bool(stages_of(model)) and several, (
+    several = [
+        type(part).__name__ for part in _parts(dataset)
+        if isinstance(part, ClassBalancedDataset | RepeatDataset)
+        or (isinstance(model, FitDetector)
+            and isinstance(part, MMEngineConcatDataset)
+            and not isinstance(part, ConcatDataset) and len(part.datasets) > 1)
+    ]
+    yield bool(stages_of(model)) and bool(several), (
         f'{name} needs each training image once and numbered, which '
-        f'{type(dataset).__name__} does not see to; use one data set without '
+        f'{"".join(several[:1])} does not see to; use one data set without '
         'it.')
+    yield bool(stages_of(model)) and any(
+        getattr(inner, 'max_refetch', 0) for inner in inner_datasets(dataset)
+        if isinstance(inner, AnomalyDataset)), (
+        f'{name} needs each training image once, and `max_refetch` of the '
+        'data set would put another image in the place of one that the '
+        'pipeline leaves out; leave it at 0.')
     if not isinstance(model, FitDetector):
         return
     yield loader.batch_size is None, (
@@ -168,6 +186,14 @@ def _data_rows(runner: Runner) -> Iterator[tuple[bool, str]]:
     yield loader.drop_last and len(loader.sampler) % loader.batch_size > 0, (
         f'`train_dataloader.drop_last` would leave out images, and {name} is '
         'fitted to each once; use drop_last=False.')
+
+
+def _parts(dataset: object) -> list:
+    """A data set and those that it wraps, from the outside in."""
+    inner = getattr(dataset, 'datasets', None)
+    if inner is None:
+        inner = [dataset.dataset] if hasattr(dataset, 'dataset') else []
+    return [dataset, *(part for one in inner for part in _parts(one))]
 
 
 def _checkpoint_rows(runner: Runner) -> Iterator[tuple[bool, str]]:

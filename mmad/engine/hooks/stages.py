@@ -3,7 +3,6 @@ import bisect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from mmengine.dataset import BaseDataset
 from mmengine.dist import get_rank, is_main_process
@@ -13,6 +12,7 @@ from rich.progress import track
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from mmad.datasets.files import draw_subset
 from mmad.errors import InputError
 from mmad.models import BaseDetector
 from mmad.models.fit_state import FitState
@@ -69,10 +69,9 @@ def split_training_data(runner: Runner, share: float,
         raise InputError(
             'there is one training image, which cannot be both trained and '
             'calibrated with; add more.')
-    held = max(1, min(number - 1, round(share * number)))
-    order = np.random.default_rng(seed).permutation(number)
-    return (_subset(dataset, sorted(order[held:].tolist())),
-            _subset(dataset, sorted(order[:held].tolist())))
+    held = draw_subset(number, share, seed)
+    rest = [index for index in range(number) if index not in held]
+    return _subset(dataset, rest), _subset(dataset, sorted(held))
 
 
 def _subset(dataset: Dataset, indices: list[int]) -> Dataset:

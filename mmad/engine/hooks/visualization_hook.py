@@ -10,13 +10,14 @@ from mmengine.dist import all_gather_object, get_dist_info
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmad.datasets.apart import check_apart
+from mmad.datasets.output_folder import check_output_folder
 from mmad.datasets.transforms import LoadImage, LoadMask
 from mmad.errors import InputError
 from mmad.registry import DATASETS, HOOKS
 from mmad.structures import AnomalyDataSample
 from mmad.structures.frame import scored_window
 from mmad.utils import check_choice, check_number, printable
+from mmad.utils.inner_datasets import inner_datasets
 from mmad.utils.path_checks import check_folder
 from mmad.utils.safe_path import safe_path
 from mmad.visualization import AnomalyVisualizer
@@ -34,10 +35,10 @@ class VisualizationHook(Hook):
 
     Args:
         enable (bool): Draw at all. Defaults to False.
-        out_dir (str, optional): Folder for ``KIND/STEM.png``; where several
-            images of a defect type have the same stem, ``KIND/STEM_INDEX.png``
-            with their positions in the data set. Defaults to None:
-            ``visualization`` in the work dir.
+        out_dir (str, optional): Folder for ``DEFECT_TYPE/STEM.png``; where
+            several images of a defect type have the same stem,
+            ``DEFECT_TYPE/STEM_INDEX.png`` with their positions in the data
+            set. Defaults to None: ``visualization`` in the work dir.
         interval (int): Draw every so many images. Defaults to 1.
         max_images (int): Most images that are drawn. Defaults to 1000.
         frame (str): ``'input'`` draws what the model saw. ``'original'``
@@ -65,14 +66,14 @@ class VisualizationHook(Hook):
         self.frame = frame
 
     def before_test(self, runner: Runner) -> None:
-        """Look, before anything is computed, whether images can be written.
+        """Check, before anything is computed, that images can be written.
 
         Raises:
             InputError: They cannot, or they might replace images of the data.
         """
         if self.enable:
             check_folder(self._folder(runner), 'the folder of heat maps')
-            check_apart(self._folder(runner), _datasets(runner))
+            check_output_folder(self._folder(runner), _datasets(runner))
 
     def before_test_epoch(self, runner: Runner) -> None:
         self._waiting: list[tuple[int, AnomalyDataSample,
@@ -121,16 +122,18 @@ class VisualizationHook(Hook):
         # Another one of the family does not know how to draw maps.
         visualizer = (runner.visualizer if isinstance(
             runner.visualizer, AnomalyVisualizer) else AnomalyVisualizer())
+        readers = (_readers(runner.test_dataloader.dataset)
+                   if self.frame == 'original' else {})
         for position, sample, image in self._waiting:
             if image is None:
-                image, sample = self._original(runner, sample)
-            kind, stem = names[position]
+                image, sample = _original(sample, readers)
+            defect_type, stem = names[position]
             visualizer.add_datasample(
                 stem,
                 image,
                 sample,
                 value_range=value_range,
-                out_file=safe_path(folder, kind, f'{stem}.png'),
+                out_file=safe_path(folder, defect_type, f'{stem}.png'),
                 frame=self.frame)
         self._waiting = []
         runner.logger.info(printable(f'Heat maps: {folder}'))
@@ -141,8 +144,8 @@ class VisualizationHook(Hook):
     def _keep(self, runner: Runner, position: int, image,
               sample: AnomalyDataSample) -> None:
         # What cannot be drawn is refused when it comes, not hours later.
-        kind, stem, _ = _name(sample, position)
-        safe_path(self._folder(runner), kind, f'{stem}.png')
+        defect_type, stem, _ = _name(sample, position)
+        safe_path(self._folder(runner), defect_type, f'{stem}.png')
         if self.frame == 'original':
             path = sample.get('img_path')
             if path is None or not Path(path).is_file():
@@ -156,24 +159,9 @@ class VisualizationHook(Hook):
             image = np.ascontiguousarray(image.cpu().permute(1, 2, 0).numpy())
         self._waiting.append((position, sample.cpu(), image))
 
-    @staticmethod
-    def _original(
-            runner: Runner, sample: AnomalyDataSample
-    ) -> tuple[np.ndarray, AnomalyDataSample]:
-        """The original image, BGR, and the sample with the mask of it."""
-        results = dict(
-            img_path=sample.img_path,
-            mask_path=sample.get('mask_path'),
-            gt_label=int(sample.get('gt_label', 0)))
-        for step in _loaders(runner):
-            results = step(results)
-        if 'gt_seg_map' in results:
-            sample.gt_mask = results['gt_seg_map'] > 0
-        return results['img'], sample
-
 
 def _datasets(runner: Runner) -> list[BaseDataset]:
-    """The data to test with, and those to train with if they are here."""
+    """Get the test set, and the training set if its files are here."""
     datasets = [runner.test_dataloader.dataset]
     loader = (runner.cfg.get('train_dataloader') or {}).get('dataset')
     if loader:
@@ -182,36 +170,68 @@ def _datasets(runner: Runner) -> list[BaseDataset]:
     return datasets
 
 
-def _loaders(runner: Runner) -> list[BaseTransform]:
-    """The steps of the test pipeline that read files."""
-    pipeline = getattr(runner.test_dataloader.dataset, 'pipeline', None)
-    steps = [
-        step for step in getattr(pipeline, 'transforms', [])
-        if isinstance(step, LoadImageFromFile | LoadMask)
-    ]
-    return steps or [LoadImage(), LoadMask()]
+def _original(
+    sample: AnomalyDataSample, readers: dict[str | None, list[BaseTransform]]
+) -> tuple[np.ndarray, AnomalyDataSample]:
+    """Read the original image, BGR, and add its mask to the sample."""
+    results = dict(
+        img_path=sample.img_path,
+        mask_path=sample.get('mask_path'),
+        gt_label=int(sample.get('gt_label', 0)))
+    for step in readers.get(sample.img_path) or readers[None]:
+        results = step(results)
+    if 'gt_seg_map' in results:
+        sample.gt_mask = results['gt_seg_map'] > 0
+    return results['img'], sample
+
+
+def _readers(
+        dataset: BaseDataset) -> dict[str | None, list[BaseTransform]]:
+    """Find the steps that read the files of each image, by its path.
+
+    Those under None are for images of which the data set is not known.
+    """
+    datasets = inner_datasets(dataset)
+    readers = {}
+    for inner in datasets:
+        pipeline = getattr(inner, 'pipeline', None)
+        steps = [
+            step for step in getattr(pipeline, 'transforms', [])
+            if isinstance(step, LoadImageFromFile | LoadMask)
+        ] or [LoadImage(), LoadMask()]
+        readers.setdefault(None, steps)
+        # One data set needs no look at its images.
+        if len(datasets) > 1 and hasattr(inner, 'get_data_info'):
+            for number in range(len(inner)):
+                readers[inner.get_data_info(number).get('img_path')] = steps
+    return readers
 
 
 def _name(sample: AnomalyDataSample, position: int) -> tuple[str, str, int]:
-    """Defect type, stem of the file, and position in the data set."""
+    """Get the defect type, the stem of the file and the index."""
     index = sample.get('sample_idx', position)
-    kind = sample.get('kind')
+    defect_type = sample.get('defect_type')
     path = sample.get('img_path')
-    return ('unknown' if kind is None else str(kind),
+    return ('unknown' if defect_type is None else str(defect_type),
             f'image_{index}' if path is None else Path(path).stem, index)
 
 
 def _unique_names(entries) -> dict[int, tuple[str, str]]:
-    """Defect type and stem by position; no two images have the same."""
+    """Give each position a defect type and a stem of its own."""
     entries = sorted(entries)
-    counts = Counter((kind, stem) for _, kind, stem, _ in entries)
+    counts = Counter(
+        (defect_type, stem) for _, defect_type, stem, _ in entries)
+    # Two data sets in a ConcatDataset may have the same indices.
+    indices = Counter(tuple(name) for _, *name in entries)
     taken = {name for name, count in counts.items() if count == 1}
     names = {}
-    for position, kind, stem, index in entries:
-        if counts[kind, stem] > 1:
+    for position, defect_type, stem, index in entries:
+        if counts[defect_type, stem] > 1:
+            if indices[defect_type, stem, index] > 1:
+                index = position
             stem += f'_{index}'
-            while (kind, stem) in taken:
+            while (defect_type, stem) in taken:
                 stem += '_'
-            taken.add((kind, stem))
-        names[position] = kind, stem
+            taken.add((defect_type, stem))
+        names[position] = defect_type, stem
     return names

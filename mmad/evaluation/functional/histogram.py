@@ -12,7 +12,7 @@ _MINUS_INFINITY = np.uint32(0x007FFFFF)
 
 
 class ScoreHistogram:
-    """Labelled scores in bins: memory bounded, whatever the number of scores.
+    """Histogram of labeled scores, in bounded memory.
 
     A bin holds the float32 scores whose bit patterns, ordered like the
     numbers, share their highest ``bits`` bits. So no range has to be known

@@ -7,7 +7,7 @@ from mmad.errors import InputError
 
 
 class Ranking(NamedTuple):
-    """Labelled scores, reduced to what every threshold metric needs.
+    """Labeled scores, reduced to what every threshold metric needs.
 
     The entries go from the highest score to the lowest. An entry is one
     distinct score, or a run of neighboring scores that only negatives have.
@@ -76,7 +76,7 @@ def rank_sorted(negatives: Sequence[np.ndarray],
                 num_regions: int = 0) -> Ranking:
     """Rank positives against negatives that are sorted already.
 
-    Sorted parts serve several rankings, such as one per kind of defect
+    Sorted parts serve several rankings, such as one per defect type
     against the same normal images, without another sort of the negatives,
     which are nearly all the pixels of a test set.
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mmad.datasets.image_file import MAX_PIXELS
-from mmad.datasets.transforms import read_mask
+from mmad.utils.image_file import MAX_PIXELS
+from mmad.utils.mask_file import read_mask
 
 _SHOWN = 3
 
@@ -39,7 +39,7 @@ class DefectCensus:
             getattr(self, fault).append(path)
 
     def merge(self, other: 'DefectCensus') -> None:
-        """Count what another process has counted, too."""
+        """Add what another process has counted."""
         self.masked += other.masked
         self.empty += other.empty
         self.removed += other.removed
@@ -51,7 +51,7 @@ class DefectCensus:
             empty_masks=len(self.empty), defects_removed=len(self.removed))
 
     def sentences(self) -> list[str]:
-        """What to tell of them, one sentence per kind that occurs."""
+        """Describe them, in one sentence for each of the two faults."""
         texts = (
             (self.empty, 'have an empty mask, one without a defective pixel '
              '(check the mask files)'),
@@ -66,7 +66,7 @@ class DefectCensus:
 
 
 def mask_fault(sample: Mapping, mask: np.ndarray) -> str | None:
-    """Why the mask of a defective image shows no defect.
+    """Find out why the mask of a defective image shows no defect.
 
     Args:
         sample (Mapping): ``mask_area``, the number of defective pixels of the

@@ -17,10 +17,10 @@ _NOTHING = object()
 
 
 class GatheredMetric(BaseMetric):
-    """A metric whose results reach the first process without a shared folder.
+    """Base of metrics whose processes need no shared folder.
 
-    They travel through the process group, a few images at a time and to the
-    first process only, so that nodes that share no folder can evaluate
+    Their results travel through the process group, a few images at a time and
+    to the first process only, so that nodes that share no folder can evaluate
     together.
 
     Args:
@@ -34,8 +34,8 @@ class GatheredMetric(BaseMetric):
             None.
 
     Attributes:
-        per_kind (dict[str, dict[str, float]]): The metrics of each defect
-            type, in the first process.
+        per_defect_type (dict[str, dict[str, float]]): The metrics of each
+            defect type, in the first process.
         conditions (dict): What the metrics rest on, in the first process.
         warnings (list[str]): What a reader of the metrics must know, one
             sentence each, in the first process.
@@ -50,7 +50,7 @@ class GatheredMetric(BaseMetric):
         if collect_dir is not None:
             collect_device = 'cpu'
         super().__init__(collect_device, prefix, collect_dir)
-        self.per_kind: dict[str, dict[str, float]] = {}
+        self.per_defect_type: dict[str, dict[str, float]] = {}
         self.conditions: dict[str, Any] = {}
         self.warnings: list[str] = []
 
@@ -90,7 +90,7 @@ class GatheredMetric(BaseMetric):
 
 
 def _gather(part: list, size: int) -> list | None:
-    """Results of all processes in the order of the data set.
+    """Gather the results of all processes in the order of the data set.
 
     Args:
         part (list): Results of this process; the sampler deals the images

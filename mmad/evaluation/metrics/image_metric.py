@@ -12,14 +12,14 @@ from mmad.structures.frame import scored_window
 
 from .defect_census import DefectCensus, mask_fault
 from .gathered_metric import GatheredMetric
-from .image_pixels import defect_type
+from .image_pixels import defect_type_of
 
 
 # Not a named tuple: MMEngine turns tuples that it gathers into plain ones.
 @dataclass(frozen=True)
 class _Image:
     score: float
-    kind: str | None  # None for a normal image
+    defect_type: str | None  # None for a normal image
     path: str
     has_mask: bool
     fault: str | None
@@ -27,16 +27,16 @@ class _Image:
 
 @METRICS.register_module()
 class ImageMetric(GatheredMetric):
-    """How well image scores separate defective images from normal ones.
+    """Image-level metrics: how well scores separate defective images.
 
-    Reports ``image_auroc``, ``image_ap`` (average precision) and
+    It reports ``image_auroc``, ``image_ap`` (average precision) and
     ``image_f1max`` (highest F1 over all thresholds), exact with ties. A value
     that is undefined, for want of normal or of defective images, is NaN.
 
     Each data sample needs ``pred_score`` (float tensor of one element),
-    ``gt_label`` (int tensor of one element, 1 for defective), ``kind`` (the
-    defect type) and ``img_path``. Where there is a ``gt_mask``, defective
-    images of which it shows no defect are counted.
+    ``gt_label`` (int tensor of one element, 1 for defective), ``defect_type``
+    and ``img_path``. Where there is a ``gt_mask``, defective images of which
+    it shows no defect are counted.
 
     Args:
         collect_device (str): ``'gpu'`` gathers the results through the
@@ -48,8 +48,8 @@ class ImageMetric(GatheredMetric):
             share. Defaults to None: nothing goes through files.
 
     Attributes:
-        per_kind (dict[str, dict[str, float]]): After ``evaluate``, in the
-            first process: the same metrics for the images of each defect
+        per_defect_type (dict[str, dict[str, float]]): After ``evaluate``, in
+            the first process: the same metrics for the images of each defect
             type together with all normal images.
         conditions (dict): After ``evaluate``, in the first process: the
             numbers of images that the metrics rest on. With masks,
@@ -77,14 +77,14 @@ class ImageMetric(GatheredMetric):
                 name = 'NaN' if math.isnan(score) else 'infinite'
                 raise InputError(f'The score of {path} is {name}; check the '
                                  'model and the image.')
-            kind = defect_type(sample)
-            mask = None if kind is None else _mask(sample)
+            defect_type = defect_type_of(sample)
+            mask = None if defect_type is None else _mask(sample)
             fault = None if mask is None else mask_fault(sample, mask)
             self.results.append(
-                _Image(score, kind, path, mask is not None, fault))
+                _Image(score, defect_type, path, mask is not None, fault))
 
     def compute_metrics(self, results: list[_Image]) -> dict[str, float]:
-        """Compute the metrics of all images, and those per kind.
+        """Compute the metrics of all images, and those per defect type.
 
         Args:
             results (list): One item per image.
@@ -99,11 +99,13 @@ class ImageMetric(GatheredMetric):
             raise InputError('There are no images to evaluate; check that the '
                              'test set is not empty.')
         scores = np.array([image.score for image in results])
-        kinds = np.array([image.kind for image in results], dtype=object)
-        defective = np.array([image.kind is not None for image in results])
-        self.per_kind = {
-            kind: self._values(scores, defective, ~defective | (kinds == kind))
-            for kind in sorted(set(kinds[defective]))
+        types = np.array([image.defect_type for image in results],
+                         dtype=object)
+        defective = np.array(
+            [image.defect_type is not None for image in results])
+        self.per_defect_type = {
+            name: self._values(scores, defective, ~defective | (types == name))
+            for name in sorted(set(types[defective]))
         }
         self.conditions = dict(
             images=len(results), defective_images=int(defective.sum()))
@@ -127,7 +129,7 @@ class ImageMetric(GatheredMetric):
 
 
 def _mask(sample: dict) -> np.ndarray | None:
-    """What the input shows of the mask of a defective image, if it has one."""
+    """Get the part of the mask that the model's input shows."""
     mask = sample.get('gt_mask')
     if mask is None:
         return None

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmad.datasets.image_file import MAX_PIXELS
-from mmad.datasets.transforms import read_mask
 from mmad.errors import InputError
 from mmad.evaluation.functional import region_weights
 from mmad.structures.frame import (
@@ -13,6 +11,8 @@ from mmad.structures.frame import (
     require_place,
     scored_window,
 )
+from mmad.utils.image_file import MAX_PIXELS
+from mmad.utils.mask_file import read_mask
 
 from .defect_census import mask_fault
 
@@ -24,7 +24,7 @@ class ImagePixels:
 
     Attributes:
         path (str): The image's file.
-        kind (str | None): Defect type, None for a normal image.
+        defect_type (str | None): Defect type, None for a normal image.
         negatives (np.ndarray): Scores of the defect-free pixels, float32.
         positives (np.ndarray): Scores of the defective pixels, float32.
         weights (np.ndarray): One over the size of the region that each
@@ -39,7 +39,7 @@ class ImagePixels:
     """
 
     path: str
-    kind: str | None
+    defect_type: str | None
     negatives: np.ndarray
     positives: np.ndarray
     weights: np.ndarray
@@ -69,7 +69,7 @@ def measure_pixels(sample: Mapping, resolution: str,
             the resolution is the original one.
     """
     path = sample['img_path']
-    kind = defect_type(sample)
+    defect_type = defect_type_of(sample)
     scores = sample['pred_map'].detach().float().cpu().numpy()
     window = scored_window(sample, scores.shape)
     # What a letterbox added shows nothing and has no score.
@@ -86,28 +86,29 @@ def measure_pixels(sample: Mapping, resolution: str,
     fault = None
     if mask is not None:
         mask = mask[window]
-        if kind is not None:
+        if defect_type is not None:
             fault = mask_fault(sample, mask)
-    if mask is None or (anomalous_only and kind is None):
+    if mask is None or (anomalous_only and defect_type is None):
         nothing = np.zeros(0, dtype=np.float32)
-        return ImagePixels(path, kind, nothing, nothing, np.zeros(0), 0,
+        return ImagePixels(path, defect_type, nothing, nothing, np.zeros(0), 0,
                            scores.shape, False, is_cropped, fault)
     weights, num_regions = region_weights(mask)
-    return ImagePixels(path, kind, scores[~mask], scores[mask], weights[mask],
-                       num_regions, scores.shape, True, is_cropped, fault)
+    return ImagePixels(path, defect_type, scores[~mask], scores[mask],
+                       weights[mask], num_regions, scores.shape, True,
+                       is_cropped, fault)
 
 
-def defect_type(sample: Mapping) -> str | None:
-    """Name of the defect type; None for a normal image."""
+def defect_type_of(sample: Mapping) -> str | None:
+    """Get the name of the defect type; None for a normal image."""
     if not sample['gt_label'].item():
         return None
     # None would make a normal image of it.
-    kind = sample.get('kind')
-    return 'defective' if kind is None else str(kind)
+    defect_type = sample.get('defect_type')
+    return 'defective' if defect_type is None else str(defect_type)
 
 
 def _input_mask(sample: Mapping, shape: tuple[int, int]) -> np.ndarray | None:
-    """Mask at the size of the model input; None if there is none."""
+    """Get the mask at the size of the model input, if there is one."""
     is_defective = bool(sample['gt_label'].item())
     if sample.get('gt_mask') is None:
         return None if is_defective else np.zeros(shape, dtype=bool)
@@ -124,7 +125,7 @@ def _input_mask(sample: Mapping, shape: tuple[int, int]) -> np.ndarray | None:
 
 
 def _file_mask(sample: Mapping) -> np.ndarray | None:
-    """Mask at the size of the original image; None if there is none."""
+    """Read the mask at the size of the original image, if any."""
     shape = tuple(sample['ori_shape'])
     if not sample['gt_label'].item():
         return np.zeros(shape, dtype=bool)

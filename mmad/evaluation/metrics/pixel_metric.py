@@ -25,7 +25,7 @@ from .image_pixels import ImagePixels, measure_pixels
 
 
 class _Census:
-    """What the metrics rest on, in a few numbers."""
+    """Counts of the images and masks that the metrics rest on."""
 
     def __init__(self, resolution: str) -> None:
         self.images = 0
@@ -42,9 +42,9 @@ class _Census:
         self.cropped += image.is_cropped
         self.regions += image.num_regions
         self.shapes.add(image.shape)
-        if image.kind is not None and image.has_mask:
+        if image.defect_type is not None and image.has_mask:
             self.defects.add(image.path, image.fault)
-        elif image.kind is not None:
+        elif image.defect_type is not None:
             self.unmasked.add(image.path)
 
     def merge(self, other: '_Census') -> None:
@@ -69,9 +69,9 @@ class _Census:
 
 @METRICS.register_module()
 class PixelMetric(GatheredMetric):
-    """How well anomaly maps separate defective pixels from defect-free ones.
+    """Pixel-level metrics: how well maps separate defective pixels.
 
-    Reports ``pixel_auroc``, ``pixel_ap`` (average precision),
+    It reports ``pixel_auroc``, ``pixel_ap`` (average precision),
     ``pixel_f1max`` (highest F1 over all thresholds) and ``aupro`` (area under
     the per-region overlap curve), with the pixels of all test images pooled,
     or of the defective ones only.
@@ -81,7 +81,7 @@ class PixelMetric(GatheredMetric):
     Each data sample needs ``pred_map`` (tensor of shape (H, W), the size of
     the model input), ``gt_label`` (int tensor of one element, 1 for
     defective), ``gt_mask`` (bool tensor of shape (H, W); for a normal image
-    it may be absent), ``kind``, ``img_path`` and ``mask_path``. At the
+    it may be absent), ``defect_type``, ``img_path`` and ``mask_path``. At the
     original resolution ``gt_mask`` is not read, and ``ori_shape`` is needed
     and, where the model saw a crop, ``resized_shape`` (height and width
     before the crop) and ``crop_offset`` (its top and left). Pixels that a
@@ -103,7 +103,7 @@ class PixelMetric(GatheredMetric):
             scores, 4 bytes per pixel of the test set. A number keeps that
             many bits of each float32 score in a
             :class:`~mmad.evaluation.functional.ScoreHistogram` instead, of
-            which there is one per kind of defect: memory is bounded, and
+            which there is one per defect type: memory is bounded, and
             ``conditions`` states guaranteed bounds of the errors.
             Defaults to None.
         anomalous_only (bool): Leave out the pixels of normal images, as the
@@ -118,14 +118,14 @@ class PixelMetric(GatheredMetric):
             share. Defaults to None: nothing goes through files.
 
     Attributes:
-        per_kind (dict[str, dict[str, float]]): After ``evaluate``, in the
-            first process: the same metrics for the images of each defect
+        per_defect_type (dict[str, dict[str, float]]): After ``evaluate``, in
+            the first process: the same metrics for the images of each defect
             type together with all normal images, if these count.
         conditions (dict): After ``evaluate``, in the first process: how the
-            metrics were computed, and from what. ``empty_masks`` and
-            ``defects_removed`` are the numbers of defective images of which
-            the mask file has no defective pixel, and of which the pipeline
-            left none.
+            metrics were computed, and from what. ``pixel_empty_masks`` and
+            ``pixel_defects_removed`` are the numbers of defective images of
+            which the mask file has no defective pixel, and of which none is
+            left at the resolution of the metric.
         warnings (list[str]): After ``evaluate``, in the first process: a
             sentence that names such images, for each of the two that occurs.
 
@@ -201,18 +201,18 @@ class PixelMetric(GatheredMetric):
         for source in range(world_size):
             parts = [(self._histograms, self._census)]
             broadcast_object_list(parts, source)
-            for kind, histogram in parts[0][0].items():
-                histograms[kind] = histograms.get(
-                    kind, ScoreHistogram(self.score_bits)) + histogram
+            for defect_type, histogram in parts[0][0].items():
+                histograms[defect_type] = histograms.get(
+                    defect_type, ScoreHistogram(self.score_bits)) + histogram
             census.merge(parts[0][1])
         self._reset()
 
-        def total(kinds: Sequence[str | None]) -> ScoreHistogram:
-            return sum((histograms[kind] for kind in kinds),
+        def total(names: Sequence[str | None]) -> ScoreHistogram:
+            return sum((histograms[name] for name in names),
                        ScoreHistogram(self.score_bits))
 
         values = self._report(census, list(histograms),
-                              lambda kinds: total(kinds).to_ranking())
+                              lambda names: total(names).to_ranking())
         whole = total(list(histograms))
         self.conditions['error_bounds'] = dict(
             pixel_auroc=whole.auroc_error_bound(),
@@ -229,7 +229,7 @@ class PixelMetric(GatheredMetric):
         return self._with_prefix(values)
 
     def compute_metrics(self, results: list[ImagePixels]) -> dict[str, float]:
-        """Compute the exact metrics of all images, and those per kind.
+        """Compute the exact metrics of all images, and those per defect type.
 
         Args:
             results (list): One item per image.
@@ -245,24 +245,24 @@ class PixelMetric(GatheredMetric):
         groups: dict[str | None, list[ImagePixels]] = defaultdict(list)
         for image in results:
             census.add(image)
-            groups[image.kind].append(image)
+            groups[image.defect_type].append(image)
         negatives = {}
-        for kind, images in groups.items():
-            negatives[kind] = np.concatenate([i.negatives for i in images])
-            negatives[kind].sort()
+        for name, images in groups.items():
+            negatives[name] = np.concatenate([i.negatives for i in images])
+            negatives[name].sort()
 
-        def rank_kinds(kinds: Sequence[str | None]) -> Ranking:
-            images = [image for kind in kinds for image in groups[kind]]
-            return rank_sorted([negatives[kind] for kind in kinds],
+        def rank_types(names: Sequence[str | None]) -> Ranking:
+            images = [image for name in names for image in groups[name]]
+            return rank_sorted([negatives[name] for name in names],
                                np.concatenate([i.positives for i in images]),
                                np.concatenate([i.weights for i in images]),
                                sum(i.num_regions for i in images))
 
-        return self._report(census, list(groups), rank_kinds)
+        return self._report(census, list(groups), rank_types)
 
     def _report(
-        self, census: _Census, kinds: Sequence[str | None],
-        rank_kinds: Callable[[Sequence[str | None]], Ranking]
+        self, census: _Census, names: Sequence[str | None],
+        rank_types: Callable[[Sequence[str | None]], Ranking]
     ) -> dict[str, float]:
         census.check()
         shapes = sorted(census.shapes, key=lambda shape: shape[0] * shape[1])
@@ -277,15 +277,16 @@ class PixelMetric(GatheredMetric):
             images_with_mask=census.defects.masked,
             regions=census.regions,
             cropped_images=census.cropped,
-            **census.defects.conditions)
+            **{f'pixel_{name}': number
+               for name, number in census.defects.conditions.items()})
         self.warnings = census.defects.sentences()
-        normal = [None] if None in kinds else []
-        defects = sorted(kind for kind in kinds if kind is not None)
-        self.per_kind = {
-            kind: self._values(rank_kinds([*normal, kind]))
-            for kind in defects
+        normal = [None] if None in names else []
+        defects = sorted(name for name in names if name is not None)
+        self.per_defect_type = {
+            name: self._values(rank_types([*normal, name]))
+            for name in defects
         }
-        return self._values(rank_kinds(kinds))
+        return self._values(rank_types(names))
 
     def _values(self, ranking: Ranking) -> dict[str, float]:
         return dict(
@@ -300,7 +301,7 @@ class PixelMetric(GatheredMetric):
         image, self._held = self._held, None
         self._census.add(image)
         histogram = self._histograms.setdefault(
-            image.kind, ScoreHistogram(self.score_bits))
+            image.defect_type, ScoreHistogram(self.score_bits))
         num_normal = image.negatives.size
         scores = np.concatenate([image.negatives, image.positives])
         histogram.update(scores, np.arange(scores.size) >= num_normal,

@@ -8,7 +8,7 @@ from mmad.registry import MODELS
 from mmad.utils.arguments import check_flag
 from mmad.utils.checkpoint import check_sums
 from mmad.utils.config_file import nearest
-from mmad.utils.places import what_is_wrong
+from mmad.utils.path_checks import what_is_wrong
 from mmad.utils.remote_files import find_checkpoint
 
 from .base import FrozenBackbone

@@ -10,8 +10,14 @@ from mmad.registry import TRANSFORMS
 def results():
     image = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
     return dict(
-        img=image, img_path='a.png', kind='cut', sample_idx=3, scale=(9, 9),
-        ori_shape=(2, 4), rotation=1.5)
+        img=image,
+        img_path='a.png',
+        defect_type='cut',
+        sample_idx=3,
+        scale=(9, 9),
+        ori_shape=(2, 4),
+        rotation=1.5,
+    )
 
 
 def pack(results):
@@ -30,7 +36,7 @@ def test_image(results):
 def test_metainfo(results):
     sample = pack(results)['data_samples']
     assert sample.metainfo == dict(
-        img_path='a.png', kind='cut', sample_idx=3, ori_shape=(2, 4),
+        img_path='a.png', defect_type='cut', sample_idx=3, ori_shape=(2, 4),
         rotation=1.5, resized_shape=(2, 4), crop_offset=(0, 0))
     assert 'gt_label' not in sample
     assert 'gt_mask' not in sample

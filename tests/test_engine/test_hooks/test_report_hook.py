@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from mmengine.evaluator import BaseMetric, Evaluator
+from mmengine.evaluator import Evaluator
 
 from mmad.engine.hooks.report_hook import ReportHook
 from mmad.errors import InputError
@@ -34,9 +34,9 @@ def runner(tmp_path):
     lines = Lines()
     logger.addHandler(lines)
     images, pixels = ImageMetric(), PixelMetric()
-    images.per_kind = dict(cut=dict(image_auroc=1 / 3))
+    images.per_defect_type = dict(cut=dict(image_auroc=1 / 3))
     images.conditions = dict(images=4, defective_images=2)
-    pixels.per_kind = dict(cut=dict(pixel_auroc=2 / 3, aupro=math.nan))
+    pixels.per_defect_type = dict(cut=dict(pixel_auroc=2 / 3, aupro=math.nan))
     pixels.conditions = dict(
         resolution='input', fpr_limit=0.3, score_bits=None,
         map_size='224x224', cropped_images=0,
@@ -59,13 +59,13 @@ def test_file(runner, stage):
     with open(f'{runner.work_dir}/metrics.json') as file:
         report = json.load(file)
     assert list(report) == [
-        'image_auroc', 'pixel_auroc', 'aupro', 'val_loss', 'per_kind',
+        'image_auroc', 'pixel_auroc', 'aupro', 'val_loss', 'per_defect_type',
         'conditions'
     ]
     assert report['image_auroc'] == 1 / 7
     assert report['pixel_auroc'] == 0.1 + 0.2
     assert report['aupro'] == 'undefined'
-    assert report['per_kind'] == dict(
+    assert report['per_defect_type'] == dict(
         cut=dict(image_auroc=1 / 3, pixel_auroc=2 / 3, aupro='undefined'))
     assert report['conditions']['error_bounds']['aupro'] == 'undefined'
     assert report['conditions']['defective_images'] == 2
@@ -75,7 +75,7 @@ def test_table(runner):
     ReportHook().after_test_epoch(runner, metrics=VALUES)
     lines = runner.lines.text.strip().splitlines()
     assert [line.split() for line in lines[:3]] == [
-        ['kind', 'image_auroc', 'pixel_auroc', 'aupro', 'val_loss'],
+        ['defect_type', 'image_auroc', 'pixel_auroc', 'aupro', 'val_loss'],
         ['all', '0.1429', '0.3000', 'undefined', '1.0000'],
         ['cut', '0.3333', '0.6667', 'undefined', '-'],
     ]
@@ -86,7 +86,7 @@ def test_table(runner):
 
 def test_prefixed_metrics_stay_apart(runner):
     other = PixelMetric(resolution='original', prefix='full')
-    other.per_kind = dict(cut=dict(aupro=0.5))
+    other.per_defect_type = dict(cut=dict(aupro=0.5))
     other.conditions = dict(
         resolution='original', fpr_limit=0.1, score_bits=20,
         map_size='900x900', cropped_images=3)
@@ -96,7 +96,7 @@ def test_prefixed_metrics_stay_apart(runner):
     with open(f'{runner.work_dir}/metrics.json') as file:
         report = json.load(file)
     assert report['full/aupro'] == 0.25
-    assert report['per_kind']['cut']['full/aupro'] == 0.5
+    assert report['per_defect_type']['cut']['full/aupro'] == 0.5
     assert report['conditions']['full/resolution'] == 'original'
     assert runner.lines.text.strip().endswith(
         'full/pixel metrics at the original resolution 900x900; full/AUPRO up '
@@ -164,7 +164,7 @@ FOREIGN = dict(
     array=(np.array([1, math.nan]), [1.0, 'undefined']),
     tensor=(torch.eye(2), [[1.0, 0.0], [0.0, 1.0]]),
     pair=((1, np.int8(2)), [1, 2]),
-    nested=({1: {'a': (Odd(),)}}, {'1': {'a': ['not written: Odd']}}),
+    nothing=({}, {}),
     fraction=(Fraction(1, 4), 0.25), decimal=(Decimal('0.25'), 0.25),
     odd=(Odd(), 'not written: Odd'), raw=(b'a', 'not written: bytes'),
     path=(Path('a/b'), 'a/b'))
@@ -176,8 +176,40 @@ def test_metrics_of_other_packages_alone(runner, stage):
     getattr(ReportHook(), f'after_{stage}_epoch')(
         runner, metrics={name: given for name, (given, _) in FOREIGN.items()})
     expected = {name: written for name, (_, written) in FOREIGN.items()}
-    assert read(runner) == dict(expected, per_kind={}, conditions={})
+    assert read(runner) == dict(expected, per_defect_type={}, conditions={})
     assert list(read(runner))[:-2] == list(FOREIGN)
+
+
+def test_entries_of_a_dict_are_metrics(runner):
+    values = {'f1': {0.5: {'low': np.float32(0.25), 'odd': Odd()},
+                     'best': math.nan}, 'own': {'image_auroc': 1}}
+    ReportHook().after_test_epoch(runner, metrics=values)
+    report = read(runner)
+    assert list(report.items())[:4] == [
+        ('own/image_auroc', 1), ('f1/0.5/low', 0.25),
+        ('f1/0.5/odd', 'not written: Odd'), ('f1/best', 'undefined')]
+    assert runner.lines.text.split()[:5] == [
+        'defect_type', 'own/image_auroc', 'f1/0.5/low', 'f1/best',
+        'image_auroc']
+
+
+def test_conditions_of_the_same_name_stay_apart(runner):
+    class Own:
+        conditions = dict(images=5, defective_images=2)
+
+    runner.test_loop.evaluator.metrics.append(Own())
+    ReportHook().after_test_epoch(runner, metrics=VALUES)
+    conditions = read(runner)['conditions']
+    assert conditions['images'] == 4
+    assert conditions['Own/images'] == 5
+    assert 'Own/defective_images' not in conditions
+
+
+def test_evaluator_that_hides_its_metrics(runner):
+    runner.test_loop.evaluator = object()
+    ReportHook().before_test_epoch(runner)
+    ReportHook().after_test_epoch(runner, metrics=dict(other=1))
+    assert read(runner) == dict(other=1, per_defect_type={}, conditions={})
 
 
 def test_known_metrics_come_first(runner):
@@ -198,7 +230,7 @@ def test_the_table_has_the_numbers(runner):
                    worst=math.inf)
     ReportHook().after_test_epoch(runner, metrics=metrics)
     lines = runner.lines.text.strip().splitlines()
-    assert lines[0].split()[:4] == ['kind', 'rmse', 'count', 'worst']
+    assert lines[0].split()[:4] == ['defect_type', 'rmse', 'count', 'worst']
     assert lines[1].split()[:4] == ['all', '1.235e+04', '10', 'infinity']
 
 
@@ -207,14 +239,14 @@ BROKEN = [None, 3, 'text', [1], {'cut': None}, {'cut': 0.5}, {'cut': [1]},
 
 
 @pytest.mark.parametrize('section', BROKEN)
-@pytest.mark.parametrize('name', ['per_kind', 'conditions', 'warnings'])
+@pytest.mark.parametrize('name', ['per_defect_type', 'conditions', 'warnings'])
 def test_sections_of_other_packages(runner, name, section):
     foreign = SimpleNamespace(**{name: section})
     runner.test_loop.evaluator.metrics.append(foreign)
     ReportHook().after_test_epoch(runner, metrics=dict(VALUES, other=1))
     report = read(runner)
     assert report['other'] == 1
-    assert report['per_kind']['cut']['image_auroc'] == 1 / 3
+    assert report['per_defect_type']['cut']['image_auroc'] == 1 / 3
     assert report['conditions']['images'] == 4
 
 
@@ -230,16 +262,16 @@ def test_foreign_conditions_of_the_same_name(runner, conditions):
 
 def test_names_that_the_file_needs_itself(runner):
     ReportHook().after_test_epoch(
-        runner, metrics=dict(per_kind=0.5, conditions=0.25))
+        runner, metrics=dict(per_defect_type=0.5, conditions=0.25))
     report = read(runner)
-    assert report['metrics/per_kind'] == 0.5
+    assert report['metrics/per_defect_type'] == 0.5
     assert report['metrics/conditions'] == 0.25
-    assert 'cut' in report['per_kind']
+    assert 'cut' in report['per_defect_type']
 
 
 def test_a_defect_type_may_be_called_all(runner):
     images = runner.test_loop.evaluator.metrics[0]
-    images.per_kind = dict(all=dict(image_auroc=0.25))
+    images.per_defect_type = dict(all=dict(image_auroc=0.25))
     ReportHook().after_test_epoch(runner, metrics=VALUES)
     lines = runner.lines.text.splitlines()
     assert [line.split()[1] for line in lines if line.startswith('all')] == [
@@ -259,55 +291,20 @@ def test_each_warning_is_told_once(runner):
 
 def test_what_the_masks_lack_is_in_the_caption(runner):
     pixels = runner.test_loop.evaluator.metrics[1]
-    pixels.conditions.update(empty_masks=0, defects_removed=3)
+    pixels.conditions.update(pixel_empty_masks=0, pixel_defects_removed=3)
     ReportHook().after_test_epoch(runner, metrics=VALUES)
     assert runner.lines.text.strip().endswith(
         '; 3 defective images without a defect left')
 
 
-class Foreign(BaseMetric):
-    default_prefix = 'foreign'
-
-    def process(self, data_batch, data_samples):
-        self.results += data_samples
-
-    def compute_metrics(self, results):
-        return dict(value=sum(results) / len(results))
-
-
-def evaluate_apart(rank, folder):
-    place = folder / f'node{rank}'
-    place.mkdir()
-    os.chdir(place)
-    loop = SimpleNamespace(evaluator=Evaluator([Foreign(), ImageMetric()]))
-    ReportHook().before_test_epoch(SimpleNamespace(test_loop=loop))
-    metric = loop.evaluator.metrics[0]
-    metric.process(None, [rank, 2 + rank])
-    values = metric.evaluate(3)
-    assert os.listdir() == []
-    return values
-
-
-def test_foreign_metrics_need_no_shared_folder(run_processes, tmp_path):
-    assert run_processes(2, evaluate_apart, tmp_path) == [
-        {'foreign/value': 1.0}] * 2
-
-
-def test_a_folder_for_the_exchange_stays(monkeypatch):
-    monkeypatch.setattr(
-        'mmad.engine.hooks.report_hook.get_world_size', lambda: 2)
-    metrics = [Foreign(collect_dir='shared'), Foreign(), object()]
-    loop = SimpleNamespace(evaluator=Evaluator(metrics))
-    ReportHook().before_val_epoch(SimpleNamespace(val_loop=loop))
-    assert [metric.collect_device for metric in metrics[:2]] == ['cpu', 'gpu']
-
-
-@pytest.mark.parametrize('kind', [os.fsdecode(b'kr\xe4tz'), 'two\nlines'])
-def test_any_name_of_a_defect_type_is_logged_in_one_line(runner, kind):
+@pytest.mark.parametrize(
+    'defect_type', [os.fsdecode(b'kr\xe4tz'), 'two\nlines']
+)
+def test_any_name_of_a_defect_type_is_logged_in_one_line(runner, defect_type):
     images, pixels = runner.test_loop.evaluator.metrics
-    images.per_kind = {kind: dict(image_auroc=0.25)}
-    pixels.per_kind = {}
-    images.warnings = [f'test/{kind}/000.png is empty.']
+    images.per_defect_type = {defect_type: dict(image_auroc=0.25)}
+    pixels.per_defect_type = {}
+    images.warnings = [f'test/{defect_type}/000.png is empty.']
     ReportHook().after_test_epoch(runner, metrics=VALUES)
     lines = runner.lines.text.encode().decode().splitlines()
     assert sum(line.split()[:1] == ['all'] for line in lines) == 1
@@ -315,4 +312,4 @@ def test_any_name_of_a_defect_type_is_logged_in_one_line(runner, kind):
     assert sum(line.endswith('is empty.') for line in lines) == 1
     report = json.loads(
         (Path(runner.work_dir) / 'metrics.json').read_text())
-    assert list(report['per_kind']) == [kind]
+    assert list(report['per_defect_type']) == [defect_type]

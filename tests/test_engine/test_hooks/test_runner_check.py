@@ -116,15 +116,27 @@ def test_loops_and_loaders_that_do_not_suit(make_runner, tmp_path, name,
 
 
 @pytest.mark.parametrize('name', ['config', 'fyd_config', 'students_config'])
-@pytest.mark.parametrize('kind', ['RepeatDataset', 'ConcatDataset'])
+@pytest.mark.parametrize('wrapper', ['RepeatDataset', 'ConcatDataset'])
+@pytest.mark.parametrize('depth', [1, 2])
 def test_data_sets_around_data_sets(load_cfg, make_runner, tmp_path, name,
-                                    kind):
+                                    wrapper, depth):
     inner = load_cfg(name).train_dataloader.dataset
-    around = dict(times=2, dataset=inner) if kind == 'RepeatDataset' else dict(
-        datasets=[inner, inner])
+    around = dict(times=2, dataset=inner) if wrapper == 'RepeatDataset' else (
+        dict(datasets=[inner, inner]))
+    dataset = dict(type=wrapper, **around)
+    if depth == 2:
+        dataset = dict(type='ConcatDataset', datasets=[dataset])
     runner = make_runner(name, **{
-        'train_dataloader.dataset': dict(_delete_=True, type=kind, **around)})
-    assert f'which {kind} does not see to' in refused(runner, tmp_path)
+        'train_dataloader.dataset': dict(_delete_=True, **dataset)})
+    assert f'which {wrapper} does not see to' in refused(runner, tmp_path)
+
+
+def test_no_other_image_takes_the_place_of_one_that_is_fitted(
+        make_runner, tmp_path):
+    changes = {'train_dataloader.dataset.max_refetch': 1}
+    assert '`max_refetch`' in refused(
+        make_runner('config', **changes), tmp_path)
+    check_runner(make_runner('mkd_config', **changes))
 
 
 @pytest.mark.parametrize(('name', 'checkpoint', 'match'), [

@@ -22,7 +22,7 @@ def batch(start, number=2, path='x/{:03}.png'):
               for i in range(start, start + number)]
     samples = [AnomalyDataSample(
         metainfo=dict(img_path=path.format(i), sample_idx=i,
-                      kind='cut' if i % 2 else 'good'),
+                      defect_type='cut' if i % 2 else 'good'),
         pred_score=float(i), pred_map=torch.full((10, 12), float(i)))
         for i in range(start, start + number)]
     return dict(inputs=images), samples
@@ -65,7 +65,8 @@ def test_all_images(runner, tmp_path):
 def test_equal_stems_do_not_overwrite_each_other(runner, tmp_path):
     show(runner, 'x/{}/part.png', enable=True)
     assert names(tmp_path / 'work/visualization') == [
-        f'{kind}/part_{i}.png' for kind, first in (('cut', 1), ('good', 0))
+        f'{defect_type}/part_{i}.png'
+        for defect_type, first in (('cut', 1), ('good', 0))
         for i in range(first, 6, 2)
     ]
 
@@ -147,16 +148,20 @@ def test_names_never_meet():
     assert given[2] == ('a', 'x_1')
 
 
-@pytest.mark.parametrize('kind', ['../x', '/tmp/x', '..', 'a/../../b', 'a\0',
-                                  'C:\\x', '..\\x'])
+@pytest.mark.parametrize(
+    'defect_type',
+    ['../x', '/tmp/x', '..', 'a/../../b', 'a\0', 'C:\\x', '..\\x'],
+)
 @pytest.mark.parametrize('frame', ['input', 'original'])
-def test_names_from_data_stay_in_the_folder(runner, tmp_path, kind, frame):
+def test_names_from_data_stay_in_the_folder(
+    runner, tmp_path, defect_type, frame
+):
     hook = HOOKS.build(dict(
         type='VisualizationHook', enable=True, frame=frame))
     hook.before_test(runner)
     hook.before_test_epoch(runner)
     data, samples = batch(0)
-    samples[1].set_metainfo(dict(kind=kind))
+    samples[1].set_metainfo(dict(defect_type=defect_type))
     before = sorted(tmp_path.rglob('*'))
     # When it comes, not when all is done.
     with pytest.raises(InputError, match='would lead outside'):
@@ -256,7 +261,7 @@ def originals(runner, tmp_path):
             img_path=path, mask_path=path + '_mask.png' if i % 2 else None,
             ori_shape=(20, 30), resized_shape=(20, 30), crop_offset=(5, 9)))
         sample.gt_label = i % 2
-        images[f'{sample.kind}/{i}.png'] = image, mask > 0, sample
+        images[f'{sample.defect_type}/{i}.png'] = image, mask > 0, sample
     runner.test_dataloader = SimpleNamespace(dataset=SimpleNamespace(
         pipeline=Compose([LoadImage(), LoadMask()])))
     return data, samples, images

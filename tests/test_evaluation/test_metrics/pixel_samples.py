@@ -5,26 +5,30 @@ import torch
 
 from mmad.evaluation import PixelMetric
 
-KINDS = ['good', 'cut', 'hole', 'good', 'cut', 'good', 'hole']
+DEFECT_TYPES = ['good', 'cut', 'hole', 'good', 'cut', 'good', 'hole']
 
 
-def make_samples(kinds, seed=0, size=(24, 20)):
+def make_samples(defect_types, seed=0, size=(24, 20)):
     rng = np.random.default_rng(seed)
     samples = []
-    for index, kind in enumerate(kinds):
+    for index, defect_type in enumerate(defect_types):
         mask = np.zeros(size, dtype=bool)
-        if kind != 'good':
+        if defect_type != 'good':
             mask[3:7, 4:9] = mask[15, 15] = True
         scores = np.round(rng.standard_normal(size) + 1.5 * mask, 1)
         samples.append(
             dict(
                 pred_map=torch.from_numpy(scores.astype(np.float32)),
-                gt_label=torch.tensor(int(kind != 'good')),
+                gt_label=torch.tensor(int(defect_type != 'good')),
                 gt_mask=torch.from_numpy(mask),
-                kind=kind,
+                defect_type=defect_type,
                 ori_shape=size,
-                img_path=f'{kind}/{index}.png',
-                mask_path=None if kind == 'good' else f'{kind}/{index}_m.png'))
+                img_path=f'{defect_type}/{index}.png',
+                mask_path=None
+                if defect_type == 'good'
+                else f'{defect_type}/{index}_m.png',
+            )
+        )
     return samples
 
 

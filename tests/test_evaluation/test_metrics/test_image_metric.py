@@ -16,14 +16,14 @@ from mmad.evaluation import ImageMetric, PixelMetric
 from mmad.registry import METRICS
 
 
-def make_samples(kinds, scores):
+def make_samples(defect_types, scores):
     return [
         dict(
             pred_score=torch.tensor(score),
-            gt_label=torch.tensor(int(kind != 'good')),
-            kind=kind,
-            img_path=f'{kind}/{index}.png')
-        for index, (kind, score) in enumerate(zip(kinds, scores))
+            gt_label=torch.tensor(int(defect_type != 'good')),
+            defect_type=defect_type,
+            img_path=f'{defect_type}/{index}.png')
+        for index, (defect_type, score) in enumerate(zip(defect_types, scores))
     ]
 
 
@@ -36,10 +36,10 @@ def run(samples):
 @pytest.fixture
 def samples():
     rng = np.random.default_rng(0)
-    kinds = ['good'] * 20 + ['hole'] * 7 + ['cut'] * 9
-    scores = rng.integers(0, 12, len(kinds)) + 2.5 * np.array(
-        [kind != 'good' for kind in kinds])
-    return make_samples(kinds, scores)
+    defect_types = ['good'] * 20 + ['hole'] * 7 + ['cut'] * 9
+    scores = rng.integers(0, 12, len(defect_types)) + 2.5 * np.array(
+        [defect_type != 'good' for defect_type in defect_types])
+    return make_samples(defect_types, scores)
 
 
 def test_against_scikit_learn(samples):
@@ -57,11 +57,13 @@ def test_against_scikit_learn(samples):
     assert metric.conditions == dict(images=36, defective_images=16)
 
 
-def test_rows_per_kind_equal_that_subset(samples):
+def test_rows_per_defect_type_equal_that_subset(samples):
     metric, _ = run(samples)
-    assert list(metric.per_kind) == ['cut', 'hole']
-    for kind, values in metric.per_kind.items():
-        subset = [s for s in samples if s['kind'] in ('good', kind)]
+    assert list(metric.per_defect_type) == ['cut', 'hole']
+    for defect_type, values in metric.per_defect_type.items():
+        subset = [
+            s for s in samples if s['defect_type'] in ('good', defect_type)
+        ]
         assert run(subset)[1] == values
 
 
@@ -78,9 +80,9 @@ def test_scores_of_shape_one():
     assert run(samples)[1]['image_auroc'] == 1
 
 
-@pytest.mark.parametrize('kind', ['good', 'cut'])
-def test_one_class_is_undefined(kind):
-    _, values = run(make_samples([kind] * 3, [0.0, 1.0, 2.0]))
+@pytest.mark.parametrize('defect_type', ['good', 'cut'])
+def test_one_class_is_undefined(defect_type):
+    _, values = run(make_samples([defect_type] * 3, [0.0, 1.0, 2.0]))
     assert all(math.isnan(value) for value in values.values())
 
 
@@ -108,7 +110,7 @@ def test_no_order_of_the_images_changes_the_values():
     for order in itertools.permutations(samples):
         other, values = run(order)
         assert values == pytest.approx(expected, abs=1e-14)
-        assert other.per_kind == metric.per_kind
+        assert other.per_defect_type == metric.per_defect_type
 
 
 def share(rank, world):
@@ -117,7 +119,7 @@ def share(rank, world):
     metric = ImageMetric()
     for index in DefaultSampler(samples, shuffle=False):
         metric.process(None, [samples[index]])
-    return [metric.evaluate(5), metric.per_kind, metric.conditions]
+    return [metric.evaluate(5), metric.per_defect_type, metric.conditions]
 
 
 @pytest.mark.parametrize('world', [2, 3, 4])
@@ -129,8 +131,8 @@ def test_processes_equal_one(run_processes, world):
 
 
 def with_masks(*masks):
-    kinds = ['good'] + ['cut'] * len(masks)
-    samples = make_samples(kinds, map(float, range(9)))
+    defect_types = ['good'] + ['cut'] * len(masks)
+    samples = make_samples(defect_types, map(float, range(9)))
     for sample, (filled, area, path) in zip(samples[1:], masks):
         sample['gt_mask'] = torch.zeros(4, 4, dtype=bool)
         sample['gt_mask'][2, 2] = filled

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from mmad.errors import InputError
-from mmad.evaluation.metrics.image_pixels import defect_type, measure_pixels
+from mmad.evaluation.metrics.image_pixels import defect_type_of, measure_pixels
 
 
 def make_sample(label=1, **info):
@@ -12,7 +12,7 @@ def make_sample(label=1, **info):
     scores = torch.arange(48.).reshape(6, 8)
     return dict(
         pred_map=scores, gt_label=torch.tensor(label), gt_mask=mask,
-        kind='cut' if label else 'good', img_path='a.png',
+        defect_type='cut' if label else 'good', img_path='a.png',
         mask_path='a_mask.png' if label else None, ori_shape=(6, 8)) | info
 
 
@@ -65,8 +65,8 @@ def test_no_place_in_the_original(info):
         measure_pixels(sample, 'original', False)
 
 
-@pytest.mark.parametrize(('label', 'kind', 'name'), [
+@pytest.mark.parametrize(('label', 'defect_type', 'name'), [
     (0, 'good', None), (0, None, None), (1, 'cut', 'cut'),
     (1, None, 'defective'), (1, 'good', 'good')])
-def test_defect_type(label, kind, name):
-    assert defect_type(make_sample(label, kind=kind)) == name
+def test_defect_type(label, defect_type, name):
+    assert defect_type_of(make_sample(label, defect_type=defect_type)) == name

@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from pixel_samples import KINDS, make_samples, put_on_disk, run
+from pixel_samples import DEFECT_TYPES, make_samples, put_on_disk, run
 from sklearn.metrics import roc_auc_score
 
 from mmad.errors import InputError
@@ -13,7 +13,7 @@ from mmad.evaluation.functional import aupro, rank, region_weights
 
 
 def test_original_resolution_without_crop(tmp_path):
-    samples = make_samples(KINDS)
+    samples = make_samples(DEFECT_TYPES)
     put_on_disk(samples, tmp_path, (48, 60))
     for sample in samples:
         del sample['gt_mask']
@@ -85,10 +85,10 @@ def test_mask_files_are_checked(tmp_path):
     assert math.isnan(values['pixel_auroc'])
 
 
-def letterboxed(kinds, border):
+def letterboxed(defect_types, border):
     """Samples and what a letterbox makes of them: NaN around."""
     top, left = 3, 5
-    samples, boxed = make_samples(kinds), make_samples(kinds)
+    samples, boxed = make_samples(defect_types), make_samples(defect_types)
     for sample in boxed:
         for key, value in (('pred_map', border), ('gt_mask', False)):
             whole = torch.full((30, 31), value, dtype=sample[key].dtype)
@@ -101,21 +101,21 @@ def letterboxed(kinds, border):
 @pytest.mark.parametrize('border', [math.nan, math.inf, 99.0, -99.0])
 @pytest.mark.parametrize('bits', [None, 20])
 def test_the_border_of_a_letterbox_is_left_out(border, bits):
-    samples, boxed = letterboxed(KINDS, border)
+    samples, boxed = letterboxed(DEFECT_TYPES, border)
     metric, values = run(samples, score_bits=bits)
     other, expected = run(boxed, score_bits=bits)
     assert values == expected
-    assert metric.per_kind == other.per_kind
+    assert metric.per_defect_type == other.per_defect_type
     assert metric.conditions == other.conditions
 
 
 @pytest.mark.parametrize('border', [math.nan, 99.0])
 def test_the_border_is_left_out_of_the_original(border, tmp_path):
     results = []
-    for samples in letterboxed(KINDS, border):
+    for samples in letterboxed(DEFECT_TYPES, border):
         put_on_disk(samples, tmp_path, (48, 60))
         metric, values = run(samples, resolution='original')
-        results.append((values, metric.per_kind, metric.conditions))
+        results.append((values, metric.per_defect_type, metric.conditions))
     assert results[0] == results[1]
     assert metric.conditions['cropped_images'] == 0
 
@@ -140,6 +140,6 @@ def test_the_crop_counts_at_the_original_resolution(tmp_path):
     cv2.imwrite(samples[1]['mask_path'], outside)
     cv2.imwrite(samples[2]['mask_path'], nothing)
     metric, _ = run(samples, resolution='original')
-    assert metric.conditions['defects_removed'] == 1
-    assert metric.conditions['empty_masks'] == 1
+    assert metric.conditions['pixel_defects_removed'] == 1
+    assert metric.conditions['pixel_empty_masks'] == 1
     assert 'at the original resolution' in metric.warnings[1]

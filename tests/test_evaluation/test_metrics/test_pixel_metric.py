@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from mmengine.dataset import DefaultSampler
-from pixel_samples import KINDS, make_samples, run
+from pixel_samples import DEFECT_TYPES, make_samples, run
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from mmad.errors import InputError
@@ -18,7 +18,7 @@ NAMES = ['pixel_auroc', 'pixel_ap', 'pixel_f1max', 'aupro']
 
 
 def test_against_scikit_learn():
-    samples = make_samples(KINDS)
+    samples = make_samples(DEFECT_TYPES)
     metric, values = run(samples)
     maps = np.stack([sample['pred_map'].numpy() for sample in samples])
     masks = np.stack([sample['gt_mask'].numpy() for sample in samples])
@@ -40,38 +40,40 @@ def test_against_scikit_learn():
         images_with_mask=4,
         regions=8,
         cropped_images=0,
-        empty_masks=0,
-        defects_removed=0)
+        pixel_empty_masks=0,
+        pixel_defects_removed=0)
 
 
 @pytest.mark.parametrize('bits', [None, 32])
 def test_anomalous_images_only(bits):
-    samples = make_samples(KINDS)
+    samples = make_samples(DEFECT_TYPES)
     metric, values = run(samples, score_bits=bits, anomalous_only=True)
-    subset = [sample for sample in samples if sample['kind'] != 'good']
+    subset = [sample for sample in samples if sample['defect_type'] != 'good']
     other, expected = run(subset, score_bits=bits)
     assert values == pytest.approx(expected, abs=1e-14)
-    for kind in ('cut', 'hole'):
-        assert metric.per_kind[kind] == pytest.approx(
-            other.per_kind[kind], abs=1e-14)
+    for defect_type in ('cut', 'hole'):
+        assert metric.per_defect_type[defect_type] == pytest.approx(
+            other.per_defect_type[defect_type], abs=1e-14)
     assert values != pytest.approx(run(samples, score_bits=bits)[1])
     assert metric.conditions['anomalous_only']
     assert metric.conditions['images_with_mask'] == 4
 
 
 @pytest.mark.parametrize('bits', [None, 12])
-def test_rows_per_kind_equal_that_subset(bits):
-    samples = make_samples(KINDS)
+def test_rows_per_defect_type_equal_that_subset(bits):
+    samples = make_samples(DEFECT_TYPES)
     metric, _ = run(samples, score_bits=bits)
-    assert list(metric.per_kind) == ['cut', 'hole']
-    for kind, values in metric.per_kind.items():
-        subset = [s for s in samples if s['kind'] in ('good', kind)]
+    assert list(metric.per_defect_type) == ['cut', 'hole']
+    for defect_type, values in metric.per_defect_type.items():
+        subset = [
+            s for s in samples if s['defect_type'] in ('good', defect_type)
+        ]
         assert run(subset, score_bits=bits)[1] == pytest.approx(
             values, abs=1e-14)
 
 
 def test_fixed_memory_stays_within_its_bounds():
-    samples = make_samples(KINDS)
+    samples = make_samples(DEFECT_TYPES)
     _, exact = run(samples)
     metric, coarse = run(samples, score_bits=10)
     bounds = metric.conditions['error_bounds']
@@ -86,7 +88,7 @@ def test_fixed_memory_stays_within_its_bounds():
 
 @pytest.mark.parametrize('bits', [None, 32])
 def test_padding_is_dropped(bits):
-    samples = make_samples(KINDS)
+    samples = make_samples(DEFECT_TYPES)
     metric = PixelMetric(score_bits=bits)
     metric.process(None, samples)
     values = metric.evaluate(len(samples) - 1)
@@ -94,31 +96,39 @@ def test_padding_is_dropped(bits):
         run(samples[:-1], score_bits=bits)[1], abs=1e-14)
 
 
-def evaluate_share(rank, world, kinds, bits, folder):
+def evaluate_share(rank, world, defect_types, bits, folder):
     os.makedirs(folder / str(rank))
     os.chdir(folder / str(rank))
-    samples = make_samples(kinds)
+    samples = make_samples(defect_types)
     metric = PixelMetric(score_bits=bits)
     for index in DefaultSampler(samples, shuffle=False):
         metric.process(None, [samples[index]])
     values = metric.evaluate(len(samples))
     assert os.listdir() == []
-    return [values, metric.per_kind, metric.conditions]
+    return [values, metric.per_defect_type, metric.conditions]
 
 
 @pytest.mark.parametrize('bits', [None, 20])
-@pytest.mark.parametrize(('world', 'kinds'), [
-    (2, KINDS), (3, KINDS), (4, KINDS[::-1]), (3, 40 * ['good', 'cut']),
-    (3, ['cut', 'good']),  # fewer images than processes
-])
+@pytest.mark.parametrize(
+    ('world', 'defect_types'),
+    [
+        (2, DEFECT_TYPES),
+        (3, DEFECT_TYPES),
+        (4, DEFECT_TYPES[::-1]),
+        (3, 40 * ['good', 'cut']),
+        (3, ['cut', 'good']),  # fewer images than processes
+    ],
+)
 def test_processes_without_a_shared_folder_equal_one(
-        run_processes, tmp_path, world, kinds, bits):
-    parts = run_processes(world, evaluate_share, world, kinds, bits, tmp_path)
-    metric, values = run(make_samples(kinds), score_bits=bits)
+        run_processes, tmp_path, world, defect_types, bits):
+    parts = run_processes(
+        world, evaluate_share, world, defect_types, bits, tmp_path
+    )
+    metric, values = run(make_samples(defect_types), score_bits=bits)
     for part, *_ in parts:
         assert part == pytest.approx(values, abs=1e-14)
-    for kind, expected in metric.per_kind.items():
-        assert parts[0][1][kind] == pytest.approx(expected, abs=1e-14)
+    for defect_type, expected in metric.per_defect_type.items():
+        assert parts[0][1][defect_type] == pytest.approx(expected, abs=1e-14)
     bounds = metric.conditions.pop('error_bounds', {})
     assert parts[0][2].pop('error_bounds', {}) == pytest.approx(bounds)
     assert parts[0][2] == metric.conditions
@@ -138,13 +148,13 @@ def test_every_process_ends_with_the_sentence(run_processes):
 
 def evaluate_files(rank, folder):
     metric = PixelMetric(collect_dir=str(folder / 'parts'))
-    metric.process(None, [make_samples(KINDS[:2])[rank]])
+    metric.process(None, [make_samples(DEFECT_TYPES[:2])[rank]])
     return metric.evaluate(2)
 
 
 def test_a_shared_folder_may_be_used(run_processes, tmp_path):
     parts = run_processes(2, evaluate_files, tmp_path)
-    assert parts[0] == parts[1] == run(make_samples(KINDS[:2]))[1]
+    assert parts[0] == parts[1] == run(make_samples(DEFECT_TYPES[:2]))[1]
 
 
 def odd_samples():
@@ -172,8 +182,8 @@ def test_no_order_of_the_images_changes_the_values(resolution, monkeypatch):
                 error = abs(values[name] - rough[name])
                 assert math.isnan(error) == math.isnan(bounds[name])
                 assert not error > bounds[name] + 1e-12
-            for kind, row in exact.per_kind.items():
-                assert binned.per_kind[kind] == pytest.approx(
+            for defect_type, row in exact.per_defect_type.items():
+                assert binned.per_defect_type[defect_type] == pytest.approx(
                     row, abs=0.02, nan_ok=True)
     # Of all of them the last order was one of 120.
     assert values == pytest.approx(
@@ -185,7 +195,7 @@ def test_evaluating_again_starts_afresh(bits):
     metric = PixelMetric(score_bits=bits)
     values = []
     for seed in (0, 1, 0):
-        samples = make_samples(KINDS, seed)
+        samples = make_samples(DEFECT_TYPES, seed)
         metric.process(None, samples)
         values.append(metric.evaluate(len(samples)))
     assert values[0] == values[2] != values[1]
@@ -199,18 +209,18 @@ def test_undefined(bits):
     full[0]['gt_mask'][:] = True
     _, values = run(full, score_bits=bits)
     assert all(math.isnan(value) for value in values.values())
-    samples = make_samples(KINDS)
+    samples = make_samples(DEFECT_TYPES)
     for sample in samples:
         del sample['gt_mask']
         sample['mask_path'] = None
     metric, values = run(samples, score_bits=bits)
     assert all(math.isnan(value) for value in values.values())
-    assert math.isnan(metric.per_kind['cut']['aupro'])
+    assert math.isnan(metric.per_defect_type['cut']['aupro'])
 
 
 @pytest.mark.parametrize('bits', [None, 20])
 def test_a_single_missing_mask_is_refused(bits):
-    samples = make_samples(KINDS)
+    samples = make_samples(DEFECT_TYPES)
     samples[2]['mask_path'] = None
     samples[2]['gt_mask'][:] = False
     with pytest.raises(InputError, match=r'hole/2.png has no mask'):
@@ -265,8 +275,8 @@ def test_masks_without_a_defect_are_counted_and_named(bits, tmp_path):
     samples[1]['gt_mask'][0, 0] = True
     metric, _ = run(samples[::-1], score_bits=bits)
     assert metric.conditions['images_with_mask'] == 8
-    assert metric.conditions['empty_masks'] == 2
-    assert metric.conditions['defects_removed'] == 5
+    assert metric.conditions['pixel_empty_masks'] == 2
+    assert metric.conditions['pixel_defects_removed'] == 5
     empty, removed = metric.warnings
     assert empty.startswith('2 of 8 defective images')
     assert 'empty mask' in empty
@@ -279,9 +289,9 @@ def test_masks_without_a_defect_are_counted_and_named(bits, tmp_path):
 def test_a_defect_without_a_name_stays_a_defect():
     samples = make_samples(['good', 'cut', 'cut', 'cut'])
     _, expected = run(samples)
-    samples[1]['kind'] = None
-    del samples[2]['kind']
-    samples[3]['kind'] = 7
+    samples[1]['defect_type'] = None
+    del samples[2]['defect_type']
+    samples[3]['defect_type'] = 7
     metric, values = run(samples)
     assert values == expected
-    assert list(metric.per_kind) == ['7', 'defective']
+    assert list(metric.per_defect_type) == ['7', 'defective']

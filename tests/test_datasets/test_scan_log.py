@@ -6,22 +6,22 @@ from types import SimpleNamespace
 import pytest
 from mmengine.logging import MMLogger
 
-from mmad.datasets.found import report_found
+from mmad.datasets.scan_log import log_scan
 
 
 @pytest.fixture
 def said(monkeypatch):
     lines = []
     monkeypatch.setattr(
-        'mmad.datasets.found.print_log',
+        'mmad.datasets.scan_log.print_log',
         lambda line, logger, level: lines.append((line, level)))
     return lines
 
 
 def report(skipped, folder=None):
     folder = folder or Path(f'/{uuid.uuid4()}')
-    report_found('Set (test)', folder, [dict(kind='good')] * 3 + [
-        dict(kind='cut')], {why: [folder / name for name in names]
+    log_scan('Set (test)', folder, [dict(defect_type='good')] * 3 + [
+        dict(defect_type='cut')], {why: [folder / name for name in names]
                             for why, names in skipped.items()})
     return folder
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torchvision
 
-from mmad.datasets.class_arrays import load_arrays
+from mmad.datasets.classification_sets import load_classification_set
 from mmad.errors import InputError
 
 LABELS = np.array([3, 9, 0, 3, 5])
@@ -48,7 +48,7 @@ def write_cifar(root, monkeypatch):
 @pytest.mark.parametrize('name', ['MNIST', 'FashionMNIST'])
 def test_gray(tmp_path, name, train):
     expected = write_mnist(tmp_path, name)
-    images, labels, classes = load_arrays(name, tmp_path, train)
+    images, labels, classes = load_classification_set(name, tmp_path, train)
     assert images.dtype == np.uint8
     assert np.array_equal(images, expected)
     assert np.array_equal(labels, LABELS)
@@ -59,14 +59,19 @@ def test_gray(tmp_path, name, train):
 
 def test_color(tmp_path, monkeypatch):
     expected = write_cifar(tmp_path, monkeypatch)
-    images, labels, classes = load_arrays('CIFAR10', tmp_path, True)
+    images, labels, classes = load_classification_set(
+        'CIFAR10', tmp_path, True
+    )
     assert np.array_equal(images, expected)
     assert np.array_equal(labels, LABELS)
     assert ''.join(classes) == 'abcdefghij'
 
 
 def test_digits(tmp_path):
-    parts = [load_arrays('digits', tmp_path, train) for train in (True, False)]
+    parts = [
+        load_classification_set('digits', tmp_path, train)
+        for train in (True, False)
+    ]
     assert [images.shape for images, *_ in parts] == [(1000, 8, 8),
                                                       (797, 8, 8)]
     for images, labels, classes in parts:
@@ -84,7 +89,7 @@ def test_missing_files_are_named(tmp_path, name, file):
     with pytest.raises(InputError, match=(
             f'{name} cannot be read from "{tmp_path}".* expects '
             f'"{tmp_path}/{file}".*--data-root.*download=True')):
-        load_arrays(name, tmp_path, True)
+        load_classification_set(name, tmp_path, True)
 
 
 @pytest.mark.parametrize('length', [0, 3, 10, 100])
@@ -93,7 +98,7 @@ def test_broken_file(tmp_path, length):
     path = tmp_path / 'MNIST/raw/train-images-idx3-ubyte'
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(InputError, match='MNIST cannot be read from'):
-        load_arrays('MNIST', tmp_path, True)
+        load_classification_set('MNIST', tmp_path, True)
 
 
 def test_download_happens_once_and_whole(tmp_path, monkeypatch):
@@ -108,7 +113,10 @@ def test_download_happens_once_and_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(torchvision.datasets.MNIST, 'download', fetch)
     root = tmp_path / 'data'
     for _ in range(2):
-        assert len(load_arrays('MNIST', root, True, download=True)[0]) == 5
+        assert (
+            len(load_classification_set('MNIST', root, True, download=True)[0])
+            == 5
+        )
     assert len(fetched) == 1
     assert [path.name for path in root.iterdir()] == ['MNIST']
 
@@ -121,5 +129,7 @@ def test_failed_download_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(torchvision.datasets.MNIST, 'download', fetch)
     with pytest.raises(InputError, match='MNIST cannot be read'):
-        load_arrays('MNIST', tmp_path / 'data', True, download=True)
+        load_classification_set(
+            'MNIST', tmp_path / 'data', True, download=True
+        )
     assert not list((tmp_path / 'data').iterdir())

@@ -2,7 +2,7 @@ from itertools import permutations
 
 import pytest
 
-from mmad.datasets.mask_files import find_masks
+from mmad.datasets.mask_matching import match_masks
 from mmad.errors import InputError
 
 
@@ -14,7 +14,7 @@ def find(root, images, masks, good=()):
             path.touch()
     (root / 'truth').mkdir(exist_ok=True)
     paths = [root / 'test' / name for name in images]
-    found, skipped = find_masks(
+    found, skipped = match_masks(
         paths, [*paths, *(root / 'test' / name for name in good)],
         root / 'test', root / 'truth')
     return {

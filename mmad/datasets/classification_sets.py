@@ -1,4 +1,4 @@
-"""Labelled images of the classification sets, as arrays."""
+"""Reading classification data sets into arrays."""
 import os
 import tempfile
 from collections.abc import Callable
@@ -19,12 +19,12 @@ NAMES = (*_FILES, 'digits')
 _NUM_TRAIN_DIGITS = 1000
 
 
-def load_arrays(
+def load_classification_set(
         name: str,
         root: Path,
         train: bool,
         download: bool = False) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Read one part of a set of ten classes.
+    """Read the training or test part of a data set of ten classes.
 
     Args:
         name (str): ``'MNIST'``, ``'FashionMNIST'``, ``'CIFAR10'`` of

@@ -1,4 +1,4 @@
-"""Which mask belongs to which image."""
+"""Matching mask files to image files."""
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -8,20 +8,24 @@ from mmad.errors import InputError
 from .files import Skipped, add_skipped, find_images, relative_stem
 
 
-def find_masks(defective: Iterable[Path], images: Iterable[Path],
+def match_masks(defective: Iterable[Path], images: Iterable[Path],
                image_root: Path,
                mask_root: Path) -> tuple[dict[Path, Path], Skipped]:
-    """The masks of all defective images, and what else is in their folder.
+    """Match each defective image with its mask file.
 
     ``scratch/000_mask.png`` and ``scratch/000.png`` both may belong to the
     image ``scratch/000.*``. Files that fit one image only are given to it
     first, so that ``000_mask.png`` may be the name of an image as well.
 
     Args:
-        defective (Iterable[Path]): Those that need one.
-        images (Iterable[Path]): All that may have one.
-        image_root (Path): Folder that their relative paths begin at.
+        defective (Iterable[Path]): Images that need a mask.
+        images (Iterable[Path]): All images that may have one.
+        image_root (Path): Folder that the relative paths of images begin at.
         mask_root (Path): Folder of the masks.
+
+    Returns:
+        tuple[dict[Path, Path], Skipped]: The mask of each defective image,
+        and the files of the mask folder that were left out, by reason.
 
     Raises:
         InputError: An image has no mask or might have several, or several
@@ -31,7 +35,7 @@ def find_masks(defective: Iterable[Path], images: Iterable[Path],
     files = defaultdict(list)
     for path in found:
         files[relative_stem(path, mask_root)].append(path)
-    masks = _match_masks(defective, image_root, files, mask_root)
+    masks = _assign(defective, image_root, files, mask_root)
     stems = {relative_stem(path, image_root) for path in images}
     used = set(masks.values())
     unused = [
@@ -42,7 +46,7 @@ def find_masks(defective: Iterable[Path], images: Iterable[Path],
     return masks, add_skipped(skipped, {'masks without an image': unused})
 
 
-def _match_masks(images: Iterable[Path], image_root: Path,
+def _assign(images: Iterable[Path], image_root: Path,
                  masks: Mapping[str, list[Path]],
                  mask_root: Path) -> dict[Path, Path]:
     choices = {}

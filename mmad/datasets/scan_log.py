@@ -1,4 +1,4 @@
-"""What a data set says of the files that it found."""
+"""The line of the log that says which files a data set took."""
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -14,22 +14,23 @@ _MOST_NAMES = 5
 _said: set[tuple[str, str]] = set()
 
 
-def report_found(name: str, folder: Path, entries: Iterable[Mapping],
+def log_scan(name: str, folder: Path, entries: Iterable[Mapping],
                  skipped: Skipped) -> None:
-    """Log what was taken, and what was left out and why, in one line.
+    """Log which files were taken, which were left out, and why, in one line.
 
     Args:
-        name (str): Of the data set and its split.
-        folder (Path): Names are relative to it where they lie below.
-        entries (Iterable[Mapping]): What the pipeline gets.
+        name (str): Name of the data set, and its split.
+        folder (Path): Files below it are named by their path in it.
+        entries (Iterable[Mapping]): The annotations of the images.
         skipped (Skipped): Files that were left out, by reason.
     """
     entries = list(entries)
-    kinds = Counter(entry['kind'] for entry in entries if 'kind' in entry)
-    taken = [f'{number} {kind}' for kind, number in kinds.items()]
+    numbers = Counter(entry['defect_type'] for entry in entries
+                      if 'defect_type' in entry)
+    taken = [f'{number} {name}' for name, number in numbers.items()]
     if len(taken) > 2 * _MOST_NAMES:
         taken = [*taken[:_MOST_NAMES],
-                 f'{len(taken) - _MOST_NAMES} more kinds']
+                 f'{len(taken) - _MOST_NAMES} more defect types']
     line = f'{name} of "{folder}": took {len(entries)} images'
     if taken:
         line += f' ({", ".join(taken)})'
@@ -41,7 +42,7 @@ def report_found(name: str, folder: Path, entries: Iterable[Mapping],
 
 
 def log_once(line: str, level: int) -> None:
-    """Log a line, once per logger: data sets are built several times."""
+    """Log a line once per logger, since data sets are built several times."""
     line = printable(line)
     logger = MMLogger.get_current_instance().instance_name
     if (logger, line) not in _said:

@@ -2,7 +2,7 @@ import pytest
 from mmengine.dataset import ConcatDataset
 from PIL import Image
 
-from mmad.datasets.apart import check_apart
+from mmad.datasets.output_folder import check_output_folder
 from mmad.errors import InputError
 from mmad.registry import DATASETS
 
@@ -26,19 +26,19 @@ def datasets(tmp_path):
 def test_what_might_replace_data(datasets, tmp_path, place):
     (tmp_path / 'link').symlink_to('data/train', True)
     with pytest.raises(InputError, match='might replace'):
-        check_apart(tmp_path / place, datasets)
+        check_output_folder(tmp_path / place, datasets)
     with pytest.raises(InputError, match='might replace'):
-        check_apart(tmp_path / place, [ConcatDataset(datasets)])
+        check_output_folder(tmp_path / place, [ConcatDataset(datasets)])
 
 
 @pytest.mark.parametrize('place', [
     '.', '..', 'data', 'data/new', 'new', 'data/test/new', 'data/test2'])
 def test_other_folders(datasets, tmp_path, place):
-    check_apart(tmp_path / place, datasets)
+    check_output_folder(tmp_path / place, datasets)
 
 
 def test_images_that_are_no_files(tmp_path):
     digits = DATASETS.build(dict(
         type='OneClassDataset', name='digits', category='1', split='test',
         data_root=str(tmp_path)))
-    check_apart(tmp_path, [digits, object()])
+    check_output_folder(tmp_path, [digits, object()])

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmad.datasets.image_file import MAX_PIXELS, open_image
-from mmad.datasets.transforms import LoadImage, LoadMask, read_mask
+from mmad.datasets.transforms import LoadImage, LoadMask
 from mmad.errors import InputError
+from mmad.utils.image_file import MAX_PIXELS, open_image
+from mmad.utils.mask_file import read_mask
 
 
 def read_image(path, **kwargs):

@@ -1,4 +1,4 @@
-"""Drawings kept apart from the data that they are drawn from."""
+"""Check that heat maps cannot replace the images that they are drawn from."""
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,30 +8,32 @@ from mmengine.dataset import BaseDataset
 from mmad.errors import InputError
 
 
-def check_apart(folder: str | Path, datasets: Iterable[BaseDataset]) -> None:
-    """Refuse a folder for drawings in which they might replace data.
+def check_output_folder(folder: str | Path,
+                        datasets: Iterable[BaseDataset]) -> None:
+    """Refuse an output folder in which drawings might replace data.
 
     Args:
-        folder (str | Path): Place for files ``KIND/STEM.png``.
-        datasets (Iterable[BaseDataset]): Of files; others pass.
+        folder (str | Path): Folder of the files ``DEFECT_TYPE/STEM.png``.
+        datasets (Iterable[BaseDataset]): Data sets of image files, or
+            MMEngine's wrappers around them. Other objects are not looked at.
 
     Raises:
         InputError: It lies in a folder of images or masks, or the one of a
             defect type would be such a folder.
     """
-    parents, kinds = set(), {''}
+    parents, defect_types = set(), {''}
     for dataset in datasets:
         if not hasattr(dataset, 'get_data_info'):
             continue
         for number in range(len(dataset)):
             info = dataset.get_data_info(number)
-            kinds.add(str(info.get('kind') or ''))
+            defect_types.add(str(info.get('defect_type') or ''))
             for key in ('img_path', 'mask_path'):
                 if info.get(key):
                     parents.add(os.path.dirname(info[key]))
     home = Path(os.path.realpath(folder))
     places = {home, *home.parents} | {
-        Path(os.path.realpath(home / kind)) for kind in kinds}
+        Path(os.path.realpath(home / name)) for name in defect_types}
     for parent in sorted(parents):
         if Path(os.path.realpath(parent)) in places:
             raise InputError(

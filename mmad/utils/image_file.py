@@ -86,7 +86,7 @@ def open_image(path: str | Path,
 
 
 def bits_per_channel(image: Image.Image) -> int:
-    """Bits per channel in the file, which Pillow's mode does not tell.
+    """Get the bits per channel in the file, which Pillow's mode does not tell.
 
     Args:
         image (Image.Image): As :func:`open_image` yields it, not decoded.
@@ -99,7 +99,7 @@ def bits_per_channel(image: Image.Image) -> int:
 
 
 def read_pixels(image: Image.Image, path: str | Path) -> np.ndarray:
-    """All channels at the depth of the file, upright.
+    """Read all channels at the depth of the file, turned upright.
 
     Args:
         image (Image.Image): As :func:`open_image` yields it.
