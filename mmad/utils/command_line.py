@@ -4,12 +4,19 @@ import os
 from collections.abc import Collection, Sequence
 from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
+from mmad.command_options import (
+    add_common_arguments,
+    add_config_arguments,
+    add_run_arguments,
+    add_weights_argument,
+)
 from mmad.errors import InputError
 from mmad.registry import DATASETS
 
@@ -44,18 +51,6 @@ __all__ = [
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
-class _Options(DictAction):
-    """Key-value pairs; what is none is an error like argparse's own."""
-
-    def __call__(self, parser, namespace, values, option_string=None):
-        try:
-            super().__call__(parser, namespace, values, option_string)
-        except (AssertionError, ValueError) as error:
-            raise InputError(
-                f'{option_string} {" ".join(values)}: each must be KEY=VALUE, '
-                'with brackets in pairs.') from error
-
-
 def at_least(option: str, number: int, least: int) -> None:
     """Check a number of the command line.
 
@@ -64,53 +59,6 @@ def at_least(option: str, number: int, least: int) -> None:
     """
     if number < least:
         raise InputError(f'{option} must be at least {least}, got {number}.')
-
-
-def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of every tool with a config."""
-    parser.add_argument(
-        '--data-root',
-        help='folder of the data set, in place of the one in the config')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=_Options,
-        metavar='KEY=VALUE',
-        help='override entries of the config, such as '
-        'model.coreset_ratio=0.01')
-
-
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of every tool with a config for one category."""
-    add_config_arguments(parser)
-    parser.add_argument('--category', help='category of the data set')
-
-
-def add_weights_argument(parser: argparse.ArgumentParser) -> None:
-    """The option of every tool that fits."""
-    parser.add_argument(
-        '--weights',
-        help='local file with the weights of the backbone, in place of the '
-        'config\'s')
-
-
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of train.py and test.py."""
-    add_common_arguments(parser)
-    add_weights_argument(parser)
-    parser.add_argument(
-        '--work-dir',
-        help='folder for logs, checkpoints and results (default: '
-        'work_dirs/CONFIG[/CATEGORY])')
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='job launcher')
-    # torch.distributed.launch, as mim calls it, passes the first form.
-    parser.add_argument(
-        '--local_rank', '--local-rank', type=int, default=0,
-        help=argparse.SUPPRESS)
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -148,7 +96,7 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def _merge_options(cfg: Config, args: argparse.Namespace) -> None:
-    options = args.cfg_options or {}
+    options = _parse_options(args.cfg_options or [])
     for key in options:
         first = key.split('.')[0]
         if first not in KEYS:
@@ -169,6 +117,18 @@ def _merge_options(cfg: Config, args: argparse.Namespace) -> None:
             raise InputError(
                 f'--cfg-options {key} has no place in "{args.config}" '
                 f'({" ".join(str(error).split())[:200]}).') from error
+
+
+def _parse_options(pairs: Sequence[str]) -> dict[str, Any]:
+    found = argparse.Namespace(options=None)
+    try:
+        DictAction(['--cfg-options'], 'options')(
+            argparse.ArgumentParser(), found, pairs)
+    except (AssertionError, ValueError) as error:
+        raise InputError(
+            f'--cfg-options {" ".join(pairs)}: each must be KEY=VALUE, '
+            'with brackets in pairs.') from error
+    return found.options
 
 
 def check_beforehand(cfg: Config, needs: Collection[str],

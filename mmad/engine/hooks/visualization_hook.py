@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 from mmcv.transforms import BaseTransform, LoadImageFromFile
 from mmengine.dataset import BaseDataset
-from mmengine.dist import all_gather_object, get_dist_info
+from mmengine.dist import all_gather_object, get_dist_info, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from rich.progress import track
 
 from mmad.datasets.apart import check_apart
 from mmad.datasets.transforms import LoadImage, LoadMask
@@ -121,7 +122,9 @@ class VisualizationHook(Hook):
         # Another one of the family does not know how to draw maps.
         visualizer = (runner.visualizer if isinstance(
             runner.visualizer, AnomalyVisualizer) else AnomalyVisualizer())
-        for position, sample, image in self._waiting:
+        for position, sample, image in track(
+                self._waiting, 'Drawing heat maps',
+                disable=not is_main_process()):
             if image is None:
                 image, sample = self._original(runner, sample)
             kind, stem = names[position]
@@ -133,7 +136,12 @@ class VisualizationHook(Hook):
                 out_file=safe_path(folder, kind, f'{stem}.png'),
                 frame=self.frame)
         self._waiting = []
-        runner.logger.info(printable(f'Heat maps: {folder}'))
+
+    def after_test(self, runner: Runner) -> None:
+        """Say where the images are, below the metrics."""
+        if self.enable:
+            runner.logger.info(
+                printable(f'Heat maps: {self._folder(runner)}'))
 
     def _folder(self, runner: Runner) -> Path:
         return Path(self.out_dir or Path(runner.work_dir) / 'visualization')
