@@ -7,9 +7,13 @@ import warnings
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
 from mmengine.logging import MMLogger
 
+from mmad.registry import DATASETS
 from mmad.terminal import open_terminal, say, shown_path, use_terminal
+from mmad.utils.command_line import check_data
 
 ROOT = Path(__file__).resolve().parents[1]
 CATEGORY = ('--category', 'bottle')
@@ -225,9 +229,23 @@ def test_other_processes_are_silent_but_for_errors(monkeypatch, capsys):
 
 
 def test_say(opened, capsys):
-    MMLogger._instance_dict['tool'] = MMLogger._instance_dict.pop('tool')
     say('Results', 'a\nb')
     assert capsys.readouterr().out == 'Results: a\\nb\n'
+
+
+@DATASETS.register_module(force=True)
+class SilentDataset(BaseDataset):
+    """It logs nothing."""
+
+    def load_data_list(self):
+        return [dict(inputs=0, data_samples=index) for index in range(3)]
+
+
+def test_data_that_say_nothing_are_counted(opened, capsys):
+    dataset = dict(type='SilentDataset')
+    check_data(Config(dict(test_dataloader=dict(dataset=dataset))),
+               ['train_dataloader', 'test_dataloader'])
+    assert capsys.readouterr().out == 'SilentDataset: 3 images.\n'
 
 
 def test_shown_path(monkeypatch, tmp_path):

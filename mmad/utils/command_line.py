@@ -1,5 +1,6 @@
 """What the command-line tools share."""
 import argparse
+import logging
 import os
 from collections.abc import Collection, Sequence
 from numbers import Integral
@@ -8,6 +9,8 @@ from typing import Any
 
 import torch
 from mmengine.config import Config, DictAction
+from mmengine.dataset import BaseDataset
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
@@ -229,7 +232,7 @@ def check_data(cfg: Config, loaders: Sequence[str]) -> None:
     """
     init_default_scope('mmad')
     data = {
-        loader: DATASETS.build(cfg[loader].dataset)
+        loader: _build_data(cfg[loader].dataset)
         for loader in loaders if cfg.get(loader) is not None
     }
     train = data.get('train_dataloader')
@@ -242,6 +245,27 @@ def check_data(cfg: Config, loaders: Sequence[str]) -> None:
             raise InputError(f'`{loader}.dataset.pipeline` of the config must '
                              'end with a step that packs, such as '
                              "dict(type='PackInputs').")
+
+
+def _build_data(cfg: dict) -> BaseDataset:
+    """Build a data set that says what it has, by itself or here."""
+    records: list[logging.LogRecord] = []
+
+    def watch(record: logging.LogRecord) -> bool:
+        records.append(record)
+        return True
+
+    logger = MMLogger.get_current_instance()
+    logger.addFilter(watch)
+    try:
+        dataset = DATASETS.build(cfg)
+    finally:
+        logger.removeFilter(watch)
+    if not any('images' in record.getMessage() for record in records):
+        split = cfg.get('split')
+        logger.info(type(dataset).__name__ + (f' ({split})' if split else '')
+                    + f': {len(dataset)} images.')
+    return dataset
 
 
 def guard_amp(cfg: Config) -> None:
