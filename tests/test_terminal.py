@@ -178,7 +178,7 @@ def make_logger(tmp_path):
     del MMLogger._instance_dict[str(tmp_path)]
 
 
-@pytest.mark.parametrize(['category', 'path', 'is_shown'], [
+@pytest.mark.parametrize(('category', 'path', 'is_shown'), [
     (UserWarning, '/home/me/hook.py', True),
     (UserWarning, ROOT / 'mmad' / 'registry.py', True),
     (UserWarning, '/lib/site-packages/torch/functional.py', False),

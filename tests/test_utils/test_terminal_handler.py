@@ -26,7 +26,7 @@ def log(request, tmp_path):
     del MMLogger._instance_dict[request.node.name]
 
 
-@pytest.mark.parametrize(['module', 'message', 'level', 'shown'], [
+@pytest.mark.parametrize(('module', 'message', 'level', 'shown'), [
     ('mmad.models.patchcore', 'Memory bank', 20, 'Memory bank\n'),
     ('my_hooks', '\n some table\n', 20, ' some table\n'),
     ('mmengineer', 'mine', 20, 'mine\n'),

@@ -10,7 +10,7 @@ RUNNER = SimpleNamespace(
     test_dataloader=range(5))
 
 
-@pytest.mark.parametrize(['stage', 'title', 'number'], [
+@pytest.mark.parametrize(('stage', 'title', 'number'), [
     ('train', 'Extracting features', 4), ('val', 'Validating', 3),
     ('test', 'Testing', 5)])
 def test_one_line_where_there_is_no_terminal(capsys, stage, title, number):
@@ -49,4 +49,6 @@ def test_a_bar_that_was_left_open_is_closed():
     # Rich refuses two at a time.
     hook.before_val_epoch(RUNNER)
     hook.close()
-    ProgressHook().before_val_epoch(RUNNER)
+    other = ProgressHook()
+    other.before_val_epoch(RUNNER)
+    other.close()
