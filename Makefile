@@ -14,8 +14,6 @@ demo: $(VENV)/installed
 	$(RUN) tools/train.py $(CONFIG) --work-dir $(DEMO) --no-validate
 	$(RUN) tools/test.py $(CONFIG) $(DEMO)/epoch_1.pth \
 		--work-dir $(DEMO) --show-dir $(DEMO)/heat_maps
-	@echo "Look at the heat maps in $(DEMO)/heat_maps; the metrics are in" \
-		"$(DEMO)/metrics.json."
 
 test: $(VENV)/installed-tests
 	$(RUN) -m pytest -n 2

@@ -1,23 +1,30 @@
 """Print a config with its bases and the command line merged in."""
 import argparse
+from functools import partial
 
 from mmad.interrupt import watch_imports
 
 watch_imports()
 
-from mmad.utils.command_line import (
-    add_common_arguments,
-    load_config,
-    one_sentence_errors,
-)
+from mmad.command_options import add_common_arguments
 
 
-@one_sentence_errors
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     add_common_arguments(parser)
-    print(load_config(parser.parse_args()).pretty_text)
+    args = parser.parse_args()
+    # Imported late, for a quick --help.
+    from mmad.utils.command_line import one_sentence_errors
+
+    one_sentence_errors(partial(print_config, args))()
+
+
+def print_config(args: argparse.Namespace) -> None:
+    from mmad.utils.command_line import load_config
+    from mmad.utils.config_text import config_text
+
+    print(config_text(load_config(args)))
 
 
 if __name__ == '__main__':

@@ -1,26 +1,16 @@
 """Test a checkpoint: metrics, and images if asked for."""
 import argparse
+import shlex
+import sys
+from functools import partial
+from pathlib import Path
 
 from mmad.interrupt import watch_imports
 
 watch_imports()
 
-from mmengine.runner import Runner
-
-from mmad.engine import refuse_unsupported
-from mmad.errors import InputError
-from mmad.utils.command_line import (
-    add_run_arguments,
-    at_least,
-    check_beforehand,
-    check_data,
-    finish_config,
-    load_config,
-    one_sentence_errors,
-)
-from mmad.utils.config_parts import type_name
-from mmad.utils.path_checks import check_folder
-from mmad.utils.setup_env import setup_environment
+from mmad.command_options import add_run_arguments
+from mmad.terminal import open_terminal, say, shown_path
 
 
 def parse_args() -> argparse.Namespace:
@@ -38,9 +28,29 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@one_sentence_errors
 def main() -> None:
     args = parse_args()
+    # Imported late, as in `test`, for a quick --help.
+    open_terminal(args.launcher, args.verbose)
+    from mmad.utils.command_line import one_sentence_errors
+
+    one_sentence_errors(partial(test, args))()
+
+
+def test(args: argparse.Namespace) -> None:
+    from mmad.engine import ToolRunner, refuse_unsupported
+    from mmad.errors import InputError
+    from mmad.utils.command_line import (
+        at_least,
+        check_beforehand,
+        check_data,
+        finish_config,
+        load_config,
+    )
+    from mmad.utils.config_parts import type_name
+    from mmad.utils.path_checks import check_folder
+    from mmad.utils.setup_env import setup_environment
+
     at_least('--interval', args.interval, 1)
     cfg = load_config(args)
     if cfg.get('test_dataloader') is None:
@@ -58,11 +68,23 @@ def main() -> None:
             out_dir=args.show_dir,
             interval=args.interval)
     cfg.load_from = args.checkpoint
+    # The config of a work directory may be that of a resumed training.
+    cfg.resume = False
     check_beforehand(cfg, ['test'], None if args.weights else args.checkpoint)
     refuse_unsupported(cfg)
+    say('Config', args.config)
+    say('Method', f'{type_name(cfg.model.type)}, from {args.checkpoint}')
     check_data(cfg, ['test_dataloader'])
     setup_environment(args.launcher)
-    Runner.from_cfg(cfg).test()
+    runner = ToolRunner.from_cfg(cfg)
+    runner.say_places()
+    runner.test()
+    runner.say_metrics()
+    if args.show_dir is None:
+        maps = shown_path(Path(runner.work_dir, 'heat_maps'))
+        say('Next', shlex.join([
+            'python', sys.argv[0], shown_path(runner.config_path),
+            args.checkpoint, '--show-dir', maps]))
 
 
 if __name__ == '__main__':

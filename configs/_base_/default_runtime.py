@@ -3,6 +3,7 @@ default_scope = 'mmad'
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=10),
+    progress=dict(type='ProgressHook'),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', interval=1),
     training_start=dict(type='TrainingStartHook'),

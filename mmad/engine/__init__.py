@@ -5,6 +5,7 @@ from .hooks import (
     EMAHook,
     FitAfterTrainHook,
     FitHook,
+    ProgressHook,
     ReportHook,
     ScaleSequenceHook,
     SyncNormHook,
@@ -13,11 +14,13 @@ from .hooks import (
     VisualizationHook,
     check_runner,
 )
+from .tool_runner import ToolRunner
 from .unsupported_parts import refuse_unsupported
 
 __all__ = [
     'CalibrationHook', 'CheckpointHook', 'EMAHook', 'EarlyStoppingHook',
-    'FitAfterTrainHook', 'FitHook', 'ReportHook', 'ScaleSequenceHook', 'SyncNormHook',
-    'TeacherStatisticsHook', 'TrainingStartHook', 'VisualizationHook',
-    'check_runner', 'refuse_unsupported'
+    'FitAfterTrainHook', 'FitHook', 'ProgressHook', 'ReportHook', 'ScaleSequenceHook',
+    'SyncNormHook', 'TeacherStatisticsHook', 'ToolRunner',
+    'TrainingStartHook', 'VisualizationHook', 'check_runner',
+    'refuse_unsupported'
 ]

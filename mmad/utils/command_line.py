@@ -1,15 +1,25 @@
 """What the command-line tools share."""
 import argparse
+import logging
 import os
 from collections.abc import Collection, Sequence
 from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config, DictAction
+from mmengine.dataset import BaseDataset
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
+from mmad.command_options import (
+    add_common_arguments,
+    add_config_arguments,
+    add_run_arguments,
+    add_weights_argument,
+)
 from mmad.errors import InputError
 from mmad.registry import DATASETS
 
@@ -46,18 +56,6 @@ __all__ = [
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
-class _Options(DictAction):
-    """Key-value pairs; what is none is an error like argparse's own."""
-
-    def __call__(self, parser, namespace, values, option_string=None):
-        try:
-            super().__call__(parser, namespace, values, option_string)
-        except (AssertionError, ValueError) as error:
-            raise InputError(
-                f'{option_string} {" ".join(values)}: each must be KEY=VALUE, '
-                'with brackets in pairs.') from error
-
-
 def at_least(option: str, number: int, least: int) -> None:
     """Check a number of the command line.
 
@@ -66,53 +64,6 @@ def at_least(option: str, number: int, least: int) -> None:
     """
     if number < least:
         raise InputError(f'{option} must be at least {least}, got {number}.')
-
-
-def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of every tool with a config."""
-    parser.add_argument(
-        '--data-root',
-        help='folder of the data set, in place of the one in the config')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=_Options,
-        metavar='KEY=VALUE',
-        help='override entries of the config, such as '
-        'model.coreset_ratio=0.01')
-
-
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of every tool with a config for one category."""
-    add_config_arguments(parser)
-    parser.add_argument('--category', help='category of the data set')
-
-
-def add_weights_argument(parser: argparse.ArgumentParser) -> None:
-    """The option of every tool that fits."""
-    parser.add_argument(
-        '--weights',
-        help='local file with the weights of the backbone, in place of the '
-        'config\'s')
-
-
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of train.py and test.py."""
-    add_common_arguments(parser)
-    add_weights_argument(parser)
-    parser.add_argument(
-        '--work-dir',
-        help='folder for logs, checkpoints and results (default: '
-        'work_dirs/CONFIG[/CATEGORY])')
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='job launcher')
-    # torch.distributed.launch, as mim calls it, passes the first form.
-    parser.add_argument(
-        '--local_rank', '--local-rank', type=int, default=0,
-        help=argparse.SUPPRESS)
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -150,7 +101,7 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def _merge_options(cfg: Config, args: argparse.Namespace) -> None:
-    options = args.cfg_options or {}
+    options = _parse_options(args.cfg_options or [])
     for key in options:
         first = key.split('.')[0]
         if first not in KEYS:
@@ -171,6 +122,18 @@ def _merge_options(cfg: Config, args: argparse.Namespace) -> None:
             raise InputError(
                 f'--cfg-options {key} has no place in "{args.config}" '
                 f'({" ".join(str(error).split())[:200]}).') from error
+
+
+def _parse_options(pairs: Sequence[str]) -> dict[str, Any]:
+    found = argparse.Namespace(options=None)
+    try:
+        DictAction(['--cfg-options'], 'options')(
+            argparse.ArgumentParser(), found, pairs)
+    except (AssertionError, ValueError) as error:
+        raise InputError(
+            f'--cfg-options {" ".join(pairs)}: each must be KEY=VALUE, '
+            'with brackets in pairs.') from error
+    return found.options
 
 
 def check_beforehand(cfg: Config, needs: Collection[str],
@@ -271,7 +234,7 @@ def check_data(cfg: Config, loaders: Sequence[str]) -> None:
     """
     init_default_scope('mmad')
     data = {
-        loader: DATASETS.build(cfg[loader].dataset)
+        loader: _build_data(cfg[loader].dataset)
         for loader in loaders if cfg.get(loader) is not None
     }
     train = data.get('train_dataloader')
@@ -286,6 +249,27 @@ def check_data(cfg: Config, loaders: Sequence[str]) -> None:
             raise InputError(f'`{loader}.dataset.pipeline` of the config must '
                              'end with a step that packs, such as '
                              "dict(type='PackInputs').")
+
+
+def _build_data(cfg: dict) -> BaseDataset:
+    """Build a data set that says what it has, by itself or here."""
+    records: list[logging.LogRecord] = []
+
+    def watch(record: logging.LogRecord) -> bool:
+        records.append(record)
+        return True
+
+    logger = MMLogger.get_current_instance()
+    logger.addFilter(watch)
+    try:
+        dataset = DATASETS.build(cfg)
+    finally:
+        logger.removeFilter(watch)
+    if not any('images' in record.getMessage() for record in records):
+        split = cfg.get('split')
+        logger.info(type(dataset).__name__ + (f' ({split})' if split else '')
+                    + f': {len(dataset)} images.')
+    return dataset
 
 
 def guard_amp(cfg: Config) -> None:

@@ -59,6 +59,13 @@ def setup_environment(launcher: str = 'none') -> None:
                 f'({" ".join(str(error).split())[:200]}).') from error
 
 
+def launched_rank(launcher: str) -> int:
+    """The rank that a launcher gave this process, before there is a group."""
+    name = _NUMBERS[launcher][0] if launcher in _NUMBERS else ''
+    value = os.environ.get(name, '')
+    return int(value) if value.isdecimal() else 0
+
+
 def check_launcher(launcher: str) -> None:
     """Check that the launcher has started this process.
 

@@ -4,6 +4,7 @@ from .early_stopping_hook import EarlyStoppingHook
 from .ema_hook import EMAHook
 from .fit_after_train_hook import FitAfterTrainHook
 from .fit_hook import FitHook
+from .progress_hook import ProgressHook
 from .report_hook import ReportHook
 from .runner_check import check_runner
 from .scale_sequence_hook import ScaleSequenceHook
@@ -14,7 +15,7 @@ from .visualization_hook import VisualizationHook
 
 __all__ = [
     'CalibrationHook', 'CheckpointHook', 'EMAHook', 'EarlyStoppingHook',
-    'FitAfterTrainHook', 'FitHook', 'ReportHook', 'ScaleSequenceHook', 'SyncNormHook',
-    'TeacherStatisticsHook', 'TrainingStartHook', 'VisualizationHook',
-    'check_runner'
+    'FitAfterTrainHook', 'FitHook', 'ProgressHook', 'ReportHook', 'ScaleSequenceHook',
+    'SyncNormHook', 'TeacherStatisticsHook', 'TrainingStartHook',
+    'VisualizationHook', 'check_runner'
 ]

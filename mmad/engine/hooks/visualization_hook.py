@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 from mmcv.transforms import BaseTransform, LoadImageFromFile
 from mmengine.dataset import BaseDataset
-from mmengine.dist import all_gather_object, get_dist_info
+from mmengine.dist import all_gather_object, get_dist_info, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from rich.progress import track
 
 from mmad.datasets.output_folder import check_output_folder
 from mmad.datasets.transforms import LoadImage, LoadMask
@@ -124,7 +125,9 @@ class VisualizationHook(Hook):
             runner.visualizer, AnomalyVisualizer) else AnomalyVisualizer())
         readers = (_readers(runner.test_dataloader.dataset)
                    if self.frame == 'original' else {})
-        for position, sample, image in self._waiting:
+        for position, sample, image in track(
+                self._waiting, 'Drawing heat maps',
+                disable=not is_main_process()):
             if image is None:
                 image, sample = _original(sample, readers)
             defect_type, stem = names[position]
@@ -136,7 +139,12 @@ class VisualizationHook(Hook):
                 out_file=safe_path(folder, defect_type, f'{stem}.png'),
                 frame=self.frame)
         self._waiting = []
-        runner.logger.info(printable(f'Heat maps: {folder}'))
+
+    def after_test(self, runner: Runner) -> None:
+        """Say where the images are, below the metrics."""
+        if self.enable:
+            runner.logger.info(
+                printable(f'Heat maps: {self._folder(runner)}'))
 
     def _folder(self, runner: Runner) -> Path:
         return Path(self.out_dir or Path(runner.work_dir) / 'visualization')

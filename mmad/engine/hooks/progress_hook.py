@@ -1,0 +1,90 @@
+import atexit
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from mmad.registry import HOOKS
+
+
+@HOOKS.register_module()
+class ProgressHook(Hook):
+    """Shows a bar while a loop goes over images, in the first process.
+
+    There is one for each validation and test, and for each epoch of a method
+    without an optimizer, whose features are extracted then. A training by
+    gradients has the lines of MMEngine's ``LoggerHook``. Where the output is
+    no terminal, one line appears at the end of each.
+    """
+
+    # Closed before another hook shows a bar of its own.
+    priority = 'VERY_HIGH'
+
+    def __init__(self) -> None:
+        self._bar: Progress | None = None
+        # An exception may end a loop; the cursor is hidden until then.
+        atexit.register(self.close)
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Open the bar of a pass that extracts features."""
+        if not runner.optim_wrapper:
+            self._open('Extracting features', len(runner.train_dataloader))
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Open the bar of a validation."""
+        self._open('Validating', len(runner.val_dataloader))
+
+    def before_test_epoch(self, runner: Runner) -> None:
+        """Open the bar of a test."""
+        self._open('Testing', len(runner.test_dataloader))
+
+    def after_train_iter(self, runner: Runner, *args, **kwargs) -> None:
+        """Move the bar."""
+        self._advance()
+
+    def after_val_iter(self, runner: Runner, *args, **kwargs) -> None:
+        """Move the bar."""
+        self._advance()
+
+    def after_test_iter(self, runner: Runner, *args, **kwargs) -> None:
+        """Move the bar."""
+        self._advance()
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Close the bar."""
+        self.close()
+
+    def after_val_epoch(self, runner: Runner, *args, **kwargs) -> None:
+        """Close the bar."""
+        self.close()
+
+    def after_test_epoch(self, runner: Runner, *args, **kwargs) -> None:
+        """Close the bar."""
+        self.close()
+
+    def close(self) -> None:
+        """End the bar, if there is one; the output is as it was before."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def _open(self, title: str, total: int) -> None:
+        self.close()
+        if is_main_process():
+            self._bar = Progress(
+                TextColumn('{task.description}'), BarColumn(),
+                TaskProgressColumn(),
+                TimeRemainingColumn(elapsed_when_finished=True))
+            self._task = self._bar.add_task(title, total=total)
+            self._bar.start()
+
+    def _advance(self) -> None:
+        if self._bar is not None:
+            self._bar.advance(self._task)

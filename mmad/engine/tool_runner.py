@@ -1,0 +1,111 @@
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+from mmengine.dist import master_only
+from mmengine.logging import MMLogger
+from mmengine.runner import Runner
+from torch import nn
+
+from mmad.terminal import say, shown_path, use_terminal
+from mmad.utils.config_text import config_text
+from mmad.utils.terminal_handler import TerminalHandler
+
+from .hooks import ProgressHook, ReportHook
+
+
+class ToolRunner(Runner):
+    """MMEngine's runner as the tools use it: quiet on the terminal.
+
+    What it computes and writes is the same. The messages of a run go to its
+    log file, and to the terminal as far as
+    :func:`~mmad.terminal.open_terminal` has set it up. In the log and
+    in the work directory the config has every pipeline once.
+    """
+
+    _terminals: list[TerminalHandler]
+
+    def build_logger(self, *args, **kwargs) -> MMLogger:
+        """Build the logger of the run, with the terminal of the tool."""
+        logger = super().build_logger(*args, **kwargs)
+        self._terminals = use_terminal(logger)
+        self._config_text = config_text(self.cfg)
+
+        def shorten(record):
+            # The runner gives no other access to what it logs there.
+            if str(record.msg).startswith('Config:\n'):
+                record.msg = f'Config:\n{self._config_text}'
+            return True
+
+        logger.addFilter(shorten)
+        return logger
+
+    def train(self) -> nn.Module:
+        """Train; whatever ends it, no bar is left open."""
+        try:
+            return super().train()
+        finally:
+            self._close_bars()
+
+    def test(self) -> dict:
+        """Test; whatever ends it, no bar is left open."""
+        try:
+            return super().test()
+        finally:
+            self._close_bars()
+
+    def _close_bars(self) -> None:
+        for hook in self.hooks:
+            if isinstance(hook, ProgressHook):
+                hook.close()
+
+    def register_hooks(self, *args, **kwargs) -> None:
+        """Register the hooks, which may replace lines of the logger."""
+        super().register_hooks(*args, **kwargs)
+        kinds = tuple(map(type, self.hooks))
+        for terminal in self._terminals:
+            if ProgressHook in kinds:
+                terminal.replaced |= {'after_val_iter', 'after_test_iter'}
+                if not self.optim_wrapper:
+                    terminal.replaced.add('after_train_iter')
+            if ReportHook in kinds:
+                terminal.replaced |= {'after_val_epoch', 'after_test_epoch'}
+
+    @property
+    def config_path(self) -> Path:
+        """Where the config of this run is written."""
+        name = Path(self.cfg.filename or '').name or f'{self.timestamp}.py'
+        return Path(self.work_dir, name)
+
+    def say_places(self) -> None:
+        """Name the folder of the results and the log file."""
+        say('Results', shown_path(self.work_dir))
+        say('Log', shown_path(self.logger.log_file))
+
+    def say_metrics(self) -> None:
+        """Name the file with the metrics, if a hook writes one."""
+        path = Path(self.work_dir, 'metrics.json')
+        if path.is_file() and any(
+                isinstance(hook, ReportHook) for hook in self.hooks):
+            say('Metrics', shown_path(path))
+
+    @master_only
+    def dump_config(self) -> None:
+        """Write the config to the work directory."""
+        if self.config_path.suffix == '.py':
+            self.config_path.write_text(self._config_text, encoding='utf-8')
+        else:
+            super().dump_config()
+
+    def load_checkpoint(self, *args, **kwargs) -> dict:
+        """Load a checkpoint; MMEngine prints which, even in a quiet run."""
+        if not self._terminals:
+            return super().load_checkpoint(*args, **kwargs)
+        printed = StringIO()
+        try:
+            with redirect_stdout(printed):
+                return super().load_checkpoint(*args, **kwargs)
+        finally:
+            for line in printed.getvalue().splitlines():
+                if not line.startswith('Loads checkpoint by'):
+                    print(line)
