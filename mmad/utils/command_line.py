@@ -4,6 +4,7 @@ import os
 from collections.abc import Collection, Sequence
 from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config, DictAction
@@ -247,7 +248,7 @@ def _check_progress(state: dict, checkpoint: str) -> None:
         seed = meta.get('seed')
         if (all(isinstance(count, int) and count >= 0 for count in counts)
                 and (seed is None or (isinstance(seed, Integral)
-                     and 0 <= seed < 1 << 32))
+                     and 0 <= int(seed) < 1 << 32))
                 and all(isinstance(hub.get(name), dict) for name in (
                     'log_scalars', 'runtime_info', 'resumed_keys'))):
             return
@@ -272,7 +273,7 @@ def check_data(cfg: Config, loaders: Sequence[str]) -> None:
         loader: DATASETS.build(cfg[loader].dataset)
         for loader in loaders if cfg.get(loader) is not None
     }
-    train = data.get('train_dataloader')
+    train: Any = data.get('train_dataloader')
     for loader, dataset in data.items():
         if dataset is not train and hasattr(train, 'check_overlap'):
             train.check_overlap(dataset)

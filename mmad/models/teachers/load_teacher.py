@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -40,7 +41,8 @@ def load_teacher(network: PatchNetwork, source: str,
             f'{config}.py --data-root FOLDER_OF_NATURAL_PICTURES, or name '
             'the checkpoint of another with --cfg-options '
             f'model.scales.{scale}.teacher=FILE.')
-    state = load_checkpoint(path, map_location='cpu').get('state_dict')
+    state: Any = load_checkpoint(
+        path, map_location='cpu').get('state_dict')
     theirs = read_signature(state)
     ours = dict(
         model='PatchTeacher',
