@@ -111,4 +111,6 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         layers = image.convert('RGBA')
         canvas.paste(layers, mask=layers.getchannel('A'))
         return canvas
+    if isinstance(image.info.get('transparency'), bytes):
+        image = image.convert('RGBA')  # else Pillow warns
     return image if image.mode == 'RGB' else image.convert('RGB')

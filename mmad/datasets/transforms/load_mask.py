@@ -1,7 +1,6 @@
 import logging
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -160,7 +159,7 @@ def _from_palette(image: Image.Image, path: str | Path) -> np.ndarray:
         alpha[transparency] = 0
     else:
         alpha[:len(transparency)] = list(transparency)
-    blank: Any = alpha == 0 if 0 in alpha else ~colors.any(axis=1)
+    blank = alpha == 0 if 0 in alpha else ~colors.any(axis=1)
     if not blank[0] and blank[np.unique(indices)].any():
         raise InputError(
             f'mask "{path}" has a palette of which index 0 is not the '
@@ -171,9 +170,8 @@ def _from_palette(image: Image.Image, path: str | Path) -> np.ndarray:
 
 def _from_layers(pixels: np.ndarray, path: str | Path) -> np.ndarray:
     """The defect in pixels with an alpha channel, the last one."""
-    color = pixels[..., :-1]
-    visible: Any = pixels[..., -1] != 0
-    colored: Any = color.any(axis=2)
+    color, visible = pixels[..., :-1], pixels[..., -1] != 0
+    colored = color.any(axis=2)
     # Where nothing varies, a uniform mask may be full or empty.
     if (color == color[:1, :1]).all():
         if not visible.all():
