@@ -50,6 +50,18 @@ def test_no_paths_of_a_machine(files):
     assert found == []
 
 
+@pytest.mark.parametrize('name', [
+    'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md'])
+def test_page_names_files_that_exist(name):
+    text = (ROOT / name).read_text()
+    named = re.findall(
+        r'(?<![\w/.-])(?:configs|tools|docs|tests|mmad)/[\w./-]+\.\w+', text)
+    # Placeholders are in capital letters.
+    missing = [path for path in named if not (ROOT / path).exists()
+               and not re.search('[A-Z]{3}', path)]
+    assert missing == []
+
+
 @pytest.mark.parametrize('name', YAML)
 def test_is_yaml(name):
     assert isinstance(yaml.safe_load((ROOT / name).read_text()), dict)
