@@ -198,8 +198,7 @@ class AnomalyDataset(BaseDataset):
                 raise InputError(
                     f'the folder "{test / kind}" would be a kind of defect, '
                     f'since good parts are in "{self.NORMAL}"; rename it.')
-        found: dict[str, list[Path]] = {}
-        skipped: Skipped = {}
+        found, skipped = {}, {}
         for kind in kinds:
             found[kind], more = find_images(test / kind)
             add_skipped(skipped, more)
@@ -214,7 +213,7 @@ class AnomalyDataset(BaseDataset):
         report_overlap(
             type(self).__name__,
             list_images(self.folder / 'train' / self.NORMAL), images)
-        masks: dict[Path, Path] = {}
+        masks = {}
         require_folder_or_nothing(truth)
         if truth is not None and truth.is_dir():
             defective = [path for kind in kinds

@@ -136,7 +136,7 @@ class FolderDataset(AnomalyDataset):
                 name = images.name
                 kind = 'bad' if name in ('', '..', 'good') else name
             kinds[path] = 'good' if kind.split('/')[0] == 'good' else kind
-        masks: dict[Path, Path] = {}
+        masks = {}
         if self.mask_dir is not None:
             truth, = self._folders('mask_dir')
             if not list_images(truth, recursive=True):
@@ -175,9 +175,7 @@ class FolderDataset(AnomalyDataset):
             folder for other in _SETTINGS if other != name
             for folder in self._folders(other)
         ]
-        images: list[Path] = []
-        skipped: Skipped = {}
-        known = set()
+        images, skipped, known = [], {}, set()
         for folder in self._folders(name):
             found, more = find_images(folder, recursive=True, without=others)
             if not found:

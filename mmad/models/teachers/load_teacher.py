@@ -1,5 +1,4 @@
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -41,8 +40,7 @@ def load_teacher(network: PatchNetwork, source: str,
             f'{config}.py --data-root FOLDER_OF_NATURAL_PICTURES, or name '
             'the checkpoint of another with --cfg-options '
             f'model.scales.{scale}.teacher=FILE.')
-    state: Any = load_checkpoint(
-        path, map_location='cpu').get('state_dict')
+    state = load_checkpoint(path, map_location='cpu').get('state_dict')
     theirs = read_signature(state)
     ours = dict(
         model='PatchTeacher',
