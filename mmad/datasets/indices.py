@@ -29,7 +29,7 @@ def check_indices(value: int | Sequence[int] | None,
         raise InputError('`indices` is empty; name an index at least, or '
                          'leave it out.')
     if values is value and number is not None:
-        for index in values:
+        for index in values:  # type: ignore[union-attr]
             if not -number <= index < number:
                 raise InputError(f'`indices` names {index}, but there are '
                                  f'{number} images.')
