@@ -7,7 +7,7 @@ SETUP := pyproject.toml setup.cfg tools/install.py
 CONFIG := configs/patchcore/patchcore_demo.py
 DEMO := work_dirs/demo
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test test-slow lint format types docs wheel clean
 
 demo: $(VENV)/installed
 	$(RUN) tools/dataset_converters/make_demo.py data/demo
@@ -18,12 +18,31 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-tests
 	$(RUN) -m pytest -n 2
 
+test-slow: $(VENV)/installed-tests
+	$(RUN) -m pytest -m slow
+
 lint: $(VENV)/installed-dev
 	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+format: $(VENV)/installed-dev
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+types: $(VENV)/installed-dev
+	$(RUN) -m mypy
 
 docs: $(VENV)/installed-docs
 	$(RUN) -m sphinx -W -b html docs docs/_build/html
 	@echo "Open docs/_build/html/index.html."
+
+# The wheel in an environment that has nothing else, away from the checkout.
+wheel: $(VENV)/bin/python
+	rm -rf build
+	$(RUN) -m pip wheel --no-deps --wheel-dir build/wheel .
+	$(PYTHON) -m venv build/bare
+	build/bare/bin/python -m pip install "$$(ls build/wheel/mmad-*.whl)[lite]"
+	cd build/bare && bin/python -I ../../.ci/check_wheel.py
 
 clean:
 	rm -rf $(VENV) docs/_build build *.egg-info

@@ -2,6 +2,7 @@
 import ast
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn
 
 import mmcv.transforms
 import mmengine.model
@@ -67,7 +68,8 @@ def read_stored_config(text: str,
                          'has no `model`; give the config file with '
                          '`config=`.')
     reader = _Reader(stored, checkpoint, modules)
-    config = dict(model=reader.read(model, MODELS, 'model'))
+    config: dict[str, Any] = dict(
+        model=reader.read(model, MODELS, 'model'))
     kind = config['model'].get('type')
     if not (isinstance(kind, type) and issubclass(kind, BaseDetector)):
         raise InputError(
@@ -152,7 +154,7 @@ class _Reader:
             prefix.startswith(('mmad.', 'mmcv.', 'mmengine.'))
             and vars(sys.modules.get(prefix, object)).get(name) is kind)
 
-    def refuse(self, place: str, value: object) -> None:
+    def refuse(self, place: str, value: object) -> NoReturn:
         value = repr(value)
         if len(value) > 60:
             value = value[:60] + '...'
@@ -208,7 +210,7 @@ def _assignments(text: object) -> Iterator[tuple[str, ast.AST]]:
         if not isinstance(statement, ast.Assign):
             raise ValueError(f'{type(statement).__name__} in a config')
         target, = statement.targets
-        yield target.id, statement.value
+        yield target.id, statement.value  # type: ignore[attr-defined]
 
 
 class _DictCalls(ast.NodeTransformer):
@@ -237,5 +239,6 @@ class _DictCalls(ast.NodeTransformer):
             return node
         return ast.Dict(
             [*first.keys,
-             *(k.arg and ast.Constant(k.arg) for k in node.keywords)],
+             *(k.arg and ast.Constant(k.arg)  # type: ignore[list-item]
+               for k in node.keywords)],
             [*first.values, *(k.value for k in node.keywords)])

@@ -84,6 +84,6 @@ def _load_digits(train: bool) -> tuple[np.ndarray, np.ndarray, list[str]]:
     from sklearn.datasets import load_digits  # slow to import, rarely needed
     digits = load_digits()
     part = np.s_[:_NUM_TRAIN_DIGITS] if train else np.s_[_NUM_TRAIN_DIGITS:]
-    images = np.uint8(np.round(digits.images[part] * (255 / 16)))
+    images = np.round(digits.images[part] * (255 / 16)).astype(np.uint8)
     labels = digits.target[part].astype(np.int64)
     return images, labels, [str(label) for label in range(10)]

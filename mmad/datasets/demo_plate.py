@@ -122,8 +122,8 @@ def _noise(rng: np.random.Generator, u: np.ndarray, v: np.ndarray,
     nodes = rng.standard_normal((rows, columns), dtype=np.float32)
     return cv2.remap(
         nodes,
-        np.float32((u + 150) / cell_u + 1),
-        np.float32((v + 150) / cell_v + 1),
+        ((u + 150) / cell_u + 1).astype(np.float32),
+        ((v + 150) / cell_v + 1).astype(np.float32),
         cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REFLECT)
 
@@ -261,7 +261,7 @@ def _blob(rng: np.random.Generator, u: np.ndarray, v: np.ndarray, x: float,
           y: float, radius: float) -> np.ndarray:
     """A lobed patch that fades from one inside to zero; half at its rim."""
     angle = np.arctan2(v - y, u - x)
-    rim = 1.0
+    rim: float | np.ndarray = 1.0
     for lobes in (2, 3, 5):
         rim = rim + rng.uniform(0, 0.5 / lobes) * np.sin(
             lobes * angle + rng.uniform(0, 2 * math.pi))
@@ -305,4 +305,4 @@ def _photograph(rng: np.random.Generator, albedo: np.ndarray,
     image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.45, 0.65))
     image += rng.uniform(0.006, 0.014) * rng.standard_normal(
         image.shape, dtype=np.float32)
-    return np.uint8(np.clip(image, 0, 1)**(1 / 1.25) * 255 + 0.5)
+    return (np.clip(image, 0, 1)**(1 / 1.25) * 255 + 0.5).astype(np.uint8)

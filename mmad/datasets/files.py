@@ -103,7 +103,8 @@ def find_images(
     left_out = {identity(path) for path in without if os.path.isdir(path)}
     home = Path(os.path.realpath(start))
     seen = {identity(path) for path in (home, *home.parents)}
-    pending, links = [start], []
+    pending = [start]
+    links: list[str] = []
     while pending or links:
         if not pending:
             # Last, so that the folder itself is read where it lies.

@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from numbers import Integral
+from typing import Any
 
 from mmad.errors import InputError
 
@@ -19,11 +20,11 @@ def check_indices(value: int | Sequence[int] | None,
     """
     if value is None:
         return
-    values = [value] if isinstance(value, Integral) else value
+    values: Any = [value] if isinstance(value, Integral) else value
     is_list = isinstance(values, Sequence) and not isinstance(values, str)
     if not is_list or not all(
             isinstance(index, Integral) and not isinstance(index, bool)
-            for index in values) or (values is not value and value < 1):
+            for index in values) or (values is not value and values[0] < 1):
         raise InputError(
             '`indices` must be a positive number of images, or a list of '
             f'indices, got {value!r}.')
@@ -31,7 +32,7 @@ def check_indices(value: int | Sequence[int] | None,
         raise InputError('`indices` is empty; name an index at least, or '
                          'leave it out.')
     if values is value and number is not None:
-        for index in values:
+        for index in values:  # type: ignore[union-attr]
             if not -number <= index < number:
                 raise InputError(f'`indices` names {index}, but there are '
                                  f'{number} images.')

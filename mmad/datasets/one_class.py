@@ -1,5 +1,6 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -77,7 +78,7 @@ class OneClassDataset(AnomalyDataset):
         root = Path(self.data_root).expanduser()
         images, labels, classes = load_classification_set(
             self.name, root, self.split == 'train', self.download)
-        normal = labels == int(self.category)
+        normal: Any = labels == int(self.category)  # type: ignore[arg-type]
         if self.split == 'train':
             images, labels = images[normal], labels[normal]
             normal = normal[normal]

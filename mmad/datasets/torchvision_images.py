@@ -1,12 +1,12 @@
 import os
 from collections.abc import Mapping, Sequence
 from inspect import isclass
+from typing import Any
 
 import numpy as np
 import torchvision
 from filelock import FileLock
 from PIL import Image
-from torch.utils.data import Dataset
 
 from mmad.errors import InputError
 from mmad.registry import DATASETS
@@ -92,7 +92,7 @@ class TorchvisionImages(NaturalImages):
             for index in range(number)
         ]
 
-    def _open(self) -> Dataset:
+    def _open(self) -> Any:
         make = getattr(torchvision.datasets, self.name)
         options = dict(self.options)
         if not options.get('download'):

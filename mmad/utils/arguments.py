@@ -37,7 +37,7 @@ def check_number(name: str,
     """
     if value is None and optional:
         return
-    kind = Integral if integer else Real
+    kind: Any = Integral if integer else Real
     if (isinstance(value, kind) and not isinstance(value, bool)
             and math.isfinite(value) and (low is None or value >= low)
             and (high is None or value <= high)
@@ -101,7 +101,8 @@ def as_size(name: str, value: Any) -> tuple[int, int]:
     sides = [value, value] if isinstance(value, Integral) else value
     if not isinstance(sides, Sequence) or len(sides) != 2 or not all(
             isinstance(side, Integral) and not isinstance(side, bool)
-            and side > 0 for side in sides):
+            and side > 0  # type: ignore[operator]
+            for side in sides):
         raise InputError(f'`{name}` must be one or two positive whole '
                          f'numbers, got {value!r}.')
     return tuple(sides)

@@ -212,7 +212,7 @@ def _check_progress(state: dict, checkpoint: str) -> None:
         seed = meta.get('seed')
         if (all(isinstance(count, int) and count >= 0 for count in counts)
                 and (seed is None or (isinstance(seed, Integral)
-                     and 0 <= seed < 1 << 32))
+                     and 0 <= int(seed) < 1 << 32))
                 and all(isinstance(hub.get(name), dict) for name in (
                     'log_scalars', 'runtime_info', 'resumed_keys'))):
             return
@@ -237,7 +237,7 @@ def check_data(cfg: Config, loaders: Sequence[str]) -> None:
         loader: _build_data(cfg[loader].dataset)
         for loader in loaders if cfg.get(loader) is not None
     }
-    train = data.get('train_dataloader')
+    train: Any = data.get('train_dataloader')
     for loader, dataset in data.items():
         for part in inner_datasets(train) if dataset is not train else []:
             if hasattr(part, 'check_overlap'):

@@ -2,7 +2,7 @@
 import inspect
 from collections.abc import Collection
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.dist import init_dist
 from mmengine.registry import init_default_scope
 from mmengine.runner import Priority, Runner, get_priority
@@ -151,7 +151,7 @@ def _check_groups(cfg: Config, needs: Collection[str]) -> None:
                 f'{", ".join(keys)} to None.')
 
 
-def _check_loader(place: str, loader: dict) -> None:
+def _check_loader(place: str, loader: ConfigDict) -> None:
     known = set(inspect.signature(DataLoader).parameters) | {
         'num_batch_per_epoch', 'worker_init_fn', 'disable_subprocess_warning'}
     check_keys(place, loader, known)

@@ -245,12 +245,14 @@ def _collect(tree: ast.Module, file: ConfigFile) -> None:
         file.outside |= set(last_load) - set(last_store)
 
 
-def _stored(statement: ast.stmt) -> list[str]:
+def _stored(statement: ast.stmt | ast.ExceptHandler) -> list[str]:
     """Names that a statement assigns at top level, other than in passing."""
     if isinstance(statement, ast.FunctionDef | ast.ClassDef):
         return []
     if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
-        targets = getattr(statement, 'targets', None) or [statement.target]
+        targets = (
+            statement.targets
+            if isinstance(statement, ast.Assign) else [statement.target])
         return [
             node.id for target in targets for node in ast.walk(target)
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)

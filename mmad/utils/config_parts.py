@@ -4,6 +4,7 @@ import numbers
 import types
 import typing
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from mmengine.config import ConfigDict
 from mmengine.hooks import CheckpointHook, EMAHook
@@ -86,7 +87,7 @@ def check_part(place: str,
                              f'`{missing[0]}`; set it there.')
     hints = _hints(kind)
     for key in sorted(keys, key=str):
-        if (key in hints and key in (parameters or ())
+        if (key in hints and parameters and key in parameters
                 and part[key] != parameters[key].default):
             check_value(f'{place}.{key}', part[key], hints[key])
         # Without an annotation the default says what it is.
@@ -152,7 +153,7 @@ def accepted(kind: object) -> dict[str, inspect.Parameter] | None:
         # These take nothing, whatever their signatures say.
         if one in (object, nn.Module):
             break
-        function = one
+        function: Any = one
         if inspect.isclass(one):
             function = vars(one).get('__init__')
             if function is None:

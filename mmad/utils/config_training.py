@@ -1,5 +1,7 @@
 """Checks of what a config has for training by gradients."""
 import inspect
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -93,7 +95,7 @@ def _check_compile(options: object) -> None:
             f'{" ".join(str(error).split())}') from error
 
 
-def _check_paramwise(paramwise: object) -> None:
+def _check_paramwise(paramwise: Any) -> None:
     place = 'optim_wrapper.paramwise_cfg'
     if not paramwise:
         return
@@ -109,11 +111,12 @@ def _check_paramwise(paramwise: object) -> None:
                    ('lr_mult', 'decay_mult'))
 
 
-def _check_clipping(clip: object) -> None:
+def _check_clipping(clip: Any) -> None:
     if clip is None:
         return
     place = 'optim_wrapper.clip_grad'
-    functions = dict(norm=clip_grad_norm_, value=clip_grad_value_)
+    functions: dict[str, Callable] = dict(
+        norm=clip_grad_norm_, value=clip_grad_value_)
     kind = clip.get('type', 'norm') if isinstance(clip, dict) else 'norm'
     if kind not in functions:
         raise InputError(f'`{place}.type` of the config must be norm or '

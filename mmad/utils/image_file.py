@@ -2,9 +2,10 @@
 import os
 import stat
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -29,7 +30,7 @@ _READ_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error,
                 LookupError, TypeError, ArithmeticError,
                 Image.DecompressionBombError)
 _ORIENTATION, _SUBFILE_TYPE, _BITS_PER_SAMPLE = 0x0112, 254, 258
-_TURNS = {
+_TURNS: dict[int | None, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda pixels: pixels[:, ::-1],
     3: lambda pixels: pixels[::-1, ::-1],
     4: lambda pixels: pixels[::-1],
@@ -92,9 +93,11 @@ def bits_per_channel(image: Image.Image) -> int:
         image (Image.Image): As :func:`open_image` yields it, not decoded.
     """
     if image.format == 'TIFF':
-        return max(np.atleast_1d(image.tag_v2.get(_BITS_PER_SAMPLE, 1)))
-    if image.format == 'PNG' and image.tile:
-        return 16 if ';16' in str(image.tile[0][3]) else 8
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        return max(np.atleast_1d(tags.get(_BITS_PER_SAMPLE, 1)))
+    tile = getattr(image, 'tile', None)
+    if image.format == 'PNG' and tile:
+        return 16 if ';16' in str(tile[0][3]) else 8
     return 8
 
 
@@ -118,7 +121,7 @@ def read_pixels(image: Image.Image, path: str | Path) -> np.ndarray:
     if pixels.ndim == 2 or not is_deep:
         return pixels
     # Of these Pillow drops the low bytes.
-    deep = cv2.imdecode(
+    deep: Any = cv2.imdecode(
         np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED
         | cv2.IMREAD_IGNORE_ORIENTATION)
     order = dict(LA=[0, 3], RGB=[2, 1, 0], RGBA=[2, 1, 0, 3]).get(image.mode)
@@ -138,7 +141,7 @@ def _identify(file, path: str | Path, what: str) -> Image.Image:
     for name in FORMATS:
         # Not by Image.open, which has a limit of its own.
         factory, accept = Image.OPEN[name]
-        if accept(prefix) is True:
+        if accept is not None and accept(prefix) is True:
             file.seek(0)
             # Without the path: Pillow would map a TIFF file into memory and
             # mix up the rows of one that is to be turned.
@@ -158,7 +161,8 @@ def _refuse_pages(image: Image.Image, path: str | Path, what: str) -> None:
         pages = []
         for page in range(number):
             image.seek(page)
-            pages.append(not image.tag_v2.get(_SUBFILE_TYPE, 0) & 1)
+            tags = image.tag_v2  # type: ignore[attr-defined]
+            pages.append(not tags.get(_SUBFILE_TYPE, 0) & 1)
         number = sum(pages[1:]) + 1
         image.seek(0)
     if number > 1:

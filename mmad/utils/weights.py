@@ -1,5 +1,5 @@
 """The files of weights that a model config names."""
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 from pathlib import Path
 
 from mmengine.config import Config
@@ -42,7 +42,7 @@ def _forget(node: object) -> None:
     if isinstance(node, list | tuple):
         for value in node:
             _forget(value)
-    elif isinstance(node, Mapping | Config):
+    elif isinstance(node, MutableMapping | Config):
         if 'teacher' in node:
             node['teacher'] = None
         # An argument of this name may be numbers, such as those of a loss.

@@ -96,9 +96,10 @@ class LoadImage(LoadImageFromFile):
                 f'image "{path}" has values from {color.min()} to '
                 f'{color.max()}, which is not within the 0 to {limit} of '
                 f'`bit_depth={self.bit_depth}`; correct it in the pipelines.')
-        scaled = np.uint8(np.round(color.astype(np.float64) * (255 / limit)))
+        scaled = np.round(color.astype(np.float64) * (255 / limit)).astype(
+            np.uint8)
         if colors is not None and colors < pixels.shape[2]:
-            alpha = np.uint8(pixels[..., colors:] >> 8)
+            alpha = (pixels[..., colors:] >> 8).astype(np.uint8)
             scaled = np.concatenate([scaled, alpha], axis=2)
         return Image.fromarray(scaled)
 
@@ -110,4 +111,6 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         layers = image.convert('RGBA')
         canvas.paste(layers, mask=layers.getchannel('A'))
         return canvas
+    if isinstance(image.info.get('transparency'), bytes):
+        image = image.convert('RGBA')  # else Pillow warns
     return image if image.mode == 'RGB' else image.convert('RGB')

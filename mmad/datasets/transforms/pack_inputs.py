@@ -54,7 +54,8 @@ class PackInputs(BaseTransform):
         if 'gt_label' in results:
             sample.gt_label = results['gt_label']
         if 'gt_seg_map' in results:
-            sample.gt_mask = np.ascontiguousarray(results['gt_seg_map']) > 0
+            sample.gt_mask = torch.from_numpy(
+                np.ascontiguousarray(results['gt_seg_map']) > 0)
         return dict(inputs=torch.from_numpy(image), data_samples=sample)
 
     @staticmethod

@@ -85,7 +85,7 @@ class RandomPatch(BaseTransform):
         image = results['img']
         rng = np.random.default_rng([self.seed, results['sample_idx']])
         # In pixels of the image as it is, so that only the patch is resized.
-        side = min(image.shape[:2]) / rng.uniform(*self.scale)
+        side = min(image.shape[:2]) / rng.uniform(self.scale[0], self.scale[1])
         room = np.subtract(image.shape[:2], side)
         corner = rng.uniform(0, room)
         patches = [self._cut(image, corner, side)]

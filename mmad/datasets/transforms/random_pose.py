@@ -96,6 +96,6 @@ class RandomPose(BaseTransform):
 
     def _generator(self, image: np.ndarray) -> np.random.Generator:
         pixels = np.ascontiguousarray(image)
-        digest = hashlib.blake2b(pixels, digest_size=8).digest()
+        digest = hashlib.blake2b(pixels.data, digest_size=8).digest()
         return np.random.default_rng(
             [self.seed, int.from_bytes(digest, 'little')])

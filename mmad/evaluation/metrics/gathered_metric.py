@@ -42,6 +42,7 @@ class GatheredMetric(BaseMetric):
     """
 
     default_prefix = ''
+    results: list[Any]
 
     def __init__(self,
                  collect_device: str = 'gpu',

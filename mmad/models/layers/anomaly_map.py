@@ -63,6 +63,8 @@ class AnomalyMap(nn.Module):
         return maps / weights.clamp_min(torch.finfo(weights.dtype).tiny)
 
 
+# Compiled code would compute the matrix anew instead of looking it up.
+@torch.compiler.disable
 @lru_cache(maxsize=16)
 def upsample_and_smooth(old: int, new: int, sigma: float) -> Tensor:
     """Return the matrix ``(new, old)`` float64 of the operation on an axis."""

@@ -1,5 +1,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -81,10 +82,10 @@ class Attribution(nn.Module):
                 return values, self._scale(maps)
             with torch.no_grad():
                 values = function(inputs)
-            maps = sum(
+            total: Any = sum(
                 self._scale(_magnitudes(function, noisy)[1])
-                for noisy in self._noisy(inputs)) / self.num_samples
-            return values, maps
+                for noisy in self._noisy(inputs))
+            return values, total / self.num_samples
 
     def _noisy(self, inputs: Tensor) -> Iterator[Tensor]:
         extent = (1, 2, 3)
@@ -125,7 +126,8 @@ def _magnitudes(function: Callable[[Tensor], Tensor],
 def _guided(network: nn.Module) -> Iterator[None]:
     handles = [
         module.register_full_backward_hook(
-            lambda module, incoming, outgoing: (incoming[0].clamp_min(0), ))
+            lambda module, incoming, outgoing: (
+                incoming[0].clamp_min(0), ))  # type: ignore[index]
         for module in network.modules() if isinstance(module, nn.ReLU)
     ]
     try:

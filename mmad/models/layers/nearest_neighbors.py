@@ -1,3 +1,5 @@
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -39,7 +41,8 @@ def nearest_rows(queries: Tensor, rows: Tensor, norms: Tensor,
 
 def _search(queries: Tensor, rows: Tensor, norms: Tensor, k: int,
             width: int) -> Tensor:
-    best, index = None, None
+    best: Any = None
+    index: Any = None
     for start in range(0, len(rows), width):
         # |q - m|^2 up to |q|^2, which does not change the order.
         block = torch.addmm(

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -87,8 +88,9 @@ class SpatialTransformer(nn.Module):
         self.linear = nn.Sequential(
             nn.Linear(16 * grid**2, _WIDTH), nn.ReLU(),
             nn.Linear(_WIDTH, sum(MODES[mode].values())))
-        nn.init.zeros_(self.linear[-1].weight)
-        nn.init.zeros_(self.linear[-1].bias)
+        last: Any = self.linear[-1]
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
 
     def settings(self) -> dict:
         """Return the settings that the transforms depend on."""

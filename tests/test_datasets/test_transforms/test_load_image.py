@@ -1,5 +1,6 @@
 import io
 import struct
+import warnings
 import zlib
 
 import cv2
@@ -171,6 +172,8 @@ MODES = dict(
 @pytest.mark.parametrize(('kind', 'mode'), [
     (kind, mode) for kind, modes in MODES.items() for mode in modes])
 @pytest.mark.parametrize('orientation', [1, 6])
+# mmcv converts palettes in a way that Pillow warns of.
+@pytest.mark.filterwarnings('ignore:Palette images:UserWarning')
 def test_eight_bits_are_read_as_mmcv_reads_them(tmp_path, mode, kind,
                                                 orientation):
     rng = np.random.default_rng(0)
@@ -181,6 +184,15 @@ def test_eight_bits_are_read_as_mmcv_reads_them(tmp_path, mode, kind,
     Image.fromarray(pixels).convert(mode).save(path, exif=exif)
     assert (load(path)['img'] == mmcv.imfrombytes(
         path.read_bytes(), backend='pillow')).all()
+
+
+def test_transparent_palette_makes_no_warning(tmp_path):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 255, (9, 12, 4), np.uint8)
+    Image.fromarray(pixels).convert('P').save(tmp_path / 'a.png')
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        load(tmp_path / 'a.png')
 
 
 def test_an_image_that_the_data_set_brings():

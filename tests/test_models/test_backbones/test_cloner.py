@@ -57,7 +57,7 @@ def test_layers():
 
 def test_xavier():
     torch.manual_seed(0)
-    weight = Cloner().blocks[4][6].weight
+    weight = Cloner().blocks[4][6].weight.detach()
     bound = (6 / (9 * (16 + 512)))**0.5
     assert weight.abs().max() <= bound
     assert float(weight.std()) == pytest.approx(bound / 3**0.5, rel=0.02)
