@@ -1,6 +1,7 @@
 import copy
 import random
 import sys
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from conftest import ROOT, TinyBackbone
 from mmcv import transforms as mmcv_transforms
 from mmengine.config import Config
 from mmengine.model import ImgDataPreprocessor
+from torch import nn
 
 from mmad.apis import AnomalyInferencer, init_model
 from mmad.apis.stored_config import read_stored_config
@@ -387,3 +389,25 @@ def test_no_file_of_weights_is_opened(tmp_path, monkeypatch, fitted, key,
         AnomalyInferencer(tmp_path / 'a.pth', device='cpu', modules='conftest')
     assert not opened
     assert not (tmp_path / 'torch').exists()
+
+
+@pytest.mark.parametrize(('name', 'allowed'), [
+    ('Net', True), ('Trainer', False), ('Linear', False),
+    ('function', False), ('None_such', False)])
+def test_classes_that_are_not_registered(monkeypatch, name, allowed):
+    """Of modules that the caller names, models and transforms only."""
+    module = ModuleType('own_stuff')
+    module.Net = type('Net', (nn.Module, ), dict(__module__='own_stuff'))
+    module.Trainer = type('Trainer', (), dict(__module__='own_stuff'))
+    module.Linear, module.function = nn.Linear, len
+    monkeypatch.setitem(sys.modules, 'own_stuff', module)
+    text = ("model = dict(type='PatchCore', "
+            f"backbone=dict(type='own_stuff.{name}'))\n")
+    if allowed:
+        config = read_stored_config(text, 'a.pth', ['own_stuff'])
+        assert config.model.backbone.type is module.Net
+    else:
+        with pytest.raises(InputError, match='only name classes of mmad'):
+            read_stored_config(text, 'a.pth', ['own_stuff'])
+    with pytest.raises(InputError, match='only name classes of mmad'):
+        read_stored_config(text, 'a.pth')
