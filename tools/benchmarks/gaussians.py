@@ -32,13 +32,13 @@ BLOCK = 1 << 19
 FIT_IMAGES, PREDICT_IMAGES = 32, 16
 
 
-def compare(ours: Callable[[], object], plain: Callable[[], object],
+def compare(mmad: Callable[[], object], plain: Callable[[], object],
             repeats: int) -> tuple[float, float, float]:
     """Median seconds of both and the median of their ratios."""
     times: list[tuple[float, ...]] = []
     for _ in range(repeats + 1):
         spent = []
-        for call in (ours, plain):
+        for call in (mmad, plain):
             synchronize()
             start = time.perf_counter()
             call()
@@ -83,7 +83,7 @@ def main() -> None:
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     print(f'{device}, {torch.get_num_threads()} threads, medians of '
           f'{args.repeats}, microseconds per matrix')
-    print(f'{"d":>4} {"step":>8} {"ours":>9} {"plain":>9} {"ratio":>6}')
+    print(f'{"d":>4} {"step":>8} {"mmad":>9} {"plain":>9} {"ratio":>6}')
     for dim in args.dims:
         number = max(1, args.megabytes * 10**6 // (8 * dim**2))
         torch.manual_seed(0)
@@ -129,14 +129,14 @@ def main() -> None:
             fit=(fit, fit_plain),
             predict=(predict, predict_plain))
         for name, calls in steps.items():
-            ours, plain, ratio = compare(*calls, args.repeats)
-            print(f'{dim:>4} {name:>8} {1e6 * ours / number:9.1f} '
+            mmad, plain, ratio = compare(*calls, args.repeats)
+            print(f'{dim:>4} {name:>8} {1e6 * mmad / number:9.1f} '
                   f'{1e6 * plain / number:9.1f} {ratio:6.2f}')
-        for name, ours, plain in (('sums', products, full_products),
+        for name, mmad, plain in (('sums', products, full_products),
                                   ('factors', packed_inverse, inverse)):
-            print(f'{dim:>4} {name:>8} {ours[0].nbytes / 1e3:6.1f} kB '
+            print(f'{dim:>4} {name:>8} {mmad[0].nbytes / 1e3:6.1f} kB '
                   f'{plain[0].nbytes / 1e3:6.1f} kB '
-                  f'{plain.nbytes / ours.nbytes:6.2f}')
+                  f'{plain.nbytes / mmad.nbytes:6.2f}')
 
 
 if __name__ == '__main__':
