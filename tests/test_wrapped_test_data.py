@@ -70,9 +70,9 @@ def test_trained_images_among_several_data_sets(load_cfg, concatenated):
                 pipeline=train.pipeline)
     for key in ('category', 'indices'):
         del leak[key]
-    with pytest.raises(InputError, match='are trained on'):
+    with pytest.raises(InputError, match='are training images'):
         check_data(cfg, ['train_dataloader', 'test_dataloader'])
     cfg.train_dataloader.dataset = dict(
         type='RepeatDataset', times=2, dataset=train)
-    with pytest.raises(InputError, match='are trained on'):
+    with pytest.raises(InputError, match='are training images'):
         check_data(cfg, ['train_dataloader', 'test_dataloader'])

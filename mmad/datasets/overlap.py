@@ -31,8 +31,8 @@ def report_overlap(name: str, train: Iterable[Path],
     if same:
         first, second = same[0]
         raise InputError(
-            f'{name}: {len(same)} of the images to test with are trained on '
-            f'too, such as "{first}"' +
+            f'{name}: {len(same)} of the test images are training images too, '
+            f'such as "{first}"' +
             (f' and "{second}", the same file' if first != second else '') +
             '; train and test with different images.')
     try:
@@ -44,8 +44,8 @@ def report_overlap(name: str, train: Iterable[Path],
     if equal:
         pairs = ', '.join(f'"{a}" = "{b}"' for a, b in equal[:_MOST_NAMES])
         log_once(
-            f'{name}: {len(equal)} of the images to test with have the same '
-            f'content as one that is trained on, so results mislead: '
+            f'{name}: {len(equal)} of the test images have the same content '
+            f'as a training image, so results mislead: '
             f'{pairs}{", ..." if len(equal) > _MOST_NAMES else ""}.',
             logging.WARNING)
 

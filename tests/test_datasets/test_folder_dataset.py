@@ -172,7 +172,7 @@ def test_the_same_images_to_train_and_to_test_with(root, test):
     (root / 'hard/0.png').hardlink_to(root / 'ok/a/0.png')
     if isinstance(test, str):
         test = test.format(root=root)
-    with pytest.raises(InputError, match='to test with are trained on too'):
+    with pytest.raises(InputError, match='test images are training images'):
         build(root, normal_test_dir=test)
 
 

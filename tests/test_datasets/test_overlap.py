@@ -3,7 +3,7 @@ import shutil
 
 import pytest
 
-from mmad.datasets import overlap
+from mmad.datasets import AnomalyDataset, overlap
 from mmad.datasets.overlap import report_overlap
 from mmad.errors import InputError
 
@@ -39,7 +39,7 @@ def test_the_same_file_is_refused(files, said, make, place):
     make(files[1], other)
     test = files[3:5]
     test.insert(place, other if other.exists() else files[1])
-    with pytest.raises(InputError, match=r'Set: 1 of the images .*1\.png"'):
+    with pytest.raises(InputError, match=r'Set: 1 of the test images .*1\.png"'):
         report_overlap('Set', files[:3], test)
 
 
@@ -48,7 +48,7 @@ def test_equal_content_is_named(files, said):
     shutil.copy(files[1], other)
     report_overlap('Set', files[:3], [*files[3:], other])
     line, = said
-    assert line.startswith('Set: 1 of the images to test with have the same')
+    assert line.startswith('Set: 1 of the test images have the same')
     assert f'"{files[1]}" = "{other}"' in line
 
 
@@ -69,3 +69,13 @@ def test_large_sets_are_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(overlap, '_MOST_READ', 5)
     monkeypatch.setattr(overlap, '_middle', None)
     assert overlap._equal_files(train, test) == []
+
+
+def test_other_folders_of_the_same_images(own_root):
+    other = own_root / 'other'
+    (other / 'test').mkdir(parents=True)
+    (other / 'test/good').symlink_to(own_root / 'bottle/train/good')
+    train = AnomalyDataset(own_root, 'train', 'bottle')
+    with pytest.raises(InputError, match='7 of the test images are training'):
+        train.check_overlap(AnomalyDataset(other, 'test'))
+    train.check_overlap(AnomalyDataset(own_root, 'test', 'bottle'))

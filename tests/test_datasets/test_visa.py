@@ -148,7 +148,7 @@ def test_broken_table(root, content):
 def test_an_image_in_both_parts(root):
     write_table(root, [row('pcb1', part, 'normal', 0)
                        for part in ('train', 'test')])
-    with pytest.raises(InputError, match='to test with are trained on too'):
+    with pytest.raises(InputError, match='test images are training images'):
         build(root, 'test')
 
 
