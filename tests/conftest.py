@@ -295,6 +295,12 @@ class Derived(ResNet):
 
 
 @MODELS.register_module()
+class Heedless(Derived):
+    def __init__(self, init_cfg=None, **kwargs):
+        super().__init__(**kwargs)
+
+
+@MODELS.register_module()
 class Plain(nn.Module):
     def __init__(self, pretrained=None):
         super().__init__()

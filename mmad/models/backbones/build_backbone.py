@@ -81,12 +81,12 @@ def _build_foreign(config: dict, kind: object) -> ForeignBackbone:
             f'the backbone {config["type"]} names no weights; give '
             '`init_cfg=dict(type="Pretrained", checkpoint=FILE)`, '
             '`weights="FILE"`, or `weights=None` if they are to be random.')
-    name = class_name(kind) + _plain(
-        {key: value for key, value in config.items() if key != 'type'})
     own = _arguments(kind)
     weights, stages = (
         config.pop(key, None) if key not in own else None
         for key in ('weights', 'stages'))
+    name = class_name(kind) + _plain(
+        {key: value for key, value in config.items() if key != 'type'})
     network = _construct(config)
     if not isinstance(network, nn.Module):
         raise InputError(f'the backbone {config["type"]} is a '
@@ -94,7 +94,7 @@ def _build_foreign(config: dict, kind: object) -> ForeignBackbone:
     if weights is not None:
         _load_file(network, weights)
     elif any(config.get(key) for key in ('init_cfg', 'pretrained')):
-        _initialize(network, str(config['type']))
+        _initialize(network, config)
     return ForeignBackbone(network, stages, name)
 
 
@@ -139,13 +139,16 @@ def _load_file(network: nn.Module, weights: str) -> None:
     load_needed(network, part or state, f'weights file "{weights}"')
 
 
-def _initialize(network: nn.Module, kind: str) -> None:
+def _initialize(network: nn.Module, config: dict) -> None:
     """Let a module of MMEngine load the weights that it was told of."""
     if not isinstance(network, BaseModule) or network.is_init:
         return
-    given = network.init_cfg
-    given = [given] if isinstance(given, Mapping) else given or []
-    pretrained = [one for one in given if 'checkpoint' in one]
+    kind = config['type']
+    pretrained = _checkpoints(network.init_cfg)
+    if _checkpoints(config.get('init_cfg')) and not pretrained:
+        raise InputError(
+            f'the backbone {kind} does not heed its `init_cfg`, and would '
+            'have random weights; name a file with `weights`.')
     if pretrained:
         # MMEngine does not mind what a file lacks; what is NaN afterwards
         # was not in it.
@@ -162,19 +165,25 @@ def _initialize(network: nn.Module, kind: str) -> None:
     except (KeyError, OSError, RuntimeError, ValueError,
             pickle.UnpicklingError) as error:
         raise InputError(
-            f'the weights of the backbone {kind} ({list(given)}) cannot be '
-            f'loaded ({" ".join(str(error).split())[:200]}); check '
-            '`init_cfg`, or name a local file with `weights`.') from error
+            f'the weights of the backbone {kind} cannot be loaded '
+            f'({" ".join(str(error).split())[:200]}); check its `init_cfg`, '
+            'or name a local file with `weights`.') from error
     lacking = [key for key, parameter in network.named_parameters()
                if parameter.isnan().any()]
     if pretrained and lacking:
         shown = ', '.join(lacking[:8]) + (
             f' and {len(lacking) - 8} more' if len(lacking) > 8 else '')
         raise InputError(
-            f'the weights file "{pretrained[0]["checkpoint"]}" lacks '
+            f'the weights file "{pretrained[0]}" lacks '
             f'{len(lacking)} parameters of the backbone {kind}: {shown}; name '
             'the file of this network, with `prefix="backbone."` in '
             '`init_cfg` if it is that of a whole model.')
+
+
+def _checkpoints(init_cfg: object) -> list:
+    """The files that an ``init_cfg`` names."""
+    given = [init_cfg] if isinstance(init_cfg, Mapping) else init_cfg or []
+    return [one['checkpoint'] for one in given if 'checkpoint' in one]
 
 
 @contextmanager
@@ -196,7 +205,7 @@ def _plain(value: object) -> str:
     """
     if isinstance(value, Mapping):
         parts = (f'{key}={_plain(value[key])}' for key in sorted(value)
-                 if key not in (*_WEIGHTS, 'stages', 'type', '_scope_'))
+                 if key not in (*_WEIGHTS, 'type', '_scope_'))
         kind = value.get('type')
         return f'({", ".join(parts)})' if kind is None else (
             f'({", ".join((_type_name(kind), *parts))})')

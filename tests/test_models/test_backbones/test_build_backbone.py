@@ -148,7 +148,16 @@ def test_weights_that_lack_some(weights, tmp_path, way):
         build_backbone(config(**way(tmp_path / 'part.pth')))
 
 
-def test_other_initializations_are_the_packages(otherpkg):
+@pytest.mark.usefixtures('weights')
+def test_an_init_cfg_that_is_not_heeded(tmp_path):
+    with pytest.raises(InputError, match='does not heed its `init_cfg`'):
+        build_backbone(config(
+            type='otherpkg.Heedless', out_indices=(0, ),
+            init_cfg=pretrained(tmp_path / 'network.pth')))
+
+
+@pytest.mark.usefixtures('otherpkg')
+def test_other_initializations_are_the_packages():
     backbone = build_backbone(config(init_cfg=dict(
         type='Constant', val=0.5, layer='Conv2d')))
     assert (backbone.network.layers[0][0].weight == 0.5).all()
