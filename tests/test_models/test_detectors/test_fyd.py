@@ -410,8 +410,10 @@ def test_mixed_precision(make_fyd, images):
 
 def test_export(make_fyd, fit, images):
     detector = fit(disturb(make_fyd(**ALL)), images)
-    program = torch.export.export(detector, (images, ))
-    for exported, own in zip(program.module()(images), detector(images)):
+    # The matrices of the anomaly map are made by SciPy, so beforehand.
+    expected = detector(images)
+    program = torch.export.export(detector, (images, ), strict=False)
+    for exported, own in zip(program.module()(images), expected):
         torch.testing.assert_close(exported, own)
 
 

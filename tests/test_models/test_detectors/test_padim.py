@@ -116,6 +116,8 @@ def test_processes_fit_as_one(run_processes, make_padim, fit, images, world,
 @pytest.mark.parametrize('reduction', ['random', 'pca'])
 def test_export(make_padim, fit, images, reduction):
     detector = fit(make_padim(reduction=reduction), images)
-    program = torch.export.export(detector, (images, ))
-    for exported, own in zip(program.module()(images), detector(images)):
+    # The matrices of the anomaly map are made by SciPy, so beforehand.
+    expected = detector(images)
+    program = torch.export.export(detector, (images, ), strict=False)
+    for exported, own in zip(program.module()(images), expected):
         torch.testing.assert_close(exported, own)
