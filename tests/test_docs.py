@@ -1,10 +1,15 @@
 """What the documentation shows must work."""
+import copy
+import importlib
+import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from conftest import fit_shard
 from mmengine.config import Config
 from mmengine.runner import Runner
 from PIL import Image
@@ -86,27 +91,89 @@ def test_worked_example_finds_defects_from_its_checkpoint(fitted, mvtec_root):
         assert mask[around].any()
 
 
-def test_readme_example_scores_by_distance_from_the_mean(fit, images):
-    code, = (code for code in _python_snippets(ROOT / 'README.md')
-             if 'register_module' in code)
-    exec(compile(code, 'README.md', 'exec'), {})
-    detector = fit(
-        MODELS.build(
-            dict(
-                type='NearestMean',
-                backbone=dict(type='TinyBackbone', stages=['layer3']))),
-        images)
-    features = detector.extract(images)
-    torch.testing.assert_close(
-        detector.mean.mean, features.mean((0, 2, 3)))
+@pytest.fixture
+def readme(tmp_path, monkeypatch):
+    """The files that README.md shows, in a folder that Python looks in."""
+    names = []
+    for code in _python_snippets(ROOT / 'README.md'):
+        name = code.splitlines()[0].removeprefix('# ')
+        if name.startswith('nearest_mean'):
+            names.append(name)
+            code = code.replace("'configs/", f"'{ROOT.as_posix()}/configs/")
+            (tmp_path / name).write_text(code)
+    assert names == ['nearest_mean.py', 'nearest_mean_demo.py']
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, 'nearest_mean', raising=False)
+    yield tmp_path
+    MODELS.module_dict.pop('NearestMean', None)
 
+
+@pytest.fixture
+def nearest_mean(readme):
+    importlib.import_module('nearest_mean')
+    return MODELS.build(
+        dict(
+            type='NearestMean',
+            backbone=dict(type='TinyBackbone', stages=['layer3'])))
+
+
+def test_readme_example_is_short(readme):
+    code = (readme / 'nearest_mean.py').read_text().splitlines()[1:]
+    assert len([line for line in code if line.strip()]) <= 25
+
+
+def test_readme_example_scores_by_distance_from_the_mean(
+        nearest_mean, fit, images):
+    detector = fit(nearest_mean, images)
+    features = detector.extract(images).double()
+    mean = features.mean((0, 2, 3))
+    torch.testing.assert_close(detector.learned.mean, mean.float())
     odd = images.clone()
     odd[0, :, :16, :20] *= 20
     scores, maps = detector(odd)
-
     assert maps.shape == (7, 1, 32, 40)
     assert scores.argmax() == 0
     assert maps[0, 0, :16, :20].max() == maps[0].max()
+
+
+def test_readme_example_sums_in_double_precision(nearest_mean):
+    # Sums of float32 would have lost the small part.
+    module = nearest_mean.learned
+    module.num_images = 2
+    module.reset()
+    for offset in (1e6, -1e6):
+        module.update(torch.full((1, 3, 2, 2), offset + 0.125), [0])
+    module.finalize()
+    assert module.mean.tolist() == [0.125] * 3
+
+
+def test_readme_example_forgets_an_earlier_fit(nearest_mean, fit, images):
+    first = fit(nearest_mean, images).learned.mean
+    fit(nearest_mean, 3 * images)
+    assert not torch.equal(nearest_mean.learned.mean, first)
+    fit(nearest_mean, images)
+    assert torch.equal(nearest_mean.learned.mean, first)
+
+
+def _fitted_mean(rank, detector, images):
+    return fit_shard(detector, images).learned.mean
+
+
+def test_readme_example_on_two_processes(nearest_mean, fit, images,
+                                         run_processes):
+    found = run_processes(2, _fitted_mean, copy.deepcopy(nearest_mean), images)
+    alone = fit(nearest_mean, images).learned.mean
+    for mean in found:
+        torch.testing.assert_close(mean, alone, rtol=1e-7, atol=1e-7)
+
+
+def test_readme_example_in_the_tools(readme, run_tool, mvtec_root):
+    result = run_tool(
+        readme, 'train.py', 'nearest_mean_demo.py', '--data-root', mvtec_root,
+        '--category', 'bottle', '--work-dir', 'work')
+    assert result.status == 0, result.err
+    metrics = json.loads((readme / 'work/metrics.json').read_text())
+    assert metrics['pixel_auroc'] > 0.5
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda p: str(p.relative_to(ROOT)))

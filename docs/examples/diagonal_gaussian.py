@@ -2,9 +2,13 @@
 import torch
 from torch import Tensor
 
-from mmad.models import FitDetector
-from mmad.models.layers import AnomalyMap, FittedModule, PatchFeatures
-from mmad.models.layers.processes import all_reduce_
+from mmad.models import FitDetector, build_backbone
+from mmad.models.layers import (
+    AnomalyMap,
+    FittedModule,
+    PatchFeatures,
+    all_reduce_,
+)
 from mmad.registry import MODELS
 
 
@@ -61,7 +65,7 @@ class DiagonalGaussian(FitDetector):
                  sigma: float = 4.0,
                  data_preprocessor: dict | None = None) -> None:
         super().__init__(data_preprocessor)
-        self.backbone = MODELS.build(backbone)
+        self.backbone = build_backbone(backbone)
         self.patch_features = PatchFeatures()
         self.gaussians = DiagonalGaussians(floor)
         self.anomaly_map = AnomalyMap(sigma)

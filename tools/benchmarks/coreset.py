@@ -66,10 +66,10 @@ def collect(args: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
     model.begin_fit(len(loader.dataset), loader.batch_size)
     for batch in loader:
         model.train_step(batch)
-    rows, row_ids = model._collected()
+    rows, numbers = model.memory_bank._take_held()
     full, projected = folder / 'full.npy', folder / 'projected.npy'
     np.save(full, rows.numpy())
-    np.save(projected, model._project(rows, row_ids).numpy())
+    np.save(projected, model.memory_bank._project(rows, numbers).numpy())
     return full, projected
 
 

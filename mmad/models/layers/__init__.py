@@ -20,6 +20,7 @@ from .nearest_neighbors import distances_to, nearest_rows
 from .patch_features import PatchFeatures
 from .pixel_statistics import PixelStatistics
 from .position_gaussians import PositionGaussians
+from .processes import all_gather, all_gather_rows, all_reduce_, broadcast_
 from .pyramid_search import nearest_in_images
 from .pyramid_store import PyramidStore
 from .spatial_transformer import SpatialTransformer
@@ -45,6 +46,10 @@ __all__ = [
     'SpatialTransformer',
     'StudentEnsemble',
     'affine_matrix',
+    'broadcast_',
+    'all_reduce_',
+    'all_gather_rows',
+    'all_gather',
     'compose_affine',
     'describe_affine',
     'distances_to',
