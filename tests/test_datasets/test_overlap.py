@@ -39,7 +39,7 @@ def test_the_same_file_is_refused(files, said, make, place):
     make(files[1], other)
     test = files[3:5]
     test.insert(place, other if other.exists() else files[1])
-    with pytest.raises(InputError, match=r'Set: 1 of the test images .*1\.png"'):
+    with pytest.raises(InputError, match=r'Set: 1 of the test .*1\.png"'):
         report_overlap('Set', files[:3], test)
 
 

@@ -7,7 +7,9 @@ import pytest
 import torch
 from mmengine.model import BaseTTAModel
 
-from mmad.registry import MODELS, TRANSFORMS
+from mmad.datasets import AnomalyDataset
+from mmad.engine import refuse_unsupported
+from mmad.registry import DATASETS, MODELS, TRANSFORMS
 from mmad.utils import load_checkpoint
 
 # Importing what compiles takes many seconds.
@@ -91,6 +93,28 @@ def test_trained_on_a_data_set_around_data_sets(load_cfg, make_runner,
         'train_dataloader.dataset': dict(_delete_=True, type=kind, **around)})
     runner.train()
     assert runner.iter == 14 // 3
+
+
+@DATASETS.register_module(force=True)
+class TwoClasses(AnomalyDataset):
+    """The first image is of a rare class."""
+
+    def get_cat_ids(self, idx):
+        return [int(idx == 0)]
+
+
+def test_trained_on_balanced_classes(load_cfg, make_runner):
+    inner = load_cfg('mkd_config').train_dataloader.dataset
+    runner = make_runner('mkd_config', **{
+        'train_cfg.max_epochs': 1,
+        'train_dataloader.drop_last': True,
+        'train_dataloader.dataset': dict(
+            _delete_=True, type='ClassBalancedDataset', oversample_thr=1.0,
+            dataset=dict(inner, type='TwoClasses'))})
+    refuse_unsupported(runner.cfg)
+    runner.train()
+    # The rare image three times, the six others twice each.
+    assert runner.iter == (3 + 6 * 2) // 3
 
 
 def test_predictions_are_dumped(make_runner, tmp_path):
