@@ -308,7 +308,8 @@ def _check_inside(place: str, value: object, registry: Registry,
             _check_inside(f'{place}.{index}', one, registry, strict)
     elif isinstance(value, dict) and 'type' in value:
         kind = value['type']
-        if strict or isinstance(kind, str) and registry.get(kind) is not None:
+        known = isinstance(kind, str) and registry.get(kind) is not None
+        if strict or known:
             backend = registry is VISBACKENDS
             check_part(place, value, registry, ('save_dir', ) * backend,
                        ('name', ) * backend)
