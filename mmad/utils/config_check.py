@@ -25,6 +25,7 @@ from mmad.registry import (
     VISUALIZERS,
 )
 
+from .arguments import check_choice, check_flag
 from .config_file import nearest
 from .config_parts import (
     check_integer,
@@ -175,9 +176,7 @@ def _check_loader(place: str, loader: ConfigDict) -> None:
                            timeout=0, num_batch_per_epoch=1).items():
         check_integer(place, loader, key, least)
     for key in ('drop_last', 'pin_memory', 'persistent_workers'):
-        if not isinstance(loader.get(key, False), bool):
-            raise InputError(f'`{place}.{key}` of the config must be True or '
-                             f'False, got {shown(loader[key])}.')
+        check_flag(f'{place}.{key}', loader.get(key, False))
     for key in ('prefetch_factor', 'timeout'):
         if loader.get(key) and not loader.get('num_workers'):
             raise InputError(f'`{place}.{key}` of the config is for '
@@ -262,10 +261,9 @@ def _check_environment(cfg: Config) -> None:
     mp_cfg = env.get('mp_cfg') or {}
     check_keys('env_cfg.mp_cfg', mp_cfg, set(
         inspect.signature(set_multi_processing).parameters) - {'distributed'})
-    method = mp_cfg.get('mp_start_method', 'fork')
-    if method not in ('fork', 'spawn', 'forkserver'):
-        raise InputError('`env_cfg.mp_cfg.mp_start_method` of the config must '
-                         f'be fork, spawn or forkserver, got {shown(method)}.')
+    check_choice('env_cfg.mp_cfg.mp_start_method',
+                 mp_cfg.get('mp_start_method', 'fork'),
+                 ('fork', 'spawn', 'forkserver'))
     check_integer('env_cfg.mp_cfg', mp_cfg, 'opencv_num_threads', 0)
     known = {'port'}.union(*(inspect.signature(function).parameters for
                              function in (init_dist, init_process_group)))
@@ -282,6 +280,5 @@ def _check_environment(cfg: Config) -> None:
         raise InputError('`sync_bn` of the config must be None, "torch" or '
                          f'"mmcv", got {shown(cfg.sync_bn)}.')
     level = cfg.get('log_level', 'INFO')
-    if isinstance(level, str) and level not in _LEVELS:
-        raise InputError(f'`log_level` of the config must be one of '
-                         f'{", ".join(_LEVELS)}, got "{level}".')
+    if isinstance(level, str):
+        check_choice('log_level', level, _LEVELS)

@@ -311,7 +311,8 @@ def _check_inside(place: str, value: object, registry: Registry,
             _check_inside(f'{place}.{index}', one, registry, strict)
     elif isinstance(value, dict) and 'type' in value:
         kind = value['type']
-        if strict or (isinstance(kind, str) and registry.get(kind) is not None):
+        known = isinstance(kind, str) and registry.get(kind) is not None
+        if strict or known:
             backend = registry is VISBACKENDS
             extra = ('name', ) if backend else (
                 _OF_BACKBONES if place.endswith('.backbone') else ())

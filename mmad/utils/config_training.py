@@ -17,13 +17,13 @@ from mmad.registry import (
     PARAM_SCHEDULERS,
 )
 
+from .arguments import check_choice
 from .config_parts import (
     accepted,
     check_integer,
     check_keys,
     check_part,
     find_type,
-    shown,
 )
 
 
@@ -118,9 +118,7 @@ def _check_clipping(clip: Any) -> None:
     functions: dict[str, Callable] = dict(
         norm=clip_grad_norm_, value=clip_grad_value_)
     kind = clip.get('type', 'norm') if isinstance(clip, dict) else 'norm'
-    if kind not in functions:
-        raise InputError(f'`{place}.type` of the config must be norm or '
-                         f'value, got {shown(kind)}.')
+    check_choice(f'{place}.type', kind, functions)
     parameters = inspect.signature(functions[kind]).parameters
     check_keys(place, clip, set(parameters) - {'parameters'} | {'type'})
     needed = 'max_norm' if kind == 'norm' else 'clip_value'

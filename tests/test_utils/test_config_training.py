@@ -35,7 +35,7 @@ def test_complete(entries):
     ({'optim_wrapper.optimizer.lrr': 1}, 'did you mean `lr`'),
     ({'optim_wrapper.optimizer.type': 'Adma'}, 'no optimizer "Adma"'),
     ({'optim_wrapper.clip_grad.max_nrom': 1}, 'max_nrom'),
-    ({'optim_wrapper.clip_grad.type': 'x'}, 'norm or value'),
+    ({'optim_wrapper.clip_grad.type': 'x'}, '"norm" or "value"'),
     ({'optim_wrapper.paramwise_cfg.custom_keys.head.x': 1}, 'head.x'),
     ({'param_scheduler.step': 1}, '`step`'),
     ({'auto_scale_lr.base': 1}, r'auto_scale_lr\.base'),
