@@ -104,7 +104,7 @@ def _sentence(error: BaseException) -> str | None:
     return None
 
 
-def _accepts(kind: Callable, arguments: dict | None) -> bool:
+def _accepts(kind: object, arguments: dict | None) -> bool:
     try:
         inspect.signature(kind).bind(**(arguments or {}))
     except TypeError:

@@ -1,5 +1,5 @@
 """Where a model config names files of weights."""
-from collections.abc import MutableMapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from mmengine.config import Config
@@ -39,7 +39,7 @@ def _forget(node: object) -> None:
     if isinstance(node, list | tuple):
         for value in node:
             _forget(value)
-    elif isinstance(node, MutableMapping | Config):
+    elif isinstance(node, Mapping | Config):
         if 'teacher' in node:
             node['teacher'] = None
         # An argument of this name may be numbers, such as those of a loss.
