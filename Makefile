@@ -23,11 +23,11 @@ test-slow: $(VENV)/installed-tests
 
 lint: $(VENV)/installed-dev
 	$(RUN) -m ruff check .
-	$(RUN) -m ruff format --check .
+	$(RUN) -m yapf --diff --parallel --recursive .
 
 format: $(VENV)/installed-dev
+	$(RUN) -m yapf --in-place --parallel --recursive .
 	$(RUN) -m ruff check --fix .
-	$(RUN) -m ruff format .
 
 types: $(VENV)/installed-dev
 	$(RUN) -m mypy

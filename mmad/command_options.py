@@ -58,5 +58,8 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         'and the warnings of libraries')
     # torch.distributed.launch, as mim calls it, passes the first form.
     parser.add_argument(
-        '--local_rank', '--local-rank', type=int, default=0,
+        '--local_rank',
+        '--local-rank',
+        type=int,
+        default=0,
         help=argparse.SUPPRESS)

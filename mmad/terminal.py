@@ -21,7 +21,8 @@ __all__ = ['open_terminal', 'say', 'shown_path', 'use_terminal']
 
 # Their warnings are about their own inside, or about how they are called.
 _LIBRARIES = {
-    'mmcv', 'mmengine', 'numpy', 'timm', 'torch', 'torchvision', 'triton'}
+    'mmcv', 'mmengine', 'numpy', 'timm', 'torch', 'torchvision', 'triton'
+}
 _DEPRECATIONS = (DeprecationWarning, FutureWarning, PendingDeprecationWarning)
 # The logger until there is a runner with its own.
 _NAME = 'tool'
@@ -41,8 +42,8 @@ def open_terminal(launcher: str = 'none', verbose: bool = False) -> None:
     """
     # What is said before there is a log file.
     waiting = MemoryHandler(10000, flushLevel=logging.CRITICAL + 1)
-    warnings.showwarning = _divide_warnings(
-        warnings.showwarning, waiting, verbose)
+    warnings.showwarning = _divide_warnings(warnings.showwarning, waiting,
+                                            verbose)
     # Libraries warn while they are imported.
     from mmengine.logging import MMLogger
 
@@ -87,7 +88,8 @@ def use_terminal(logger: 'MMLogger') -> 'list[TerminalHandler]':
             # From now on each warning at once.
             waiting.flushLevel = logging.NOTSET
     terminals = [
-        handler for handler in before if isinstance(handler, TerminalHandler)]
+        handler for handler in before if isinstance(handler, TerminalHandler)
+    ]
     if terminals:
         for terminal in terminals:
             terminal.setLevel(logger.handlers[0].level)
@@ -114,14 +116,15 @@ def _divide_warnings(usual: Callable, log: logging.Handler,
     """A ``showwarning`` that logs all, and shows what is not a library's."""
 
     def show(message, category, filename, lineno, file=None, line=None):
-        is_noise = issubclass(category, _DEPRECATIONS) or bool(
-            _LIBRARIES & set(Path(filename).parts))
+        is_noise = issubclass(
+            category,
+            _DEPRECATIONS) or bool(_LIBRARIES & set(Path(filename).parts))
         if verbose or not is_noise or file is not None:
             usual(message, category, filename, lineno, file, line)
-        text = warnings.formatwarning(
-            message, category, filename, lineno, line)
-        log.handle(logging.LogRecord(
-            'warnings', logging.WARNING, filename, lineno, text.strip(), None,
-            None))
+        text = warnings.formatwarning(message, category, filename, lineno,
+                                      line)
+        log.handle(
+            logging.LogRecord('warnings', logging.WARNING, filename, lineno,
+                              text.strip(), None, None))
 
     return show

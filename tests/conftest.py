@@ -180,7 +180,8 @@ def run_processes(tmp_path):
     def run(world, function, *args):
         # Forked, which takes no time: what is compiled is compiled already.
         mp.start_processes(
-            _in_group, (world, tmp_path, function, args), world,
+            _in_group, (world, tmp_path, function, args),
+            world,
             start_method='fork')
         return [
             torch.load(tmp_path / f'{rank}.pt', weights_only=True)
@@ -192,7 +193,9 @@ def run_processes(tmp_path):
 
 def _in_group(rank, world, folder, function, args):
     dist.init_process_group(
-        'gloo', init_method=f'file://{folder / "rendezvous"}', rank=rank,
+        'gloo',
+        init_method=f'file://{folder / "rendezvous"}',
+        rank=rank,
         world_size=world)
     torch.save(function(rank, *args), folder / f'{rank}.pt')
     dist.barrier()
@@ -230,8 +233,10 @@ def config(mvtec_root, tmp_path_factory):
 
 
 OTHER_PACKAGE = {
-    '__init__.py': '',
-    'registry.py': """
+    '__init__.py':
+    '',
+    'registry.py':
+    """
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import Registry
 
@@ -239,7 +244,8 @@ MODELS = Registry(
     'model', parent=MMENGINE_MODELS, scope='otherpkg',
     locations=['otherpkg.backbones'])
 """,
-    'backbones.py': """
+    'backbones.py':
+    """
 from mmengine.model import BaseModule
 from torch import nn
 
@@ -396,8 +402,7 @@ def fyd_config(mvtec_root, tmp_path_factory):
     return path
 
 
-NETWORK = dict(
-    type='PatchNetwork', patch_size=17, width=0.02, out_channels=4)
+NETWORK = dict(type='PatchNetwork', patch_size=17, width=0.02, out_channels=4)
 NORMALISATION = dict(
     type='ImgDataPreprocessor',
     mean=[123.675, 116.28, 103.53],
@@ -408,9 +413,13 @@ NORMALISATION = dict(
 def write_teacher(path, patch_size=17, **kwargs):
     """The checkpoint of a teacher with random weights."""
     torch.manual_seed(patch_size)
-    teacher = MODELS.build(dict(dict(
-        type='PatchTeacher', network=dict(NETWORK, patch_size=patch_size),
-        knowledge_weight=0, data_preprocessor=NORMALISATION), **kwargs))
+    teacher = MODELS.build(
+        dict(
+            dict(
+                type='PatchTeacher',
+                network=dict(NETWORK, patch_size=patch_size),
+                knowledge_weight=0,
+                data_preprocessor=NORMALISATION), **kwargs))
     # Not as small as they begin.
     with torch.no_grad():
         for parameter in teacher.network.parameters():
@@ -424,8 +433,10 @@ def write_teacher(path, patch_size=17, **kwargs):
 def teacher_files(tmp_path_factory):
     """Checkpoints of teachers with random weights, by patch size."""
     folder = tmp_path_factory.mktemp('teachers')
-    return {size: write_teacher(folder / f'p{size}.pth', size)
-            for size in (17, 33)}
+    return {
+        size: write_teacher(folder / f'p{size}.pth', size)
+        for size in (17, 33)
+    }
 
 
 STUDENTS = """
@@ -462,8 +473,8 @@ default_hooks = dict(checkpoint=dict(interval=2, max_keep_ckpts=-1))
 def students_config(mvtec_root, teacher_files, tmp_path_factory):
     """Config file of two scales, whose five images are two steps or three."""
     path = tmp_path_factory.mktemp('config') / 'tiny_students.py'
-    path.write_text(STUDENTS.format(
-        root=ROOT, data=mvtec_root, teachers=teacher_files))
+    path.write_text(
+        STUDENTS.format(root=ROOT, data=mvtec_root, teachers=teacher_files))
     return path
 
 
@@ -517,9 +528,10 @@ def _tool(folder, name, args, env):
     os.environ.update(env)
     rank = env.get('RANK', '')
     # As Python opens them: names of files may be no text.
-    with open('stdout' + rank, 'w', errors='surrogateescape'
-              ) as sys.stdout, open('stderr' + rank, 'w',
-                                    errors='backslashreplace') as sys.stderr:
+    with open(
+            'stdout' + rank, 'w',
+            errors='surrogateescape') as sys.stdout, open(
+                'stderr' + rank, 'w', errors='backslashreplace') as sys.stderr:
         os.dup2(sys.stdout.fileno(), 1)
         os.dup2(sys.stderr.fileno(), 2)
         sys.argv = [name, *args]
@@ -575,14 +587,23 @@ def quick_tools(tmp_path):
 SMALLEST = dict(
     config={'model.backbone': dict(_delete_=True, type='TinyBackbone')},
     mkd_config={
-        'model.backbone': dict(_delete_=True, type='TinyBackbone'),
-        'model.cloner': dict(
-            _delete_=True, type='Cloner', widths=((6, 6), (6, 6), (6, 10)),
+        'model.backbone':
+        dict(_delete_=True, type='TinyBackbone'),
+        'model.cloner':
+        dict(
+            _delete_=True,
+            type='Cloner',
+            widths=((6, 6), (6, 6), (6, 10)),
             points=(1, 2)),
-        'model.test_points': None,
-        'train_cfg.max_epochs': 2,
-        'train_cfg.val_interval': 1,
-        'default_hooks.checkpoint.interval': 1})
+        'model.test_points':
+        None,
+        'train_cfg.max_epochs':
+        2,
+        'train_cfg.val_interval':
+        1,
+        'default_hooks.checkpoint.interval':
+        1
+    })
 
 
 @pytest.fixture
@@ -601,8 +622,8 @@ def load_cfg(request, quick_config, tmp_path):
         cfg = Config.fromfile(request.getfixturevalue(name))
         if more_hooks:
             cfg.custom_hooks = [*cfg.custom_hooks, *more_hooks]
-        for part in (dict(log_level='WARNING'), SMALLEST.get(name, {}),
-                     changes):
+        for part in (dict(log_level='WARNING'), SMALLEST.get(name,
+                                                             {}), changes):
             # Merging takes `_delete_` out of what it is given.
             cfg.merge_from_dict(deepcopy(part))
         cfg.merge_from_dict(

@@ -16,12 +16,16 @@ from mmad.utils import load_checkpoint
 # Nothing in it names a place outside the folder that the tools run in, which
 # is part of the work directory, and no number keeps a machine busy.
 JUNK = [
-    None, True, False, -1, 0, 1, 2, 7, 0.5, -0.5, 1e30, float('nan'),
+    None, True, False, -1, 0, 1, 2, 7, 0.5, -0.5, 1e30,
+    float('nan'),
     float('inf'), '', 'abc', '1', '../x', './x', 'PatchCore', 'FitHook',
     'builtins.print', 'mmad.LoadImage', 'a\nb', "o'brien", 'ä\u200b', [], {},
-    [None], [1, 'a'], dict(type='Resize'), dict(type=None), dict(typ='X'),
-    dict(type='no.such.thing'), dict(_scope_='mmdet', type='Resize'), b'x',
-    (1, 2), (-1, 5), (3,)
+    [None], [1, 'a'],
+    dict(type='Resize'),
+    dict(type=None),
+    dict(typ='X'),
+    dict(type='no.such.thing'),
+    dict(_scope_='mmdet', type='Resize'), b'x', (1, 2), (-1, 5), (3, )
 ]
 ATTACKS = [
     dict(type='os.system', command='touch escaped'),
@@ -30,8 +34,9 @@ ATTACKS = [
     dict(type='builtins.exec', _scope_='mmengine'),
     dict(type='pathlib.Path.touch', self='escaped'),
     dict(type='runpy.run_path', path_name='../../attack.py'),
-    dict(type='Compose', transforms=[dict(
-        type='os.system', command='touch escaped')]),
+    dict(
+        type='Compose',
+        transforms=[dict(type='os.system', command='touch escaped')]),
     dict(type='mmengine.Runner.from_cfg', cfg=dict()),
 ]
 
@@ -83,8 +88,9 @@ def png(width, height, depth=8, color=2):
             '>I', check)
 
     return b'\x89PNG\r\n\x1a\n' + chunk(
-        b'IHDR', struct.pack('>IIBBBBB', width, height, depth, color, 0, 0, 0)
-    ) + chunk(b'IDAT', zlib.compress(b'')) + chunk(b'IEND', b'')
+        b'IHDR', struct.pack('>IIBBBBB', width, height, depth, color, 0, 0,
+                             0)) + chunk(b'IDAT', zlib.compress(b'')) + chunk(
+                                 b'IEND', b'')
 
 
 def spoil_file(path, rng):
@@ -96,7 +102,8 @@ def spoil_file(path, rng):
     what = rng.randrange(12)
     if what < 6:
         path.write_bytes([
-            content[:size], b'', bytes(flipped), b'text', content[size:],
+            content[:size], b'',
+            bytes(flipped), b'text', content[size:],
             b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n'
         ][what])
         return
@@ -110,8 +117,8 @@ def spoil_file(path, rng):
     elif what == 9:
         path.symlink_to('..')
     elif what == 10:
-        path.with_suffix(rng.choice(['.txt', '.PNG', '', '.jpeg'])
-                         ).write_bytes(content)
+        path.with_suffix(rng.choice(['.txt', '.PNG', '',
+                                     '.jpeg'])).write_bytes(content)
 
 
 def mutate_data(root, rng):
@@ -127,8 +134,9 @@ def mutate_data(root, rng):
             return
         path, folder = rng.choice(files), rng.choice(folders)
         shape = rng.choice([(48, 56), (3, 90), (1, 1), (64, 64)])
-        mode = rng.choice(['1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'I;16', 'F',
-                           'I', 'CMYK', 'RGB'])
+        mode = rng.choice([
+            '1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'I;16', 'F', 'I', 'CMYK', 'RGB'
+        ])
         values = np.random.default_rng(rng.randrange(99)).integers(
             0, 2, shape) * rng.choice([1, 9, 255])
         what = rng.randrange(9)
@@ -136,8 +144,8 @@ def mutate_data(root, rng):
             spoil_file(path, rng)
         elif what == 3:
             suffix = '.tif' if mode in ('F', 'I', 'CMYK') else '.png'
-            image = Image.fromarray(values.astype(
-                np.float32 if mode == 'F' else np.uint8))
+            image = Image.fromarray(
+                values.astype(np.float32 if mode == 'F' else np.uint8))
             if mode == 'I;16':
                 image = Image.fromarray(values.astype(np.uint16) * 200)
             elif mode != 'F':
@@ -145,12 +153,15 @@ def mutate_data(root, rng):
             path.unlink()
             image.save(path.with_suffix(suffix))
         elif what == 4:
-            path.write_bytes(png(*rng.choice([
-                (60000, 60000), (0, 5), (5, 0), (2**31 - 1, 1), (90000, 9)])))
+            path.write_bytes(
+                png(*rng.choice([(60000, 60000), (0, 5), (5, 0), (2**31 - 1,
+                                                                  1), (90000,
+                                                                       9)])))
         elif what == 5:
             name = rng.choice([
                 '.hidden', '@eaDir', 'deep', 'a\nb', "o'b", 'ä', 'x' * 200,
-                'good', 'bad', '__MACOSX', 'train', '000.png'])
+                'good', 'bad', '__MACOSX', 'train', '000.png'
+            ])
             target = folder / name
             if not target.exists():
                 target.mkdir()
@@ -159,15 +170,15 @@ def mutate_data(root, rng):
             name = rng.choice([
                 '._000.png', 'Thumbs.db', 'a b.png', "o'b.png", 'a\nb.png',
                 '000.jpg', '000_mask.png', '000_mask.bmp', 'ü.png', '-x.png',
-                os.fsdecode(b'\xff.png'), 'x' * 240 + '.png'])
+                os.fsdecode(b'\xff.png'), 'x' * 240 + '.png'
+            ])
             shutil.copy(path, folder / name)
         elif what == 7:
             shutil.rmtree(folder)
         else:
             link = folder / rng.choice(['loop', 'loop.png'])
             if not link.is_symlink() and not link.exists():
-                link.symlink_to(
-                    rng.choice(['.', '..', 'nowhere', str(path)]))
+                link.symlink_to(rng.choice(['.', '..', 'nowhere', str(path)]))
 
 
 def mutate_checkpoint(path, rng):
@@ -183,7 +194,8 @@ def mutate_checkpoint(path, rng):
         del tensors[name]
     elif what == 3:
         tensors[name] = rng.choice([
-            torch.full((3,), float('nan')), torch.zeros(0), 'text', None, 3,
+            torch.full((3, ), float('nan')),
+            torch.zeros(0), 'text', None, 3,
             torch.zeros(2, 2, dtype=torch.int64)
         ])
     elif what == 4:

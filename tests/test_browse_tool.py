@@ -37,25 +37,25 @@ def test_out_dir(run_tool, small_config, tmp_path, place):
 
 
 def test_split_that_is_not_there(run_tool, small_config, tmp_path):
-    result = run_tool(tmp_path, 'browse_dataset.py', small_config,
-                      '--split', 'val')
+    result = run_tool(tmp_path, 'browse_dataset.py', small_config, '--split',
+                      'val')
     assert result.status == 2
     assert 'has no val_dataloader; take another --split.' in result.err
 
 
-def test_images_of_the_same_name(run_tool, small_config, tmp_path,
-                                 mvtec_root):
+def test_images_of_the_same_name(run_tool, small_config, tmp_path, mvtec_root):
     good = mvtec_root / 'bottle' / 'test' / 'good'
     more = mvtec_root / 'bottle' / 'train' / 'good'
-    small_config.write_text(small_config.read_text().replace(
-        "type='AnomalyDataset'", "type='FolderDataset'").replace(
-        "category='bottle'",
-        f"normal_dir=['{good}', '{more}'], holdout=0.01")
-        + "train_dataloader['sampler'] = dict(type='DefaultSampler')\n"
+    small_config.write_text(
+        small_config.read_text().replace(
+            "type='AnomalyDataset'", "type='FolderDataset'").replace(
+                "category='bottle'",
+                f"normal_dir=['{good}', '{more}'], holdout=0.01") +
+        "train_dataloader['sampler'] = dict(type='DefaultSampler')\n"
         "train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1)\n"
         'optim_wrapper = dict()\n')
-    result = run_tool(tmp_path, 'browse_dataset.py', small_config,
-                      '--out-dir', 'out')
+    result = run_tool(tmp_path, 'browse_dataset.py', small_config, '--out-dir',
+                      'out')
     assert result.status == 0, result.err
     # One of ten is held out.
     assert len(list((tmp_path / 'out' / 'good').iterdir())) == 9
@@ -65,22 +65,22 @@ def test_images_of_the_same_name(run_tool, small_config, tmp_path,
 @pytest.fixture
 def own_config(tmp_path, own_root):
     path = tmp_path / 'own.py'
-    path.write_text(CONFIG.format(root=own_root).replace(
-        "num_workers=0, ", "num_workers=0, sampler=dict(type='DefaultSampler'"
-        ", shuffle=False), ") + """
+    path.write_text(
+        CONFIG.format(root=own_root).replace(
+            "num_workers=0, ",
+            "num_workers=0, sampler=dict(type='DefaultSampler'"
+            ", shuffle=False), ") + """
 train_cfg = dict(by_epoch=True, max_epochs=1)
 optim_wrapper = dict()
 """)
     return path
 
 
-def test_drawings_never_replace_data(run_tool, own_config, tmp_path,
-                                     own_root):
+def test_drawings_never_replace_data(run_tool, own_config, tmp_path, own_root):
     train = own_root / 'bottle/train'
     before = {path: path.read_bytes() for path in train.rglob('*.png')}
-    result = run_tool(tmp_path, 'browse_dataset.py', own_config,
-                      '--out-dir', str(train))
+    result = run_tool(tmp_path, 'browse_dataset.py', own_config, '--out-dir',
+                      str(train))
     assert result.status == 2
     assert 'might replace' in result.err
-    assert before == {
-        path: path.read_bytes() for path in train.rglob('*.png')}
+    assert before == {path: path.read_bytes() for path in train.rglob('*.png')}

@@ -41,8 +41,9 @@ def check_teacher(cfg, model):
     assert model.fingerprint()['model'] == cfg.model.type
     dataset = cfg.train_dataloader.dataset
     built = DATASETS.build(dict(dataset, lazy_init=True))
-    assert {Path(root).parent for root in built.forbidden_roots} == {
-        Path(dataset.data_root).parent}
+    assert {Path(root).parent
+            for root in built.forbidden_roots
+            } == {Path(dataset.data_root).parent}
     patch, = (step for step in dataset.pipeline if step.type == 'RandomPatch')
     assert patch.patch_size == cfg.model.network.patch_size
     assert cfg.default_hooks.checkpoint.interval == 1
@@ -59,18 +60,19 @@ def test_teachers_know_all_anomaly_data(tmp_path, monkeypatch):
     forbidden = set(cfg.train_dataloader.dataset.forbidden_roots)
     # Classification sets are natural images, the generated data are not.
     assert forbidden == roots - {f'{tmp_path}/torchvision'} | {
-        f'{tmp_path}/demo'}
+        f'{tmp_path}/demo'
+    }
 
 
 @pytest.mark.parametrize(
-    'path', [path for path in LEAVES
-             if path.stem.startswith('uninformed_students')],
+    'path',
+    [path for path in LEAVES if path.stem.startswith('uninformed_students')],
     ids=lambda path: path.stem)
 def test_students_look_where_teachers_end(path):
     for scale in Config.fromfile(path).model.scales:
         teacher = Path(scale.teacher)
-        cfg = Config.fromfile(
-            ROOT / 'uninformed_students' / f'{teacher.parent.name}.py')
+        cfg = Config.fromfile(ROOT / 'uninformed_students' /
+                              f'{teacher.parent.name}.py')
         assert teacher.stem == f'epoch_{cfg.train_cfg.max_epochs}'
         assert cfg.model.network == scale.network
 
@@ -129,7 +131,8 @@ def sees_whole_image(pipeline):
     """Whether a defect in the outermost pixels arrives at the model."""
     steps = [
         TRANSFORMS.build(step) for step in pipeline
-        if step['type'] not in ('LoadImage', 'LoadMask')]
+        if step['type'] not in ('LoadImage', 'LoadMask')
+    ]
 
     def run(mask):
         results = dict(
@@ -177,7 +180,8 @@ def test_a_crop_is_noticed(step):
     before = [
         dict(type='LoadImage'),
         dict(type='LoadMask'),
-        dict(type='Resize', scale=(256, 256), backend='pillow')]
+        dict(type='Resize', scale=(256, 256), backend='pillow')
+    ]
     pack = dict(type='PackInputs')
     assert sees_whole_image([*before, pack])
     assert not sees_whole_image([*before, step, pack])

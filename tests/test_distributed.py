@@ -37,10 +37,15 @@ def launch(start_tool, tmp_path):
         port = free_port()
         processes = [
             start_tool(
-                tmp_path, *args, '--launcher', 'pytorch',
-                RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world),
-                MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
-            for rank in range(world)
+                tmp_path,
+                *args,
+                '--launcher',
+                'pytorch',
+                RANK=str(rank),
+                LOCAL_RANK=str(rank),
+                WORLD_SIZE=str(world),
+                MASTER_ADDR='127.0.0.1',
+                MASTER_PORT=port) for rank in range(world)
         ]
         for process in processes:
             process.join()
@@ -51,8 +56,10 @@ def launch(start_tool, tmp_path):
 
 
 def assert_same(work_dir, alone, name='epoch_1.pth'):
-    states = [load_checkpoint(str(folder / name))['state_dict']
-              for folder in (work_dir, alone)]
+    states = [
+        load_checkpoint(str(folder / name))['state_dict']
+        for folder in (work_dir, alone)
+    ]
     assert states[0].keys() == states[1].keys()
     for name, value in states[1].items():
         assert torch.equal(states[0][name], value), name
@@ -60,8 +67,9 @@ def assert_same(work_dir, alone, name='epoch_1.pth'):
 
 
 def assert_same_metrics(work_dir, alone):
-    assert (work_dir / 'metrics.json').read_text() == (
-        alone / 'metrics.json').read_text()
+    assert (work_dir /
+            'metrics.json').read_text() == (alone /
+                                            'metrics.json').read_text()
 
 
 @pytest.mark.parametrize('world', [2, 3])
@@ -109,43 +117,48 @@ def test_train_by_gradients(run_tool, launch, request, name, tmp_path):
     assert [status for status, _ in ends] == [0, 0], ends
     # Half of these figures are of the other process, whose network must be
     # the one that was saved.
-    result = run_tool(
-        tmp_path, 'test.py', config, tmp_path / 'work' / 'epoch_4.pth',
-        *CATEGORY, '--work-dir', 'alone')
+    result = run_tool(tmp_path, 'test.py', config,
+                      tmp_path / 'work' / 'epoch_4.pth', *CATEGORY,
+                      '--work-dir', 'alone')
     assert result.status == 0, result.err
     assert_same_metrics(tmp_path / 'work', tmp_path / 'alone')
 
 
 @pytest.mark.parametrize('order', ['together', 'sequence'])
 def test_train_students(run_tool, launch, students_config, tmp_path, order):
-    ends = launch(
-        2, 'train.py', students_config, *CATEGORY, '--work-dir', 'work',
-        '--cfg-options', f'model.order={order}',
-        f'find_unused_parameters={order == "sequence"}',
-        f'train_cfg.val_interval={4 if order == "sequence" else 2}')
+    ends = launch(2, 'train.py', students_config, *CATEGORY, '--work-dir',
+                  'work', '--cfg-options', f'model.order={order}',
+                  f'find_unused_parameters={order == "sequence"}',
+                  f'train_cfg.val_interval={4 if order == "sequence" else 2}')
     assert [status for status, _ in ends] == [0, 0], ends
-    result = run_tool(
-        tmp_path, 'test.py', students_config,
-        tmp_path / 'work' / 'epoch_4.pth', *CATEGORY, '--work-dir', 'alone')
+    result = run_tool(tmp_path, 'test.py', students_config,
+                      tmp_path / 'work' / 'epoch_4.pth', *CATEGORY,
+                      '--work-dir', 'alone')
     assert result.status == 0, result.err
     assert_same_metrics(tmp_path / 'work', tmp_path / 'alone')
 
 
 def test_test(launch, config, alone, tmp_path):
-    ends = launch(
-        3, 'test.py', config, alone / 'epoch_1.pth', *CATEGORY, '--work-dir',
-        tmp_path / 'work', '--show-dir', tmp_path / 'maps')
+    ends = launch(3, 'test.py', config, alone / 'epoch_1.pth', *CATEGORY,
+                  '--work-dir', tmp_path / 'work', '--show-dir',
+                  tmp_path / 'maps')
     assert [status for status, _ in ends] == [0] * 3, ends
     assert_same_metrics(tmp_path / 'work', alone)
     assert len(list(tmp_path.glob('maps/*/*.png'))) == 8
 
 
 def script(folder, name, *args):
-    return subprocess.run(
-        ['bash', TOOLS / name, *map(str, args)], capture_output=True,
-        text=True, cwd=folder, check=False, env=dict(
-            os.environ, PYTHON=sys.executable, MASTER_PORT=free_port(),
-            PYTHONPATH=str(TOOLS.parent), OMP_NUM_THREADS='1'))
+    return subprocess.run(['bash', TOOLS / name, *map(str, args)],
+                          capture_output=True,
+                          text=True,
+                          cwd=folder,
+                          check=False,
+                          env=dict(
+                              os.environ,
+                              PYTHON=sys.executable,
+                              MASTER_PORT=free_port(),
+                              PYTHONPATH=str(TOOLS.parent),
+                              OMP_NUM_THREADS='1'))
 
 
 @pytest.mark.slow
@@ -187,25 +200,37 @@ def test_command_of_the_script(tmp_path, name, args, command):
     for fake in ('python', 'srun'):
         (tmp_path / fake).write_text('#!/bin/sh\necho "$@"\n')
         (tmp_path / fake).chmod(0o755)
-    result = subprocess.run(
-        ['bash', TOOLS / name, *args], capture_output=True, text=True,
-        check=False, env=dict(
-            PATH=f'{tmp_path}:{os.environ["PATH"]}', NNODES='2',
-            NODE_RANK='1', MASTER_ADDR='host', MASTER_PORT='7', GPUS='6',
-            GPUS_PER_NODE='4', CPUS_PER_TASK='3', SRUN_ARGS='--qos=x'))
+    result = subprocess.run(['bash', TOOLS / name, *args],
+                            capture_output=True,
+                            text=True,
+                            check=False,
+                            env=dict(
+                                PATH=f'{tmp_path}:{os.environ["PATH"]}',
+                                NNODES='2',
+                                NODE_RANK='1',
+                                MASTER_ADDR='host',
+                                MASTER_PORT='7',
+                                GPUS='6',
+                                GPUS_PER_NODE='4',
+                                CPUS_PER_TASK='3',
+                                SRUN_ARGS='--qos=x'))
     assert result.stdout.strip() == command.format(tools=TOOLS)
 
 
-@pytest.mark.parametrize(('name', 'args'), [
-    ('dist_train.sh', []), ('dist_train.sh', ['c.py']),
-    ('dist_train.sh', ['c.py', 'x']), ('dist_train.sh', ['c.py', '0']),
-    ('dist_train.sh', ['c.py', '--amp', '2']), ('dist_test.sh', ['c.py']),
-    ('dist_test.sh', ['c.py', 'a.pth']),
-    ('dist_test.sh', ['c.py', '2', 'a.pth'])])
+@pytest.mark.parametrize(('name', 'args'),
+                         [('dist_train.sh', []), ('dist_train.sh', ['c.py']),
+                          ('dist_train.sh', ['c.py', 'x']),
+                          ('dist_train.sh', ['c.py', '0']),
+                          ('dist_train.sh', ['c.py', '--amp', '2']),
+                          ('dist_test.sh', ['c.py']),
+                          ('dist_test.sh', ['c.py', 'a.pth']),
+                          ('dist_test.sh', ['c.py', '2', 'a.pth'])])
 def test_scripts_without_a_number_of_processes(name, args):
-    result = subprocess.run(
-        ['bash', TOOLS / name, *args], capture_output=True, text=True,
-        check=False, env=dict(PATH='/bin:/usr/bin', PYTHON='false'))
+    result = subprocess.run(['bash', TOOLS / name, *args],
+                            capture_output=True,
+                            text=True,
+                            check=False,
+                            env=dict(PATH='/bin:/usr/bin', PYTHON='false'))
     assert result.returncode == 2
     assert result.stderr.startswith(f'error: usage: {name} CONFIG')
     assert result.stderr.count('\n') == 1
@@ -213,9 +238,8 @@ def test_scripts_without_a_number_of_processes(name, args):
 
 def test_resume_with_fewer_processes(launch, mkd_config, tmp_path):
     args = ('train.py', mkd_config, *CATEGORY, '--work-dir', 'work')
-    for world, options in (
-            (2, ('--cfg-options', 'train_cfg.max_epochs=2')),
-            (1, ('--resume', ))):
+    for world, options in ((2, ('--cfg-options', 'train_cfg.max_epochs=2')),
+                           (1, ('--resume', ))):
         ends = launch(world, *args, *options)
         assert [status for status, _ in ends] == [0] * world, ends
     state = load_checkpoint(str(tmp_path / 'work' / 'epoch_4.pth'))

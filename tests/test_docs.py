@@ -20,8 +20,8 @@ from mmad.utils import setup_environment
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [
-    ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md')),
-    *sorted((ROOT / 'configs').glob('*/README.md'))
+    ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md')), *sorted(
+        (ROOT / 'configs').glob('*/README.md'))
 ]
 
 
@@ -64,8 +64,8 @@ def test_worked_example_fits_the_training_images(fitted, mvtec_root):
 
     # Seven images in batches of five and two.
     torch.testing.assert_close(model.gaussians.mean, features.mean(0))
-    torch.testing.assert_close(
-        model.gaussians.std, (features.var(0, correction=0) + 0.01).sqrt())
+    torch.testing.assert_close(model.gaussians.std,
+                               (features.var(0, correction=0) + 0.01).sqrt())
 
 
 def test_worked_example_finds_defects_from_its_checkpoint(fitted, mvtec_root):
@@ -168,9 +168,9 @@ def test_readme_example_on_two_processes(nearest_mean, fit, images,
 
 
 def test_readme_example_in_the_tools(readme, run_tool, mvtec_root):
-    result = run_tool(
-        readme, 'train.py', 'nearest_mean_demo.py', '--data-root', mvtec_root,
-        '--category', 'bottle', '--work-dir', 'work')
+    result = run_tool(readme, 'train.py', 'nearest_mean_demo.py',
+                      '--data-root', mvtec_root, '--category', 'bottle',
+                      '--work-dir', 'work')
     assert result.status == 0, result.err
     metrics = json.loads((readme / 'work/metrics.json').read_text())
     assert metrics['pixel_auroc'] > 0.5

@@ -18,14 +18,21 @@ ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = dict(type='Pretrained', checkpoint='weights.pth')
 BACKBONES = dict(
     otherpkg=dict(
-        type='otherpkg.ResNet', out_indices=(0, 1, 2), norm_eval=False,
-        frozen_stages=1, init_cfg=WEIGHTS),
+        type='otherpkg.ResNet',
+        out_indices=(0, 1, 2),
+        norm_eval=False,
+        frozen_stages=1,
+        init_cfg=WEIGHTS),
     timm_resnet=dict(
-        type='TIMMBackbone', name='resnet18',
-        stages=['layer1', 'layer2', 'layer3'], weights=None),
+        type='TIMMBackbone',
+        name='resnet18',
+        stages=['layer1', 'layer2', 'layer3'],
+        weights=None),
     timm_vit=dict(
-        type='TIMMBackbone', name='vit_tiny_patch16_224',
-        stages=['blocks.0', 'blocks.2', 'blocks.5'], weights=None,
+        type='TIMMBackbone',
+        name='vit_tiny_patch16_224',
+        stages=['blocks.0', 'blocks.2', 'blocks.5'],
+        weights=None,
         model_args=dict(embed_dim=48, depth=6)),
 )
 STAGES = dict(
@@ -69,13 +76,19 @@ needs_timm = pytest.mark.skipif(
 
 @pytest.mark.parametrize('method', ['patchcore', 'padim', 'spade'])
 @pytest.mark.parametrize('backbone', [
-    'otherpkg', pytest.param('timm_resnet', marks=needs_timm),
-    pytest.param('timm_vit', marks=needs_timm)])
+    'otherpkg',
+    pytest.param('timm_resnet', marks=needs_timm),
+    pytest.param('timm_vit', marks=needs_timm)
+])
 def test_through_the_tools(run_tool, mvtec_root, otherpkg, tmp_path, method,
                            backbone):
-    (tmp_path / 'own.py').write_text(CONFIG.format(
-        root=ROOT, method=method, data=mvtec_root,
-        backbone=BACKBONES[backbone], model=settings(method, backbone)))
+    (tmp_path / 'own.py').write_text(
+        CONFIG.format(
+            root=ROOT,
+            method=method,
+            data=mvtec_root,
+            backbone=BACKBONES[backbone],
+            model=settings(method, backbone)))
     if backbone == 'otherpkg':
         torch.manual_seed(1)
         torch.save(_weights(otherpkg), tmp_path / 'weights.pth')
@@ -87,12 +100,14 @@ def test_through_the_tools(run_tool, mvtec_root, otherpkg, tmp_path, method,
     result = run_tool(tmp_path, 'test.py', 'own.py', checkpoint, '--work-dir',
                       'test')
     assert result.status == 0, result.err
-    assert ((tmp_path / 'test' / 'metrics.json').read_bytes()
-            == (tmp_path / 'work' / 'metrics.json').read_bytes())
+    assert ((tmp_path / 'test' /
+             'metrics.json').read_bytes() == (tmp_path / 'work' /
+                                              'metrics.json').read_bytes())
     images = torch.randn(2, 3, 48, 48)
     found = [
         init_model(checkpoint, device='cpu', modules='otherpkg.backbones'),
-        init_model(checkpoint, tmp_path / 'own.py', 'cpu')]
+        init_model(checkpoint, tmp_path / 'own.py', 'cpu')
+    ]
     with torch.no_grad():
         scores = [model(images)[0] for model in found]
     assert torch.equal(*scores)
@@ -113,9 +128,13 @@ def _weights(otherpkg):
 def test_silence_ends_with_a_sentence(run_tool, mvtec_root, otherpkg,
                                       tmp_path):
     silent = dict(type='otherpkg.ResNet', out_indices=(0, 1, 2))
-    (tmp_path / 'own.py').write_text(CONFIG.format(
-        root=ROOT, method='padim', data=mvtec_root, backbone=silent,
-        model=dict(dim=8)))
+    (tmp_path / 'own.py').write_text(
+        CONFIG.format(
+            root=ROOT,
+            method='padim',
+            data=mvtec_root,
+            backbone=silent,
+            model=dict(dim=8)))
     result = run_tool(tmp_path, 'train.py', 'own.py', '--work-dir', 'work')
     assert result.status == 2
     assert result.err.splitlines()[-1].startswith(
@@ -126,8 +145,7 @@ def test_silence_ends_with_a_sentence(run_tool, mvtec_root, otherpkg,
     assert 'weights file "empty.pth" lacks' in result.err.splitlines()[-1]
 
 
-def test_a_checkpoint_of_another_architecture(fit, otherpkg, images,
-                                              tmp_path):
+def test_a_checkpoint_of_another_architecture(fit, otherpkg, images, tmp_path):
     own = dict(type='otherpkg.ResNet', out_indices=(0, 1), weights=None)
     torch.manual_seed(0)
     model = fit(PatchCore(own, num_neighbors=3), images)
@@ -143,21 +161,26 @@ METHODS = dict(
         backbone, coreset_ratio=1, num_neighbors=1, sigma=0),
     padim=lambda backbone: PaDiM(backbone, dim=5, sigma=0),
     spade=lambda backbone: SPADE(
-        backbone, image_stage=backbone['stages'][0],
-        pyramid_stages=backbone['stages'], sigma=0),
+        backbone,
+        image_stage=backbone['stages'][0],
+        pyramid_stages=backbone['stages'],
+        sigma=0),
 )
 
 
 @pytest.mark.parametrize('method', sorted(METHODS))
-@pytest.mark.parametrize('indices', [
-    *permutations((0, 1)), (2, 1, 0), (1, ), (1, 1)])
+@pytest.mark.parametrize('indices',
+                         [*permutations((0, 1)), (2, 1, 0), (1, ), (1, 1)])
 def test_any_order_and_number_of_stages(otherpkg, fit, images, method,
                                         indices):
     torch.manual_seed(0)
     names = [f's{number}' for number in range(len(indices))]
-    model = fit(METHODS[method](dict(
-        type='otherpkg.ResNet', out_indices=indices, weights=None,
-        stages=names)), images)
+    model = fit(
+        METHODS[method](dict(
+            type='otherpkg.ResNet',
+            out_indices=indices,
+            weights=None,
+            stages=names)), images)
     new = images.flip(0) + 0.1
     with torch.no_grad():
         scores, maps = model(new)
@@ -170,8 +193,9 @@ def test_any_order_and_number_of_stages(otherpkg, fit, images, method,
         # As the definition says it, on the grid of the first stage.
         grid = levels[0].shape[2:]
         query, gallery = (
-            torch.cat([to_grid(level, grid) for level in part], 1).flatten(
-                2).mT.flatten(0, 1) for part in (levels, known))
+            torch.cat([to_grid(level, grid)
+                       for level in part], 1).flatten(2).mT.flatten(0, 1)
+            for part in (levels, known))
         expected = torch.cdist(query.double(), gallery.double()).amin(1)
         expected = model.anomaly_map(
             expected.square().float().view(7, 1, *grid), (32, 40))
@@ -181,8 +205,9 @@ def test_any_order_and_number_of_stages(otherpkg, fit, images, method,
 @pytest.mark.usefixtures('otherpkg')
 def test_spade_names_the_stages_that_there_are():
     with pytest.raises(ValueError, match=r"lacks \['layer4'\]"):
-        SPADE(dict(type='otherpkg.ResNet', out_indices=(0, 1), weights=None),
-              pyramid_stages=['stage0', 'stage1'])
+        SPADE(
+            dict(type='otherpkg.ResNet', out_indices=(0, 1), weights=None),
+            pyramid_stages=['stage0', 'stage1'])
 
 
 @pytest.fixture(scope='module')
@@ -198,8 +223,10 @@ def documented():
 @pytest.mark.parametrize('kind', [
     pytest.param('cnn', marks=needs_timm),
     pytest.param('vit', marks=needs_timm),
-    pytest.param('mmpretrain', marks=pytest.mark.skipif(
-        find_spec('mmpretrain') is None, reason='mmpretrain is missing')),
+    pytest.param(
+        'mmpretrain',
+        marks=pytest.mark.skipif(
+            find_spec('mmpretrain') is None, reason='mmpretrain is missing')),
 ])
 def test_documented_configs(documented, kind):
     cfg = Config.fromstring(documented[kind], '.py')
@@ -216,11 +243,12 @@ def test_documented_module(documented, tmp_path, monkeypatch):
     exec(documented['module'], names)
     module = names['TwoScales']()
     torch.save(module.state_dict(), tmp_path / 'two_scales.pth')
-    cfg = Config.fromstring(
-        documented['own'].partition('\n')[2], '.py')
+    cfg = Config.fromstring(documented['own'].partition('\n')[2], '.py')
     monkeypatch.chdir(tmp_path)
-    backbone = {key: value for key, value in cfg.model.backbone.items()
-                if key != '_delete_'}
+    backbone = {
+        key: value
+        for key, value in cfg.model.backbone.items() if key != '_delete_'
+    }
     built = build_backbone(backbone)
     images = torch.randn(2, 3, 16, 16)
     for level, other in zip(built(images), PatchCore(module).backbone(images)):
@@ -232,8 +260,9 @@ def test_documented_module(documented, tmp_path, monkeypatch):
 
 
 def test_the_dinov2_config_asks_for_whole_patches():
-    cfg = Config.fromfile(
-        ROOT / 'configs/patchcore/patchcore_dinov2-small_mvtec.py')
-    resize, = (step for step in cfg.train_dataloader.dataset.pipeline
-               if step.type == 'Resize')
+    cfg = Config.fromfile(ROOT /
+                          'configs/patchcore/patchcore_dinov2-small_mvtec.py')
+    resize, = (
+        step for step in cfg.train_dataloader.dataset.pipeline
+        if step.type == 'Resize')
     assert all(side % 14 == 0 for side in resize.scale)

@@ -49,9 +49,9 @@ def own(config, tmp_path, monkeypatch):
         path.write_text(
             f'_base_ = {str(config)!r}\n'
             "custom_imports = dict(imports=['mean_score', 'odd_metric'])\n"
-            'val_evaluator = test_evaluator = [{}]\n'.format(
-                ', '.join(f'dict(type={name!r})' for name in metrics))
-            + 'model = dict(coreset_ratio=0.02)\n')
+            'val_evaluator = test_evaluator = [{}]\n'.format(', '.join(
+                f'dict(type={name!r})'
+                for name in metrics)) + 'model = dict(coreset_ratio=0.02)\n')
         return path
 
     return write
@@ -68,16 +68,29 @@ def test_only_metrics_of_ones_own(own, run_tool, tmp_path):
     report = read(tmp_path / 'work/metrics.json')
     assert math.isfinite(report.pop('own/mean_score'))
     assert report == {
-        'odd': 5.0, 'nan': 'undefined', 'infinite': 'infinity',
-        'curve': [0, 1, 2], 'name': 'text', 'thing': 'not written: object',
-        'none': None, 'nested/deep/0.5': 7,
-        'per_defect_type': {'hole': {'odd': 1.5}},
-        'conditions': {'how': 'oddly'}}
+        'odd': 5.0,
+        'nan': 'undefined',
+        'infinite': 'infinity',
+        'curve': [0, 1, 2],
+        'name': 'text',
+        'thing': 'not written: object',
+        'none': None,
+        'nested/deep/0.5': 7,
+        'per_defect_type': {
+            'hole': {
+                'odd': 1.5
+            }
+        },
+        'conditions': {
+            'how': 'oddly'
+        }
+    }
     log, = (tmp_path / 'work').glob('*/*.log')
     lines = [line.split() for line in log.read_text().splitlines()]
     table = lines[lines.index([
         'defect_type', 'own/mean_score', 'odd', 'nan', 'infinite',
-        'nested/deep/0.5']):]
+        'nested/deep/0.5'
+    ]):]
     assert table[1][2:] == ['5.0000', 'undefined', 'infinity', '7']
     assert table[2] == ['hole', '-', '1.5000', '-', '-', '-']
     assert 'Odd things were found.' in log.read_text()
@@ -95,7 +108,8 @@ def test_beside_those_of_mmad(own, run_tool, tmp_path):
     assert list(report) == [
         'image_auroc', 'image_ap', 'image_f1max', 'pixel_auroc', 'pixel_ap',
         'pixel_f1max', 'aupro', 'own/mean_score', 'per_defect_type',
-        'conditions']
+        'conditions'
+    ]
 
 
 def test_the_documented_metric_needs_nothing_of_mmad(own, tmp_path):

@@ -87,8 +87,7 @@ def call(folder, name, *args):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / 'tmp').mkdir(exist_ok=True)
     process = mp.get_context('fork').Process(
-        target=_case,
-        args=(folder, name, [str(arg) for arg in args], {}))
+        target=_case, args=(folder, name, [str(arg) for arg in args], {}))
     process.start()
     process.join(LIMIT)
     if process.exitcode is None:
@@ -103,7 +102,8 @@ def call(folder, name, *args):
     if process.exitcode == 0 and 'Traceback (most recent' not in err:
         return None
     sentences = [
-        line for line in err.splitlines() if line.startswith('error: ')]
+        line for line in err.splitlines() if line.startswith('error: ')
+    ]
     if process.exitcode == 2 and len(
             sentences) == 1 and 'Traceback (most recent' not in err:
         return None
@@ -175,10 +175,10 @@ def fuzz_checkpoint(sound, folder, rng):
     checkpoint = folder / 'mutated.pth'
     shutil.copy(sound / 'fit' / 'epoch_1.pth', checkpoint)
     mutate_checkpoint(checkpoint, rng)
-    return call(
-        folder, sound / 'inferencer.py', checkpoint, sound / 'data/test/good'
-    ) or call(folder, 'test.py', sound / 'config.py', checkpoint,
-              '--work-dir', folder / 'work')
+    return call(folder, sound / 'inferencer.py',
+                checkpoint, sound / 'data/test/good') or call(
+                    folder, 'test.py', sound / 'config.py', checkpoint,
+                    '--work-dir', folder / 'work')
 
 
 def run_cases(target, sound, folder, seeds):
@@ -186,8 +186,7 @@ def run_cases(target, sound, folder, seeds):
     for seed in seeds:
         case = folder / str(seed)
         case.mkdir()
-        fault = target(
-            sound, case, random.Random(f'{target.__name__} {seed}'))
+        fault = target(sound, case, random.Random(f'{target.__name__} {seed}'))
         if fault is not None:
             faults[seed] = fault
         _remove(case)

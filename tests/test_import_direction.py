@@ -6,7 +6,8 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / 'mmad'
 UTILS = {
-    'command_options', 'errors', 'interrupt', 'registry', 'utils', 'version'}
+    'command_options', 'errors', 'interrupt', 'registry', 'utils', 'version'
+}
 STRUCTURES = UTILS | {'structures'}
 MODELS = STRUCTURES | {'models'}
 # What each part of the package may import of it.
@@ -24,8 +25,8 @@ ALLOWED = {
     'evaluation': STRUCTURES | {'evaluation'},
     'visualization': STRUCTURES | {'visualization'},
     'models': MODELS,
-    'engine': MODELS | {
-        'datasets', 'evaluation', 'visualization', 'engine', 'terminal'},
+    'engine':
+    MODELS | {'datasets', 'evaluation', 'visualization', 'engine', 'terminal'},
     'apis': MODELS | {'datasets', 'visualization', 'engine', 'apis'},
 }
 # Arrays and modules only, to be used and tested by themselves.
@@ -59,24 +60,30 @@ def imports_of(path):
 
 @pytest.mark.parametrize('part', ALLOWED)
 def test_no_import_runs_back_up(part):
-    wrong = [f'{path.relative_to(PACKAGE)} imports {name}'
-             for path in files_of(part) for name in imports_of(path)
-             if name.split('.')[0] == 'mmad'
-             and name.split('.')[1] not in ALLOWED[part]]
+    wrong = [
+        f'{path.relative_to(PACKAGE)} imports {name}'
+        for path in files_of(part) for name in imports_of(path)
+        if name.split('.')[0] == 'mmad'
+        and name.split('.')[1] not in ALLOWED[part]
+    ]
     assert not wrong
 
 
 def test_every_part_has_its_place():
-    found = {path.stem for path in PACKAGE.iterdir()
-             if path.suffix == '.py' or (path / '__init__.py').exists()}
+    found = {
+        path.stem
+        for path in PACKAGE.iterdir()
+        if path.suffix == '.py' or (path / '__init__.py').exists()
+    }
     assert found == set(ALLOWED)
 
 
 @pytest.mark.parametrize('part', PLAIN)
 def test_plain_parts_stand_alone(part):
-    wrong = [f'{path.relative_to(PACKAGE)} imports {name}'
-             for path in files_of(part) for name in imports_of(path)
-             if name.split('.')[0] in ('mmengine', 'mmcv', 'mmad')
-             and not any(f'{name}.'.startswith(f'mmad.{one}.')
-                         for one in PLAIN[part])]
+    wrong = [
+        f'{path.relative_to(PACKAGE)} imports {name}'
+        for path in files_of(part) for name in imports_of(path)
+        if name.split('.')[0] in ('mmengine', 'mmcv', 'mmad') and not any(
+            f'{name}.'.startswith(f'mmad.{one}.') for one in PLAIN[part])
+    ]
     assert not wrong

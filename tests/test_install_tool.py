@@ -10,17 +10,17 @@ import pytest
 TOOL = Path(__file__).resolve().parents[1] / 'tools' / 'install.py'
 
 
-@pytest.mark.parametrize(('present', 'options', 'extras'), [
-    ((), [], '[mmcv-lite,faiss]'),
-    (('mmcv', ), [], '[faiss]'),
-    (('mmcv', 'faiss'), [], ''),
-    (('mmcv', 'faiss'), ['tests'], '[tests]'),
-    ((), ['mmcv'], '[mmcv,faiss]'),
-    ((), ['gpu', 'timm'], '[gpu,timm,mmcv-lite]')])
+@pytest.mark.parametrize(('present', 'options', 'extras'),
+                         [((), [], '[mmcv-lite,faiss]'),
+                          (('mmcv', ), [], '[faiss]'),
+                          (('mmcv', 'faiss'), [], ''),
+                          (('mmcv', 'faiss'), ['tests'], '[tests]'),
+                          ((), ['mmcv'], '[mmcv,faiss]'),
+                          ((), ['gpu', 'timm'], '[gpu,timm,mmcv-lite]')])
 def test_extras(monkeypatch, present, options, extras):
     commands = []
-    monkeypatch.setattr(importlib.util, 'find_spec',
-                        lambda name: name if name in present else None)
+    monkeypatch.setattr(importlib.util, 'find_spec', lambda name: name
+                        if name in present else None)
     monkeypatch.setattr(subprocess, 'call',
                         lambda command: commands.append(command) or 3)
     monkeypatch.setattr(sys, 'argv', [str(TOOL), '-e', *options])

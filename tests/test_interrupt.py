@@ -21,8 +21,10 @@ def chained(*errors):
 
 
 @pytest.mark.parametrize('error', [
-    KeyboardInterrupt(), chained(SyntaxError(), KeyboardInterrupt()),
-    chained(ValueError(), SyntaxError(), KeyboardInterrupt())])
+    KeyboardInterrupt(),
+    chained(SyntaxError(), KeyboardInterrupt()),
+    chained(ValueError(), SyntaxError(), KeyboardInterrupt())
+])
 def test_interrupts(error):
     assert is_interrupt(error)
 
@@ -34,12 +36,15 @@ def test_others():
         assert not is_interrupt(error)
 
 
-@pytest.mark.parametrize(('line', 'status', 'end'), [
-    ('raise KeyboardInterrupt', STATUS, 'interrupted.\n'),
-    ('1 / 0', 1, 'ZeroDivisionError: division by zero\n')])
+@pytest.mark.parametrize(
+    ('line', 'status', 'end'),
+    [('raise KeyboardInterrupt', STATUS, 'interrupted.\n'),
+     ('1 / 0', 1, 'ZeroDivisionError: division by zero\n')])
 def test_before_main_has_begun(line, status, end):
-    done = subprocess.run([sys.executable, '-c', SCRIPT.format(line)],
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, '-c', SCRIPT.format(line)],
+        capture_output=True,
+        text=True)
     assert done.returncode == status
     assert done.stderr.endswith(end)
     assert ('Traceback' in done.stderr) == (status == 1)

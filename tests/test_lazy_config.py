@@ -71,8 +71,7 @@ def test_the_lazy_demo_is_the_demo(monkeypatch):
     lazy = read_config(LAZY_DEMO)
     assert isinstance(lazy.model.type, type)
     assert lazy.test_dataloader.dataset.data_root == '/elsewhere/demo'
-    assert plain(dict(lazy.items())) == plain(
-        dict(read_config(DEMO).items()))
+    assert plain(dict(lazy.items())) == plain(dict(read_config(DEMO).items()))
 
 
 @pytest.fixture(scope='module')
@@ -111,9 +110,8 @@ def test_train_and_test(fitted_twice, run_tool, tmp_path):
     assert json.loads(metrics)['pixel_auroc'] > 0.5
     assert (fitted_twice / 'lazy/metrics.json').read_text() == metrics
     checkpoint = fitted_twice / 'lazy/epoch_1.pth'
-    result = run_tool(
-        tmp_path, 'test.py', fitted_twice / 'lazy.py', checkpoint,
-        '--work-dir', 'test', '--show-dir', 'maps')
+    result = run_tool(tmp_path, 'test.py', fitted_twice / 'lazy.py',
+                      checkpoint, '--work-dir', 'test', '--show-dir', 'maps')
     assert result.status == 0, result.err
     assert (tmp_path / 'test/metrics.json').read_text() == metrics
 
@@ -125,8 +123,9 @@ def test_inference_with_the_stored_config(fitted_twice, mvtec_root):
         checkpoint = fitted_twice / name / 'epoch_1.pth'
         text = load_checkpoint(checkpoint)['meta']['cfg']
         assert "type='own_parts.OwnBackbone'" in text
-        maps.append(AnomalyInferencer(
-            checkpoint, device='cpu', modules='own_parts')(image)[0].pred_map)
+        maps.append(
+            AnomalyInferencer(checkpoint, device='cpu',
+                              modules='own_parts')(image)[0].pred_map)
         with pytest.raises(InputError, match='only name classes of mmad'):
             AnomalyInferencer(checkpoint, device='cpu')
     assert torch.equal(*maps)
@@ -134,15 +133,16 @@ def test_inference_with_the_stored_config(fitted_twice, mvtec_root):
 
 def test_options(lazy, run_tool, tmp_path):
     (tmp_path / 'here.pth').touch()
-    result = run_tool(
-        tmp_path, 'print_config.py', lazy / 'lazy.py', '--category', 'screw',
-        '--data-root', 'there', '--cfg-options', 'model.coreset_ratio=0.5',
-        'model.backbone.type=TorchvisionBackbone')
+    result = run_tool(tmp_path, 'print_config.py', lazy / 'lazy.py',
+                      '--category', 'screw', '--data-root', 'there',
+                      '--cfg-options', 'model.coreset_ratio=0.5',
+                      'model.backbone.type=TorchvisionBackbone')
     assert result.status == 0, result.err
     cfg = Config.fromstring(result.out, '.py')
     assert cfg.model.coreset_ratio == 0.5
     assert cfg.model.backbone == dict(
-        type='TorchvisionBackbone', stages=['layer2', 'layer3'],
+        type='TorchvisionBackbone',
+        stages=['layer2', 'layer3'],
         weights='demo')
     assert cfg.model.type == 'mmad.models.PatchCore'
     for loader in ('train_dataloader', 'test_dataloader'):
@@ -163,9 +163,9 @@ def test_sweep_and_weights(lazy, run_tool, quick_tools, tmp_path):
         shutil.copy(ROOT.parent / 'tools' / name, quick_tools)
     (tmp_path / 'data/cap/train/good').mkdir(parents=True)
     (tmp_path / 'here.pth').touch()
-    result = run_tool(
-        tmp_path, quick_tools / 'sweep.py', lazy / 'lazy.py', '--weights',
-        'here.pth', '--data-root', tmp_path / 'data', '--work-dir', 'work')
+    result = run_tool(tmp_path, quick_tools / 'sweep.py', lazy / 'lazy.py',
+                      '--weights', 'here.pth', '--data-root',
+                      tmp_path / 'data', '--work-dir', 'work')
     assert result.status == 0, result.err
     cfg = read_config(tmp_path / 'work/cap/sweep_config/lazy.py')
     assert cfg.model.backbone.weights == 'here.pth'

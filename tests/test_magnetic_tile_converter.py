@@ -19,11 +19,8 @@ def tool():
 
 
 def write_shot(root, defect_type, exposure, number):
-    name = (
-        'MT_Free'
-        if defect_type == 'good'
-        else f'MT_{defect_type.capitalize()}'
-    )
+    name = ('MT_Free'
+            if defect_type == 'good' else f'MT_{defect_type.capitalize()}')
     path = root / name / f'Imgs/exp{exposure}_num_{number}.jpg'
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new('L', (6, 5)).save(path)
@@ -78,11 +75,15 @@ def test_reads_as_data_set(run_tool, source):
         dict(type='LoadMask'),
         dict(type='PackInputs')
     ]
-    samples = [item['data_samples'] for item in MagneticTile(
-        str(target), 'test', pipeline=pipeline)]
+    samples = [
+        item['data_samples']
+        for item in MagneticTile(str(target), 'test', pipeline=pipeline)
+    ]
     for defect_type in DEFECT_TYPES:
-        assert [int(s.gt_mask.sum()) for s in samples
-                if s.defect_type == defect_type] == [1, 1, 1]
+        assert [
+            int(s.gt_mask.sum()) for s in samples
+            if s.defect_type == defect_type
+        ] == [1, 1, 1]
     assert len(MagneticTile(str(target), 'train')) == 48
     assert not list((target / 'test/good').glob('*.png'))
 
@@ -96,13 +97,15 @@ def test_seed_decides(run_tool, source):
     assert held[0] == held[1] != held[2]
 
 
-@pytest.mark.parametrize(('shots', 'tiles'), [
-    ([(1, 10), (2, 30), (3, 44), (1, 500), (2, 520)], [3, 2]),  # by a jump
-    ([(5, 100), (6, 800)], [2]),  # a long pause within a tile
-    ([(1, 10), (1, 60), (2, 70), (2, 90)], [4]),  # two tiles in turns
-    ([(6, 10), (1, 110)], [2]),
-    ([(6, 10), (1, 111)], [1, 1]),
-])
+@pytest.mark.parametrize(
+    ('shots', 'tiles'),
+    [
+        ([(1, 10), (2, 30), (3, 44), (1, 500), (2, 520)], [3, 2]),  # by a jump
+        ([(5, 100), (6, 800)], [2]),  # a long pause within a tile
+        ([(1, 10), (1, 60), (2, 70), (2, 90)], [4]),  # two tiles in turns
+        ([(6, 10), (1, 110)], [2]),
+        ([(6, 10), (1, 111)], [1, 1]),
+    ])
 def test_tiles(tool, shots, tiles):
     shots = [tool['Shot'](Path(f'{n}.jpg'), 'good', e, n) for e, n in shots]
     found = tool['group_tiles'](shots)
@@ -116,8 +119,10 @@ def test_useless_masks_are_reported(run_tool, source):
     other = write_shot(source, 'fray', 5, 13080)
     Image.new('L', (5, 6), 255).save(other.with_suffix('.png'))
     target, out = convert(run_tool, source)
-    left_out = [line.split(': ')[1] for line in out.splitlines()
-                if line.startswith('Left out')]
+    left_out = [
+        line.split(': ')[1] for line in out.splitlines()
+        if line.startswith('Left out')
+    ]
     assert left_out == [str(other), str(empty)]
     assert len(list((target / 'test/uneven').iterdir())) == 3
 
@@ -131,8 +136,8 @@ def spoil_mask(source):
 
 
 def spoil_name(source):
-    (source / 'MT_Free/Imgs/exp1_num_15.jpg').rename(
-        source / 'MT_Free/Imgs/copy.jpg')
+    (source / 'MT_Free/Imgs/exp1_num_15.jpg').rename(source /
+                                                     'MT_Free/Imgs/copy.jpg')
 
 
 def spoil_target(source):

@@ -18,10 +18,12 @@ def test_mim_trains_from_an_installed_wheel(tmp_path):
     }
 
     def run(*command):
-        return subprocess.run(
-            [str(part) for part in command],
-            cwd=tmp_path, env=environment, check=True,
-            stdout=subprocess.PIPE, text=True).stdout
+        return subprocess.run([str(part) for part in command],
+                              cwd=tmp_path,
+                              env=environment,
+                              check=True,
+                              stdout=subprocess.PIPE,
+                              text=True).stdout
 
     run(sys.executable, '-m', 'venv', tmp_path / 'env')
     python = tmp_path / 'env' / 'bin' / 'python'
@@ -30,7 +32,8 @@ def test_mim_trains_from_an_installed_wheel(tmp_path):
     wheel, = tmp_path.glob('mmad-*.whl')
     run(python, '-m', 'pip', 'install', '-q', f'{wheel}[lite,mim]')
     run(python, '-m', 'pip', 'check')
-    run(python, '-c', 'from mmad.datasets.demo import generate_demo; '
+    run(
+        python, '-c', 'from mmad.datasets.demo import generate_demo; '
         'generate_demo("data/demo")')
     run(python.parent / 'mim', 'train', 'mmad', 'patchcore_demo.py', '--gpus',
         0, '--work-dir', 'work')

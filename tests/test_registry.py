@@ -4,14 +4,19 @@ from mmengine.registry import Registry
 
 import mmad.registry
 
-CHILDREN = {name: value for name, value in vars(mmad.registry).items()
-            if isinstance(value, Registry)
-            and not name.startswith('MMENGINE_')}
+CHILDREN = {
+    name: value
+    for name, value in vars(mmad.registry).items()
+    if isinstance(value, Registry) and not name.startswith('MMENGINE_')
+}
 
 
 def test_every_registry_has_a_child():
-    parents = {name for name, value in vars(mmengine.registry).items()
-               if isinstance(value, Registry)}
+    parents = {
+        name
+        for name, value in vars(mmengine.registry).items()
+        if isinstance(value, Registry)
+    }
     assert parents == set(CHILDREN)
 
 
@@ -26,8 +31,8 @@ def test_child(name):
     ('DATASETS', ['AnomalyDataset', 'FolderDataset', 'MVTecAD']),
     ('TRANSFORMS', ['CenterCrop', 'LoadImage', 'LoadMask', 'PackInputs']),
     ('MODELS', ['DemoBackbone', 'PatchCore', 'TorchvisionBackbone']),
-    ('HOOKS', ['CheckpointHook', 'FitHook', 'ReportHook',
-               'VisualizationHook']),
+    ('HOOKS', ['CheckpointHook', 'FitHook', 'ReportHook', 'VisualizationHook'
+               ]),
     ('METRICS', ['ImageMetric', 'PixelMetric']),
     ('VISUALIZERS', ['AnomalyVisualizer']),
 ])

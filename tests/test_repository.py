@@ -20,9 +20,11 @@ YAML = [
 
 @pytest.fixture(scope='module')
 def files():
-    listing = subprocess.run(
-        ['git', 'ls-files', '-z'], cwd=ROOT, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, text=True)
+    listing = subprocess.run(['git', 'ls-files', '-z'],
+                             cwd=ROOT,
+                             stdout=subprocess.PIPE,
+                             stderr=subprocess.DEVNULL,
+                             text=True)
     if listing.returncode:
         pytest.skip('needs a clone')
     paths = [ROOT / name for name in listing.stdout.split('\0') if name]
@@ -42,23 +44,25 @@ def test_no_large_files(files):
 
 def test_no_paths_of_a_machine(files):
     found = [
-        f'{path.relative_to(ROOT)}: {line}'
-        for path in files if path.suffix not in ('.pth', '.png')
-        and path.name != Path(__file__).name
+        f'{path.relative_to(ROOT)}: {line}' for path in files
+        if path.suffix not in ('.pth',
+                               '.png') and path.name != Path(__file__).name
         for line in path.read_text().splitlines() if PRIVATE.search(line)
     ]
     assert found == []
 
 
-@pytest.mark.parametrize('name', [
-    'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md'])
+@pytest.mark.parametrize('name',
+                         ['CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md'])
 def test_page_names_files_that_exist(name):
     text = (ROOT / name).read_text()
     named = re.findall(
         r'(?<![\w/.-])(?:configs|tools|docs|tests|mmad)/[\w./-]+\.\w+', text)
     # Placeholders are in capital letters.
-    missing = [path for path in named if not (ROOT / path).exists()
-               and not re.search('[A-Z]{3}', path)]
+    missing = [
+        path for path in named
+        if not (ROOT / path).exists() and not re.search('[A-Z]{3}', path)
+    ]
     assert missing == []
 
 
@@ -78,9 +82,8 @@ def test_oldest_releases_are_the_promised_ones(project):
     promised = dict(
         re.fullmatch(r'([\w-]+)>=([\d.]+)', requirement).groups()
         for requirement in [
-            *project['dependencies'],
-            *project['optional-dependencies']['mmcv-lite'],
-            *project['optional-dependencies']['faiss']
+            *project['dependencies'], *project['optional-dependencies']
+            ['mmcv-lite'], *project['optional-dependencies']['faiss']
         ])
     oldest = dict(
         re.findall(r'^([\w-]+)==([\d.]+?)(?:\.\*)?$',
@@ -91,10 +94,12 @@ def test_oldest_releases_are_the_promised_ones(project):
 
 
 def test_the_hook_checks_style_with_the_same_ruff(project):
-    pin, = (requirement.removeprefix('ruff==').removesuffix('*')
-            for requirement in project['optional-dependencies']['dev']
-            if requirement.startswith('ruff'))
+    pin, = (
+        requirement.removeprefix('ruff==').removesuffix('*')
+        for requirement in project['optional-dependencies']['dev']
+        if requirement.startswith('ruff'))
     hooks = yaml.safe_load((ROOT / '.pre-commit-config.yaml').read_text())
-    revision, = (repo['rev'] for repo in hooks['repos']
-                 if repo['repo'].endswith('ruff-pre-commit'))
+    revision, = (
+        repo['rev'] for repo in hooks['repos']
+        if repo['repo'].endswith('ruff-pre-commit'))
     assert revision.startswith(f'v{pin}')

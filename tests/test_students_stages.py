@@ -47,8 +47,9 @@ def assert_same(folder, trained):
     assert ours.keys() == theirs.keys()
     for name, value in theirs.items():
         assert torch.equal(ours[name], value), name
-    assert (folder / 'metrics.json').read_text() == (
-        trained / 'metrics.json').read_text()
+    assert (folder /
+            'metrics.json').read_text() == (trained /
+                                            'metrics.json').read_text()
 
 
 def test_train(trained):
@@ -75,12 +76,12 @@ def test_checkpoint_is_complete(run_tool, trained, students_config,
     cfg = read_config(students_config)
     cfg.model.scales[0].teacher = 'gone.pth'
     cfg.dump(tmp_path / 'config.py')
-    result = run_tool(
-        tmp_path, 'test.py', 'config.py', trained / 'epoch_4.pth', *CATEGORY,
-        '--work-dir', 'test')
+    result = run_tool(tmp_path, 'test.py', 'config.py',
+                      trained / 'epoch_4.pth', *CATEGORY, '--work-dir', 'test')
     assert result.status == 0, result.err
-    assert (tmp_path / 'test/metrics.json').read_text() == (
-        trained / 'metrics.json').read_text()
+    assert (tmp_path /
+            'test/metrics.json').read_text() == (trained /
+                                                 'metrics.json').read_text()
     inferencer = AnomalyInferencer(trained / 'epoch_4.pth', device='cpu')
     sample, = inferencer(mvtec_root / 'bottle/test/hole/000.png')
     assert sample.pred_map.shape == (48, 56)
@@ -108,27 +109,25 @@ def test_killed_run_goes_on(start_tool, run_tool, students_config, trained,
 
 
 def test_not_calibrated(run_tool, students_config, trained, tmp_path):
-    result = run_tool(
-        tmp_path, 'test.py', students_config, trained / 'epoch_0.pth',
-        *CATEGORY, '--work-dir', 'test')
+    result = run_tool(tmp_path, 'test.py', students_config,
+                      trained / 'epoch_0.pth', *CATEGORY, '--work-dir', 'test')
     assert result.status == 2
     assert 'is not fitted' in result.err
     assert len(result.err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(('options', 'words'), [
-    (['model.scales.0.teacher=None'],
-     'there is no `teacher` for the scales p17;'),
-    (['model.scales.0.teacher=none.pth'],
-     'there is no teacher "none.pth" for p = 17; train one with'),
+    (['model.scales.0.teacher=None'
+      ], 'there is no `teacher` for the scales p17;'),
+    (['model.scales.0.teacher=none.pth'
+      ], 'there is no teacher "none.pth" for p = 17; train one with'),
     (['custom_hooks.1.share=0'], '`share` must be'),
     (['train_dataloader.dataset.indices=1'], 'there is one training image'),
     (['model.data_preprocessor.bgr_to_rgb=False'], "normalization {'mean'"),
 ])
 def test_refused(run_tool, students_config, tmp_path, options, words):
-    result = run_tool(
-        tmp_path, 'train.py', students_config, *CATEGORY, '--work-dir',
-        'work', '--cfg-options', *options)
+    result = run_tool(tmp_path, 'train.py', students_config, *CATEGORY,
+                      '--work-dir', 'work', '--cfg-options', *options)
     assert result.status == 2, result.err
     assert len(result.err.splitlines()) == 1
     assert words in result.err
@@ -136,9 +135,8 @@ def test_refused(run_tool, students_config, tmp_path, options, words):
 
 
 def test_weights_are_not_the_teachers(run_tool, students_config, tmp_path):
-    result = run_tool(
-        tmp_path, 'train.py', students_config, *CATEGORY, '--weights',
-        'some.pth')
+    result = run_tool(tmp_path, 'train.py', students_config, *CATEGORY,
+                      '--weights', 'some.pth')
     assert result.status == 2
     assert 'model.scales.0.teacher=FILE' in result.err
 
@@ -165,11 +163,12 @@ def teacher_config(tmp_path_factory):
     rng = np.random.default_rng(0)
     (folder / 'images').mkdir()
     for number in range(5):
-        Image.fromarray(rng.integers(256, size=(30, 34, 3), dtype=np.uint8)
-                        ).save(folder / f'images/{number}.png')
+        Image.fromarray(rng.integers(256, size=(30, 34, 3),
+                                     dtype=np.uint8)).save(
+                                         folder / f'images/{number}.png')
     path = folder / 'tiny_teacher.py'
-    path.write_text(TEACHER.format(
-        root=Path(__file__).parents[1], data=folder / 'images'))
+    path.write_text(
+        TEACHER.format(root=Path(__file__).parents[1], data=folder / 'images'))
     return path
 
 
@@ -188,15 +187,16 @@ def test_teacher_then_students(run_tool, start_tool, teacher_config,
     process.join()
     result = run_tool(tmp_path, *command, '--work-dir', 'killed', '--resume')
     assert result.status == 0, result.err
-    ours, theirs = state_of(killed, 'epoch_2.pth'), state_of(teacher.parent,
-                                                             'epoch_2.pth')
+    ours, theirs = state_of(killed,
+                            'epoch_2.pth'), state_of(teacher.parent,
+                                                     'epoch_2.pth')
     for name, value in theirs.items():
         assert torch.equal(ours[name], value), name
 
-    result = run_tool(
-        tmp_path, 'train.py', students_config, *CATEGORY, '--no-validate',
-        '--work-dir', 'students', '--cfg-options',
-        f'model.scales.0.teacher={teacher}', 'train_cfg.max_epochs=1')
+    result = run_tool(tmp_path, 'train.py', students_config, *CATEGORY,
+                      '--no-validate', '--work-dir', 'students',
+                      '--cfg-options', f'model.scales.0.teacher={teacher}',
+                      'train_cfg.max_epochs=1')
     assert result.status == 0, result.err
     students = state_of(tmp_path / 'students', 'epoch_1.pth')
     assert torch.equal(students['scales.p17.teacher.layers.0.weight'],

@@ -10,7 +10,10 @@ SweepTable = runpy.run_path(str(TOOL))['SweepTable']
 NAMES = ['bottle', 'carpet', 'cable']
 GROUPS = dict(textures=['carpet'], objects=['bottle', 'cable'])
 CONDITIONS = dict(
-    resolution='input', map_size='224x224', fpr_limit=0.3, cropped_images=0,
+    resolution='input',
+    map_size='224x224',
+    fpr_limit=0.3,
+    cropped_images=0,
     score_bits=None)
 
 
@@ -27,7 +30,8 @@ def table():
     table = SweepTable('method', NAMES, NAMES, GROUPS)
     # Not in the order of the rows.
     table.results.update(
-        carpet=result(0.75, 0.5), bottle=result(1.0, 0.875),
+        carpet=result(0.75, 0.5),
+        bottle=result(1.0, 0.875),
         cable=result(0.5, 0.25))
     return table
 
@@ -39,8 +43,10 @@ def cells(table):
 
 
 def notes(table):
-    return [line for line in table.to_markdown().splitlines()[1:]
-            if line and not line.startswith('|')]
+    return [
+        line for line in table.to_markdown().splitlines()[1:]
+        if line and not line.startswith('|')
+    ]
 
 
 def test_markdown(table):
@@ -75,11 +81,12 @@ def test_failed_category(table):
     del table.results['cable']
     table.failures['cable'] = 'image "a.png" cannot be read.'
     names = [row[0] for row in cells(table)[1:]]
-    assert names == ['bottle', 'carpet', 'mean of textures',
-                     'mean of 1 of 2 objects', 'mean of 2 of 3']
+    assert names == [
+        'bottle', 'carpet', 'mean of textures', 'mean of 1 of 2 objects',
+        'mean of 2 of 3'
+    ]
     assert cells(table)[-1][1:3] == ['87.5', '68.8']
-    assert notes(table)[1:] == [
-        'cable failed: image "a.png" cannot be read.']
+    assert notes(table)[1:] == ['cable failed: image "a.png" cannot be read.']
     content = table.summarize()
     assert content['failed'] == table.failures
     assert content['means'][-1]['of'] == 3
@@ -88,8 +95,8 @@ def test_failed_category(table):
 def test_only_some_were_asked_for():
     table = SweepTable('method', ['carpet'], NAMES, GROUPS)
     table.results['carpet'] = result(0.75, 0.5)
-    assert [row[0] for row in cells(table)[1:]] == [
-        'carpet', 'mean of textures', 'mean of 1 of 3']
+    assert [row[0] for row in cells(table)[1:]
+            ] == ['carpet', 'mean of textures', 'mean of 1 of 3']
     assert notes(table)[-1] == 'Not in this sweep: bottle, cable.'
 
 
@@ -97,7 +104,8 @@ def test_nothing_is_finished():
     table = SweepTable('method', NAMES, NAMES, GROUPS)
     assert len(cells(table)) == 1
     assert notes(table) == [
-        'Metrics in %.', 'Not finished: bottle, carpet, cable.']
+        'Metrics in %.', 'Not finished: bottle, carpet, cable.'
+    ]
     assert table.summarize()['means'] == []
 
 
@@ -126,7 +134,8 @@ def test_conditions_that_differ(table):
     table.results['cable'] = result(0.5, 0.25, map_size='256x256')
     table.results['bottle']['conditions'] = dict(images=3)
     assert notes(table) == [
-        'Metrics in %.', 'bottle: no pixel metrics.',
+        'Metrics in %.',
+        'bottle: no pixel metrics.',
         'carpet: pixel metrics at model input 224x224; AUPRO up to FPR 0.3.',
         'cable: pixel metrics at model input 256x256; AUPRO up to FPR 0.3.',
     ]
@@ -146,13 +155,19 @@ def test_files(table, tmp_path):
 def test_metrics_of_other_packages(table):
     for number, name in enumerate(NAMES):
         table.results[name]['metrics'].update({
-            'rmse': 12.5 + number, 'count': 3, 'curve': [1, 2], 'text': 'x',
-            'none': None, 'a/aupro': 0.5})
+            'rmse': 12.5 + number,
+            'count': 3,
+            'curve': [1, 2],
+            'text': 'x',
+            'none': None,
+            'a/aupro': 0.5
+        })
     table.results['cable']['metrics']['rmse'] = 'infinity'
     table.results['cable']['metrics']['count'] = [3]
     rows = {row[0]: row[1:-2] for row in cells(table)}
     assert rows['category'] == [
-        'image_auroc', 'aupro', 'rmse', 'count', 'a/aupro']
+        'image_auroc', 'aupro', 'rmse', 'count', 'a/aupro'
+    ]
     assert rows['carpet'][2:] == ['13.5', '3', '50.0']
     assert rows['cable'][2:] == ['infinity', '-', '50.0']
     assert rows['mean'][2:] == ['undefined', 'undefined', '50.0']
@@ -166,8 +181,10 @@ def test_only_metrics_of_other_packages(table):
         table.results[name].update(
             metrics=dict(rmse=2.0), conditions=dict(resolution='x'))
     assert [row[1] for row in cells(table)[1:]] == ['2'] * 6
-    assert notes(table) == ['Metrics in %, rmse as they are; no pixel '
-                            'metrics.']
+    assert notes(table) == [
+        'Metrics in %, rmse as they are; no pixel '
+        'metrics.'
+    ]
 
 
 def test_json_is_valid_whatever_was_measured(table):

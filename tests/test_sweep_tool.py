@@ -97,8 +97,10 @@ def test_all_categories_with_means_as_papers_print_them(
     work_dir = tmp_path / 'work_dirs' / MVTEC.stem
     content = json.loads((work_dir / 'sweep.json').read_text())
     assert list(content['categories']) == list(MVTecAD.CATEGORIES)
-    assert [(mean['name'], mean['of']) for mean in content['means']] == [
-        ('mean of textures', 5), ('mean of objects', 10), ('mean', 15)]
+    assert [(mean['name'], mean['of'])
+            for mean in content['means']] == [('mean of textures', 5),
+                                              ('mean of objects', 10),
+                                              ('mean', 15)]
 
 
 def test_some_categories(run_tool, quick_sweep, tmp_path):
@@ -127,9 +129,8 @@ def test_gpus_are_shared_out(run_tool, quick_sweep, tmp_path, monkeypatch):
             'deadline = time.time() + 30\n'
             f'while not (folder.parent / "{other}" / "calls").exists():\n'
             '    assert time.time() < deadline\n')
-    result = run_tool(
-        tmp_path, quick_sweep, MVTEC, '--categories', 'cable', 'zipper',
-        '--work-dir', work_dir, '--jobs', '2')
+    result = run_tool(tmp_path, quick_sweep, MVTEC, '--categories', 'cable',
+                      'zipper', '--work-dir', work_dir, '--jobs', '2')
     assert result.status == 0, result.out
     for name, gpu in (('cable', '4'), ('zipper', '6')):
         for call in calls(work_dir, name):
@@ -158,13 +159,13 @@ def test_terminated(start_tool, quick_sweep, tmp_path):
 
 
 @pytest.mark.parametrize(('path', 'options', 'words'), [
-    (MVTEC, ['--categories', 'cable', 'bottel'],
-     'MVTecAD has no category "bottel"; it has bottle, cable'),
+    (MVTEC, ['--categories', 'cable', 'bottel'
+             ], 'MVTecAD has no category "bottel"; it has bottle, cable'),
     (FOLDER, [], 'the FolderDataset of this config has no `category`'),
     (MVTEC, ['--jobs', '0'], '--jobs must be at least 1, got 0'),
     (MVTEC, ['--work-dir', ''], '--work-dir is empty'),
-    (DEMO, ['--data-root', 'none'],
-     'there is no CATEGORY/train/good in "none"'),
+    (DEMO, ['--data-root', 'none'
+            ], 'there is no CATEGORY/train/good in "none"'),
     ('none.py', [], 'config "none.py" does not exist'),
 ])
 def test_bad_input(run_tool, tmp_path, path, options, words):
@@ -176,23 +177,39 @@ def test_bad_input(run_tool, tmp_path, path, options, words):
     assert not (tmp_path / 'work_dirs').exists()
 
 
-@pytest.mark.parametrize(('jobs', 'visible', 'count', 'runs', 'slots'), [
-    (None, None, 0, 15, [{}]),
-    (None, '', 0, 15, [{}]),
-    (2, None, 0, 15, [{'OMP_NUM_THREADS': '3'}] * 2),
-    (99, None, 0, 3, [{'OMP_NUM_THREADS': '2'}] * 3),
-    (8, None, 0, 9, [{'OMP_NUM_THREADS': '1'}] * 8),
-    (None, '5', 1, 15, [{'CUDA_VISIBLE_DEVICES': '5'}]),
-    (None, 'GPU-1a', 1, 15, [{'CUDA_VISIBLE_DEVICES': 'GPU-1a'}]),
-    (None, None, 2, 15, [
-        {'CUDA_VISIBLE_DEVICES': gpu, 'OMP_NUM_THREADS': '3'}
-        for gpu in '01']),
-    # What CUDA makes of it.
-    (None, '2,-1,5', 1, 15, [{'CUDA_VISIBLE_DEVICES': '2'}]),
-    (3, '5, 7', 2, 15, [
-        {'CUDA_VISIBLE_DEVICES': gpu, 'OMP_NUM_THREADS': '2'}
-        for gpu in '575']),
-])
+@pytest.mark.parametrize(
+    ('jobs', 'visible', 'count', 'runs', 'slots'),
+    [
+        (None, None, 0, 15, [{}]),
+        (None, '', 0, 15, [{}]),
+        (2, None, 0, 15, [{
+            'OMP_NUM_THREADS': '3'
+        }] * 2),
+        (99, None, 0, 3, [{
+            'OMP_NUM_THREADS': '2'
+        }] * 3),
+        (8, None, 0, 9, [{
+            'OMP_NUM_THREADS': '1'
+        }] * 8),
+        (None, '5', 1, 15, [{
+            'CUDA_VISIBLE_DEVICES': '5'
+        }]),
+        (None, 'GPU-1a', 1, 15, [{
+            'CUDA_VISIBLE_DEVICES': 'GPU-1a'
+        }]),
+        (None, None, 2, 15, [{
+            'CUDA_VISIBLE_DEVICES': gpu,
+            'OMP_NUM_THREADS': '3'
+        } for gpu in '01']),
+        # What CUDA makes of it.
+        (None, '2,-1,5', 1, 15, [{
+            'CUDA_VISIBLE_DEVICES': '2'
+        }]),
+        (3, '5, 7', 2, 15, [{
+            'CUDA_VISIBLE_DEVICES': gpu,
+            'OMP_NUM_THREADS': '2'
+        } for gpu in '575']),
+    ])
 def test_make_slots(tool, monkeypatch, jobs, visible, count, runs, slots):
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: count)
     monkeypatch.setattr(torch, 'get_num_threads', lambda: 6)
@@ -274,7 +291,8 @@ def test_resume_ends_it(sweep, tmp_path):
     assert list(written(tmp_path)['categories']) == list(NAMES)
     assert steps(tmp_path, 'bolt') == [FIT, TEST]
     assert result.out.splitlines()[:3] == [
-        'bolt: finished before', 'nut: finished before', 'gear: started']
+        'bolt: finished before', 'nut: finished before', 'gear: started'
+    ]
 
 
 @pytest.mark.parametrize(('tool', 'text', 'words'), [
@@ -326,8 +344,7 @@ def test_resume_fits_anew_without_the_checkpoint(sweep, tmp_path):
     spoil(tmp_path, 'nut', 'train', CHECKPOINT + 'sys.exit(1)')
     sweep('--categories', 'nut', '--resume')
     sweep('--categories', 'nut', '--resume')
-    assert steps(tmp_path, 'nut') == [
-        FIT, TEST, FIT, (*FIT, '--resume')]
+    assert steps(tmp_path, 'nut') == [FIT, TEST, FIT, (*FIT, '--resume')]
 
 
 def test_resume_with_another_config(sweep, tmp_path):
@@ -337,8 +354,8 @@ def test_resume_with_another_config(sweep, tmp_path):
     assert 'nut: the config has changed, starting anew' in result.out
     assert steps(tmp_path, 'nut') == [FIT, TEST] * 2
     # The other one is as it was.
-    assert 'gear: finished before' in sweep(
-        '--categories', 'gear', '--resume').out
+    assert 'gear: finished before' in sweep('--categories', 'gear',
+                                            '--resume').out
 
 
 def test_resume_does_not_take_up_a_run_by_hand(sweep, tmp_path):

@@ -27,8 +27,10 @@ def fitted_folder(run_tool, config, tmp_path_factory):
     folder = tmp_path_factory.mktemp('quiet')
     for name, args in dict(
             train=[config, *CATEGORY, '--work-dir', 'work'],
-            test=[config, 'work/epoch_1.pth', *CATEGORY, '--work-dir',
-                  'work_test', '--show-dir', 'maps']).items():
+            test=[
+                config, 'work/epoch_1.pth', *CATEGORY, '--work-dir',
+                'work_test', '--show-dir', 'maps'
+            ]).items():
         result = run_tool(folder, f'{name}.py', *args)
         assert result.status == 0, result.err
         assert not result.err
@@ -47,12 +49,12 @@ def test_a_run_says_what_a_person_wants_to_know(fitted_folder, config):
         assert text.count(title) == 1
     assert text.count('image_auroc') == 1
     assert lines[-3:-1] == [
-        'Checkpoint: work/epoch_1.pth', 'Metrics: work/metrics.json']
+        'Checkpoint: work/epoch_1.pth', 'Metrics: work/metrics.json'
+    ]
 
     lines = (fitted_folder / 'test').read_text().splitlines()
     assert lines[1] == 'Method: PatchCore, from work/epoch_1.pth'
-    assert lines[-2:] == [
-        'Heat maps: maps', 'Metrics: work_test/metrics.json']
+    assert lines[-2:] == ['Heat maps: maps', 'Metrics: work_test/metrics.json']
     assert sum('took' in line for line in lines) == 1
 
 
@@ -83,8 +85,7 @@ def test_the_next_command_works(fitted_folder, run_tool, tmp_path):
     _, _, tool, *args = shlex.split(last)
     assert args[-2:] == ['--show-dir', 'work/heat_maps']
     args[:2] = [fitted_folder / arg for arg in args[:2]]
-    result = run_tool(
-        tmp_path, Path(tool).name, *args, '--work-dir', 'again')
+    result = run_tool(tmp_path, Path(tool).name, *args, '--work-dir', 'again')
     assert result.status == 0, result.err
     assert (tmp_path / 'again/metrics.json').read_bytes() == (
         fitted_folder / 'work/metrics.json').read_bytes()
@@ -99,10 +100,10 @@ def test_verbose(run_tool, config, tmp_path):
 
 
 def test_progress_of_a_training(run_tool, mkd_config, tmp_path):
-    result = run_tool(
-        tmp_path, 'train.py', mkd_config, *CATEGORY, '--work-dir', 'work',
-        '--cfg-options', 'default_hooks.checkpoint.save_best=image_auroc',
-        'train_cfg.max_epochs=2')
+    result = run_tool(tmp_path, 'train.py', mkd_config, *CATEGORY,
+                      '--work-dir', 'work', '--cfg-options',
+                      'default_hooks.checkpoint.save_best=image_auroc',
+                      'train_cfg.max_epochs=2')
     assert result.status == 0, result.err
     epochs = [line for line in result.out.splitlines() if 'Epoch(' in line]
     assert len(epochs) == 2
@@ -110,15 +111,14 @@ def test_progress_of_a_training(run_tool, mkd_config, tmp_path):
     assert 'Extracting' not in result.out
     assert 'The best checkpoint' in result.out
     # Resumed, the config in the work directory can still be tested with.
-    result = run_tool(
-        tmp_path, 'train.py', mkd_config, *CATEGORY, '--work-dir', 'work',
-        '--resume', '--cfg-options', 'train_cfg.max_epochs=3',
-        'train_cfg.val_interval=3')
+    result = run_tool(tmp_path, 'train.py', mkd_config, *CATEGORY,
+                      '--work-dir', 'work', '--resume', '--cfg-options',
+                      'train_cfg.max_epochs=3', 'train_cfg.val_interval=3')
     assert result.status == 0, result.err
     assert 'Resumed from: ' in result.out
     assert 'resumed epoch: 2' in result.out
-    result = run_tool(
-        tmp_path, 'test.py', 'work/tiny_mkd.py', 'work/epoch_3.pth')
+    result = run_tool(tmp_path, 'test.py', 'work/tiny_mkd.py',
+                      'work/epoch_3.pth')
     assert result.status == 0, result.err
 
 
@@ -139,9 +139,13 @@ def test_help_imports_nothing_large(tool):
     code = (f'import runpy, sys; sys.argv[1:] = ["--help"]\n'
             f'try: runpy.run_path("tools/{tool}", run_name="__main__")\n'
             'finally: assert not {"torch", "mmengine"} & set(sys.modules)')
-    subprocess.run(
-        [sys.executable, '-c', code], cwd=ROOT, check=True,
-        env={**os.environ, 'PYTHONPATH': str(ROOT)}, capture_output=True)
+    subprocess.run([sys.executable, '-c', code],
+                   cwd=ROOT,
+                   check=True,
+                   env={
+                       **os.environ, 'PYTHONPATH': str(ROOT)
+                   },
+                   capture_output=True)
 
 
 @pytest.fixture(autouse=True)
@@ -178,12 +182,13 @@ def make_logger(tmp_path):
     del MMLogger._instance_dict[str(tmp_path)]
 
 
-@pytest.mark.parametrize(('category', 'path', 'is_shown'), [
-    (UserWarning, '/home/me/hook.py', True),
-    (UserWarning, ROOT / 'mmad' / 'registry.py', True),
-    (UserWarning, '/lib/site-packages/torch/functional.py', False),
-    (FutureWarning, '/home/me/hook.py', False),
-    (DeprecationWarning, ROOT / 'mmad' / 'registry.py', False)])
+@pytest.mark.parametrize(
+    ('category', 'path', 'is_shown'),
+    [(UserWarning, '/home/me/hook.py', True),
+     (UserWarning, ROOT / 'mmad' / 'registry.py', True),
+     (UserWarning, '/lib/site-packages/torch/functional.py', False),
+     (FutureWarning, '/home/me/hook.py', False),
+     (DeprecationWarning, ROOT / 'mmad' / 'registry.py', False)])
 @pytest.mark.parametrize('is_early', [True, False])
 def test_warnings(opened, make_logger, capsys, category, path, is_shown,
                   is_early):
@@ -209,8 +214,7 @@ def test_all_is_shown(opened, make_logger, capsys):
     assert 'beware' in capsys.readouterr().err
 
 
-def test_the_log_begins_with_what_was_said_before(opened, make_logger,
-                                                  capsys):
+def test_the_log_begins_with_what_was_said_before(opened, make_logger, capsys):
     logger, read = make_logger
     MMLogger.get_instance('tool').info('Config: a\\nb.py')
     use_terminal(logger)
@@ -243,8 +247,9 @@ class SilentDataset(BaseDataset):
 
 def test_data_that_say_nothing_are_counted(opened, capsys):
     dataset = dict(type='SilentDataset')
-    check_data(Config(dict(test_dataloader=dict(dataset=dataset))),
-               ['train_dataloader', 'test_dataloader'])
+    check_data(
+        Config(dict(test_dataloader=dict(dataset=dataset))),
+        ['train_dataloader', 'test_dataloader'])
     assert capsys.readouterr().out == 'SilentDataset: 3 images.\n'
 
 

@@ -54,9 +54,9 @@ def test_train(trained):
 
 def test_test_repeats_the_metrics_and_draws(run_tool, config, trained,
                                             tmp_path):
-    result = run_tool(
-        tmp_path, 'test.py', config, trained / 'work' / 'epoch_1.pth',
-        *CATEGORY, '--work-dir', 'test', '--show-dir', 'maps')
+    result = run_tool(tmp_path, 'test.py', config,
+                      trained / 'work' / 'epoch_1.pth', *CATEGORY,
+                      '--work-dir', 'test', '--show-dir', 'maps')
     assert result.status == 0, result.err
     assert metrics(tmp_path / 'test') == metrics(trained / 'work')
     drawn = sorted(tmp_path.glob('maps/*/*.png'))
@@ -68,39 +68,41 @@ def test_test_repeats_the_metrics_and_draws(run_tool, config, trained,
 
 
 def test_heat_maps_of_the_originals(run_tool, config, trained, tmp_path):
-    result = run_tool(
-        tmp_path, 'test.py', config, trained / 'work' / 'epoch_1.pth',
-        *CATEGORY, '--work-dir', 'test', '--show-dir', 'maps',
-        '--cfg-options', 'default_hooks.visualization.frame=original')
+    result = run_tool(tmp_path, 'test.py', config,
+                      trained / 'work' / 'epoch_1.pth', *CATEGORY,
+                      '--work-dir', 'test', '--show-dir', 'maps',
+                      '--cfg-options',
+                      'default_hooks.visualization.frame=original')
     assert result.status == 0, result.err
     drawn = sorted(tmp_path.glob('maps/*/*.png'))
     assert len(drawn) == 8
-    assert {cv2.imread(str(path)).shape for path in drawn} == {
-        (24 + 48, 3 * 56, 3)}
+    assert {cv2.imread(str(path)).shape
+            for path in drawn} == {(24 + 48, 3 * 56, 3)}
 
 
 def test_no_validation(run_tool, config, trained, tmp_path):
-    result = run_tool(
-        tmp_path, 'train.py', config, *CATEGORY, '--no-validate')
+    result = run_tool(tmp_path, 'train.py', config, *CATEGORY, '--no-validate')
     assert result.status == 0, result.err
     work_dir = tmp_path / 'work_dirs' / 'tiny' / 'bottle'
     assert not (work_dir / 'metrics.json').exists()
-    states = [load_checkpoint(str(folder / 'epoch_1.pth'))['state_dict']
-              for folder in (work_dir, trained / 'work')]
-    assert all(torch.equal(states[0][name], value)
-               for name, value in states[1].items())
+    states = [
+        load_checkpoint(str(folder / 'epoch_1.pth'))['state_dict']
+        for folder in (work_dir, trained / 'work')
+    ]
+    assert all(
+        torch.equal(states[0][name], value)
+        for name, value in states[1].items())
 
 
 def test_weights_from_a_file(run_tool, config, tmp_path):
     torch.manual_seed(1)
     backbone = TorchvisionBackbone('resnet18', ['layer2', 'layer3'], None)
     torch.save(backbone.body.state_dict(), tmp_path / 'weights.pth')
-    result = run_tool(
-        tmp_path, 'train.py', config, *CATEGORY, '--no-validate',
-        '--weights', 'weights.pth')
+    result = run_tool(tmp_path, 'train.py', config, *CATEGORY, '--no-validate',
+                      '--weights', 'weights.pth')
     assert result.status == 0, result.err
-    found = load_checkpoint(str(
-        tmp_path / 'work_dirs/tiny/bottle/epoch_1.pth'))['state_dict']
+    found = load_checkpoint(
+        str(tmp_path / 'work_dirs/tiny/bottle/epoch_1.pth'))['state_dict']
     for name, value in backbone.state_dict().items():
         assert torch.equal(found[f'backbone.{name}'], value)
 
@@ -109,20 +111,22 @@ def test_weights_from_a_file(run_tool, config, tmp_path):
 def trained_mkd(run_tool, mkd_config, tmp_path_factory):
     """Folder of a training by gradients, four epochs."""
     folder = tmp_path_factory.mktemp('trained_mkd')
-    result = run_tool(
-        folder, 'train.py', mkd_config, *CATEGORY, '--work-dir', 'work')
+    result = run_tool(folder, 'train.py', mkd_config, *CATEGORY, '--work-dir',
+                      'work')
     assert result.status == 0, result.err
     return folder / 'work'
 
 
 def test_training_by_gradients_resumes(run_tool, mkd_config, trained_mkd,
                                        tmp_path):
-    result = run_tool(
-        tmp_path, 'train.py', mkd_config, *CATEGORY, '--work-dir', 'work',
-        '--resume', trained_mkd / 'epoch_2.pth')
+    result = run_tool(tmp_path, 'train.py', mkd_config, *CATEGORY,
+                      '--work-dir', 'work', '--resume',
+                      trained_mkd / 'epoch_2.pth')
     assert result.status == 0, result.err
-    states = [load_checkpoint(str(folder / 'epoch_4.pth'))['state_dict']
-              for folder in (tmp_path / 'work', trained_mkd)]
+    states = [
+        load_checkpoint(str(folder / 'epoch_4.pth'))['state_dict']
+        for folder in (tmp_path / 'work', trained_mkd)
+    ]
     for name, value in states[1].items():
         assert torch.equal(states[0][name], value), name
 
@@ -146,20 +150,22 @@ def test_checkpoint_of_mkd_is_complete(trained_mkd, mvtec_root):
 def trained_fyd(run_tool, fyd_config, tmp_path_factory):
     """Folder of a training by gradients with a fit behind it."""
     folder = tmp_path_factory.mktemp('trained_fyd')
-    result = run_tool(
-        folder, 'train.py', fyd_config, *CATEGORY, '--work-dir', 'work')
+    result = run_tool(folder, 'train.py', fyd_config, *CATEGORY, '--work-dir',
+                      'work')
     assert result.status == 0, result.err
     return folder / 'work'
 
 
 def test_training_before_a_fit_resumes(run_tool, fyd_config, trained_fyd,
                                        tmp_path):
-    result = run_tool(
-        tmp_path, 'train.py', fyd_config, *CATEGORY, '--work-dir', 'work',
-        '--resume', trained_fyd / 'epoch_2.pth')
+    result = run_tool(tmp_path, 'train.py', fyd_config, *CATEGORY,
+                      '--work-dir', 'work', '--resume',
+                      trained_fyd / 'epoch_2.pth')
     assert result.status == 0, result.err
-    states = [load_checkpoint(str(folder / 'epoch_4.pth'))['state_dict']
-              for folder in (tmp_path / 'work', trained_fyd)]
+    states = [
+        load_checkpoint(str(folder / 'epoch_4.pth'))['state_dict']
+        for folder in (tmp_path / 'work', trained_fyd)
+    ]
     for name, value in states[1].items():
         assert torch.equal(states[0][name], value), name
     assert metrics(tmp_path / 'work') == metrics(trained_fyd)
@@ -167,42 +173,38 @@ def test_training_before_a_fit_resumes(run_tool, fyd_config, trained_fyd,
 
 def test_test_repeats_the_metrics_of_fyd(run_tool, fyd_config, trained_fyd,
                                          tmp_path):
-    result = run_tool(
-        tmp_path, 'test.py', fyd_config, trained_fyd / 'epoch_4.pth',
-        *CATEGORY, '--work-dir', 'test')
+    result = run_tool(tmp_path, 'test.py', fyd_config,
+                      trained_fyd / 'epoch_4.pth', *CATEGORY, '--work-dir',
+                      'test')
     assert result.status == 0, result.err
     assert metrics(tmp_path / 'test') == metrics(trained_fyd)
 
 
 def test_show_alignment(run_tool, fyd_config, config, trained, trained_fyd,
                         tmp_path):
-    result = run_tool(
-        tmp_path, 'show_alignment.py', fyd_config, trained_fyd / 'epoch_4.pth',
-        *CATEGORY, '--split', 'test', '--number', '5', '--out', 'all.png')
+    result = run_tool(tmp_path, 'show_alignment.py', fyd_config,
+                      trained_fyd / 'epoch_4.pth', *CATEGORY, '--split',
+                      'test', '--number', '5', '--out', 'all.png')
     assert result.status == 0, result.err
     assert '8 images were aligned' in result.out
     assert 'shift_x' in result.out
     # The means, and beneath them five pairs of 48 x 56 with a border.
-    assert cv2.imread(str(tmp_path / 'all.png')).shape == (
-        3 * 56, 5 * 64, 3)
-    result = run_tool(
-        tmp_path, 'show_alignment.py', config, trained / 'work/epoch_1.pth',
-        *CATEGORY)
+    assert cv2.imread(str(tmp_path / 'all.png')).shape == (3 * 56, 5 * 64, 3)
+    result = run_tool(tmp_path, 'show_alignment.py', config,
+                      trained / 'work/epoch_1.pth', *CATEGORY)
     assert is_one_sentence(result), result.err
     assert 'is of a PatchCore, which aligns nothing' in result.err
     for option, value in (('--number', '-1'), ('--out', 'x.jpg')):
-        result = run_tool(
-            tmp_path, 'show_alignment.py', fyd_config,
-            trained_fyd / 'epoch_4.pth', *CATEGORY, option, value)
+        result = run_tool(tmp_path, 'show_alignment.py', fyd_config,
+                          trained_fyd / 'epoch_4.pth', *CATEGORY, option,
+                          value)
         assert is_one_sentence(result), result.err
         assert option in result.err
 
 
-def test_checkpoint_of_another_method(run_tool, config, trained_mkd,
-                                      tmp_path):
-    result = run_tool(
-        tmp_path, 'test.py', config, trained_mkd / 'epoch_4.pth', *CATEGORY,
-        '--work-dir', 'test')
+def test_checkpoint_of_another_method(run_tool, config, trained_mkd, tmp_path):
+    result = run_tool(tmp_path, 'test.py', config, trained_mkd / 'epoch_4.pth',
+                      *CATEGORY, '--work-dir', 'test')
     assert is_one_sentence(result), result.err
     assert "detector 'MKD' instead of 'PatchCore'" in result.err
 
@@ -217,8 +219,7 @@ def _remove_mask(root):
 
 
 def _shrink_mask(root):
-    Image.new('L', (5, 5)).save(
-        root / 'bottle/ground_truth/hole/001_mask.png')
+    Image.new('L', (5, 5)).save(root / 'bottle/ground_truth/hole/001_mask.png')
 
 
 def _nothing(root):
@@ -230,21 +231,20 @@ def _nothing(root):
     (_nothing, ['--data-root', 'none'], ['none/bottle" does not exist']),
     (_nothing, ['--amp'], ['--amp needs a CUDA GPU']),
     (_nothing, ['--weights', 'none.pth'], ['none.pth" does not exist']),
-    (_nothing, ['--cfg-options', 'model.coreset_ratio=0'],
-     ['above 0 and at most 1']),
-    (_nothing, ['--cfg-options', 'model.num_neighbors=99'],
-     ['raise the ratio']),
+    (_nothing, ['--cfg-options', 'model.coreset_ratio=0'
+                ], ['above 0 and at most 1']),
+    (_nothing, ['--cfg-options', 'model.num_neighbors=99'
+                ], ['raise the ratio']),
     (_truncate, [], ['002.png" cannot be read']),
-    (_truncate, ['--cfg-options', 'train_dataloader.num_workers=1'],
-     ['002.png" cannot be read']),
+    (_truncate, ['--cfg-options', 'train_dataloader.num_workers=1'
+                 ], ['002.png" cannot be read']),
     (_remove_mask, [], ['hole/001.png" has no mask']),
 ])
 def test_bad_input_of_train(run_tool, config, own_root, tmp_path, spoil,
                             options, words):
     spoil(own_root)
-    result = run_tool(
-        tmp_path, 'train.py', config, *CATEGORY, '--data-root', own_root,
-        '--work-dir', 'work', *options)
+    result = run_tool(tmp_path, 'train.py', config, *CATEGORY, '--data-root',
+                      own_root, '--work-dir', 'work', *options)
     assert is_one_sentence(result), result.err
     assert all(word in result.err for word in words), result.err
     assert not list(tmp_path.glob('**/*.pth'))
@@ -252,9 +252,9 @@ def test_bad_input_of_train(run_tool, config, own_root, tmp_path, spoil,
 
 def test_an_optimizer_without_anything_to_train(run_tool, fyd_config,
                                                 tmp_path):
-    result = run_tool(
-        tmp_path, 'train.py', fyd_config, *CATEGORY, '--work-dir', 'work',
-        '--cfg-options', 'model.ica=None', 'model.fca=None', 'model.fas=None')
+    result = run_tool(tmp_path, 'train.py', fyd_config, *CATEGORY,
+                      '--work-dir', 'work', '--cfg-options', 'model.ica=None',
+                      'model.fca=None', 'model.fas=None')
     assert is_one_sentence(result), result.err
     assert 'FYD as configured has nothing to train' in result.err
 
@@ -280,10 +280,11 @@ def test_a_dumped_config_trains_again(run_tool, config, trained, tmp_path):
     ('train.py', ['--cfg-options', 'data_root=x'], '--data-root'),
     ('train.py', ['--cfg-options', 'launcher=mpi'], '--launcher'),
     ('train.py', ['--cfg-options', 'foo'], 'KEY=VALUE'),
-    ('train.py', ['--cfg-options', 'train_dataloader.dataset.pipeline=[]'],
-     'PackInputs'),
-    ('train.py', ['--cfg-options',
-                  'train_dataloader.dataset.pipeline.2.scale=0'], 'Resize'),
+    ('train.py', ['--cfg-options', 'train_dataloader.dataset.pipeline=[]'
+                  ], 'PackInputs'),
+    ('train.py', [
+        '--cfg-options', 'train_dataloader.dataset.pipeline.2.scale=0'
+    ], 'Resize'),
     ('test.py', ['--interval', '0'], '--interval must be at least 1'),
     ('test.py', ['--show-dir', 'file'], '--show-dir "file" cannot'),
     ('test.py', ['--work-dir', 'file'], '--work-dir "file" cannot'),
@@ -295,21 +296,21 @@ def test_a_dumped_config_trains_again(run_tool, config, trained, tmp_path):
 def test_bad_options_leave_nothing_behind(run_tool, config, trained, tmp_path,
                                           tool, options, word):
     (tmp_path / 'file').touch()
-    files = [config, trained / 'work' / 'epoch_1.pth'][:1 + (
-        tool == 'test.py')]
-    result = run_tool(tmp_path, tool, *files, *(
-        () if '--category' in options or tool == 'sweep.py' else CATEGORY),
+    files = [config,
+             trained / 'work' / 'epoch_1.pth'][:1 + (tool == 'test.py')]
+    result = run_tool(
+        tmp_path, tool, *files,
+        *(() if '--category' in options or tool == 'sweep.py' else CATEGORY),
         *options)
     assert is_one_sentence(result), result.err
     assert word in result.err
-    assert {path.name for path in tmp_path.iterdir()} == {
-        'file', 'stdout', 'stderr'}
+    assert {path.name
+            for path in tmp_path.iterdir()} == {'file', 'stdout', 'stderr'}
 
 
 def test_another_package_that_is_missing(run_tool, config, tmp_path):
-    result = run_tool(
-        tmp_path, 'train.py', config, *CATEGORY, '--cfg-options',
-        'visualizer.vis_backends.0.type=WandbVisBackend')
+    result = run_tool(tmp_path, 'train.py', config, *CATEGORY, '--cfg-options',
+                      'visualizer.vis_backends.0.type=WandbVisBackend')
     assert is_one_sentence(result), result.err
     assert 'wandb' in result.err
 
@@ -319,8 +320,11 @@ def test_ctrl_c_is_one_line(config, tmp_path, seconds):
     # In an interpreter of its own, to meet the imports as well.
     process = subprocess.Popen(
         [sys.executable, TOOLS / 'train.py', config, *CATEGORY],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        cwd=tmp_path, env=dict(os.environ, PYTHONPATH=str(TOOLS.parent)),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=dict(os.environ, PYTHONPATH=str(TOOLS.parent)),
         # It is ignored where the tests themselves run in the background.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     time.sleep(seconds)
@@ -341,9 +345,9 @@ def test_missing_config(run_tool, tmp_path):
 
 def test_mask_of_another_size(run_tool, config, own_root, trained, tmp_path):
     _shrink_mask(own_root)
-    result = run_tool(
-        tmp_path, 'test.py', config, trained / 'work/epoch_1.pth', *CATEGORY,
-        '--data-root', own_root, '--work-dir', 'work')
+    result = run_tool(tmp_path, 'test.py', config,
+                      trained / 'work/epoch_1.pth', *CATEGORY, '--data-root',
+                      own_root, '--work-dir', 'work')
     assert is_one_sentence(result), result.err
     assert '001_mask.png" is 5x5 but its image' in result.err
     assert not list(tmp_path.glob('**/metrics.json'))
@@ -355,7 +359,8 @@ def _cut(path):
 
 def _unfit(path):
     state = load_checkpoint(str(path))
-    state['state_dict']['fit_state.fingerprint'] = torch.empty(0, dtype=torch.uint8)
+    state['state_dict']['fit_state.fingerprint'] = torch.empty(
+        0, dtype=torch.uint8)
     torch.save(state, path)
 
 
@@ -363,19 +368,17 @@ def _unfit(path):
     (Path.unlink, [], 'epoch_1.pth" does not exist'),
     (_cut, [], 'epoch_1.pth" cannot be read'),
     (_unfit, [], 'no fitted state'),
-    (Path.exists,
-     ['--cfg-options', 'model.backbone.stages=[layer1,layer2]'],
+    (Path.exists, ['--cfg-options', 'model.backbone.stages=[layer1,layer2]'],
      "stages ['layer2', 'layer3'] instead of ['layer1', 'layer2']"),
-    (Path.exists, ['--cfg-options', 'model.backbone.name=resnet34'],
-     "backbone 'resnet18' instead of 'resnet34'"),
+    (Path.exists, ['--cfg-options', 'model.backbone.name=resnet34'
+                   ], "backbone 'resnet18' instead of 'resnet34'"),
 ])
 def test_bad_checkpoint(run_tool, config, trained, tmp_path, spoil, options,
                         words):
     path = Path(shutil.copy(trained / 'work' / 'epoch_1.pth', tmp_path))
     spoil(path)
-    result = run_tool(
-        tmp_path, 'test.py', config, path, *CATEGORY, '--work-dir', 'test',
-        *options)
+    result = run_tool(tmp_path, 'test.py', config, path, *CATEGORY,
+                      '--work-dir', 'test', *options)
     assert is_one_sentence(result), result.err
     assert words in result.err
     assert not list(tmp_path.glob('**/metrics.json'))
@@ -387,8 +390,9 @@ def _wait(condition, process):
 
 
 @pytest.mark.parametrize('moment', ['any', 'checkpoint'])
-def test_killed_training_can_be_repeated_and_resumed(
-        start_tool, run_tool, config, trained, tmp_path, moment):
+def test_killed_training_can_be_repeated_and_resumed(start_tool, run_tool,
+                                                     config, trained, tmp_path,
+                                                     moment):
     command = ('train.py', config, *CATEGORY, '--work-dir', 'work')
     process = start_tool(tmp_path / 'resumed', *command)
     work_dir = tmp_path / 'resumed' / 'work'
@@ -408,20 +412,23 @@ def test_killed_training_can_be_repeated_and_resumed(
 
 
 def test_resumed_from_a_named_checkpoint(run_tool, config, trained, tmp_path):
-    result = run_tool(
-        tmp_path, 'train.py', config, *CATEGORY, '--work-dir', 'work',
-        '--resume', trained / 'work' / 'epoch_1.pth')
+    result = run_tool(tmp_path, 'train.py', config, *CATEGORY, '--work-dir',
+                      'work', '--resume', trained / 'work' / 'epoch_1.pth')
     assert result.status == 0, result.err
     assert metrics(tmp_path / 'work') == metrics(trained / 'work')
 
 
 def test_print_config(config, tmp_path):
     # The one that runs in an interpreter of its own, as from a shell.
-    result = subprocess.run(
-        [sys.executable, TOOLS / 'print_config.py', config, '--category',
-         'cable', '--cfg-options', 'model.coreset_ratio=0.5'],
-        capture_output=True, text=True, cwd=tmp_path, check=False,
-        env=dict(os.environ, PYTHONPATH=str(TOOLS.parent)))
+    result = subprocess.run([
+        sys.executable, TOOLS / 'print_config.py', config, '--category',
+        'cable', '--cfg-options', 'model.coreset_ratio=0.5'
+    ],
+                            capture_output=True,
+                            text=True,
+                            cwd=tmp_path,
+                            check=False,
+                            env=dict(os.environ, PYTHONPATH=str(TOOLS.parent)))
     assert result.returncode == 0, result.stderr
     assert result.stderr == ''
     cfg = Config.fromstring(result.stdout, '.py')
@@ -431,9 +438,9 @@ def test_print_config(config, tmp_path):
 
 
 def test_browse_dataset(run_tool, config, tmp_path):
-    result = run_tool(
-        tmp_path, 'browse_dataset.py', config, *CATEGORY, '--split', 'test',
-        '--out-dir', 'images', '--number', '5')
+    result = run_tool(tmp_path, 'browse_dataset.py', config, *CATEGORY,
+                      '--split', 'test', '--out-dir', 'images', '--number',
+                      '5')
     assert result.status == 0, result.err
     assert '5 of 8 images' in result.out
     drawn = sorted(tmp_path.glob('images/*/*.png'))

@@ -22,8 +22,10 @@ val_evaluator = test_evaluator = [
 
 
 def ip(*args):
-    return subprocess.run(
-        ['ip', *args], capture_output=True, text=True, check=False)
+    return subprocess.run(['ip', *args],
+                          capture_output=True,
+                          text=True,
+                          check=False)
 
 
 @pytest.fixture
@@ -34,8 +36,8 @@ def nodes():
     # Of this test alone, and short enough for a network card.
     names = [f'mmad{os.getpid()}{side}' for side in 'ab']
     steps = [('netns', 'add', name) for name in names]
-    steps.append(('link', 'add', names[0], 'type', 'veth', 'peer', 'name',
-                  names[1]))
+    steps.append(
+        ('link', 'add', names[0], 'type', 'veth', 'peer', 'name', names[1]))
     for number, name in enumerate(names):
         inside = ('-n', name)
         steps += [
@@ -50,8 +52,9 @@ def nodes():
             if result.returncode:
                 pytest.skip('network namespaces are not allowed here: '
                             f'{result.stderr.strip()}')
-        yield [SimpleNamespace(name=name, address='10.213.7.1')
-               for name in names]
+        yield [
+            SimpleNamespace(name=name, address='10.213.7.1') for name in names
+        ]
     finally:
         # The cable ends with its namespaces.
         ip('link', 'delete', names[0])
@@ -61,14 +64,23 @@ def nodes():
 
 def start(node, folder, rank, local_rank, world, *args):
     log = (folder / f'log{rank}').open('w')
-    return subprocess.Popen(
-        ['ip', 'netns', 'exec', node.name, sys.executable,
-         str(ROOT / 'tools' / 'train.py'), *args, '--launcher', 'pytorch'],
-        cwd=folder, stdout=log, stderr=subprocess.STDOUT, env=dict(
-            os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1',
-            RANK=str(rank), LOCAL_RANK=str(local_rank), WORLD_SIZE=str(world),
-            MASTER_ADDR=node.address, MASTER_PORT='29513',
-            GLOO_SOCKET_IFNAME=node.name))
+    return subprocess.Popen([
+        'ip', 'netns', 'exec', node.name, sys.executable,
+        str(ROOT / 'tools' / 'train.py'), *args, '--launcher', 'pytorch'
+    ],
+                            cwd=folder,
+                            stdout=log,
+                            stderr=subprocess.STDOUT,
+                            env=dict(
+                                os.environ,
+                                PYTHONPATH=str(ROOT),
+                                OMP_NUM_THREADS='1',
+                                RANK=str(rank),
+                                LOCAL_RANK=str(local_rank),
+                                WORLD_SIZE=str(world),
+                                MASTER_ADDR=node.address,
+                                MASTER_PORT='29513',
+                                GLOO_SOCKET_IFNAME=node.name))
 
 
 @pytest.mark.slow
@@ -95,17 +107,21 @@ def test_fit_and_validation(nodes, run_tool, config, mvtec_root, tmp_path,
     finally:
         for process in processes:
             process.kill()
-    logs = [path.read_text()[-2000:] for path in sorted(tmp_path.glob(
-        'node*/log*'))]
+    logs = [
+        path.read_text()[-2000:]
+        for path in sorted(tmp_path.glob('node*/log*'))
+    ]
     assert ends == [0] * world, '\n'.join(logs)
     metrics, expected = (
         json.loads((place / 'work' / 'metrics.json').read_text())
         for place in (places[1], places[0]))
     assert metrics == expected
-    states = [load_checkpoint(str(place / 'work' / 'epoch_1.pth'))[
-        'state_dict'] for place in (places[1], places[0])]
-    assert all((states[0][name] == states[1][name]).all()
-               for name in states[1])
+    states = [
+        load_checkpoint(str(place / 'work' / 'epoch_1.pth'))['state_dict']
+        for place in (places[1], places[0])
+    ]
+    assert all(
+        (states[0][name] == states[1][name]).all() for name in states[1])
     # Nor do the metrics of another package exchange files.
     assert not list(tmp_path.glob('**/.dist_test'))
     assert (places[1] / 'all.pkl').is_file()

@@ -26,29 +26,44 @@ def two_roots(mvtec_root, tmp_path):
 def concatenated(load_cfg, two_roots):
     """A config of two data sets to test with."""
     dataset = load_cfg('config').test_dataloader.dataset
-    deep = [dict(step, bit_depth=12) if step['type'] == 'LoadImage' else step
-            for step in dataset.pipeline]
-    return dict(_delete_=True, type='ConcatDataset', datasets=[
-        dict(dataset, data_root=str(two_roots[0]), split='test'),
-        dict(dataset, data_root=str(two_roots[1]), split='test',
-             pipeline=deep, metainfo=None, indices=7)])
+    deep = [
+        dict(step, bit_depth=12) if step['type'] == 'LoadImage' else step
+        for step in dataset.pipeline
+    ]
+    return dict(
+        _delete_=True,
+        type='ConcatDataset',
+        datasets=[
+            dict(dataset, data_root=str(two_roots[0]), split='test'),
+            dict(
+                dataset,
+                data_root=str(two_roots[1]),
+                split='test',
+                pipeline=deep,
+                metainfo=None,
+                indices=7)
+        ])
 
 
 @pytest.mark.parametrize('frame', ['input', 'original'])
 def test_two_data_sets_are_tested_as_one(make_runner, fitted, concatenated,
                                          tmp_path, frame):
-    runner = make_runner('config', **{
-        'load_from': f'{fitted.work_dir}/epoch_1.pth',
-        'test_dataloader.dataset': concatenated,
-        'default_hooks.visualization': dict(enable=True, frame=frame)})
+    runner = make_runner(
+        'config', **{
+            'load_from': f'{fitted.work_dir}/epoch_1.pth',
+            'test_dataloader.dataset': concatenated,
+            'default_hooks.visualization': dict(enable=True, frame=frame)
+        })
     metrics = runner.test()
     assert 0 <= metrics['aupro'] <= 1
     report = json.loads((tmp_path / 'metrics.json').read_text())
     assert report['conditions']['images'] == 15
     assert report['conditions']['images_with_mask'] == 5 + 4
     assert set(report['per_defect_type']) == {'hole', 'scratch'}
-    drawn = {path.parent.name + '/' + path.stem
-             for path in tmp_path.glob('visualization/*/*.png')}
+    drawn = {
+        path.parent.name + '/' + path.stem
+        for path in tmp_path.glob('visualization/*/*.png')
+    }
     assert len(drawn) == 15
     # By their position in both together.
     assert {'good/000_0', 'good/000_8', 'scratch/002'} <= drawn
@@ -64,10 +79,12 @@ def test_trained_images_among_several_data_sets(load_cfg, concatenated):
     check_data(cfg, ['train_dataloader', 'test_dataloader'])
     leak = cfg.test_dataloader.dataset.datasets[1]
     train = cfg.train_dataloader.dataset
-    leak.update(type='FolderDataset', data_root=train.data_root,
-                normal_dir='bottle/test/good',
-                normal_test_dir='bottle/train/good',
-                pipeline=train.pipeline)
+    leak.update(
+        type='FolderDataset',
+        data_root=train.data_root,
+        normal_dir='bottle/test/good',
+        normal_test_dir='bottle/train/good',
+        pipeline=train.pipeline)
     for key in ('category', 'indices'):
         del leak[key]
     with pytest.raises(InputError, match='are training images'):

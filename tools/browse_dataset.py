@@ -35,7 +35,9 @@ def main() -> None:
     parser.add_argument(
         '--split', choices=['train', 'val', 'test'], default='train')
     parser.add_argument(
-        '--number', type=int, default=20,
+        '--number',
+        type=int,
+        default=20,
         help='most images to draw (default: 20)')
     parser.add_argument('--out-dir', default='work_dirs/browse')
     args = parser.parse_args()

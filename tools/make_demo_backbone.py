@@ -66,13 +66,14 @@ class Target(nn.Module):
         self.teacher = teacher
         with torch.no_grad():
             maps = teacher(sample)
-        self.moments = [(m.mean((0, 2, 3), keepdim=True),
-                         m.std((0, 2, 3), keepdim=True) + 1e-3) for m in maps]
+        self.moments = [(m.mean(
+            (0, 2, 3), keepdim=True), m.std((0, 2, 3), keepdim=True) + 1e-3)
+                        for m in maps]
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> list[Tensor]:
-        return [(m - mean) / std for m, (mean, std) in zip(
-            self.teacher(images), self.moments, strict=True)]
+        return [(m - mean) / std for m, (
+            mean, std) in zip(self.teacher(images), self.moments, strict=True)]
 
 
 @torch.no_grad()

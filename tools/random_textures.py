@@ -93,9 +93,9 @@ def shapes(rng: np.random.Generator, size: int) -> np.ndarray:
         if variant == 0:
             axes = np.maximum(1, radius * rng.uniform(0.3, 1, 2)).astype(int)
             cv2.ellipse(canvas, tuple(int(c) for c in center),
-                        tuple(int(a) for a in axes), rng.uniform(0, 180), 0,
-                        360, gray, int(rng.choice([-1, -1, 1, 3])),
-                        cv2.LINE_AA)
+                        tuple(int(a) for a in axes),
+                        rng.uniform(0, 180), 0, 360, gray,
+                        int(rng.choice([-1, -1, 1, 3])), cv2.LINE_AA)
             continue
         corners = 4 if variant == 1 else int(rng.integers(3, 9))
         angles = np.sort(rng.uniform(0, 2 * np.pi, corners))
@@ -120,8 +120,8 @@ def strokes(rng: np.random.Generator, size: int) -> np.ndarray:
         points = rng.uniform(0, size, 2) + step * np.cumsum(
             np.stack([np.cos(angle), np.sin(angle)], 1), 0)
         cv2.polylines(canvas, [np.int32(points * 16)], False,
-                      int(rng.integers(60, 256)),
-                      int(2**rng.uniform(0, 3.3)), cv2.LINE_AA, 4)
+                      int(rng.integers(60, 256)), int(2**rng.uniform(0, 3.3)),
+                      cv2.LINE_AA, 4)
     return canvas.astype(np.float32) / 255
 
 
@@ -146,7 +146,8 @@ FIELDS = (noise, noise, stripes, weave, cells, dots, shapes, strokes, blobs,
           gradient)
 
 
-def ramp(rng: np.random.Generator, size: int,
+def ramp(rng: np.random.Generator,
+         size: int,
          angle: float | None = None) -> np.ndarray:
     """Coordinate along a direction, in units of the image's side."""
     angle = rng.uniform(0, 2 * np.pi) if angle is None else angle

@@ -41,10 +41,11 @@ def arrange(means: list[torch.Tensor],
     """The means in a row, beneath it the pairs, eight to a row."""
     rows = [np.concatenate([as_image(mean) for mean in means], 1)]
     for start in range(0, len(pairs), _COLUMNS):
-        rows.append(np.concatenate([
-            np.concatenate([as_image(image) for image in pair])
-            for pair in pairs[start:start + _COLUMNS]
-        ], 1))
+        rows.append(
+            np.concatenate([
+                np.concatenate([as_image(image) for image in pair])
+                for pair in pairs[start:start + _COLUMNS]
+            ], 1))
     width = max(row.shape[1] for row in rows)
     return np.concatenate([
         np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)))
@@ -61,7 +62,9 @@ def main() -> None:
     parser.add_argument(
         '--split', choices=['train', 'val', 'test'], default='train')
     parser.add_argument(
-        '--number', type=int, default=16,
+        '--number',
+        type=int,
+        default=16,
         help='images to show besides the means')
     parser.add_argument('--out', default='work_dirs/alignment.png')
     args = parser.parse_args()
@@ -81,8 +84,9 @@ def main() -> None:
         raise InputError(f'"{args.config}" has no {args.split}_dataloader; '
                          'take another --split.')
     dataset = DATASETS.build(loader.dataset)
-    shown = set(np.linspace(
-        0, len(dataset) - 1, min(args.number, len(dataset)), dtype=int))
+    shown = set(
+        np.linspace(
+            0, len(dataset) - 1, min(args.number, len(dataset)), dtype=int))
     means, pairs, matrices = [0, 0], [], []
     for index in track(range(len(dataset)), 'Aligning'):
         image = dataset[index]['inputs']
@@ -94,9 +98,8 @@ def main() -> None:
         matrices.append(matrix)
         if index in shown:
             pairs.append(pair)
-    write_atomically(
-        args.out,
-        cv2.imencode('.png', arrange(means, pairs))[1].tobytes())
+    write_atomically(args.out,
+                     cv2.imencode('.png', arrange(means, pairs))[1].tobytes())
     for name, values in describe_affine(torch.cat(matrices)).items():
         print(f'{name:8} {values.mean():8.4f} +- '
               f'{values.std(correction=0):.4f}')

@@ -57,16 +57,21 @@ def main() -> None:
     add_config_arguments(parser)
     add_weights_argument(parser)
     parser.add_argument(
-        '--categories', nargs='+', metavar='NAME',
+        '--categories',
+        nargs='+',
+        metavar='NAME',
         help='categories to go through (default: all of the data set)')
     parser.add_argument(
-        '--work-dir', help='folder for the table and a folder per category '
+        '--work-dir',
+        help='folder for the table and a folder per category '
         '(default: work_dirs/CONFIG)')
     parser.add_argument(
-        '--jobs', type=int,
+        '--jobs',
+        type=int,
         help='categories at the same time (default: one per GPU, else 1)')
     parser.add_argument(
-        '--resume', action='store_true',
+        '--resume',
+        action='store_true',
         help='leave out what is finished with the same config, and go on')
     args = parser.parse_args()
     if args.jobs is not None:
@@ -78,8 +83,9 @@ def main() -> None:
     check_config(cfg, ['train', 'test'])
     check_files(cfg)
     table = make_table(cfg, args.categories)
-    folder = Path(args.work_dir or cfg.get('work_dir')
-                  or Path('work_dirs', Path(args.config).stem))
+    folder = Path(
+        args.work_dir or cfg.get('work_dir') or Path('work_dirs',
+                                                     Path(args.config).stem))
     configs = {}
     for name in table.categories:
         check_folder(folder / name, '--work-dir')
@@ -88,7 +94,8 @@ def main() -> None:
     # As Ctrl-C, so that the processes started here end with this one.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        run_all(configs, Path(cfg.filename).name, table, folder,
+        run_all(configs,
+                Path(cfg.filename).name, table, folder,
                 make_slots(args.jobs, len(configs)), args.resume)
     except KeyboardInterrupt:
         print(f'Interrupted; what is finished is in {folder}/sweep.md, and '
@@ -116,14 +123,18 @@ def make_table(cfg: Config, chosen: Sequence[str] | None) -> SweepTable:
             raise InputError(f'{kind.__name__} has no category "{name}"; it '
                              f'has {", ".join(known)}.')
     folders = Path(dataset.data_root).expanduser().glob('*/train/good')
-    chosen = list(dict.fromkeys(chosen or known or sorted(
-        path.parent.parent.name for path in folders)))
+    chosen = list(
+        dict.fromkeys(
+            chosen or known
+            or sorted(path.parent.parent.name for path in folders)))
     if not chosen:
         raise InputError(
             f'there is no CATEGORY/train/good in "{dataset.data_root}"; name '
             'the place with --data-root, or a category with --categories.')
-    groups = {name.lower(): getattr(kind, name)
-              for name in ('TEXTURES', 'OBJECTS') if hasattr(kind, name)}
+    groups = {
+        name.lower(): getattr(kind, name)
+        for name in ('TEXTURES', 'OBJECTS') if hasattr(kind, name)
+    }
     return SweepTable(Path(cfg.filename).stem, chosen, known or chosen, groups)
 
 
@@ -131,8 +142,8 @@ def make_slots(jobs: int | None, runs: int) -> list[dict[str, str]]:
     """For each of the jobs at the same time the environment variables that
     give it a GPU and its share of the cores."""
     count = torch.cuda.device_count()
-    gpus = os.environ.get(
-        'CUDA_VISIBLE_DEVICES', ','.join(map(str, range(count)))).split(',')
+    gpus = os.environ.get('CUDA_VISIBLE_DEVICES',
+                          ','.join(map(str, range(count)))).split(',')
     jobs = min(jobs or count or 1, runs)
     slots: list[dict[str, str]] = [{} for _ in range(jobs)]
     for index, slot in enumerate(slots):
@@ -140,13 +151,14 @@ def make_slots(jobs: int | None, runs: int) -> list[dict[str, str]]:
             slot['CUDA_VISIBLE_DEVICES'] = gpus[index % count].strip()
         if jobs > 1 and 'OMP_NUM_THREADS' not in os.environ:
             slot['OMP_NUM_THREADS'] = str(
-                max(1, torch.get_num_threads() // jobs))
+                max(1,
+                    torch.get_num_threads() // jobs))
     return slots
 
 
 def run_all(configs: dict[str, str], filename: str, table: SweepTable,
-            folder: Path, slots: Sequence[dict[str, str]],
-            resume: bool) -> None:
+            folder: Path, slots: Sequence[dict[str,
+                                               str]], resume: bool) -> None:
     """Fit and test the categories, as many at a time as there are slots.
 
     One that fails takes none of the others along. The table is written at the
@@ -183,11 +195,17 @@ def run_all(configs: dict[str, str], filename: str, table: SweepTable,
 
     interrupted.clear()
     with ThreadPoolExecutor(len(slots)) as pool:
-        jobs = {pool.submit(run, name): name for name in configs
-                if name not in table.results}
+        jobs = {
+            pool.submit(run, name): name
+            for name in configs if name not in table.results
+        }
         try:
-            for job in track(as_completed(jobs), 'Categories', len(jobs),
-                             disable=not sys.stdout.isatty(), transient=True):
+            for job in track(
+                    as_completed(jobs),
+                    'Categories',
+                    len(jobs),
+                    disable=not sys.stdout.isatty(),
+                    transient=True):
                 try:
                     table.results[jobs[job]] = job.result()
                 except CategoryError as error:
@@ -244,27 +262,38 @@ def fit_and_test(folder: Path, filename: str, config: str,
                             'needs `default_hooks.report`.')
     metrics = json.loads(metrics_file.read_text())
     metrics.pop('per_defect_type', None)
-    save(result=dict(
-        conditions=metrics.pop('conditions', {}), metrics=metrics,
-        fit_seconds=record['fit_seconds'], test_seconds=seconds))
+    save(
+        result=dict(
+            conditions=metrics.pop('conditions', {}),
+            metrics=metrics,
+            fit_seconds=record['fit_seconds'],
+            test_seconds=seconds))
     return record['result']
 
 
-def start(folder: Path, slot: dict[str, str], tool: str,
-          *args: object) -> float:
+def start(folder: Path, slot: dict[str, str], tool: str, *args:
+          object) -> float:
     """Run a tool to its end, with its output in ``sweep.log``, and return
     the seconds that it took."""
-    command = [sys.executable, str(TOOLS / tool), *map(str, args),
-               '--work-dir', str(folder)]
+    command = [
+        sys.executable,
+        str(TOOLS / tool), *map(str, args), '--work-dir',
+        str(folder)
+    ]
     log, begin = folder / 'sweep.log', time.monotonic()
     with log.open('a') as file:
         file.write(f'$ {shlex.join(command)}\n')
         file.flush()
         # Unbuffered: the log can be followed, and errors come last.
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=file,
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
             stderr=subprocess.STDOUT,
-            env={**os.environ, 'PYTHONUNBUFFERED': '1', **slot})
+            env={
+                **os.environ, 'PYTHONUNBUFFERED': '1',
+                **slot
+            })
     processes.add(process)
     if interrupted.is_set():
         process.kill()

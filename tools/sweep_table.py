@@ -33,8 +33,8 @@ class SweepTable:
     """
 
     def __init__(self, title: str, categories: Sequence[str],
-                 whole: Sequence[str],
-                 groups: dict[str, Sequence[str]]) -> None:
+                 whole: Sequence[str], groups: dict[str,
+                                                    Sequence[str]]) -> None:
         self.title = title
         self.categories = categories
         self.whole = whole
@@ -50,32 +50,48 @@ class SweepTable:
 
     def summarize(self) -> dict:
         """Results, means, failures and what is missing, as plain values."""
-        done = {name: plain_value(self.results[name])
-                for name in self.categories if name in self.results}
-        metrics = list(dict.fromkeys(
-            name for row in done.values()
-            for name, value in row['metrics'].items() if is_cell(value)))
+        done = {
+            name: plain_value(self.results[name])
+            for name in self.categories if name in self.results
+        }
+        metrics = list(
+            dict.fromkeys(name for row in done.values()
+                          for name, value in row['metrics'].items()
+                          if is_cell(value)))
         means = []
         for group, members in {**self.groups, '': self.whole}.items():
             rows = [name for name in done if name in members]
             share = (f'{len(rows)} of {len(members)}'
                      if len(rows) < len(members) else '')
-            columns = {name: [done[row]['metrics'].get(name) for row in rows]
-                       for name in metrics}
+            columns = {
+                name: [done[row]['metrics'].get(name) for row in rows]
+                for name in metrics
+            }
             if rows:
-                means.append(dict(
-                    name=' of '.join(filter(None, (
-                        'mean', ' '.join(filter(None, (share, group)))))),
-                    categories=rows, of=len(members),
-                    metrics={name: _mean(column)
-                             for name, column in columns.items()}))
+                means.append(
+                    dict(
+                        name=' of '.join(
+                            filter(None, ('mean', ' '.join(
+                                filter(None, (share, group)))))),
+                        categories=rows,
+                        of=len(members),
+                        metrics={
+                            name: _mean(column)
+                            for name, column in columns.items()
+                        }))
         return dict(
-            title=self.title, metrics=metrics, categories=done, means=means,
+            title=self.title,
+            metrics=metrics,
+            categories=done,
+            means=means,
             failed=self.failures,
-            unfinished=[name for name in self.categories
-                        if name not in done and name not in self.failures],
-            left_out=[name for name in self.whole
-                      if name not in self.categories])
+            unfinished=[
+                name for name in self.categories
+                if name not in done and name not in self.failures
+            ],
+            left_out=[
+                name for name in self.whole if name not in self.categories
+            ])
 
     def to_markdown(self) -> str:
         """The table as papers print it, and below it what it rests on."""
@@ -84,16 +100,24 @@ class SweepTable:
         table = Table('category', box=box.MARKDOWN)
         for head in (*metrics, 'fit, s', 'test, s'):
             table.add_column(head, justify='right')
-        for name, row in [*done.items(), *(
-                (mean['name'], mean) for mean in summary['means'])]:
-            table.add_row(name, *(
-                short_value(metric, row['metrics'].get(metric, UNDEFINED))
-                for metric in metrics), *(
-                    '-' if row[key] is None else f'{row[key]:.0f}'
-                    for key in ('fit_seconds', 'test_seconds') if key in row))
+        for name, row in [
+                *done.items(),
+                *((mean['name'], mean) for mean in summary['means'])
+        ]:
+            table.add_row(
+                name,
+                *(short_value(metric, row['metrics'].get(metric, UNDEFINED))
+                  for metric in metrics),
+                *('-' if row[key] is None else f'{row[key]:.0f}'
+                  for key in ('fit_seconds', 'test_seconds') if key in row))
         # As wide as the table is, and without markup in names.
-        console = Console(file=io.StringIO(), width=10**4, markup=False,
-                          emoji=False, highlight=False, color_system=None)
+        console = Console(
+            file=io.StringIO(),
+            width=10**4,
+            markup=False,
+            emoji=False,
+            highlight=False,
+            color_system=None)
         console.print(table)
         conditions: dict[str, list[str]] = {}
         for name, row in done.items():
@@ -102,19 +126,24 @@ class SweepTable:
         others = ', '.join(name for name in metrics if not is_known(name))
         head = f'Metrics in %, {others} as they are' if others else (
             'Metrics in %')
-        notes = [f'{head}; {text}.' for text in conditions] if len(
-            conditions) == 1 else [f'{head}.', *(
-                f'{", ".join(names)}: {text}.'
-                for text, names in conditions.items())]
-        notes += [f'{name} failed: {reason}'
-                  for name, reason in summary['failed'].items()]
-        notes += [f'{label}: {", ".join(names)}.' for label, names in (
-            ('Not finished', summary['unfinished']),
-            ('Not in this sweep', summary['left_out'])) if names]
+        notes = [f'{head}; {text}.'
+                 for text in conditions] if len(conditions) == 1 else [
+                     f'{head}.', *(f'{", ".join(names)}: {text}.'
+                                   for text, names in conditions.items())
+                 ]
+        notes += [
+            f'{name} failed: {reason}'
+            for name, reason in summary['failed'].items()
+        ]
+        notes += [
+            f'{label}: {", ".join(names)}.'
+            for label, names in (('Not finished', summary['unfinished']),
+                                 ('Not in this sweep', summary['left_out']))
+            if names
+        ]
         lines = console.file.getvalue().strip().splitlines()
-        return '\n\n'.join((
-            f'# {self.title}', '\n'.join(map(str.rstrip, lines)),
-            *notes)) + '\n'
+        return '\n\n'.join((f'# {self.title}', '\n'.join(
+            map(str.rstrip, lines)), *notes)) + '\n'
 
 
 def _mean(values: list) -> float | str:
@@ -125,8 +154,12 @@ def _mean(values: list) -> float | str:
 
 def list_figures(result: Mapping) -> str:
     """The metrics and the seconds of one category in a line."""
-    figures = [f'{name} {short_value(name, value, "%")}'
-               for name, value in result['metrics'].items() if is_cell(value)]
-    seconds = [f'{name} {result[f"{name}_seconds"] or 0:.0f} s'
-               for name in ('fit', 'test')]
+    figures = [
+        f'{name} {short_value(name, value, "%")}'
+        for name, value in result['metrics'].items() if is_cell(value)
+    ]
+    seconds = [
+        f'{name} {result[f"{name}_seconds"] or 0:.0f} s'
+        for name in ('fit', 'test')
+    ]
     return f'{", ".join(figures)} ({", ".join(seconds)})'

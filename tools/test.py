@@ -82,9 +82,13 @@ def test(args: argparse.Namespace) -> None:
     runner.say_metrics()
     if args.show_dir is None:
         maps = shown_path(Path(runner.work_dir, 'heat_maps'))
-        say('Next', shlex.join([
-            'python', sys.argv[0], shown_path(runner.config_path),
-            args.checkpoint, '--show-dir', maps]))
+        say(
+            'Next',
+            shlex.join([
+                'python', sys.argv[0],
+                shown_path(runner.config_path), args.checkpoint, '--show-dir',
+                maps
+            ]))
 
 
 if __name__ == '__main__':

@@ -92,10 +92,14 @@ def say_results(runner: 'ToolRunner', checkpoint: str | None) -> None:
         runner.say_metrics()
     if runner.cfg.get('test_dataloader') is not None:
         maps = shown_path(Path(runner.work_dir, 'heat_maps'))
-        say('Next', shlex.join([
-            'python', str(Path(sys.argv[0]).with_name('test.py')),
-            shown_path(runner.config_path), shown_path(checkpoint),
-            '--show-dir', maps]))
+        say(
+            'Next',
+            shlex.join([
+                'python',
+                str(Path(sys.argv[0]).with_name('test.py')),
+                shown_path(runner.config_path),
+                shown_path(checkpoint), '--show-dir', maps
+            ]))
 
 
 if __name__ == '__main__':

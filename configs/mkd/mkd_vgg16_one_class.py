@@ -10,9 +10,7 @@ pipeline = [
     dict(type='PackInputs'),
 ]
 train_dataloader = dict(
-    batch_size=64,
-    sampler=dict(shuffle=True),
-    dataset=dict(pipeline=pipeline))
+    batch_size=64, sampler=dict(shuffle=True), dataset=dict(pipeline=pipeline))
 val_dataloader = dict(dataset=dict(pipeline=pipeline))
 test_dataloader = dict(dataset=dict(pipeline=pipeline))
 

@@ -12,9 +12,7 @@ pipeline = [
     dict(type='PackInputs'),
 ]
 train_dataloader = dict(
-    batch_size=1,
-    sampler=dict(shuffle=True),
-    dataset=dict(pipeline=pipeline))
+    batch_size=1, sampler=dict(shuffle=True), dataset=dict(pipeline=pipeline))
 val_dataloader = dict(batch_size=1, dataset=dict(pipeline=pipeline))
 test_dataloader = dict(batch_size=1, dataset=dict(pipeline=pipeline))
 

@@ -24,9 +24,7 @@ dataset = dict(
     category='plate',
     pipeline=pipeline)
 train_dataloader = dict(
-    batch_size=1,
-    sampler=dict(shuffle=True),
-    dataset=dataset)
+    batch_size=1, sampler=dict(shuffle=True), dataset=dataset)
 val_dataloader = dict(batch_size=1, dataset=dataset)
 test_dataloader = dict(batch_size=1, dataset=dataset)
 

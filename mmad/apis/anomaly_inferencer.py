@@ -44,11 +44,13 @@ class AnomalyInferencer:
         >>> sample.original_map()  # at the size of part.png
     """
 
-    def __init__(self,
-                 checkpoint: str | Path,
-                 config: str | Path | Config | None = None,
-                 device: str | torch.device | None = None,
-                 modules: str | Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        checkpoint: str | Path,
+        config: str | Path | Config | None = None,
+        device: str | torch.device | None = None,
+        modules: str | Sequence[str] = ()
+    ) -> None:
         self._stored_in = str(checkpoint) if config is None else None
         self.model = init_model(checkpoint, config, device, modules)
         steps = find_pipeline(self.model.cfg, f'of "{checkpoint}"')

@@ -4,9 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from torch import nn
-from torch.nn.modules.module import (
-    register_module_parameter_registration_hook,
-)
+from torch.nn.modules import module as modules
 
 from mmad.errors import InputError
 
@@ -40,7 +38,7 @@ def limit_building() -> Iterator[None]:
                 f'its model has more than {_MAX_NUMBERS:,} parameters; give '
                 'the config file with `config=` if that is meant.')
 
-    handle = register_module_parameter_registration_hook(add)
+    handle = modules.register_module_parameter_registration_hook(add)
     try:
         yield
     finally:

@@ -74,8 +74,7 @@ class ImagePipeline:
         except Exception as error:
             raise InputError(
                 f'the test pipeline cannot be built ({type(error).__name__}: '
-                f'{error}); correct it and give it with `config=`.'
-            ) from error
+                f'{error}); correct it and give it with `config=`.') from error
 
     def __call__(self, results: dict) -> dict:
         """Transform one image.

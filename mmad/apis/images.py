@@ -18,8 +18,7 @@ _EXPECTED = ('an image is a path, an (H, W, 3) uint8 array in BGR order or a '
 _PNG_MODES = ('1', 'L', 'LA', 'P', 'RGBA')
 
 
-def find_images(
-        images: OneImage | Iterable[OneImage]) -> Iterable[OneImage]:
+def find_images(images: OneImage | Iterable[OneImage]) -> Iterable[OneImage]:
     """Find the single images in what a caller gives, without reading them.
 
     Args:
@@ -114,9 +113,8 @@ def _from_pillow(image: Image.Image, number: int) -> np.ndarray:
         return np.asarray(image.convert('RGB'))[..., ::-1]
     # Pillow reads the pixels only now, and reports a broken file in these.
     except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(
-            f'image number {number}, a PIL image, cannot be read '
-            f'({type(error).__name__}: {error}).') from error
+        raise InputError(f'image number {number}, a PIL image, cannot be read '
+                         f'({type(error).__name__}: {error}).') from error
 
 
 def _advice(image: object) -> str:

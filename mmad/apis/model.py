@@ -19,10 +19,12 @@ from .building import limit_building
 from .stored_config import read_stored_config
 
 
-def init_model(checkpoint: str | Path,
-               config: str | Path | Config | None = None,
-               device: str | torch.device | None = None,
-               modules: str | Sequence[str] = ()) -> BaseDetector:
+def init_model(
+    checkpoint: str | Path,
+    config: str | Path | Config | None = None,
+    device: str | torch.device | None = None,
+    modules: str | Sequence[str] = ()
+) -> BaseDetector:
     """Build a detector from a checkpoint, ready to predict.
 
     Nothing of it outlasts the call: MMEngine's default scope, its loader of

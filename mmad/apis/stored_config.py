@@ -23,10 +23,9 @@ from .image_pipeline import find_pipeline
 _FOREIGN = tuple(
     getattr(module, name) for module, names in (
         (mmengine.model, ('BaseDataPreprocessor', 'ImgDataPreprocessor')),
-        (mmcv.transforms,
-         ('CenterCrop', 'Compose', 'LoadImageFromFile', 'Normalize', 'Pad',
-          'RandomApply', 'RandomChoice', 'RandomFlip', 'RandomGrayscale',
-          'Resize')),
+        (mmcv.transforms, ('CenterCrop', 'Compose', 'LoadImageFromFile',
+                           'Normalize', 'Pad', 'RandomApply', 'RandomChoice',
+                           'RandomFlip', 'RandomGrayscale', 'Resize')),
     ) for name in names)
 # A back end for files may import modules from a folder that it is given.
 _REFUSED_ARGUMENTS = ('backend_args', 'file_client_args', 'init_cfg')
@@ -36,8 +35,7 @@ _MAX_DEPTH = 50
 _MAX_LENGTH = 1 << 20
 
 
-def read_stored_config(text: str,
-                       checkpoint: str,
+def read_stored_config(text: str, checkpoint: str,
                        modules: Sequence[str] = ()) -> Config:
     """Read the config that a checkpoint stores, without trusting it.
 
@@ -68,8 +66,7 @@ def read_stored_config(text: str,
                          'has no `model`; give the config file with '
                          '`config=`.')
     reader = _Reader(stored, checkpoint, modules)
-    config: dict[str, Any] = dict(
-        model=reader.read(model, MODELS, 'model'))
+    config: dict[str, Any] = dict(model=reader.read(model, MODELS, 'model'))
     kind = config['model'].get('type')
     if not (isinstance(kind, type) and issubclass(kind, BaseDetector)):
         raise InputError(
@@ -78,8 +75,9 @@ def read_stored_config(text: str,
             'cannot predict.')
     pipeline = find_pipeline(stored, f'stored in checkpoint "{checkpoint}"')
     if pipeline is not None:
-        config['test_dataloader'] = dict(dataset=dict(
-            pipeline=reader.read(pipeline, TRANSFORMS, 'pipeline')))
+        config['test_dataloader'] = dict(
+            dataset=dict(
+                pipeline=reader.read(pipeline, TRANSFORMS, 'pipeline')))
     return Config(config)
 
 
@@ -96,9 +94,8 @@ class _Reader:
         if place.count('[') + place.count('.') > _MAX_DEPTH:
             self.refuse(place[:60] + '...', node)
         if isinstance(node, list | tuple):
-            return type(node)(
-                self.read(value, registry, f'{place}[{number}]')
-                for number, value in enumerate(node))
+            return type(node)(self.read(value, registry, f'{place}[{number}]')
+                              for number, value in enumerate(node))
         if not isinstance(node, dict):
             return node
         if node.get('_scope_', 'mmad') != 'mmad':
@@ -108,8 +105,10 @@ class _Reader:
             kind = self.find(node['type'], registry, place)
             if any(_is_within(kind, module) for module in self.modules):
                 # Its weights are in the checkpoint.
-                node = {key: None if key == 'init_cfg' else value
-                        for key, value in node.items()}
+                node = {
+                    key: None if key == 'init_cfg' else value
+                    for key, value in node.items()
+                }
         for key in _REFUSED_ARGUMENTS:
             if node.get(key) is not None:
                 self.refuse(f'{place}.{key}', node[key])
@@ -150,9 +149,9 @@ class _Reader:
 
     def exports(self, prefix: str, name: str, kind: Callable) -> bool:
         """Whether ``prefix.name`` is this class."""
-        return _is_within(kind, prefix) or (
-            prefix.startswith(('mmad.', 'mmcv.', 'mmengine.'))
-            and vars(sys.modules.get(prefix, object)).get(name) is kind)
+        return _is_within(kind, prefix) or (prefix.startswith(
+            ('mmad.', 'mmcv.', 'mmengine.')) and vars(
+                sys.modules.get(prefix, object)).get(name) is kind)
 
     def refuse(self, place: str, value: object) -> NoReturn:
         value = repr(value)
@@ -182,8 +181,9 @@ def _own_modules(stored: dict) -> list[str]:
     if not isinstance(names, list | tuple):
         return []
     return [
-        name for name in names if isinstance(name, str) and len(name) < 80
-        and all(part.isidentifier() for part in name.split('.'))
+        name for name in names
+        if isinstance(name, str) and len(name) < 80 and all(
+            part.isidentifier() for part in name.split('.'))
     ][:5]
 
 
@@ -194,8 +194,8 @@ def _parse(text: object, checkpoint: str) -> dict:
             for name, value in _assignments(text)
         }
     # As literal_eval reports what is no literal, and nesting beyond limits.
-    except (AttributeError, IndexError, KeyError, MemoryError,
-            RecursionError, SyntaxError, TypeError, ValueError) as error:
+    except (AttributeError, IndexError, KeyError, MemoryError, RecursionError,
+            SyntaxError, TypeError, ValueError) as error:
         raise InputError(
             f'the config stored in checkpoint "{checkpoint}" holds more than '
             'plain values; give the config file with `config=` '
@@ -238,7 +238,10 @@ class _DictCalls(ast.NodeTransformer):
                 or not isinstance(first, ast.Dict)):
             return node
         return ast.Dict(
-            [*first.keys,
-             *(k.arg and ast.Constant(k.arg)  # type: ignore[list-item]
-               for k in node.keywords)],
+            [
+                *first.keys,
+                *(
+                    k.arg and ast.Constant(k.arg)  # type: ignore[list-item]
+                    for k in node.keywords)
+            ],
             [*first.values, *(k.value for k in node.keywords)])

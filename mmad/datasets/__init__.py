@@ -14,18 +14,7 @@ from .torchvision_images import TorchvisionImages
 from .visa import VisA
 
 __all__ = [
-    'BTAD',
-    'MPDD',
-    'AnomalyDataset',
-    'ConcatDataset',
-    'FolderDataset',
-    'MVTecAD',
-    'MVTecLOCO',
-    'MagneticTile',
-    'NaturalImages',
-    'OneClassDataset',
-    'RunningIndexSampler',
-    'TorchvisionImages',
-    'VisA',
-    'transforms'
+    'BTAD', 'MPDD', 'AnomalyDataset', 'ConcatDataset', 'FolderDataset',
+    'MVTecAD', 'MVTecLOCO', 'MagneticTile', 'NaturalImages', 'OneClassDataset',
+    'RunningIndexSampler', 'TorchvisionImages', 'VisA', 'transforms'
 ]

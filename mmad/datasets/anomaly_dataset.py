@@ -144,8 +144,8 @@ class AnomalyDataset(BaseDataset):
     def require_folder(self) -> None:
         """Raise :class:`InputError` if there is no such folder."""
         if not self.folder.is_dir():
-            problem = ('is a file' if self.folder.is_file() else
-                       'does not exist')
+            problem = ('is a file'
+                       if self.folder.is_file() else 'does not exist')
             raise InputError(
                 f'the data folder "{self.folder}" {problem}; '
                 f'{self.expected}. Name the place with --data-root (and '
@@ -153,8 +153,9 @@ class AnomalyDataset(BaseDataset):
 
     def files(self) -> list[Path]:
         """List the image files, in order; none where images are arrays."""
-        paths = (Path(self.get_data_info(index)['img_path'])
-                 for index in range(len(self)))
+        paths = (
+            Path(self.get_data_info(index)['img_path'])
+            for index in range(len(self)))
         return [path for path in paths if path.is_file()]
 
     def check_overlap(self, test: BaseDataset) -> None:
@@ -171,8 +172,8 @@ class AnomalyDataset(BaseDataset):
 
     def report(self, entries: list[dict], skipped: Skipped) -> None:
         """Log which files were taken and which were left out."""
-        log_scan(f'{type(self).__name__} ({self.split})', self.folder,
-                     entries, skipped)
+        log_scan(f'{type(self).__name__} ({self.split})', self.folder, entries,
+                 skipped)
 
     def filter_data(self) -> list[dict]:
         """Keep all images; check that ``indices`` are among them."""
@@ -222,14 +223,16 @@ class AnomalyDataset(BaseDataset):
         masks = {}
         require_folder_or_nothing(truth)
         if truth is not None and truth.is_dir():
-            defective = [path for name in names if name not in normal
-                         for path in found[name]]
+            defective = [
+                path for name in names if name not in normal
+                for path in found[name]
+            ]
             masks, more = match_masks(defective, images, test, truth)
             add_skipped(skipped, more)
         return [
             self.entry(path, 'good' if name == self.NORMAL else name,
-                       masks.get(path))
-            for name in names for path in found[name]
+                       masks.get(path)) for name in names
+            for path in found[name]
         ], skipped
 
     def _beside(self, part: str, names: list[str]) -> tuple[Skipped, Skipped]:

@@ -59,9 +59,7 @@ def load_classification_set(
             'what belongs to it. Name the place with --data-root, or remove '
             'what is broken there and set `download=True` in the config\'s '
             'data sets.') from error
-    classes = [
-        text.split(' - ')[0].replace('/', '-') for text in data.classes
-    ]
+    classes = [text.split(' - ')[0].replace('/', '-') for text in data.classes]
     return np.asarray(data.data), np.asarray(data.targets, np.int64), classes
 
 

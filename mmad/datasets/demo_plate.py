@@ -121,8 +121,7 @@ def _noise(rng: np.random.Generator, u: np.ndarray, v: np.ndarray,
     rows, columns = int(300 / cell_v) + 3, int(300 / cell_u) + 3
     nodes = rng.standard_normal((rows, columns), dtype=np.float32)
     return cv2.remap(
-        nodes,
-        ((u + 150) / cell_u + 1).astype(np.float32),
+        nodes, ((u + 150) / cell_u + 1).astype(np.float32),
         ((v + 150) / cell_v + 1).astype(np.float32),
         cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REFLECT)
@@ -133,8 +132,7 @@ def _plate(rng: np.random.Generator, u: np.ndarray, v: np.ndarray,
     """Albedo ``(H, W, 3)`` and height ``(H, W)`` of a plate on the belt."""
     inside = _square(u, v, _EDGE, 20)
     radius = np.hypot(u, v)
-    belt = 1 + 0.06 * _noise(rng, u, v, 9, 9) + 0.05 * _noise(
-        rng, u, v, 2, 2)
+    belt = 1 + 0.06 * _noise(rng, u, v, 9, 9) + 0.05 * _noise(rng, u, v, 2, 2)
     belt *= 1 - 0.4 * np.exp(-np.maximum(-inside, 0) / 6)
     brushed = (1 + 0.030 * _noise(rng, u, v, 45, 1.1) +
                0.022 * _noise(rng, u, v, 14, 1) +
@@ -210,8 +208,7 @@ def _disturb_weave(rng: np.random.Generator, u: np.ndarray, v: np.ndarray,
         turn = rng.uniform(0.5, math.pi / 4)
         other = _threads(
             math.cos(turn) * u + math.sin(turn) * v,
-            math.cos(turn) * v - math.sin(turn) * u,
-            rng.uniform(9.5, 12))
+            math.cos(turn) * v - math.sin(turn) * u, rng.uniform(9.5, 12))
     else:
         other = rng.uniform(0.3, 0.45) + 0.25 * woven
     return woven + spot * (other - woven), spot
@@ -270,12 +267,15 @@ def _blob(rng: np.random.Generator, u: np.ndarray, v: np.ndarray, x: float,
 
 def _spot(rng: np.random.Generator, margin: float) -> tuple[float, float]:
     """A place on bare metal, ``margin`` away from what is drilled there."""
-    holes = [*((*at, _RIVET) for at in _RIVETS),
-             *((*at, _SCREW) for at in _SCREWS), (0, 0, _MESH + 11)]
+    holes = [
+        *((*at, _RIVET) for at in _RIVETS), *((*at, _SCREW) for at in _SCREWS),
+        (0, 0, _MESH + 11)
+    ]
     while True:
         x, y = rng.uniform(-86, 86, 2).tolist()
-        if all(math.hypot(x - a, y - b) > size + margin
-               for a, b, size in holes):
+        if all(
+                math.hypot(x - a, y - b) > size + margin
+                for a, b, size in holes):
             return x, y
 
 
@@ -298,8 +298,9 @@ def _photograph(rng: np.random.Generator, albedo: np.ndarray,
 
     y, x = np.mgrid[:size, :size].astype(np.float32) / size - 0.5
     angle = rng.uniform(0, 2 * math.pi)
-    light = rng.uniform(0.92, 1.08) * (
-        1 + rng.uniform(0, 0.22) * (math.cos(angle) * x + math.sin(angle) * y))
+    light = rng.uniform(0.92,
+                        1.08) * (1 + rng.uniform(0, 0.22) *
+                                 (math.cos(angle) * x + math.sin(angle) * y))
     tint = np.float32(1 + rng.uniform(-0.02, 0.02, 3))
     image = albedo * (shade * light)[..., None] * tint
     image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.45, 0.65))

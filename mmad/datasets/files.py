@@ -58,8 +58,7 @@ def path_below(root: Path, name: str, what: str) -> Path:
         InputError: The path is absolute, or has a part ``..``.
     """
     parts = PurePosixPath(name or '').parts
-    if (not parts or leads_outside(name) or '\\' in name
-            or ':' in parts[0]):
+    if (not parts or leads_outside(name) or '\\' in name or ':' in parts[0]):
         raise InputError(f'{what} must be a relative path below "{root}", '
                          f'without "..", got {name!r}; correct it.')
     return root / name
@@ -74,9 +73,10 @@ def list_images(folder: str | Path, recursive: bool = False) -> list[Path]:
 
 
 def find_images(
-        folder: str | Path,
-        recursive: bool = False,
-        without: Iterable[Path] = ()) -> tuple[list[Path], Skipped]:
+    folder: str | Path,
+    recursive: bool = False,
+    without: Iterable[Path] = ()
+) -> tuple[list[Path], Skipped]:
     """Find the image files below a folder, and the files that are none.
 
     Links are followed, but no folder is read twice, and none that the folder
@@ -136,8 +136,10 @@ def find_images(
                 found.append(path)
             else:
                 skipped[SUFFIX].append(Path(path))
-    return ([Path(path) for path in sorted(found)],
-            {why: sorted(paths) for why, paths in skipped.items() if paths})
+    return ([Path(path) for path in sorted(found)], {
+        why: sorted(paths)
+        for why, paths in skipped.items() if paths
+    })
 
 
 def list_folders(folder: Path) -> list[str]:
@@ -150,9 +152,8 @@ def list_folders(folder: Path) -> list[str]:
     home = Path(os.path.realpath(folder))
     around = {identity(path) for path in (home, *home.parents)}
     return sorted(
-        entry.name for entry in _entries(folder)
-        if _is_folder(entry) and not is_hidden(entry.name)
-        and identity(entry.path) not in around)
+        entry.name for entry in _entries(folder) if _is_folder(entry)
+        and not is_hidden(entry.name) and identity(entry.path) not in around)
 
 
 def add_skipped(skipped: Skipped, *others: Skipped) -> Skipped:
@@ -206,8 +207,8 @@ def _require_file(entry: os.DirEntry) -> None:
         os.stat(entry.path)
         problem = 'is not a regular file'
     except OSError as error:
-        problem = ('is a link that leads nowhere' if entry.is_symlink()
-                   else f'cannot be read ({error.strerror})')
+        problem = ('is a link that leads nowhere' if entry.is_symlink() else
+                   f'cannot be read ({error.strerror})')
     raise InputError(f'image "{entry.path}" {problem}; replace or remove it.')
 
 

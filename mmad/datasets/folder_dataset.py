@@ -124,8 +124,9 @@ class FolderDataset(AnomalyDataset):
         abnormal, skipped = self._load_abnormal()
         add_skipped(skipped, skipped_test)
         entries = [self.entry(path, 'good') for path in normal_test] + abnormal
-        report_overlap(type(self).__name__, normal,
-                       [Path(entry['img_path']) for entry in entries])
+        report_overlap(
+            type(self).__name__, normal,
+            [Path(entry['img_path']) for entry in entries])
         self.report(entries, skipped)
         return entries
 
@@ -140,15 +141,16 @@ class FolderDataset(AnomalyDataset):
             if name == '.':
                 name = images.name
                 name = 'bad' if name in ('', '..', 'good') else name
-            defect_types[path] = (
-                'good' if name.split('/')[0] == 'good' else name)
+            defect_types[path] = ('good'
+                                  if name.split('/')[0] == 'good' else name)
         masks = {}
         if self.mask_dir is not None:
             truth, = self._folders('mask_dir')
             if not list_images(truth, recursive=True):
                 raise InputError(f'`mask_dir` "{truth}" holds no images.')
-            defective = [path for path in paths
-                         if defect_types[path] != 'good']
+            defective = [
+                path for path in paths if defect_types[path] != 'good'
+            ]
             masks, more = match_masks(defective, paths, images, truth)
             add_skipped(skipped, more)
         return [

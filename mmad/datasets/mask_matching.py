@@ -9,8 +9,8 @@ from .files import Skipped, add_skipped, find_images, relative_stem
 
 
 def match_masks(defective: Iterable[Path], images: Iterable[Path],
-               image_root: Path,
-               mask_root: Path) -> tuple[dict[Path, Path], Skipped]:
+                image_root: Path,
+                mask_root: Path) -> tuple[dict[Path, Path], Skipped]:
     """Match each defective image with its mask file.
 
     ``scratch/000_mask.png`` and ``scratch/000.png`` both may belong to the
@@ -47,13 +47,12 @@ def match_masks(defective: Iterable[Path], images: Iterable[Path],
 
 
 def _assign(images: Iterable[Path], image_root: Path,
-                 masks: Mapping[str, list[Path]],
-                 mask_root: Path) -> dict[Path, Path]:
+            masks: Mapping[str,
+                           list[Path]], mask_root: Path) -> dict[Path, Path]:
     choices = {}
     for image in images:
         stem = relative_stem(image, image_root)
-        choices[image] = [
-            *masks.get(f'{stem}_mask', ()), *masks.get(stem, ())]
+        choices[image] = [*masks.get(f'{stem}_mask', ()), *masks.get(stem, ())]
         if not choices[image]:
             raise InputError(
                 f'image "{image}" has no mask; expected '

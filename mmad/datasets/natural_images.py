@@ -82,8 +82,8 @@ class NaturalImages(BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         if not self.folder.is_dir():
-            problem = ('is a file' if self.folder.is_file() else
-                       'does not exist')
+            problem = ('is a file'
+                       if self.folder.is_file() else 'does not exist')
             raise InputError(
                 f'the folder "{self.folder}" {problem}; name one with '
                 'natural images (photographs of anything) with '

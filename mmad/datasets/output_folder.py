@@ -33,7 +33,9 @@ def check_output_folder(folder: str | Path,
                     parents.add(os.path.dirname(info[key]))
     home = Path(os.path.realpath(folder))
     places = {home, *home.parents} | {
-        Path(os.path.realpath(home / name)) for name in defect_types}
+        Path(os.path.realpath(home / name))
+        for name in defect_types
+    }
     for parent in sorted(parents):
         if Path(os.path.realpath(parent)) in places:
             raise InputError(

@@ -36,7 +36,9 @@ class RunningIndexSampler(DefaultSampler):
         InputError: The data set takes only indices below its length.
     """
 
-    def __init__(self, dataset, shuffle: bool = True,
+    def __init__(self,
+                 dataset,
+                 shuffle: bool = True,
                  seed: int | None = None) -> None:
         if isinstance(dataset, _NOT_FOR):
             raise InputError(

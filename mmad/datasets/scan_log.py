@@ -15,7 +15,7 @@ _said: set[tuple[str, str]] = set()
 
 
 def log_scan(name: str, folder: Path, entries: Iterable[Mapping],
-                 skipped: Skipped) -> None:
+             skipped: Skipped) -> None:
     """Log which files were taken, which were left out, and why, in one line.
 
     Args:
@@ -29,8 +29,10 @@ def log_scan(name: str, folder: Path, entries: Iterable[Mapping],
                       if 'defect_type' in entry)
     taken = [f'{number} {name}' for name, number in numbers.items()]
     if len(taken) > 2 * _MOST_NAMES:
-        taken = [*taken[:_MOST_NAMES],
-                 f'{len(taken) - _MOST_NAMES} more defect types']
+        taken = [
+            *taken[:_MOST_NAMES],
+            f'{len(taken) - _MOST_NAMES} more defect types'
+        ]
     line = f'{name} of "{folder}": took {len(entries)} images'
     if taken:
         line += f' ({", ".join(taken)})'

@@ -54,9 +54,8 @@ class TorchvisionImages(NaturalImages):
                  serialize_data: bool = True,
                  max_refetch: int = 1000) -> None:
         if not isclass(getattr(torchvision.datasets, str(name), None)):
-            raise InputError(
-                f'torchvision has no data set "{name}"; it has '
-                f'{", ".join(torchvision.datasets.__all__)}.')
+            raise InputError(f'torchvision has no data set "{name}"; it has '
+                             f'{", ".join(torchvision.datasets.__all__)}.')
         if not isinstance(options, dict | None):
             raise InputError('`options` of the data set must be a dict of '
                              f'arguments of {name}, got {options!r}.')

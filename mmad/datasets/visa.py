@@ -89,10 +89,9 @@ class VisA(AnomalyDataset):
                 self._path(row, 'image', root, table) for row in listed
                 if row['split'] == 'train'
             ]
-            report_overlap(
-                f'{type(self).__name__} by "{table}"',
-                [path for path in train if path.is_file()],
-                [Path(entry['img_path']) for entry in entries])
+            report_overlap(f'{type(self).__name__} by "{table}"',
+                           [path for path in train if path.is_file()],
+                           [Path(entry['img_path']) for entry in entries])
         self.report(entries, self._find_unlisted(listed, root, table))
         return entries
 

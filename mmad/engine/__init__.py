@@ -19,8 +19,8 @@ from .unsupported_parts import refuse_unsupported
 
 __all__ = [
     'CalibrationHook', 'CheckpointHook', 'EMAHook', 'EarlyStoppingHook',
-    'FitAfterTrainHook', 'FitHook', 'ProgressHook', 'ReportHook', 'ScaleSequenceHook',
-    'SyncNormHook', 'TeacherStatisticsHook', 'ToolRunner',
+    'FitAfterTrainHook', 'FitHook', 'ProgressHook', 'ReportHook',
+    'ScaleSequenceHook', 'SyncNormHook', 'TeacherStatisticsHook', 'ToolRunner',
     'TrainingStartHook', 'VisualizationHook', 'check_runner',
     'refuse_unsupported'
 ]

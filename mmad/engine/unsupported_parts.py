@@ -56,9 +56,10 @@ def _rows(cfg: Config) -> Iterator[tuple[bool, str]]:
             'the package torch_tb_profiler; install it (pip install '
             'torch-tb-profiler) or use "log_trace".')
 
-    yield (_type(cfg.get('runner_type')) not in ('', 'Runner')
-           or cfg.get('strategy') is not None), (
-        '`runner_type` and `strategy` ask for another runner, such as '
+    yield (
+        _type(cfg.get('runner_type')) not in ('', 'Runner')
+        or cfg.get('strategy') is not None
+    ), ('`runner_type` and `strategy` ask for another runner, such as '
         'FlexibleRunner, and mmad is driven by MMEngine\'s Runner; leave both '
         'out.')
     wrapper = _type(cfg.get('model_wrapper_cfg'))
@@ -82,13 +83,13 @@ def _rows(cfg: Config) -> Iterator[tuple[bool, str]]:
             inner = _dict(dataset).get('dataset')
             yield wrapper == 'ClassBalancedDataset' and not _has_classes(
                 inner), (
-                f'`{name}.dataset` has a ClassBalancedDataset, but the '
-                f'{_type(inner)} inside it has no classes to balance (no '
-                '`get_cat_ids`); use the data set inside it.')
+                    f'`{name}.dataset` has a ClassBalancedDataset, but the '
+                    f'{_type(inner)} inside it has no classes to balance (no '
+                    '`get_cat_ids`); use the data set inside it.')
 
     optim = cfg.get('optim_wrapper')
-    lonely = isinstance(optim, dict) and not {
-        'type', 'optimizer', 'constructor'} & set(optim)
+    lonely = isinstance(
+        optim, dict) and not {'type', 'optimizer', 'constructor'} & set(optim)
     yield lonely and bool(optim), (
         f'`optim_wrapper` has {", ".join(_dict(optim))} and no `optimizer`: '
         'nothing is trained by gradients here; leave `optim_wrapper` empty.')

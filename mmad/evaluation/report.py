@@ -34,8 +34,8 @@ def in_order(values: Mapping[Any, Any]) -> dict[str, Any]:
     plain = _flat(plain_value(values))
     known = sorted(
         filter(is_known, plain),
-        key=lambda name: (name.rpartition('/')[0],
-                          _NAMES.index(name.rpartition('/')[2])))
+        key=lambda name:
+        (name.rpartition('/')[0], _NAMES.index(name.rpartition('/')[2])))
     return {name: plain[name] for name in dict.fromkeys([*known, *plain])}
 
 
@@ -43,8 +43,12 @@ def _flat(values: dict[str, Any]) -> dict[str, Any]:
     """Put the entries of nested dicts into one dict."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
-        inner = ({f'{name}/{key}': part for key, part in _flat(value).items()}
-                 if isinstance(value, dict) and value else {name: value})
+        inner = ({
+            f'{name}/{key}': part
+            for key, part in _flat(value).items()
+        } if isinstance(value, dict) and value else {
+            name: value
+        })
         taken = flat.keys() | values.keys() - {name}
         # Rather nested than lost.
         flat.update({name: value} if inner.keys() & taken else inner)
@@ -94,8 +98,7 @@ def _plain_float(number: float) -> float | str:
 
 def is_cell(value: Any) -> bool:
     """Tell whether a plain value can stand in a table of numbers."""
-    return (isinstance(value, int | float)
-            or value in (UNDEFINED, *INFINITE))
+    return (isinstance(value, int | float) or value in (UNDEFINED, *INFINITE))
 
 
 def short_value(name: str, value: Any, percent: str = '') -> str:
@@ -146,9 +149,8 @@ def describe_conditions(conditions: Mapping[str, Any]) -> str:
         bits = conditions.get(f'{prefix}score_bits')
         if bits is not None:
             text += f'; scores kept to {bits} bits'
-        for key, words in (
-            ('pixel_empty_masks', 'with an empty mask'),
-            ('pixel_defects_removed', 'without a defect left')):
+        for key, words in (('pixel_empty_masks', 'with an empty mask'),
+                           ('pixel_defects_removed', 'without a defect left')):
             if conditions.get(prefix + key):
                 text += (f'; {conditions[prefix + key]} defective images '
                          f'{words}')

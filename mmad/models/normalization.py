@@ -17,9 +17,8 @@ def describe_normalization(
         return None
     if isinstance(data_preprocessor, nn.Module):
         mean, std = (
-            getattr(data_preprocessor, name).flatten().tolist()
-            if hasattr(data_preprocessor, name) else None
-            for name in ('mean', 'std'))
+            getattr(data_preprocessor, name).flatten().tolist() if hasattr(
+                data_preprocessor, name) else None for name in ('mean', 'std'))
         reversed_channels = data_preprocessor._channel_conversion
     else:
         mean = data_preprocessor.get('mean')

@@ -8,8 +8,7 @@ from .frame import map_to_original, require_place
 
 _SCALARS = dict(
     gt_label=torch.int64, pred_score=torch.float32, pred_label=torch.bool)
-_MAPS = dict(
-    gt_mask=torch.bool, pred_map=torch.float32, pred_mask=torch.bool)
+_MAPS = dict(gt_mask=torch.bool, pred_map=torch.float32, pred_mask=torch.bool)
 
 
 class AnomalyDataSample(BaseDataElement):

@@ -1,5 +1,3 @@
-
-
 """The place of a model's input in the original image."""
 from collections.abc import Mapping
 
@@ -8,8 +6,8 @@ import numpy as np
 from mmad.errors import InputError
 
 
-def scored_window(info: Mapping,
-                  shape: tuple[int, int]) -> tuple[slice, slice]:
+def scored_window(info: Mapping, shape: tuple[int,
+                                              int]) -> tuple[slice, slice]:
     """Find the rows and columns of a model's input that show the image.
 
     That is all of them, unless a letterbox added a border.
@@ -24,9 +22,8 @@ def scored_window(info: Mapping,
     """
     resized = info.get('resized_shape', shape)
     offset = info.get('crop_offset', (0, 0))
-    rows, columns = (
-        slice(max(0, -start), min(size, full - start))
-        for start, size, full in zip(offset, shape, resized))
+    rows, columns = (slice(max(0, -start), min(size, full - start))
+                     for start, size, full in zip(offset, shape, resized))
     return rows, columns
 
 
@@ -41,8 +38,8 @@ def require_place(info: Mapping, otherwise: str) -> None:
     Raises:
         InputError: The pipeline rotated the image or otherwise moved it.
     """
-    reason = info.get('frame_lost') or (
-        'it was rotated by the pipeline' if info.get('rotation') else None)
+    reason = info.get('frame_lost') or ('it was rotated by the pipeline'
+                                        if info.get('rotation') else None)
     if reason:
         raise InputError(
             f'the place of "{info.get("img_path")}" in the original image is '

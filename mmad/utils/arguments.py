@@ -44,10 +44,12 @@ def check_number(name: str,
             and (above is None or value > above)
             and (below is None or value < below)):
         return
-    limits = ' and '.join(
-        f'{word} {limit}' for word, limit in (
-            ('above', above), ('at least', low), ('at most', high),
-            ('below', below)) if limit is not None)
+    limits = ' and '.join(f'{word} {limit}'
+                          for word, limit in (('above', above), ('at least',
+                                                                 low),
+                                              ('at most', high), ('below',
+                                                                  below))
+                          if limit is not None)
     words = [
         f'a {"whole" if integer else "finite"} number', limits,
         'or None' if optional else '', hint

@@ -39,8 +39,8 @@ def load_checkpoint(filename: str | Path, map_location=None) -> dict:
     # its own. MMEngine's runner would run `config` as Python when it resumes.
     if 'meta' in state and isinstance(state['meta'], dict):
         state['meta'] = {
-            key: value for key, value in dict.items(state['meta'])
-            if key != 'config'
+            key: value
+            for key, value in dict.items(state['meta']) if key != 'config'
         }
     if filename.startswith('mmcls://') and 'state_dict' in state:
         state = _process_mmcls_checkpoint(state)
@@ -106,8 +106,7 @@ def check_sums(path: Path, filename: str) -> None:
                     'torch.save wrote, which compresses nothing.')
             damaged = file.testzip()
     # What a damaged header makes of it.
-    except (NotImplementedError, RuntimeError, zipfile.BadZipFile,
-            zlib.error):
+    except (NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error):
         damaged = 'a header'
     if damaged is not None:
         raise InputError(
@@ -140,8 +139,10 @@ def latest_checkpoint(work_dir: str | Path) -> str | None:
         path for path in work_dir.glob('epoch_*.pth')
         if path.stem.removeprefix('epoch_').isdecimal()
     ]
-    newest = max(numbered, default=None,
-                 key=lambda path: int(path.stem.removeprefix('epoch_')))
+    newest = max(
+        numbered,
+        default=None,
+        key=lambda path: int(path.stem.removeprefix('epoch_')))
     return newest and str(newest)
 
 
@@ -175,7 +176,12 @@ def _log_globals() -> list:
     scalar = np.float64(0).__reduce__()[0]
     dtypes = {type(np.dtype(kind)) for kind in 'fdilqILQB?'}
     return [
-        HistoryBuffer, np.ndarray, np.dtype, *dtypes, rebuild, scalar,
+        HistoryBuffer,
+        np.ndarray,
+        np.dtype,
+        *dtypes,
+        rebuild,
+        scalar,
         # Names of the same two under numpy 1.
         (rebuild, 'numpy.core.multiarray._reconstruct'),
         (scalar, 'numpy.core.multiarray.scalar'),

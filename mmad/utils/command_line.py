@@ -38,19 +38,10 @@ from .path_checks import (
 from .weights import forget_weights, set_weights
 
 __all__ = [
-    'add_common_arguments',
-    'add_config_arguments',
-    'add_run_arguments',
-    'add_weights_argument',
-    'at_least',
-    'check_beforehand',
-    'check_data',
-    'check_optimizer',
-    'finish_config',
-    'guard_amp',
-    'load_config',
-    'one_sentence_errors',
-    'use_checkpoint_backbone'
+    'add_common_arguments', 'add_config_arguments', 'add_run_arguments',
+    'add_weights_argument', 'at_least', 'check_beforehand', 'check_data',
+    'check_optimizer', 'finish_config', 'guard_amp', 'load_config',
+    'one_sentence_errors', 'use_checkpoint_backbone'
 ]
 
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -108,10 +99,9 @@ def _merge_options(cfg: Config, args: argparse.Namespace) -> None:
             raise InputError(f'--cfg-options {key}: nothing reads the key '
                              f'`{first}`; {hint(first)}')
         if first in ('custom_imports', 'launcher'):
-            raise InputError(
-                f'--cfg-options {first} is without effect; '
-                + ('use --launcher.' if first == 'launcher' else
-                   'set it in the config file.'))
+            raise InputError(f'--cfg-options {first} is without effect; ' +
+                             ('use --launcher.' if first ==
+                              'launcher' else 'set it in the config file.'))
     for key, value in options.items():
         try:
             cfg.merge_from_dict({key: value})
@@ -127,8 +117,8 @@ def _merge_options(cfg: Config, args: argparse.Namespace) -> None:
 def _parse_options(pairs: Sequence[str]) -> dict[str, Any]:
     found = argparse.Namespace(options=None)
     try:
-        DictAction(['--cfg-options'], 'options')(
-            argparse.ArgumentParser(), found, pairs)
+        DictAction(['--cfg-options'], 'options')(argparse.ArgumentParser(),
+                                                 found, pairs)
     except (AssertionError, ValueError) as error:
         raise InputError(
             f'--cfg-options {" ".join(pairs)}: each must be KEY=VALUE, '
@@ -136,8 +126,9 @@ def _parse_options(pairs: Sequence[str]) -> dict[str, Any]:
     return found.options
 
 
-def check_beforehand(cfg: Config, needs: Collection[str],
-              checkpoint: str | None = None) -> None:
+def check_beforehand(cfg: Config,
+                     needs: Collection[str],
+                     checkpoint: str | None = None) -> None:
     """Check all that can be known before anything is computed or written.
 
     Args:
@@ -152,8 +143,8 @@ def check_beforehand(cfg: Config, needs: Collection[str],
     """
     check_config(cfg, needs)
     check_folder(cfg.work_dir, '--work-dir')
-    for name in (Path(cfg.filename or '').name, 'last_checkpoint',
-                 'metrics.json'):
+    for name in (Path(cfg.filename
+                      or '').name, 'last_checkpoint', 'metrics.json'):
         if name and Path(cfg.work_dir, name).is_dir():
             raise InputError(
                 f'the work dir has a folder "{Path(cfg.work_dir, name)}" in '
@@ -187,7 +178,8 @@ def finish_config(cfg: Config, args: argparse.Namespace) -> None:
         loader = cfg.get('test_dataloader') or cfg.get('train_dataloader')
         category = loader and loader.dataset.get('category')
         cfg.work_dir = str(
-            Path('work_dirs', Path(args.config).stem, str(category or '')))
+            Path('work_dirs',
+                 Path(args.config).stem, str(category or '')))
 
 
 def use_checkpoint_backbone(cfg: Config, checkpoint: str) -> None:
@@ -211,10 +203,12 @@ def _check_progress(state: dict, checkpoint: str) -> None:
         counts = [meta.get('epoch'), meta.get('iter')]
         seed = meta.get('seed')
         if (all(isinstance(count, int) and count >= 0 for count in counts)
-                and (seed is None or (isinstance(seed, Integral)
-                     and 0 <= int(seed) < 1 << 32))
-                and all(isinstance(hub.get(name), dict) for name in (
-                    'log_scalars', 'runtime_info', 'resumed_keys'))):
+                and (seed is None or
+                     (isinstance(seed, Integral) and 0 <= int(seed) < 1 << 32))
+                and all(
+                    isinstance(hub.get(name), dict)
+                    for name in ('log_scalars', 'runtime_info',
+                                 'resumed_keys'))):
             return
     raise InputError(
         f'checkpoint "{checkpoint}" does not say where its training stood '
@@ -244,8 +238,8 @@ def check_data(cfg: Config, loaders: Sequence[str]) -> None:
                 for other in inner_datasets(dataset):
                     part.check_overlap(other)
         item = dataset[0]
-        if not isinstance(item, dict) or not {'inputs', 'data_samples'} <= set(
-                item):
+        if not isinstance(item, dict) or not {'inputs', 'data_samples'
+                                              } <= set(item):
             raise InputError(f'`{loader}.dataset.pipeline` of the config must '
                              'end with a step that packs, such as '
                              "dict(type='PackInputs').")
@@ -267,8 +261,9 @@ def _build_data(cfg: dict) -> BaseDataset:
         logger.removeFilter(watch)
     if not any('images' in record.getMessage() for record in records):
         split = cfg.get('split')
-        logger.info(type(dataset).__name__ + (f' ({split})' if split else '')
-                    + f': {len(dataset)} images.')
+        logger.info(
+            type(dataset).__name__ + (f' ({split})' if split else '') +
+            f': {len(dataset)} images.')
     return dataset
 
 
@@ -308,8 +303,8 @@ def check_optimizer(runner: Runner) -> None:
                     f'the {name_of_model} does not have; it has '
                     f'{", ".join(name for name, _ in model.named_children())}'
                     ' and their parts.')
-    if runner.optim_wrapper and not any(
-            parameter.requires_grad for parameter in model.parameters()):
+    if runner.optim_wrapper and not any(parameter.requires_grad
+                                        for parameter in model.parameters()):
         raise InputError(
             f'{name_of_model} as configured has nothing to train, but the '
             'config has an optimizer; use the schedule '

@@ -82,8 +82,8 @@ def check_shape(cfg: Config) -> None:
     """
     for key, kinds in _PLAIN.items():
         if key in cfg and not isinstance(cfg[key], kinds):
-            wanted = ' or '.join(
-                'None' if kind is _NONE else kind.__name__ for kind in kinds)
+            wanted = ' or '.join('None' if kind is _NONE else kind.__name__
+                                 for kind in kinds)
             raise InputError(f'`{key}` of the config must be {wanted}, got '
                              f'{shown(cfg[key])}.')
     for split in SPLITS:
@@ -124,11 +124,17 @@ def check_config(cfg: Config, needs: Collection[str] = ()) -> None:
         check_part('visualizer', cfg.visualizer, VISUALIZERS,
                    ('name', 'save_dir'))
     if cfg.get('log_processor') is not None:
-        check_part('log_processor', cfg.log_processor, LOG_PROCESSORS,
-                   default_type='LogProcessor')
+        check_part(
+            'log_processor',
+            cfg.log_processor,
+            LOG_PROCESSORS,
+            default_type='LogProcessor')
     if cfg.get('model_wrapper_cfg') is not None:
-        check_part('model_wrapper_cfg', cfg.model_wrapper_cfg, MODEL_WRAPPERS,
-                   ('module', ), default_type='MMDistributedDataParallel')
+        check_part(
+            'model_wrapper_cfg',
+            cfg.model_wrapper_cfg,
+            MODEL_WRAPPERS, ('module', ),
+            default_type='MMDistributedDataParallel')
     _check_environment(cfg)
 
 
@@ -144,8 +150,8 @@ def _check_groups(cfg: Config, needs: Collection[str]) -> None:
         missing = [key for key in keys if cfg.get(key) is None]
         if missing and (split in needs or len(missing) < len(keys)):
             rest = [key for key in keys if key not in missing]
-            why = (f'which goes with `{rest[0]}`' if rest else
-                   f'so there is nothing to {split} with')
+            why = (f'which goes with `{rest[0]}`'
+                   if rest else f'so there is nothing to {split} with')
             raise InputError(
                 f'the config has no `{missing[0]}`, {why}; inherit it from a '
                 'file of configs/_base_/, or set all of '
@@ -154,7 +160,8 @@ def _check_groups(cfg: Config, needs: Collection[str]) -> None:
 
 def _check_loader(place: str, loader: ConfigDict) -> None:
     known = set(inspect.signature(DataLoader).parameters) | {
-        'num_batch_per_epoch', 'worker_init_fn', 'disable_subprocess_warning'}
+        'num_batch_per_epoch', 'worker_init_fn', 'disable_subprocess_warning'
+    }
     check_keys(place, loader, known)
     check_part(f'{place}.dataset', loader.dataset, DATASETS)
     if loader.get('sampler') is None:
@@ -172,8 +179,12 @@ def _check_loader(place: str, loader: ConfigDict) -> None:
                 raise InputError(f'`{place}.{key}` of the config must be a '
                                  f'dict, got {shown(loader[key])}.')
             find_type(f'{place}.{key}', loader[key], FUNCTIONS)
-    for key, least in dict(batch_size=1, num_workers=0, prefetch_factor=1,
-                           timeout=0, num_batch_per_epoch=1).items():
+    for key, least in dict(
+            batch_size=1,
+            num_workers=0,
+            prefetch_factor=1,
+            timeout=0,
+            num_batch_per_epoch=1).items():
         check_integer(place, loader, key, least)
     for key in ('drop_last', 'pin_memory', 'persistent_workers'):
         check_flag(f'{place}.{key}', loader.get(key, False))
@@ -196,8 +207,8 @@ def _check_loop(place: str, loop: dict | None) -> None:
         default = ('EpochBasedTrainLoop'
                    if loop['by_epoch'] else 'IterBasedTrainLoop')
     check_part(place, loop, LOOPS, given, extra, default)
-    for key, least in dict(max_epochs=1, max_iters=1, val_interval=1,
-                           val_begin=0).items():
+    for key, least in dict(
+            max_epochs=1, max_iters=1, val_interval=1, val_begin=0).items():
         check_integer(place, loop, key, least)
 
 
@@ -213,8 +224,10 @@ def _check_evaluator(place: str, evaluator: object) -> None:
                              f'metrics, got {shown(evaluator)}.')
         for index, metric in enumerate(evaluator):
             check_part(f'{place}.{index}', metric, METRICS)
-            others = [other for other in evaluator[:index]
-                      if _reports_alike(metric, other)]
+            others = [
+                other for other in evaluator[:index]
+                if _reports_alike(metric, other)
+            ]
             if others:
                 raise InputError(
                     f'`{place}` of the config has two {metric["type"]} whose '
@@ -237,9 +250,10 @@ def _check_hooks(cfg: Config) -> None:
     for name, hook in hooks.items():
         if isinstance(hook, dict) and 'type' not in hook:
             others = [
-                other.split('.', 1)[1] for other in hooks if other != name]
-            raise InputError(f'`{name}` of the config has no `type`; '
-                             + nearest(name.split('.', 1)[1], others))
+                other.split('.', 1)[1] for other in hooks if other != name
+            ]
+            raise InputError(f'`{name}` of the config has no `type`; ' +
+                             nearest(name.split('.', 1)[1], others))
     hooks.update((f'custom_hooks.{index}', hook)
                  for index, hook in enumerate(cfg.get('custom_hooks') or ()))
     for place, hook in hooks.items():
@@ -255,23 +269,26 @@ def _check_hooks(cfg: Config) -> None:
 
 def _check_environment(cfg: Config) -> None:
     env = cfg.get('env_cfg') or {}
-    check_keys('env_cfg', env, ('cudnn_benchmark', 'mp_cfg', 'dist_cfg',
-                                'resource_limit'))
+    check_keys('env_cfg', env,
+               ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'))
     check_integer('env_cfg', env, 'resource_limit', 1)
     mp_cfg = env.get('mp_cfg') or {}
-    check_keys('env_cfg.mp_cfg', mp_cfg, set(
-        inspect.signature(set_multi_processing).parameters) - {'distributed'})
+    check_keys(
+        'env_cfg.mp_cfg', mp_cfg,
+        set(inspect.signature(set_multi_processing).parameters) -
+        {'distributed'})
     check_choice('env_cfg.mp_cfg.mp_start_method',
                  mp_cfg.get('mp_start_method', 'fork'),
                  ('fork', 'spawn', 'forkserver'))
     check_integer('env_cfg.mp_cfg', mp_cfg, 'opencv_num_threads', 0)
-    known = {'port'}.union(*(inspect.signature(function).parameters for
-                             function in (init_dist, init_process_group)))
-    check_keys('env_cfg.dist_cfg', env.get('dist_cfg') or {},
-               known - {'launcher', 'kwargs'})
+    known = {'port'}.union(*(inspect.signature(function).parameters
+                             for function in (init_dist, init_process_group)))
+    check_keys('env_cfg.dist_cfg',
+               env.get('dist_cfg') or {}, known - {'launcher', 'kwargs'})
     randomness = cfg.get('randomness') or {}
-    check_keys('randomness', randomness, set(
-        inspect.signature(Runner.set_randomness).parameters) - {'self'})
+    check_keys(
+        'randomness', randomness,
+        set(inspect.signature(Runner.set_randomness).parameters) - {'self'})
     if 'randomness' in cfg and 'seed' not in randomness:
         raise InputError('`randomness` of the config has no `seed`; set it '
                          'there, None for a new one in each run.')

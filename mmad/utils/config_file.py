@@ -88,8 +88,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def is_module_name(name: object) -> bool:
     """Whether a name has the form of a module, ``'package.module'``."""
-    return isinstance(name, str) and all(
-        part.isidentifier() for part in name.split('.'))
+    return isinstance(name, str) and all(part.isidentifier()
+                                         for part in name.split('.'))
 
 
 def _what_failed(error: BaseException, chain: ConfigFile) -> str:
@@ -131,8 +131,7 @@ def _import_types(node: object, path: Path) -> None:
         raise InputError(
             f'config "{path}" imports what cannot be found '
             f'({" ".join(str(error).split())}); mind the spelling, and the '
-            'folder of a module of your own must be in PYTHONPATH.'
-        ) from error
+            'folder of a module of your own must be in PYTHONPATH.') from error
     for value in values:
         _import_types(value, path)
 

@@ -34,8 +34,8 @@ class ConfigFile:
     outside: set[str] = field(default_factory=set)
     bases: list['ConfigFile'] = field(default_factory=list)
 
-    def dead_names(self,
-                   read: frozenset[str] = frozenset()) -> dict[str, Path]:
+    def dead_names(
+        self, read: frozenset[str] = frozenset()) -> dict[str, Path]:
         """Find the names that are assigned in this chain and never read.
 
         Args:
@@ -53,8 +53,8 @@ class ConfigFile:
 
     def all_paths(self) -> list[Path]:
         """The paths of this file and of all its bases."""
-        return [self.path] + [
-            path for base in self.bases for path in base.all_paths()]
+        return [self.path
+                ] + [path for base in self.bases for path in base.all_paths()]
 
 
 def read_names(path: str | Path, heirs: tuple[Path, ...] = ()) -> ConfigFile:
@@ -79,9 +79,8 @@ def read_names(path: str | Path, heirs: tuple[Path, ...] = ()) -> ConfigFile:
             'the file that it stands in.'
             if heirs else f'config "{path}" does not exist.')
     if any(path.samefile(heir) for heir in heirs):
-        raise InputError(
-            f'config "{path}" is a base of itself, by way of '
-            f'"{heirs[-1]}"; remove one of the two `_base_`.')
+        raise InputError(f'config "{path}" is a base of itself, by way of '
+                         f'"{heirs[-1]}"; remove one of the two `_base_`.')
     try:
         text = path.read_text(encoding='utf-8')
     except (OSError, UnicodeDecodeError) as error:
@@ -103,8 +102,7 @@ def read_names(path: str | Path, heirs: tuple[Path, ...] = ()) -> ConfigFile:
     for base in bases:
         # `package::config` is of another package, with names of its own.
         if '::' not in base:
-            file.bases.append(
-                read_names(path.parent / base, (*heirs, path)))
+            file.bases.append(read_names(path.parent / base, (*heirs, path)))
     return file
 
 
@@ -135,15 +133,14 @@ def parse_python(text: str, path: Path) -> ast.Module:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, 'lineno', None)
         where = '' if line is None else f', line {line}'
-        raise InputError(
-            f'config "{path}"{where} is no valid Python: '
-            f'{getattr(error, "msg", error)}.') from error
+        raise InputError(f'config "{path}"{where} is no valid Python: '
+                         f'{getattr(error, "msg", error)}.') from error
 
 
 def _load(text: str, path: Path) -> dict:
     try:
-        content = (json.loads if path.suffix == '.json' else
-                   yaml.safe_load)(text)
+        content = (json.loads if path.suffix == '.json' else yaml.safe_load)(
+            text)
     except (ValueError, yaml.YAMLError) as error:
         raise InputError(f'config "{path}" is no valid {path.suffix[1:]}: '
                          f'{" ".join(str(error).split())}.') from error
@@ -180,7 +177,9 @@ def _value(match: re.Match, path: Path) -> str:
         return default
     value = os.environ[name]
     wrong = sorted({
-        sign for sign in value if sign in '\\\'"{}' or not sign.isprintable()})
+        sign
+        for sign in value if sign in '\\\'"{}' or not sign.isprintable()
+    })
     if value and not wrong:
         return value
     what = (f'holds {" ".join(map(ascii, wrong))}, which cannot stand there'
@@ -209,11 +208,11 @@ def _bases(tree: ast.Module, path: Path) -> list[str]:
                                  'or a list of paths.')
             found.extend(value)
         elif isinstance(node, ast.With):
-            found.extend(
-                '../' * (part.level - 1) + part.module.replace('.', '/')
-                + '.py' for part in node.body
-                if isinstance(part, ast.ImportFrom) and part.level
-                and part.module)
+            found.extend('../' * (part.level - 1) +
+                         part.module.replace('.', '/') + '.py'
+                         for part in node.body
+                         if isinstance(part, ast.ImportFrom) and part.level
+                         and part.module)
     return found
 
 
@@ -237,7 +236,8 @@ def _collect(tree: ast.Module, file: ConfigFile) -> None:
                     node.value, ast.Name) and node.value.id == '_base_':
                 file.outside.add(node.attr)
     file.unread = {
-        name for name, place in last_store.items()
+        name
+        for name, place in last_store.items()
         if last_load.get(name, -1) < place and name != '_base_'
     }
     if lazy:

@@ -74,9 +74,9 @@ def check_part(place: str,
         unknown = sorted(keys - set(parameters) - set(extra), key=str)
         if unknown:
             raise InputError(
-                f'`{place}` of the config: {name} has no `{unknown[0]}`; '
-                + (nearest(unknown[0], parameters) or 'its arguments are '
-                   + ', '.join(sorted(set(parameters) - set(given))) + '.'))
+                f'`{place}` of the config: {name} has no `{unknown[0]}`; ' +
+                (nearest(unknown[0], parameters) or 'its arguments are ' +
+                 ', '.join(sorted(set(parameters) - set(given))) + '.'))
         missing = [
             key for key, parameter in parameters.items()
             if parameter.default is parameter.empty and key not in keys
@@ -133,9 +133,9 @@ def find_type(place: str,
             parent = parent.parent
         raise InputError(
             f'`{place}.type` of the config: there is no {registry.name} '
-            f'"{wanted}"; '
-            + (nearest(wanted, names) or 'one of your own must be imported '
-               'first, see `custom_imports` in docs/config.md.'))
+            f'"{wanted}"; ' +
+            (nearest(wanted, names) or 'one of your own must be imported '
+             'first, see `custom_imports` in docs/config.md.'))
     return kind
 
 
@@ -167,16 +167,18 @@ def accepted(kind: object) -> dict[str, inspect.Parameter] | None:
                                       parameter.VAR_KEYWORD,
                                       parameter.POSITIONAL_ONLY):
                 parameters.setdefault(
-                    name, parameter.replace(default=None)
-                    if followed else parameter)
+                    name,
+                    parameter.replace(default=None) if followed else parameter)
         followed = True
         if not any(parameter.kind is parameter.VAR_KEYWORD
                    for parameter in found.values()):
             break
         if one in _PASSED_ON:
             for name in inspect.signature(_PASSED_ON[one]).parameters:
-                parameters.setdefault(name, inspect.Parameter(
-                    name, inspect.Parameter.KEYWORD_ONLY, default=None))
+                parameters.setdefault(
+                    name,
+                    inspect.Parameter(
+                        name, inspect.Parameter.KEYWORD_ONLY, default=None))
             break
         if not is_library(getattr(one, '__module__', None)):
             return None
@@ -195,21 +197,28 @@ def check_keys(place: str, part: object, known: Collection[str]) -> None:
                          f'{shown(part)}.')
     for key in part:
         if key not in known:
-            raise InputError(
-                f'nothing reads `{place}.{key}` of the config; '
-                + (nearest(key, known)
-                   or f'known are {", ".join(sorted(known))}.'))
+            raise InputError(f'nothing reads `{place}.{key}` of the config; ' +
+                             (nearest(key, known)
+                              or f'known are {", ".join(sorted(known))}.'))
 
 
-def check_integer(place: str, part: dict, key: str, least: int,
+def check_integer(place: str,
+                  part: dict,
+                  key: str,
+                  least: int,
                   below: int | None = None) -> None:
     """Check that an entry is an integer in its range, None or missing.
 
     Raises:
         InputError: It is there and is neither None nor such an integer.
     """
-    check_number(f'{place}.{key}', part.get(key), low=least, below=below,
-                 integer=True, optional=True)
+    check_number(
+        f'{place}.{key}',
+        part.get(key),
+        low=least,
+        below=below,
+        integer=True,
+        optional=True)
 
 
 def check_value(place: str, value: object, annotation: object) -> None:
@@ -248,8 +257,8 @@ def _fits(value: object, annotation: object) -> bool:
     if kind is float:
         return isinstance(value, numbers.Real) and not isinstance(value, bool)
     if kind is int:
-        return isinstance(
-            value, numbers.Integral) and not isinstance(value, bool)
+        return isinstance(value,
+                          numbers.Integral) and not isinstance(value, bool)
     if issubclass(kind, Sequence) and kind is not str:
         if isinstance(value, str | dict | numbers.Number) or value is None:
             return False
@@ -263,8 +272,8 @@ def _fits(value: object, annotation: object) -> bool:
         return isinstance(value, kind)
     # A path, an array, a module: what can be made of a plain value is for
     # the constructor to say; a number is never one.
-    return kind is object or not (
-        value is None or isinstance(value, numbers.Number))
+    return kind is object or not (value is None
+                                  or isinstance(value, numbers.Number))
 
 
 def _describe_annotation(annotation: object) -> str:
@@ -274,11 +283,15 @@ def _describe_annotation(annotation: object) -> str:
     if annotation is types.NoneType:
         return 'None'
     if inspect.isclass(annotation) and not inner:
-        return {int: 'an integer', float: 'a number', str: 'a string',
-                bool: 'True or False', dict: 'a dict'}.get(
-                    annotation, annotation.__name__)
-    return str(annotation).replace('typing.', '').replace(
-        'collections.abc.', '')
+        return {
+            int: 'an integer',
+            float: 'a number',
+            str: 'a string',
+            bool: 'True or False',
+            dict: 'a dict'
+        }.get(annotation, annotation.__name__)
+    return str(annotation).replace('typing.',
+                                   '').replace('collections.abc.', '')
 
 
 def _hints(kind: object) -> dict[str, object]:

@@ -38,8 +38,8 @@ def check_training(cfg: Config) -> None:
             reads; or the sampler does not shuffle.
     """
     scheduler = cfg.get('param_scheduler')
-    schedulers = scheduler if isinstance(scheduler, list | tuple) else [
-        scheduler] if scheduler else []
+    schedulers = scheduler if isinstance(
+        scheduler, list | tuple) else [scheduler] if scheduler else []
     for index, one in enumerate(schedulers):
         check_part(
             'param_scheduler' if one is scheduler else
@@ -49,8 +49,8 @@ def check_training(cfg: Config) -> None:
         check_keys('auto_scale_lr', cfg.auto_scale_lr,
                    ('enable', 'base_batch_size'))
         check_integer('auto_scale_lr', cfg.auto_scale_lr, 'base_batch_size', 1)
-        if cfg.auto_scale_lr.get('enable') and not cfg.auto_scale_lr.get(
-                'base_batch_size'):
+        if cfg.auto_scale_lr.get(
+                'enable') and not cfg.auto_scale_lr.get('base_batch_size'):
             raise InputError('`auto_scale_lr` of the config needs '
                              '`base_batch_size`; set it there.')
     _check_compile(cfg.get('compile'))
@@ -58,7 +58,8 @@ def check_training(cfg: Config) -> None:
     if not wrapper:
         return
     constructor = find_type(
-        'optim_wrapper.constructor', dict(
+        'optim_wrapper.constructor',
+        dict(
             type=wrapper.get('constructor') or DefaultOptimWrapperConstructor),
         OPTIM_WRAPPER_CONSTRUCTORS)
     if constructor is DefaultOptimWrapperConstructor:
@@ -71,8 +72,8 @@ def check_training(cfg: Config) -> None:
     sampler = cfg.get('train_dataloader') and cfg.train_dataloader.sampler
     if not sampler or not isinstance(sampler, dict):
         return
-    parameters = accepted(find_type(
-        'train_dataloader.sampler', sampler, DATA_SAMPLERS)) or {}
+    parameters = accepted(
+        find_type('train_dataloader.sampler', sampler, DATA_SAMPLERS)) or {}
     if 'shuffle' in parameters and not sampler.get(
             'shuffle', parameters['shuffle'].default):
         raise InputError(
@@ -99,13 +100,13 @@ def _check_paramwise(paramwise: Any) -> None:
     place = 'optim_wrapper.paramwise_cfg'
     if not paramwise:
         return
-    check_keys(place, paramwise, (
-        'custom_keys', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult',
-        'dwconv_decay_mult', 'dcn_offset_lr_mult', 'flat_decay_mult',
-        'bypass_duplicate'))
+    check_keys(place, paramwise,
+               ('custom_keys', 'bias_lr_mult', 'bias_decay_mult',
+                'norm_decay_mult', 'dwconv_decay_mult', 'dcn_offset_lr_mult',
+                'flat_decay_mult', 'bypass_duplicate'))
     custom = paramwise.get('custom_keys') or {}
-    check_keys(f'{place}.custom_keys', custom, set(custom)
-               if isinstance(custom, dict) else ())
+    check_keys(f'{place}.custom_keys', custom,
+               set(custom) if isinstance(custom, dict) else ())
     for key, entry in custom.items():
         check_keys(f'{place}.custom_keys.{key}', entry,
                    ('lr_mult', 'decay_mult'))

@@ -9,15 +9,14 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import (  # noqa: F401, the plugins register themselves
-    BmpImagePlugin,
-    Image,
-    ImageOps,
-    JpegImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
+
+# The plugins register themselves.
+from PIL import BmpImagePlugin as BmpImagePlugin
+from PIL import Image, ImageOps
+from PIL import JpegImagePlugin as JpegImagePlugin
+from PIL import PngImagePlugin as PngImagePlugin
+from PIL import TiffImagePlugin as TiffImagePlugin
+from PIL import WebPImagePlugin as WebPImagePlugin
 
 from mmad.errors import InputError
 

@@ -65,8 +65,10 @@ def _message(error: InputError) -> str:
     if lines and lines[0].startswith('Caught '):
         # From a worker process, with the traceback of that one; the message
         # begins behind the name of the class.
-        starts = [number for number, line in enumerate(lines)
-                  if 'InputError: ' in line]
+        starts = [
+            number for number, line in enumerate(lines)
+            if 'InputError: ' in line
+        ]
         lines = lines[starts[-1]:] if starts else lines
         lines[0] = lines[0].split('InputError: ', 1)[-1]
     return ' '.join(line.strip() for line in lines)
@@ -75,12 +77,14 @@ def _message(error: InputError) -> str:
 def _describe_step(error: BaseException, frames: Sequence[types.FrameType],
                    text: str) -> str | None:
     """What a step of a library or of mmad lacks or refuses."""
-    calls = [number for number, frame in enumerate(frames)
-             if frame.f_code is BaseTransform.__call__.__code__]
+    calls = [
+        number for number, frame in enumerate(frames)
+        if frame.f_code is BaseTransform.__call__.__code__
+    ]
     if not calls:
         return None
-    step, results = (frames[calls[-1]].f_locals[name]
-                     for name in ('self', 'results'))
+    step, results = (
+        frames[calls[-1]].f_locals[name] for name in ('self', 'results'))
     name, inside = type(step).__name__, frames[calls[-1]:]
     if isinstance(error, KeyError) and error.args[:1] and (
             _are_of_libraries(inside, 'mmad', *_IMAGE_LIBRARIES)
@@ -88,8 +92,9 @@ def _describe_step(error: BaseException, frames: Sequence[types.FrameType],
         return (f'the step {name} of a pipeline of the config needs '
                 f'`{error.args[0]}`, which no step before it has made; mind '
                 'their order.')
-    if isinstance(error, AssertionError | TypeError | ValueError | cv2.error
-                  ) and _are_of_libraries(inside, *_IMAGE_LIBRARIES):
+    if isinstance(error, AssertionError | TypeError
+                  | ValueError | cv2.error) and _are_of_libraries(
+                      inside, *_IMAGE_LIBRARIES):
         return (f'the step {name} of a pipeline of the config refuses an '
                 f'image: {text}.')
     return None
@@ -99,8 +104,10 @@ def _describe_constructor(error: BaseException,
                           frames: Sequence[types.FrameType],
                           text: str) -> str | None:
     """What was wrong with the arguments that a config has for a part."""
-    calls = [number for number, frame in enumerate(frames)
-             if frame.f_code is build_functions.build_from_cfg.__code__]
+    calls = [
+        number for number, frame in enumerate(frames)
+        if frame.f_code is build_functions.build_from_cfg.__code__
+    ]
     if not calls:
         return None
     found = frames[calls[-1]].f_locals
@@ -112,12 +119,11 @@ def _describe_constructor(error: BaseException,
                 f'a part of the config cannot be built: {text}.')
     if inside:
         # The libraries check their arguments by these.
-        refused = isinstance(
-            error, AssertionError | TypeError | ValueError
-        ) and _are_of_libraries(inside)
+        refused = isinstance(error, AssertionError | TypeError
+                             | ValueError) and _are_of_libraries(inside)
     else:
-        refused = isinstance(error, TypeError) and not _accepts(
-            kind, found.get('args'))
+        refused = isinstance(
+            error, TypeError) and not _accepts(kind, found.get('args'))
     return (f'{getattr(kind, "__name__", kind)} cannot be built from the '
             f'config: {text or type(error).__name__}.') if refused else None
 
@@ -139,8 +145,7 @@ def is_library(module: str | None, *others: str) -> bool:
     return str(module).split('.')[0] in (*_LIBRARIES, *others)
 
 
-def _are_of_libraries(frames: Sequence[types.FrameType],
-                      *others: str) -> bool:
+def _are_of_libraries(frames: Sequence[types.FrameType], *others: str) -> bool:
     """Whether no code of the user's own is among what was called."""
     return bool(frames) and all(
         is_library(frame.f_globals.get('__name__'), *others)

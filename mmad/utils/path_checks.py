@@ -30,8 +30,10 @@ def check_folder(folder: str | Path, option: str) -> None:
     reason = None
     try:
         # Every part, so that one with too long a name is found.
-        there = [part for part in (path, *path.absolute().parents)
-                 if os.path.lexists(part)]
+        there = [
+            part for part in (path, *path.absolute().parents)
+            if os.path.lexists(part)
+        ]
         path.absolute().lstat()
     except FileNotFoundError:
         pass
@@ -97,10 +99,12 @@ def check_folders(cfg: Config) -> None:
     Raises:
         InputError: Files cannot be written to one.
     """
-    parts = {f'default_hooks.{name}': hook
-             for name, hook in (cfg.get('default_hooks') or {}).items()}
-    parts.update((f'custom_hooks.{index}', hook) for index, hook
-                 in enumerate(cfg.get('custom_hooks') or ()))
+    parts = {
+        f'default_hooks.{name}': hook
+        for name, hook in (cfg.get('default_hooks') or {}).items()
+    }
+    parts.update((f'custom_hooks.{index}', hook)
+                 for index, hook in enumerate(cfg.get('custom_hooks') or ()))
     visualizer = parts['visualizer'] = cfg.get('visualizer') or {}
     backends = visualizer.get('vis_backends') or ()
     if isinstance(backends, list | tuple):

@@ -101,8 +101,8 @@ def _download(url: str) -> Path:
         # One of the processes fetches it.
         with FileLock(f'{path}.lock'):
             if not path.is_file():
-                torch.hub.download_url_to_file(
-                    url, str(path), digest and digest[1])
+                torch.hub.download_url_to_file(url, str(path), digest
+                                               and digest[1])
     # As urllib reports a bad URL or no network, and torch a wrong hash.
     except (HTTPException, OSError, RuntimeError, ValueError) as error:
         raise InputError(

@@ -85,8 +85,9 @@ def _origin() -> str:
     frame = sys._getframe(1)
     while frame is not None:
         name = str(frame.f_globals.get('__name__'))
-        if not any(_is_of(package, name) for package in (
-                __name__, 'logging', 'mmengine.logging')):
+        if not any(
+                _is_of(package, name)
+                for package in (__name__, 'logging', 'mmengine.logging')):
             return name
         frame = frame.f_back
     return ''

@@ -171,8 +171,8 @@ def _check_size(image: np.ndarray, shape: tuple[int, int], name: str,
 
 
 def _heat(
-    image: np.ndarray, scores: np.ndarray,
-    value_range: tuple[float, float] | None
+        image: np.ndarray, scores: np.ndarray,
+        value_range: tuple[float, float] | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw the heat map and the overlay, each ``(H, W, 3)``."""
     unscored = np.isnan(scores)

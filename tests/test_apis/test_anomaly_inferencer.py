@@ -44,12 +44,11 @@ def test_files(inferencer, expected):
 def test_folder(inferencer, expected, mvtec_root, batch_size):
     folder = mvtec_root / 'bottle' / 'test'
     predictions = inferencer(folder, batch_size)
-    assert [sample.img_path for sample in predictions] == [
-        str(path) for path in list_images(folder, recursive=True)
-    ]
+    assert [sample.img_path for sample in predictions
+            ] == [str(path) for path in list_images(folder, recursive=True)]
     for sample in predictions:
-        torch.testing.assert_close(
-            sample.pred_score, expected[sample.img_path].pred_score)
+        torch.testing.assert_close(sample.pred_score,
+                                   expected[sample.img_path].pred_score)
 
 
 def test_arrays(inferencer, expected):
@@ -108,8 +107,12 @@ def test_stream_takes_no_more_than_a_batch(inferencer, expected):
 
 
 @pytest.mark.parametrize('images', [
-    None, 3, 2.5, b'x.png', bytearray(b'x'), {}, dict(a='x.png'),
-    torch.zeros(3, 4, 4), '', 'none.png', 'a\0b.png', Path('none')])
+    None, 3, 2.5, b'x.png',
+    bytearray(b'x'), {},
+    dict(a='x.png'),
+    torch.zeros(3, 4, 4), '', 'none.png', 'a\0b.png',
+    Path('none')
+])
 @pytest.mark.parametrize('call', ['__call__', 'stream'])
 def test_no_images(inferencer, images, call):
     with pytest.raises(InputError) as caught:
@@ -118,14 +121,23 @@ def test_no_images(inferencer, images, call):
 
 
 @pytest.mark.parametrize('image', [
-    None, 3, b'x.png', {}, ['x.png'], ('x.png', ), torch.zeros(4, 4, 3),
-    torch.zeros(3, 4, 4, dtype=torch.uint8), np.zeros((4, 4), np.uint8),
-    np.zeros((4, 4, 4), np.uint8), np.zeros((2, 4, 4, 3), np.uint8),
-    np.zeros((3, 4, 4), np.uint8), np.zeros((4, 4, 3)),
-    np.zeros((4, 4, 3), np.uint16), np.zeros((0, 0, 3), np.uint8),
-    np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4, 3), object),
-    Image.new('I', (4, 4)), Image.new('F', (4, 4)), Image.new('I;16', (4, 4)),
-    Image.new('RGB', (0, 4))])
+    None, 3, b'x.png', {}, ['x.png'], ('x.png', ),
+    torch.zeros(4, 4, 3),
+    torch.zeros(3, 4, 4, dtype=torch.uint8),
+    np.zeros((4, 4), np.uint8),
+    np.zeros((4, 4, 4), np.uint8),
+    np.zeros((2, 4, 4, 3), np.uint8),
+    np.zeros((3, 4, 4), np.uint8),
+    np.zeros((4, 4, 3)),
+    np.zeros((4, 4, 3), np.uint16),
+    np.zeros((0, 0, 3), np.uint8),
+    np.zeros((0, 4, 3), np.uint8),
+    np.zeros((4, 4, 3), object),
+    Image.new('I', (4, 4)),
+    Image.new('F', (4, 4)),
+    Image.new('I;16', (4, 4)),
+    Image.new('RGB', (0, 4))
+])
 def test_one_of_many_is_no_image(inferencer, expected, image):
     good = next(iter(expected))
     stream = inferencer.stream([good, good, image], 2)
@@ -139,8 +151,8 @@ def test_one_of_many_is_no_image(inferencer, expected, image):
 
 def test_one_of_many_cannot_be_read(inferencer, expected, tmp_path):
     (tmp_path / 'broken.png').write_bytes(b'x')
-    for bad, words in (('none.png', 'none.png'),
-                       (tmp_path / 'broken.png', 'broken.png'),
+    for bad, words in (('none.png', 'none.png'), (tmp_path / 'broken.png',
+                                                  'broken.png'),
                        (str(tmp_path), 'is a folder'), (tmp_path, 'folder')):
         with pytest.raises(InputError, match=words):
             inferencer([next(iter(expected)), bad])
@@ -149,17 +161,20 @@ def test_one_of_many_cannot_be_read(inferencer, expected, tmp_path):
 def test_array_that_a_step_refuses(fitted, tmp_path):
     cfg = copy.deepcopy(fitted.cfg)
     cfg.test_dataloader.dataset.pipeline = [
-        dict(type='LoadImage'), dict(type='CenterCrop', crop_size=48),
-        dict(type='PackInputs')]
-    inferencer = AnomalyInferencer(
-        f'{fitted.work_dir}/epoch_1.pth', cfg, 'cpu')
+        dict(type='LoadImage'),
+        dict(type='CenterCrop', crop_size=48),
+        dict(type='PackInputs')
+    ]
+    inferencer = AnomalyInferencer(f'{fitted.work_dir}/epoch_1.pth', cfg,
+                                   'cpu')
     good = np.zeros((48, 48, 3), np.uint8)
     with pytest.raises(InputError, match=r'^image number 1: .*smaller than'):
         inferencer([good, good[:20]])
 
 
-@pytest.mark.parametrize('batch_size', [
-    0, -1, 1.5, None, True, '2', 2.0, float('nan'), [1]])
+@pytest.mark.parametrize('batch_size',
+                         [0, -1, 1.5, None, True, '2', 2.0,
+                          float('nan'), [1]])
 @pytest.mark.parametrize('call', ['__call__', 'stream'])
 def test_wrong_batch_size(inferencer, expected, batch_size, call):
     with pytest.raises(InputError, match='`batch_size` must be a positive'):
@@ -174,8 +189,9 @@ def test_nothing_to_score(inferencer):
     lambda a: a[::-1][::-1], lambda a: a[..., ::-1].copy()[..., ::-1],
     np.asfortranarray, lambda a: np.pad(a, 1)[1:-1, 1:-1, 1:-1],
     lambda a: a.view(np.ma.MaskedArray), lambda a: [a], lambda a: iter([a]),
-    lambda a: (a, ), lambda a: np.frombuffer(
-        a.tobytes(), np.uint8).reshape(a.shape)])
+    lambda a:
+    (a, ), lambda a: np.frombuffer(a.tobytes(), np.uint8).reshape(a.shape)
+])
 def test_layout_of_an_array(inferencer, expected, change):
     path = list(expected)[-1]
     array = cv2.imread(path)
@@ -193,10 +209,9 @@ MODES = ['1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'CMYK']
 @pytest.mark.parametrize('orientation', [None, 1, 3, 6])
 def test_pillow_image_is_read_as_its_file(inferencer, tmp_path, mode,
                                           orientation):
-    pixels = np.random.default_rng(0).integers(
-        0, 256, (50, 60, 4), np.uint8)
-    image = Image.fromarray(pixels).convert(
-        'RGBA' if mode in ('LA', 'RGBA') else 'RGB').convert(mode)
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 60, 4), np.uint8)
+    image = Image.fromarray(pixels).convert('RGBA' if mode in (
+        'LA', 'RGBA') else 'RGB').convert(mode)
     if orientation is not None:
         image.getexif()[0x0112] = orientation
     path = tmp_path / ('a.jpg' if mode == 'CMYK' else 'a.png')
@@ -213,8 +228,9 @@ def test_pillow_image_is_read_as_its_file(inferencer, tmp_path, mode,
 
 
 def test_palette_with_transparency(inferencer, tmp_path):
-    image = Image.fromarray(
-        np.arange(256, dtype=np.uint8).reshape(16, 16)).convert('P')
+    image = Image.fromarray(np.arange(256,
+                                      dtype=np.uint8).reshape(16,
+                                                              16)).convert('P')
     image.info['transparency'] = 3
     image.save(tmp_path / 'a.png')
     (one, ), (other, ) = inferencer(image), inferencer(tmp_path / 'a.png')
@@ -232,10 +248,12 @@ def test_truncated_pillow_image(inferencer, expected, tmp_path):
 def test_several_sizes_are_refused(fitted, batch_size):
     cfg = copy.deepcopy(fitted.cfg)
     cfg.test_dataloader.dataset.pipeline = [dict(type='PackInputs')]
-    inferencer = AnomalyInferencer(
-        f'{fitted.work_dir}/epoch_1.pth', cfg, 'cpu')
-    images = [np.zeros((height, width, 3), np.uint8)
-              for height, width in ((48, 48), (48, 48), (64, 48))]
+    inferencer = AnomalyInferencer(f'{fitted.work_dir}/epoch_1.pth', cfg,
+                                   'cpu')
+    images = [
+        np.zeros((height, width, 3), np.uint8)
+        for height, width in ((48, 48), (48, 48), (64, 48))
+    ]
     with pytest.raises(InputError, match=r'48x64.*Resize'):
         inferencer(images, batch_size)
 
@@ -283,9 +301,9 @@ def test_values_of_a_stranger_end_in_a_sentence(fitted, tmp_path, old, new):
     state['meta']['cfg'] = text.replace(old, new)
     torch.save(state, tmp_path / 'a.pth')
     with pytest.raises(InputError, match=r'a\.pth"|`config=`') as caught:
-        AnomalyInferencer(tmp_path / 'a.pth', device='cpu',
-                          modules='conftest')(
-                              np.zeros((48, 56, 3), dtype=np.uint8))
+        AnomalyInferencer(
+            tmp_path / 'a.pth', device='cpu', modules='conftest')(
+                np.zeros((48, 56, 3), dtype=np.uint8))
     assert str(caught.value).isprintable()
 
 

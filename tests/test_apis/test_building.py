@@ -19,8 +19,11 @@ def build(cfg):
 
 
 @pytest.mark.parametrize('cfg', [
-    dict(type='MKD', backbone=BACKBONE, cloner=dict(
-        type='Cloner', widths=[[3, 20000, 20000], [3]], points=[0, 1])),
+    dict(
+        type='MKD',
+        backbone=BACKBONE,
+        cloner=dict(
+            type='Cloner', widths=[[3, 20000, 20000], [3]], points=[0, 1])),
     dict(type='FYD', backbone=BACKBONE, ica=dict(grid=600)),
     dict(type='PatchNetwork', patch_size=65, width=100),
     dict(type='PatchNetwork', patch_size=17, out_channels=4 * 10**5),
@@ -36,8 +39,9 @@ def test_too_many(monkeypatch):
     monkeypatch.setattr('mmad.apis.building._EACH', 10**7)
     scale = dict(network=NETWORK)
     with pytest.raises(InputError, match='more than 1,300,000,000 param'):
-        build(dict(type='UninformedStudents', num_students=10**9,
-                   scales=[scale]))
+        build(
+            dict(
+                type='UninformedStudents', num_students=10**9, scales=[scale]))
     build(dict(type='UninformedStudents', num_students=2, scales=[scale]))
 
 
@@ -46,7 +50,7 @@ def test_nothing_is_left_behind():
         nn.Linear(10**5, 10**5, bias=False, device='meta')
     nn.Linear(10**5, 10**5, bias=False, device='meta')
     with limit_building():
-        assert nn.Linear(3, 3)(torch.ones(3)).shape == (3,)
+        assert nn.Linear(3, 3)(torch.ones(3)).shape == (3, )
 
 
 def test_another_thread_builds_what_it_likes():

@@ -41,9 +41,7 @@ def save(cfg, folder):
     """A checkpoint of a detector that needs no fit."""
     model = MODELS.build(cfg.model)
     model.fit_state.finalize()
-    state = dict(
-        state_dict=model.state_dict(),
-        meta=dict(cfg=cfg.pretty_text))
+    state = dict(state_dict=model.state_dict(), meta=dict(cfg=cfg.pretty_text))
     torch.save(state, folder / 'plain.pth')
     return folder / 'plain.pth'
 
@@ -82,8 +80,9 @@ def every_config(request, mvtec_root, tmp_path):
             split='test',
             pipeline=loader.dataset.pipeline)
         dataset = DATASETS.build(loader.dataset)
-        files = [dataset.get_data_info(i)['img_path']
-                 for i in range(len(dataset))]
+        files = [
+            dataset.get_data_info(i)['img_path'] for i in range(len(dataset))
+        ]
     return cfg, dataset, save(cfg, tmp_path), files
 
 
@@ -135,9 +134,16 @@ MASKS = [
     dict(type='RandomChoice', transforms=[[dict(type='mmad.LoadMask')]]),
 ]
 ENDS = [
-    [dict(type='Resize', scale=(30, 20)), dict(type='PackInputs')],
-    [dict(type='Compose', transforms=[
-        dict(type='Resize', scale=(30, 20)), dict(type='PackInputs')])],
+    [dict(type='Resize', scale=(30, 20)),
+     dict(type='PackInputs')],
+    [
+        dict(
+            type='Compose',
+            transforms=[
+                dict(type='Resize', scale=(30, 20)),
+                dict(type='PackInputs')
+            ])
+    ],
 ]
 
 
@@ -177,7 +183,9 @@ def test_steps_are_found_by_class(image, loader, mask, end, order):
 def test_classes_instead_of_names(image):
     from mmad.datasets.transforms import LoadImage, LoadMask, PackInputs
     pipeline = ImagePipeline(
-        [dict(type=LoadImage), dict(type=LoadMask), dict(type=PackInputs)])
+        [dict(type=LoadImage),
+         dict(type=LoadMask),
+         dict(type=PackInputs)])
     assert torch.equal(
         pipeline(dict(img_path=image[0]))['inputs'],
         pipeline(as_array(image[1]))['inputs'])

@@ -31,25 +31,36 @@ def test_an_iterator_is_not_advanced():
 
 
 @pytest.mark.parametrize('images', [
-    None, 3, b'data', bytearray(2), {'a': 1}, torch.zeros(3, 4, 5), '',
-    'none.png', Path('none.png')])
+    None, 3, b'data',
+    bytearray(2), {
+        'a': 1
+    },
+    torch.zeros(3, 4, 5), '', 'none.png',
+    Path('none.png')
+])
 def test_what_is_no_image(images):
     with pytest.raises(InputError, match=r'^[^\n]+\.?$'):
         find_images(images)
 
 
 @pytest.mark.parametrize('image', [
-    ARRAY[:, :, 0], ARRAY[..., :2], ARRAY.astype(float), ARRAY[:0],
-    Image.new('I', (3, 4)), Image.new('F', (3, 4)), Image.new('L', (0, 3)),
-    None, b'data', torch.zeros(3, 4, 5)])
+    ARRAY[:, :, 0], ARRAY[..., :2],
+    ARRAY.astype(float), ARRAY[:0],
+    Image.new('I', (3, 4)),
+    Image.new('F', (3, 4)),
+    Image.new('L', (0, 3)), None, b'data',
+    torch.zeros(3, 4, 5)
+])
 def test_its_number_is_named(image):
     with pytest.raises(InputError, match='number 7'):
         describe_image(image, 7)
 
 
 @pytest.mark.parametrize('image', [
-    ARRAY, ARRAY[::-1], np.asfortranarray(ARRAY),
-    Image.fromarray(ARRAY[..., ::-1].copy())])
+    ARRAY, ARRAY[::-1],
+    np.asfortranarray(ARRAY),
+    Image.fromarray(ARRAY[..., ::-1].copy())
+])
 def test_pixels_are_a_copy_in_bgr(image):
     found = describe_image(image, 0)
     expected = image if isinstance(image, np.ndarray) else ARRAY

@@ -49,8 +49,7 @@ def test_nothing_is_downloaded(checkpoint, tmp_path, config, monkeypatch):
     state['meta']['cfg'] = state['meta']['cfg'].replace(
         "type='TinyBackbone'", "type='TinyBackbone', weights='IMAGENET'")
     torch.save(state, tmp_path / 'a.pth')
-    model = init_model(
-        tmp_path / 'a.pth', device='cpu', modules=['conftest'])
+    model = init_model(tmp_path / 'a.pth', device='cpu', modules=['conftest'])
     assert model.cfg.model.backbone.weights is None
 
 
@@ -80,8 +79,9 @@ def test_config_in_a_checkpoint_runs_no_code(tmp_path):
     assert not (tmp_path / 'owned').exists()
 
 
-@pytest.mark.parametrize('device', [
-    'banana', 'cuda:77', 'cuda:x', '', 'meta', 'cpu:cpu', 3.5, [], 'vulkan'])
+@pytest.mark.parametrize(
+    'device',
+    ['banana', 'cuda:77', 'cuda:x', '', 'meta', 'cpu:cpu', 3.5, [], 'vulkan'])
 def test_no_such_device(checkpoint, device):
     with pytest.raises(InputError, match=r'device .* cannot be used') as error:
         init_model(checkpoint, device=device, modules='conftest')
@@ -99,14 +99,15 @@ def test_no_gpu(device):
 @pytest.mark.parametrize('device', ['cpu', torch.device('cpu')])
 def test_device(checkpoint, device):
     model = init_model(checkpoint, device=device, modules='conftest')
-    assert {value.device.type for value in model.state_dict().values()} == {
-        'cpu'}
+    assert {value.device.type
+            for value in model.state_dict().values()} == {'cpu'}
 
 
 @pytest.mark.parametrize('text', [
     None, 'model = ', 'raise RuntimeError', 'import none_such', 'a = 1',
     '_base_ = "none.py"', 'model = 3', 'model = dict(type="NoSuch")',
-    'model = dict(type="mmad.NoSuch")'])
+    'model = dict(type="mmad.NoSuch")'
+])
 def test_broken_config(checkpoint, tmp_path, text):
     if text is not None:
         (tmp_path / 'config.py').write_text(text + '\n')
@@ -134,9 +135,9 @@ def test_given_config_stays_as_it_is(checkpoint, fitted):
 
 
 @pytest.mark.parametrize('spell', [
-    lambda name: f'mmad.{name}',
-    lambda name: f'mmad.models.{name}',
-    lambda name: f'mmad.models.detectors.patchcore.{name}'])
+    lambda name: f'mmad.{name}', lambda name: f'mmad.models.{name}',
+    lambda name: f'mmad.models.detectors.patchcore.{name}'
+])
 def test_scoped_type(checkpoint, tmp_path, spell):
     state = load_checkpoint(checkpoint)
     text = state['meta']['cfg']
@@ -178,7 +179,8 @@ def test_pure_python_config(checkpoint, tmp_path, mvtec_root):
     torch.save(state, tmp_path / 'a.pth')
     image = mvtec_root / 'bottle/test/good/000.png'
     stored, = AnomalyInferencer(
-        tmp_path / 'a.pth', device='cpu', modules='conftest')(image)
+        tmp_path / 'a.pth', device='cpu', modules='conftest')(
+            image)
     given, = AnomalyInferencer(checkpoint, tmp_path / 'lazy.py', 'cpu')(image)
     assert torch.equal(stored.pred_map, given.pred_map)
     assert stored.pred_map.shape == (48, 48)
@@ -259,11 +261,11 @@ def test_a_state_that_is_none_ends_in_a_sentence(checkpoint, tmp_path, change):
     assert state['state_dict']['memory_bank.rows'].shape[1] == 16
     state['state_dict'].update(SPOILED[change])
     torch.save(state, tmp_path / 'a.pth')
-    with pytest.raises(InputError, match=r'fit again|does not fit|no fitted'
-                       ) as caught:
-        AnomalyInferencer(tmp_path / 'a.pth', device='cpu',
-                          modules='conftest')(
-                              np.zeros((48, 56, 3), dtype=np.uint8))
+    with pytest.raises(
+            InputError, match=r'fit again|does not fit|no fitted') as caught:
+        AnomalyInferencer(
+            tmp_path / 'a.pth', device='cpu', modules='conftest')(
+                np.zeros((48, 56, 3), dtype=np.uint8))
     assert str(caught.value).isprintable()
 
 
@@ -275,7 +277,8 @@ def test_what_is_no_config(checkpoint, given):
 
 @pytest.mark.parametrize('modules', [
     3, None, '', [''], '../own', '.own', 'my file', [3], {'conftest'},
-    b'conftest', ['conftest', 'own.py/']])
+    b'conftest', ['conftest', 'own.py/']
+])
 def test_what_names_no_modules(checkpoint, modules):
     with pytest.raises(InputError, match='`modules` must be'):
         init_model(checkpoint, device='cpu', modules=modules)

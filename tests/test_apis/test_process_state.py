@@ -80,23 +80,27 @@ def changes(before):
     return [name for name in before if before[name] != after[name]]
 '''
 USES = {
-    'import': '''
+    'import':
+    '''
 import mmad
 import mmad.apis, mmad.datasets, mmad.engine, mmad.evaluation, mmad.models
 import mmad.structures, mmad.utils, mmad.visualization
 ''',
-    'init_model': '''
+    'init_model':
+    '''
 from mmad.apis import init_model
 init_model(sys.argv[1], device='cpu')
 ''',
-    'inference': '''
+    'inference':
+    '''
 from mmad.apis import AnomalyInferencer
 inferencer = AnomalyInferencer(sys.argv[1], device='cpu')
 sample, = inferencer(np.full((32, 40, 3), 90, np.uint8))
 assert sample.pred_score > 0
 sample.original_map()
 ''',
-    'a refused checkpoint': '''
+    'a refused checkpoint':
+    '''
 from mmad.apis import init_model
 from mmad.errors import InputError
 try:
@@ -121,16 +125,23 @@ logging.root.setLevel(logging.ERROR)
 @pytest.fixture
 def checkpoint(make_patchcore, fit, images, tmp_path):
     backbone = dict(type='DemoBackbone', stages=['layer2'], weights='demo')
-    detector = fit(make_patchcore(backbone=dict(backbone), coreset_ratio=1.0),
-                   images)
-    config = Config(dict(
-        model=dict(
-            type='PatchCore', backbone=backbone, num_neighbors=3,
-            data_preprocessor=dict(type='ImgDataPreprocessor')),
-        test_dataloader=dict(dataset=dict(pipeline=[
-            dict(type='LoadImage'), dict(type='PackInputs')]))))
-    torch.save(dict(state_dict=detector.state_dict(),
-                    meta=dict(cfg=config.pretty_text)), tmp_path / 'a.pth')
+    detector = fit(
+        make_patchcore(backbone=dict(backbone), coreset_ratio=1.0), images)
+    config = Config(
+        dict(
+            model=dict(
+                type='PatchCore',
+                backbone=backbone,
+                num_neighbors=3,
+                data_preprocessor=dict(type='ImgDataPreprocessor')),
+            test_dataloader=dict(
+                dataset=dict(
+                    pipeline=[dict(type='LoadImage'),
+                              dict(type='PackInputs')]))))
+    torch.save(
+        dict(
+            state_dict=detector.state_dict(),
+            meta=dict(cfg=config.pretty_text)), tmp_path / 'a.pth')
     return tmp_path / 'a.pth'
 
 
@@ -139,14 +150,19 @@ def test_nothing_changes(checkpoint):
     for settings in ('', SETTINGS):
         script += [settings, 'before = state()']
         for name, use in USES.items():
-            script += [use, f'assert not changes(before), ({name!r}, '
-                       'changes(before))']
+            script += [
+                use, f'assert not changes(before), ({name!r}, '
+                'changes(before))'
+            ]
     # Else all of the above would hold whatever happened.
-    script += ['from mmad.utils import setup_environment',
-               'setup_environment()', 'print(*changes(before))']
+    script += [
+        'from mmad.utils import setup_environment', 'setup_environment()',
+        'print(*changes(before))'
+    ]
     result = subprocess.run(
         [sys.executable, '-c', '\n'.join(script), checkpoint],
         env=dict(PYTHONPATH=str(ROOT), PATH='', HOME=str(checkpoint.parent)),
-        capture_output=True, text=True)
+        capture_output=True,
+        text=True)
     assert result.returncode == 0, result.stderr
     assert set(result.stdout.split()) >= {'schemes', 'backends', 'scope'}

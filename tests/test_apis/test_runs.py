@@ -47,16 +47,19 @@ def shrink(cfg, data, folder):
         for scale in model.scales:
             network = scale.network
             network.update(width=0.02, out_channels=4)
-            scale.teacher = str(write_teacher(
-                folder / f'{network.patch_size}.pth', network.patch_size,
-                network=copy.deepcopy(network)))
+            scale.teacher = str(
+                write_teacher(
+                    folder / f'{network.patch_size}.pth',
+                    network.patch_size,
+                    network=copy.deepcopy(network)))
         model.num_students = 2
     digits = cfg.test_dataloader.dataset.type == 'OneClassDataset'
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         loader = cfg[name]
         loader.update(
             batch_size=1 if model.type == 'UninformedStudents' else 4,
-            num_workers=0, persistent_workers=False)
+            num_workers=0,
+            persistent_workers=False)
         dataset = loader.dataset
         for step in dataset.pipeline:
             if step['type'] == 'Resize' and not digits:
@@ -68,7 +71,9 @@ def shrink(cfg, data, folder):
             dataset.update(name='digits', indices=9)
         else:
             loader.dataset = dict(
-                type='AnomalyDataset', data_root=str(data), category='bottle',
+                type='AnomalyDataset',
+                data_root=str(data),
+                category='bottle',
                 pipeline=dataset.pipeline)
             if split is not None:
                 loader.dataset.split = split
@@ -81,9 +86,12 @@ def shrink(cfg, data, folder):
     cfg.test_evaluator = [dict(type='KeepSamples')]
     cfg.default_hooks.checkpoint.interval = epochs
     cfg.default_hooks.pop('report', None)
-    cfg.merge_from_dict(dict(
-        work_dir=str(folder / 'work'), log_level='ERROR', launcher='none',
-        experiment_name=folder.name))
+    cfg.merge_from_dict(
+        dict(
+            work_dir=str(folder / 'work'),
+            log_level='ERROR',
+            launcher='none',
+            experiment_name=folder.name))
     return epochs
 
 
@@ -110,7 +118,7 @@ def test_checkpoint_predicts_as_its_run(mvtec_root, tmp_path, name):
             cv2.imwrite(files[-1], info['img'])
     size = cfg.test_dataloader.batch_size
     assert_same(inferencer(files, size), expected)
-    assert_same(inferencer([cv2.imread(file) for file in files], size),
-                expected)
+    assert_same(
+        inferencer([cv2.imread(file) for file in files], size), expected)
     for one, other in zip(inferencer(files, 3), expected):
         assert torch.allclose(one.pred_map, other['pred_map'], 1e-3, 1e-3)

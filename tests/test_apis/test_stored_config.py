@@ -45,39 +45,61 @@ def attacks(run):
         dict(type='timeit.Timer', stmt=code),
         dict(type='builtins.eval', source=code),
         dict(type='cProfile.run', statement=code),
-        dict(type='mmengine.Config.fromstring', cfg_str=code,
-             file_format='.py'),
-        dict(type='mmengine.config.Config.fromstring', cfg_str=code,
-             file_format='.py'),
-        dict(type='mmengine.model.ImgDataPreprocessor.os.system',
-             command=touch),
+        dict(
+            type='mmengine.Config.fromstring', cfg_str=code,
+            file_format='.py'),
+        dict(
+            type='mmengine.config.Config.fromstring',
+            cfg_str=code,
+            file_format='.py'),
+        dict(
+            type='mmengine.model.ImgDataPreprocessor.os.system',
+            command=touch),
         dict(type='mmad.utils.setup_env.os.system', command=touch),
         dict(type='mmad.apis.model.import_module', name='this'),
         dict(type='mmad.models.PatchCore.load_state_dict'),
         dict(type='torch.load', f=str(run), weights_only=False),
-        dict(type='torch.hub.load', repo_or_dir=str(run), model='x',
-             source='local'),
+        dict(
+            type='torch.hub.load',
+            repo_or_dir=str(run),
+            model='x',
+            source='local'),
         dict(type='system', _scope_='os', command=touch),
         dict(type='Popen', _scope_='subprocess', args=touch, shell=True),
         dict(type='PatchCore', _scope_='os'),
         dict(type='LoadImage', _scope_='this'),
         dict(type='this.LoadImage'),
         dict(type='RandomResize', scale=(1, 1), resize_type='os.system'),
-        dict(type='RandomChoiceResize', scales=[(1, 1)],
-             resize_type='subprocess.Popen'),
-        dict(type='LoadImageFromFile', backend_args=dict(
-            backend='memcached', server_list_cfg='', client_cfg='',
-            sys_path=str(run.parent))),
-        dict(type='LoadImageFromFile', file_client_args=dict(
-            backend='memcached', sys_path=str(run.parent))),
-        dict(type='PatchCore', init_cfg=dict(
-            type='Pretrained', checkpoint=str(run))),
-        dict(type='CenterCrop', crop_size=1, auto_pad=True,
-             pad_cfg=dict(type='os.system', command=touch)),
-        dict(type='Compose', transforms=[[dict(
-            type='os.system', command=touch)]]),
-        dict(type='KeyMapper', transforms=dict(type='LoadImageFromFile'),
-             mapping=dict(img_path='keep_ratio')),
+        dict(
+            type='RandomChoiceResize',
+            scales=[(1, 1)],
+            resize_type='subprocess.Popen'),
+        dict(
+            type='LoadImageFromFile',
+            backend_args=dict(
+                backend='memcached',
+                server_list_cfg='',
+                client_cfg='',
+                sys_path=str(run.parent))),
+        dict(
+            type='LoadImageFromFile',
+            file_client_args=dict(
+                backend='memcached', sys_path=str(run.parent))),
+        dict(
+            type='PatchCore',
+            init_cfg=dict(type='Pretrained', checkpoint=str(run))),
+        dict(
+            type='CenterCrop',
+            crop_size=1,
+            auto_pad=True,
+            pad_cfg=dict(type='os.system', command=touch)),
+        dict(
+            type='Compose',
+            transforms=[[dict(type='os.system', command=touch)]]),
+        dict(
+            type='KeyMapper',
+            transforms=dict(type='LoadImageFromFile'),
+            mapping=dict(img_path='keep_ratio')),
         dict(type=['os.system'], command=touch),
         dict(type=None),
         dict(type=''),
@@ -88,8 +110,9 @@ def attacks(run):
 def places(node, path=()):
     """All paths to dicts, lists and values in a tree."""
     yield path
-    items = (node.items() if isinstance(node, dict) else
-             enumerate(node) if isinstance(node, list | tuple) else ())
+    items = (
+        node.items() if isinstance(node, dict) else
+        enumerate(node) if isinstance(node, list | tuple) else ())
     for key, value in items:
         yield from places(value, (*path, key))
 
@@ -103,9 +126,8 @@ def put(tree, path, value):
             key: put(old, path[1:], value) if key == path[0] else old
             for key, old in tree.items()
         }
-    return type(tree)(
-        put(old, path[1:], value) if number == path[0] else old
-        for number, old in enumerate(tree))
+    return type(tree)(put(old, path[1:], value) if number == path[0] else old
+                      for number, old in enumerate(tree))
 
 
 def stored(name):
@@ -120,21 +142,21 @@ def text_of(tree):
 def attempts(name, run):
     tree = stored(name)
     pipeline = ('test_dataloader', 'dataset', 'pipeline')
-    for top in (('model',), pipeline):
+    for top in (('model', ), pipeline):
         part = tree
         for key in top:
             part = part[key]
         # In place of the whole pipeline it is no pipeline.
-        for path in places(part) if top == ('model',) else [
-                path for path in places(part) if path]:
+        for path in places(part) if top == (
+                'model', ) else [path for path in places(part) if path]:
             for attack in attacks(run):
                 yield put(tree, (*top, *path), attack)
                 yield put(tree, (*top, *path), [attack])
 
 
 @pytest.mark.parametrize('name', CONFIGS)
-@pytest.mark.parametrize('number', [150, pytest.param(
-    None, marks=pytest.mark.slow)])
+@pytest.mark.parametrize('number',
+                         [150, pytest.param(None, marks=pytest.mark.slow)])
 def test_nothing_in_any_place_runs(tmp_path, name, number):
     run = tmp_path / 'run'
     modules = set(sys.modules)
@@ -151,7 +173,9 @@ def test_nothing_in_any_place_runs(tmp_path, name, number):
 
 @pytest.mark.parametrize('number', range(len(attacks(ROOT))))
 @pytest.mark.parametrize('path', [
-    ('model',), ('model', 'backbone'), ('model', 'data_preprocessor'),
+    ('model', ),
+    ('model', 'backbone'),
+    ('model', 'data_preprocessor'),
     ('model', 'sigma'),
     ('test_dataloader', 'dataset', 'pipeline', 0),
     ('test_dataloader', 'dataset', 'pipeline', 2, 'scale'),
@@ -161,10 +185,11 @@ def test_the_inferencer_runs_nothing(tmp_path, fitted, path, number):
     attack = attacks(tmp_path / 'run')[number]
     state = dict(
         state_dict=fitted.model.state_dict(),
-        meta=dict(cfg=text_of({
-            key: put(cfg, path, attack)[key]
-            for key in ('model', 'test_dataloader')
-        })))
+        meta=dict(
+            cfg=text_of({
+                key: put(cfg, path, attack)[key]
+                for key in ('model', 'test_dataloader')
+            })))
     torch.save(state, tmp_path / 'a.pth')
     with pytest.raises(InputError, match=r'a\.pth"'):
         AnomalyInferencer(tmp_path / 'a.pth', device='cpu', modules='conftest')
@@ -207,8 +232,10 @@ def test_what_is_no_plain_config(text):
 
 @pytest.mark.parametrize('pipeline', attacks(ROOT))
 def test_a_pipeline_is_a_list(pipeline):
-    text = text_of(dict(model=dict(type='PatchCore'), test_dataloader=dict(
-        dataset=dict(pipeline=pipeline))))
+    text = text_of(
+        dict(
+            model=dict(type='PatchCore'),
+            test_dataloader=dict(dataset=dict(pipeline=pipeline))))
     assert 'test_dataloader' not in read_stored_config(text, 'a.pth')
 
 
@@ -227,33 +254,40 @@ def test_no_model(text):
 
 
 def test_any_key_and_infinity():
-    cfg = Config(dict(
-        model=dict(type='PatchCore', patch_features={'a b': {'c.d': 1}}),
-        limit=float('inf')))
+    cfg = Config(
+        dict(
+            model=dict(type='PatchCore', patch_features={'a b': {
+                'c.d': 1
+            }}),
+            limit=float('inf')))
     found = read_stored_config(cfg.pretty_text, 'a.pth')
     assert found.model.patch_features == {'a b': {'c.d': 1}}
 
 
 SPELLINGS = {
-    PatchCore: ['PatchCore', 'mmad.PatchCore', 'mmad.models.PatchCore',
-                'mmad.models.detectors.patchcore.PatchCore'],
+    PatchCore: [
+        'PatchCore', 'mmad.PatchCore', 'mmad.models.PatchCore',
+        'mmad.models.detectors.patchcore.PatchCore'
+    ],
     DemoBackbone: ['DemoBackbone', 'mmad.models.DemoBackbone'],
     ImgDataPreprocessor: [
         'ImgDataPreprocessor', 'mmengine.ImgDataPreprocessor',
-        'mmengine.model.ImgDataPreprocessor'],
-    transforms.CenterCrop: [
-        'CenterCrop', 'mmad.CenterCrop',
-        'mmad.datasets.transforms.CenterCrop'],
+        'mmengine.model.ImgDataPreprocessor'
+    ],
+    transforms.CenterCrop:
+    ['CenterCrop', 'mmad.CenterCrop', 'mmad.datasets.transforms.CenterCrop'],
     mmcv_transforms.CenterCrop: [
         'mmengine.CenterCrop', 'mmcv.transforms.CenterCrop',
-        'mmcv.transforms.processing.CenterCrop'],
-    mmcv_transforms.Resize: [
-        'Resize', 'mmengine.Resize', 'mmad.datasets.transforms.Resize'],
+        'mmcv.transforms.processing.CenterCrop'
+    ],
+    mmcv_transforms.Resize:
+    ['Resize', 'mmengine.Resize', 'mmad.datasets.transforms.Resize'],
 }
 
 
-@pytest.mark.parametrize(('kind', 'name'), [
-    (kind, name) for kind, names in SPELLINGS.items() for name in names])
+@pytest.mark.parametrize(
+    ('kind', 'name'),
+    [(kind, name) for kind, names in SPELLINGS.items() for name in names])
 def test_spellings(kind, name):
     model, step = dict(type='PatchCore'), dict(type='LoadImage')
     if kind is PatchCore:
@@ -287,9 +321,11 @@ OWN = ('custom_imports = dict(imports=["mine.parts", "no name", 3])\n'
 
 
 def test_own_class_needs_its_module():
-    with pytest.raises(InputError, match=(
-            r"`model\.backbone\.type` 'TinyBackbone'.*`config=`, or name the "
-            r"modules that define it: modules=\['mine\.parts'\]\.$")):
+    with pytest.raises(
+            InputError,
+            match=
+        (r"`model\.backbone\.type` 'TinyBackbone'.*`config=`, or name the "
+         r"modules that define it: modules=\['mine\.parts'\]\.$")):
         read_stored_config(OWN, 'a.pth')
     with pytest.raises(InputError, match='TinyBackbone'):
         read_stored_config(OWN, 'a.pth', ['conf', 'conftest.parts', 'os'])
@@ -354,13 +390,14 @@ def test_a_key_does_not_steer_the_terminal(key):
     assert len(str(caught.value)) < 600
 
 
-TEACHER = dict(type='UninformedStudents', scales=(dict(
-    network=dict(type='PatchNetwork', patch_size=17)),))
+TEACHER = dict(
+    type='UninformedStudents',
+    scales=(dict(network=dict(type='PatchNetwork', patch_size=17)), ))
 
 
 @pytest.mark.parametrize('key', ['teacher', 'weights'])
-@pytest.mark.parametrize('place', [
-    ('backbone',), ('data_preprocessor',), ('sigma',), ('patch_features',)])
+@pytest.mark.parametrize('place', [('backbone', ), ('data_preprocessor', ),
+                                   ('sigma', ), ('patch_features', )])
 @pytest.mark.parametrize('nested', [False, True])
 def test_no_file_of_weights_is_opened(tmp_path, monkeypatch, fitted, key,
                                       place, nested):
@@ -373,17 +410,21 @@ def test_no_file_of_weights_is_opened(tmp_path, monkeypatch, fitted, key,
 
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
     monkeypatch.setattr('torch.hub.download_url_to_file', download)
-    part = put(TEACHER, ('scales', 0), dict(
-        TEACHER['scales'][0], teacher='http://127.0.0.1:9/a.pth'))
+    part = put(TEACHER, ('scales', 0),
+               dict(TEACHER['scales'][0], teacher='http://127.0.0.1:9/a.pth'))
     if key == 'weights':
         part = dict(type='DemoBackbone', weights='http://127.0.0.1:9/a.pth')
     if nested:
         part = dict(type='PatchCore', backbone=part)
     cfg = fitted.cfg.to_dict()
     cfg['model'] = dict(cfg['model'], **{place[0]: part})
-    torch.save(dict(
-        state_dict=fitted.model.state_dict(), meta=dict(cfg=text_of({
-            name: cfg[name] for name in ('model', 'test_dataloader')}))),
+    torch.save(
+        dict(
+            state_dict=fitted.model.state_dict(),
+            meta=dict(
+                cfg=text_of(
+                    {name: cfg[name]
+                     for name in ('model', 'test_dataloader')}))),
         tmp_path / 'a.pth')
     with pytest.raises(InputError, match=r'a\.pth"'):
         AnomalyInferencer(tmp_path / 'a.pth', device='cpu', modules='conftest')
@@ -391,9 +432,11 @@ def test_no_file_of_weights_is_opened(tmp_path, monkeypatch, fitted, key,
     assert not (tmp_path / 'torch').exists()
 
 
-@pytest.mark.parametrize(('name', 'allowed'), [
-    ('Net', True), ('Trainer', False), ('Linear', False),
-    ('function', False), ('None_such', False)])
+@pytest.mark.parametrize(('name', 'allowed'), [('Net', True),
+                                               ('Trainer', False),
+                                               ('Linear', False),
+                                               ('function', False),
+                                               ('None_such', False)])
 def test_classes_that_are_not_registered(monkeypatch, name, allowed):
     """Of modules that the caller names, models and transforms only."""
     module = ModuleType('own_stuff')

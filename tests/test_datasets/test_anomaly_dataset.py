@@ -19,17 +19,21 @@ PIPELINE = [
 
 
 def build(root, split='test', category='bottle', **kwargs):
-    return DATASETS.build(dict(
-        type='AnomalyDataset', data_root=str(root), category=category,
-        split=split, **kwargs))
+    return DATASETS.build(
+        dict(
+            type='AnomalyDataset',
+            data_root=str(root),
+            category=category,
+            split=split,
+            **kwargs))
 
 
 def test_train(mvtec_root):
     dataset = build(mvtec_root, 'train')
     assert len(dataset) == 7
     for i, entry in enumerate(dataset):
-        assert entry['img_path'] == str(
-            mvtec_root / f'bottle/train/good/{i:03}.png')
+        assert entry['img_path'] == str(mvtec_root /
+                                        f'bottle/train/good/{i:03}.png')
         assert entry['mask_path'] is None
         assert entry['gt_label'] == 0
         assert entry['defect_type'] == 'good'
@@ -52,9 +56,8 @@ def test_test(mvtec_root):
 
 def test_root_of_the_category_itself(mvtec_root):
     dataset = build(mvtec_root / 'bottle', category=None)
-    assert [e['img_path'] for e in dataset] == [
-        e['img_path'] for e in build(mvtec_root)
-    ]
+    assert [e['img_path']
+            for e in dataset] == [e['img_path'] for e in build(mvtec_root)]
     assert dataset[0]['category'] == 'bottle'
 
 
@@ -67,10 +70,10 @@ def test_pipeline(mvtec_root):
 
 
 def test_first_images_only(mvtec_root):
-    assert [e['defect_type'] for e in build(mvtec_root, indices=4)
-            ] == ['good'] * 3 + ['hole']
-    assert [e['sample_idx'] for e in build(mvtec_root, indices=[1, 5])
-            ] == [0, 1]
+    assert [e['defect_type']
+            for e in build(mvtec_root, indices=4)] == ['good'] * 3 + ['hole']
+    assert [e['sample_idx']
+            for e in build(mvtec_root, indices=[1, 5])] == [0, 1]
 
 
 def test_lazy(mvtec_root, tmp_path):
@@ -83,15 +86,17 @@ def test_lazy(mvtec_root, tmp_path):
 def test_without_ground_truth(own_root):
     shutil.rmtree(own_root / 'bottle/ground_truth')
     items = list(build(own_root, pipeline=PIPELINE))
-    assert all(('gt_mask' in item['data_samples']) is
-               (item['data_samples'].defect_type == 'good') for item in items)
+    assert all(('gt_mask' in item['data_samples']) is (
+        item['data_samples'].defect_type == 'good') for item in items)
 
 
 def test_masks_without_suffix(own_root):
     for path in (own_root / 'bottle/ground_truth/hole').iterdir():
         path.rename(path.with_name(path.name.replace('_mask', '')))
-    assert [e['mask_path'][-13:-4] for e in build(own_root)
-            if e['defect_type'] == 'hole'] == ['/hole/000', '/hole/001']
+    assert [
+        e['mask_path'][-13:-4] for e in build(own_root)
+        if e['defect_type'] == 'hole'
+    ] == ['/hole/000', '/hole/001']
 
 
 @pytest.mark.parametrize(('split', 'gone', 'message'), [
@@ -123,12 +128,14 @@ def test_missing_mask(own_root):
 
 
 def test_mask_of_another_size(own_root):
-    Image.new('L', (56, 47)).save(
-        own_root / 'bottle/ground_truth/hole/000_mask.png')
+    Image.new('L', (56, 47)).save(own_root /
+                                  'bottle/ground_truth/hole/000_mask.png')
     dataset = build(own_root, pipeline=PIPELINE)
-    with pytest.raises(InputError, match=(
-            r'hole/000_mask\.png" is 56x47 but its image .*000\.png" is '
-            '56x48')):
+    with pytest.raises(
+            InputError,
+            match=(
+                r'hole/000_mask\.png" is 56x47 but its image .*000\.png" is '
+                '56x48')):
         dataset[3]
 
 
@@ -142,7 +149,8 @@ def test_broken_image_is_named(own_root, workers):
     path = own_root / 'bottle/train/good/003.png'
     path.write_bytes(path.read_bytes()[:-300])
     loader = DataLoader(
-        build(own_root, 'train', pipeline=PIPELINE), num_workers=workers,
+        build(own_root, 'train', pipeline=PIPELINE),
+        num_workers=workers,
         collate_fn=list)
     with pytest.raises(InputError, match=r'good/003\.png" cannot be read'):
         list(loader)
@@ -174,8 +182,10 @@ def said(monkeypatch):
 @pytest.mark.parametrize('name', ['.ipynb_checkpoints', '@eaDir', '__MACOSX'])
 def test_hidden_folders_are_no_data(own_root, name):
     root = own_root / 'bottle'
-    expected = {split: paths(build(own_root, split))
-                for split in ('train', 'test')}
+    expected = {
+        split: paths(build(own_root, split))
+        for split in ('train', 'test')
+    }
     for place in ('train/good', 'test', 'test/hole', 'ground_truth/hole'):
         (root / place / name).mkdir()
         shutil.copy(root / 'test/good/000.png', root / place / name)
@@ -233,12 +243,12 @@ def test_loops_of_links(own_root):
     expected = paths(build(own_root)), paths(build(own_root, 'train'))
     for place in ('train/good', 'test', 'test/hole', 'ground_truth'):
         (root / place / 'loop').symlink_to('..')
-    assert (paths(build(own_root)), paths(build(own_root, 'train'))
-            ) == expected
+    assert (paths(build(own_root)), paths(build(own_root,
+                                                'train'))) == expected
 
 
-@pytest.mark.parametrize('category', ['../x', '..', '/tmp', 'a/b', 'a\\b',
-                                      './bottle', 3, 'a\0'])
+@pytest.mark.parametrize(
+    'category', ['../x', '..', '/tmp', 'a/b', 'a\\b', './bottle', 3, 'a\0'])
 def test_category_is_a_plain_name(own_root, category):
     with pytest.raises(InputError, match='`category` must be a plain name'):
         build(own_root, category=category)
@@ -260,9 +270,13 @@ def test_category_is_a_plain_name(own_root, category):
 ])
 def test_types_of_options(mvtec_root, options, message):
     with pytest.raises(InputError, match=message):
-        DATASETS.build(dict(
-            dict(type='AnomalyDataset', data_root=str(mvtec_root),
-                 category='bottle', split='test'), **options))
+        DATASETS.build(
+            dict(
+                dict(
+                    type='AnomalyDataset',
+                    data_root=str(mvtec_root),
+                    category='bottle',
+                    split='test'), **options))
 
 
 def test_root_that_is_a_file(tmp_path):
@@ -287,8 +301,7 @@ def test_a_folder_called_almost_good(own_root, name):
         pytest.skip('the file system does not tell them apart')
     os.rename(test / f'{name}_', test / name)
     with pytest.raises(
-        InputError, match=f'test/{name}" would be a defect type'
-    ):
+            InputError, match=f'test/{name}" would be a defect type'):
         build(own_root)
 
 

@@ -17,10 +17,10 @@ PIPELINE = [
 @pytest.fixture
 def root(tmp_path):
     """Product 02 of three images to train with, one good and two bad ones."""
-    for folder, number, suffix in (('train/ok', 3, 'bmp'),
-                                   ('test/ok', 1, 'bmp'),
-                                   ('test/ko', 2, 'bmp'),
-                                   ('ground_truth/ko', 2, 'png')):
+    for folder, number, suffix in (('train/ok', 3, 'bmp'), ('test/ok', 1,
+                                                            'bmp'),
+                                   ('test/ko', 2, 'bmp'), ('ground_truth/ko',
+                                                           2, 'png')):
         place = tmp_path / '02' / folder
         place.mkdir(parents=True)
         for i in range(number):
@@ -30,9 +30,13 @@ def root(tmp_path):
 
 
 def build(root, split, category='02', **kwargs):
-    return DATASETS.build(dict(
-        type='BTAD', data_root=str(root), category=category, split=split,
-        **kwargs))
+    return DATASETS.build(
+        dict(
+            type='BTAD',
+            data_root=str(root),
+            category=category,
+            split=split,
+            **kwargs))
 
 
 def test_ok_is_good(root):
@@ -44,10 +48,12 @@ def test_ok_is_good(root):
 
 
 def test_ko_has_masks(root):
-    samples = [e['data_samples']
-               for e in build(root, 'test', pipeline=PIPELINE)]
-    assert [(s.defect_type, int(s.gt_label)) for s in samples
-            ] == [('ko', 1), ('ko', 1), ('good', 0)]
+    samples = [
+        e['data_samples'] for e in build(root, 'test', pipeline=PIPELINE)
+    ]
+    assert [(s.defect_type, int(s.gt_label)) for s in samples] == [('ko', 1),
+                                                                   ('ko', 1),
+                                                                   ('good', 0)]
     for sample in samples:
         assert bool(sample.gt_mask.all()) is bool(sample.gt_label)
 
@@ -59,13 +65,14 @@ def test_categories(root):
 
 
 def test_wrong_root_names_the_layout(root):
-    with pytest.raises(InputError, match=(
-            r'/none/02" does not exist; BTAD expects train/ok, test/ok and '
-            r'test/ko below ".*/none/02".*--data-root')):
+    with pytest.raises(
+            InputError,
+            match=(r'/none/02" does not exist; BTAD expects train/ok, test/ok '
+                   r'and test/ko below ".*/none/02".*--data-root')):
         build(root / 'none', 'train')
     (root / '02/train/ok').rename(root / '02/train/good')
-    with pytest.raises(InputError, match=(
-            r'no images in ".*/train/ok".*BTAD')):
+    with pytest.raises(
+            InputError, match=(r'no images in ".*/train/ok".*BTAD')):
         build(root, 'train')
 
 
@@ -79,6 +86,5 @@ def test_a_folder_called_good_holds_good_ones(root):
     (root / '02/test/good').mkdir()
     Image.new('RGB', (9, 7)).save(root / '02/test/good/x.bmp')
     entries = [e for e in build(root, 'test') if e['defect_type'] == 'good']
-    assert [Path(e['img_path']).name for e in entries] == [
-        'x.bmp', '0000.bmp']
+    assert [Path(e['img_path']).name for e in entries] == ['x.bmp', '0000.bmp']
     assert {(e['gt_label'], e['mask_path']) for e in entries} == {(0, None)}

@@ -20,8 +20,8 @@ def write_mnist(root, name='MNIST'):
                               (LABELS.astype(np.uint8), 'labels-idx1')):
             header = bytes([0, 0, 8, content.ndim]) + np.array(
                 content.shape, '>u4').tobytes()
-            (folder / f'{part}-{kind}-ubyte').write_bytes(
-                header + content.tobytes())
+            (folder / f'{part}-{kind}-ubyte').write_bytes(header +
+                                                          content.tobytes())
     return images
 
 
@@ -30,17 +30,20 @@ def write_cifar(root, monkeypatch):
     cifar = torchvision.datasets.CIFAR10
     monkeypatch.setattr(cifar, 'train_list', [['data_batch_1', None]])
     monkeypatch.setattr(cifar, 'test_list', [])
-    monkeypatch.setattr(cifar, 'meta', dict(
-        filename='batches.meta', key='label_names', md5=None))
+    monkeypatch.setattr(
+        cifar, 'meta',
+        dict(filename='batches.meta', key='label_names', md5=None))
     folder = root / cifar.base_folder
     folder.mkdir(parents=True)
-    images = np.random.default_rng(0).integers(
-        0, 256, (5, 32, 32, 3), np.uint8)
-    (folder / 'data_batch_1').write_bytes(pickle.dumps(dict(
-        data=images.transpose(0, 3, 1, 2).reshape(5, -1),
-        labels=LABELS.tolist())))
-    (folder / 'batches.meta').write_bytes(pickle.dumps(dict(
-        label_names=[*'abcdefghij'])))
+    images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3),
+                                               np.uint8)
+    (folder / 'data_batch_1').write_bytes(
+        pickle.dumps(
+            dict(
+                data=images.transpose(0, 3, 1, 2).reshape(5, -1),
+                labels=LABELS.tolist())))
+    (folder / 'batches.meta').write_bytes(
+        pickle.dumps(dict(label_names=[*'abcdefghij'])))
     return images
 
 
@@ -59,9 +62,8 @@ def test_gray(tmp_path, name, train):
 
 def test_color(tmp_path, monkeypatch):
     expected = write_cifar(tmp_path, monkeypatch)
-    images, labels, classes = load_classification_set(
-        'CIFAR10', tmp_path, True
-    )
+    images, labels, classes = load_classification_set('CIFAR10', tmp_path,
+                                                      True)
     assert np.array_equal(images, expected)
     assert np.array_equal(labels, LABELS)
     assert ''.join(classes) == 'abcdefghij'
@@ -86,9 +88,10 @@ def test_digits(tmp_path):
     ('CIFAR10', 'cifar-10-batches-py/data_batch_1'),
 ])
 def test_missing_files_are_named(tmp_path, name, file):
-    with pytest.raises(InputError, match=(
-            f'{name} cannot be read from "{tmp_path}".* expects '
-            f'"{tmp_path}/{file}".*--data-root.*download=True')):
+    with pytest.raises(
+            InputError,
+            match=(f'{name} cannot be read from "{tmp_path}".* expects '
+                   f'"{tmp_path}/{file}".*--data-root.*download=True')):
         load_classification_set(name, tmp_path, True)
 
 
@@ -113,10 +116,9 @@ def test_download_happens_once_and_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(torchvision.datasets.MNIST, 'download', fetch)
     root = tmp_path / 'data'
     for _ in range(2):
-        assert (
-            len(load_classification_set('MNIST', root, True, download=True)[0])
-            == 5
-        )
+        assert (len(
+            load_classification_set('MNIST', root, True,
+                                    download=True)[0]) == 5)
     assert len(fetched) == 1
     assert [path.name for path in root.iterdir()] == ['MNIST']
 
@@ -130,6 +132,5 @@ def test_failed_download_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(torchvision.datasets.MNIST, 'download', fetch)
     with pytest.raises(InputError, match='MNIST cannot be read'):
         load_classification_set(
-            'MNIST', tmp_path / 'data', True, download=True
-        )
+            'MNIST', tmp_path / 'data', True, download=True)
     assert not list((tmp_path / 'data').iterdir())

@@ -32,8 +32,8 @@ def make(mvtec_root, tmp_path):
     photos = tmp_path / 'photos'
     photos.mkdir()
     for number in range(3):
-        Image.fromarray(np.full((4, 5, 3), 40 * number, np.uint8)).save(
-            photos / f'{number}.png')
+        Image.fromarray(np.full((4, 5, 3), 40 * number,
+                                np.uint8)).save(photos / f'{number}.png')
 
     def make(name, pipeline=PACK, **options):
         root = mvtec_root / 'bottle'
@@ -41,23 +41,37 @@ def make(mvtec_root, tmp_path):
             return AnomalyDataset(root, 'test', pipeline=pipeline, **options)
         if name == 'FolderDataset':
             return FolderDataset(
-                root, 'test', 'train/good', 'test/good', 'test',
-                pipeline=pipeline, **options)
+                root,
+                'test',
+                'train/good',
+                'test/good',
+                'test',
+                pipeline=pipeline,
+                **options)
         if name == 'OneClassDataset':
             return OneClassDataset(
-                'digits', 'none', '1', 'test', pipeline=pipeline[1:],
+                'digits',
+                'none',
+                '1',
+                'test',
+                pipeline=pipeline[1:],
                 **options)
         if name == 'TorchvisionImages':
             return TorchvisionImages(
-                'ImageFolder', tmp_path, length=7, pipeline=pipeline[1:],
+                'ImageFolder',
+                tmp_path,
+                length=7,
+                pipeline=pipeline[1:],
                 **options)
         return NaturalImages(photos, 7, pipeline=pipeline, **options)
 
     return make
 
 
-NAMES = ['AnomalyDataset', 'FolderDataset', 'OneClassDataset',
-         'NaturalImages', 'TorchvisionImages']
+NAMES = [
+    'AnomalyDataset', 'FolderDataset', 'OneClassDataset', 'NaturalImages',
+    'TorchvisionImages'
+]
 SIZES = [8, 8, 797, 7, 7]
 
 
@@ -67,8 +81,10 @@ def paths(dataset):
 
 @pytest.mark.parametrize('name', NAMES)
 @pytest.mark.parametrize('options', [
-    dict(serialize_data=False), dict(lazy_init=True),
-    dict(lazy_init=True, serialize_data=False)])
+    dict(serialize_data=False),
+    dict(lazy_init=True),
+    dict(lazy_init=True, serialize_data=False)
+])
 def test_the_same_images(make, name, options):
     plain, other = make(name), make(name, **options)
     assert len(plain) == SIZES[NAMES.index(name)]
@@ -82,8 +98,8 @@ def test_the_same_images(make, name, options):
 def test_indices(make, name, serialize):
     whole = make(name)
     part = make(name, indices=[2, 0], serialize_data=serialize)
-    assert [part.get_data_info(i)['img_path'] for i in range(2)] == [
-        whole.get_data_info(i)['img_path'] for i in (2, 0)]
+    assert [part.get_data_info(i)['img_path'] for i in range(2)
+            ] == [whole.get_data_info(i)['img_path'] for i in (2, 0)]
     assert torch.equal(part[0]['inputs'], whole[2]['inputs'])
     with pytest.raises(InputError, match='`indices` names 1000, but there'):
         make(name, indices=[1000])
@@ -97,8 +113,8 @@ def test_metainfo(make, name):
 def test_other_names_of_the_classes(make):
     dataset = make('AnomalyDataset', metainfo=dict(classes=('ok', 'bad')))
     assert dataset.metainfo['classes'] == ('ok', 'bad')
-    assert make('AnomalyDataset').metainfo['classes'] == (
-        'normal', 'anomalous')
+    assert make('AnomalyDataset').metainfo['classes'] == ('normal',
+                                                          'anomalous')
 
 
 LEAVE_OUT = [PACK[0], dict(type='LeaveOutFirst'), PACK[1]]
@@ -130,14 +146,18 @@ def test_concatenated_and_repeated(make, name):
 
 @pytest.mark.parametrize('wrap', [
     lambda inner: inner, lambda inner: ConcatDataset([inner]),
-    lambda inner: RepeatDataset(inner, 2)])
+    lambda inner: RepeatDataset(inner, 2)
+])
 def test_running_indices_need_a_data_set_that_takes_them(make, wrap):
     with pytest.raises(InputError, match='use DefaultSampler'):
-        DATA_SAMPLERS.build(dict(
-            type='RunningIndexSampler', dataset=wrap(make('AnomalyDataset'))))
+        DATA_SAMPLERS.build(
+            dict(
+                type='RunningIndexSampler',
+                dataset=wrap(make('AnomalyDataset'))))
 
 
 def test_running_indices_and_balanced_classes(make):
+
     class Labeled(NaturalImages):
 
         def get_cat_ids(self, idx):
@@ -145,6 +165,7 @@ def test_running_indices_and_balanced_classes(make):
 
     inner = Labeled(make('NaturalImages').folder, 4)
     with pytest.raises(InputError, match='ClassBalancedDataset does not'):
-        DATA_SAMPLERS.build(dict(
-            type='RunningIndexSampler',
-            dataset=ClassBalancedDataset(inner, 0.1)))
+        DATA_SAMPLERS.build(
+            dict(
+                type='RunningIndexSampler',
+                dataset=ClassBalancedDataset(inner, 0.1)))

@@ -24,8 +24,10 @@ def test_list_images(tmp_path):
           'c/e/f.bmp', 'a.png.bak')
     names = [str(p.relative_to(tmp_path)) for p in list_images(tmp_path)]
     assert names == ['a.jpeg', 'b.PNG']
-    names = [str(p.relative_to(tmp_path))
-             for p in list_images(tmp_path, recursive=True)]
+    names = [
+        str(p.relative_to(tmp_path))
+        for p in list_images(tmp_path, recursive=True)
+    ]
     assert names == ['a.jpeg', 'b.PNG', 'c/d.tif', 'c/e/f.bmp']
 
 
@@ -42,12 +44,16 @@ def test_missing_folder(tmp_path):
 
 
 def names(folder):
-    return [path.relative_to(folder).as_posix()
-            for path in list_images(folder, recursive=True)]
+    return [
+        path.relative_to(folder).as_posix()
+        for path in list_images(folder, recursive=True)
+    ]
 
 
-HIDDEN = ['.ipynb_checkpoints', '.thumbnails', '@eaDir', '__MACOSX',
-          '@Recycle', 'lost+found', '.hidden']
+HIDDEN = [
+    '.ipynb_checkpoints', '.thumbnails', '@eaDir', '__MACOSX', '@Recycle',
+    'lost+found', '.hidden'
+]
 
 
 @pytest.mark.parametrize('name', HIDDEN)
@@ -73,8 +79,8 @@ def test_all_that_is_left_out_is_named(tmp_path):
     assert found == [tmp_path / 'a.png']
     assert skipped == {
         'without the suffix of an image': [tmp_path / 'b.gif', tmp_path / 'c'],
-        'in a deeper folder': [tmp_path / 'deep/d.png',
-                               tmp_path / 'deep/er/e.PNG'],
+        'in a deeper folder':
+        [tmp_path / 'deep/d.png', tmp_path / 'deep/er/e.PNG'],
     }
 
 
@@ -87,8 +93,9 @@ def test_links_to_folders_around(tmp_path, target):
     (good / 'loop').symlink_to(link)
     (good / 'b/loop').symlink_to(link)
     assert names(good) == ['a.png', 'b/c.png']
-    assert len(find_images(good, True)[1]['linked to a folder that is read '
-                                          'elsewhere']) == 2
+    assert len(
+        find_images(good, True)[1]['linked to a folder that is read '
+                                   'elsewhere']) == 2
 
 
 def test_links_among_folders_are_read_once(tmp_path):
@@ -139,16 +146,18 @@ def test_folder_that_cannot_be_read(tmp_path, monkeypatch):
         list_images(tmp_path, recursive=True)
 
 
-@pytest.mark.parametrize('name', ['', '.', '..', 'a/b', '/a', 'a\\b', 'a\0b',
-                                  '../a', None, 3])
+@pytest.mark.parametrize(
+    'name', ['', '.', '..', 'a/b', '/a', 'a\\b', 'a\0b', '../a', None, 3])
 def test_plain_name(name):
     assert plain_name('a.b c', 'it') == 'a.b c'
     with pytest.raises(InputError, match='it must be a plain name'):
         plain_name(name, 'it')
 
 
-@pytest.mark.parametrize('name', ['', None, '/etc/passwd', '../a', 'a/../../b',
-                                  'a/..', '//a', 'C:/a', 'a\\..\\b', 'a\0'])
+@pytest.mark.parametrize('name', [
+    '', None, '/etc/passwd', '../a', 'a/../../b', 'a/..', '//a', 'C:/a',
+    'a\\..\\b', 'a\0'
+])
 def test_path_below(tmp_path, name):
     assert path_below(tmp_path, 'a/b.png', 'it') == tmp_path / 'a/b.png'
     with pytest.raises(InputError, match='it must be a relative path below'):

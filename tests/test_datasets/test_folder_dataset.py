@@ -22,13 +22,15 @@ def root(tmp_path):
 
 def build(root, split='test', **kwargs):
     kwargs = dict(normal_dir='ok', abnormal_dir='bad') | kwargs
-    return DATASETS.build(dict(
-        type='FolderDataset', data_root=str(root), split=split, **kwargs))
+    return DATASETS.build(
+        dict(type='FolderDataset', data_root=str(root), split=split, **kwargs))
 
 
 def names(dataset, root, good=True):
-    return [Path(e['img_path']).relative_to(root).as_posix()
-            for e in dataset if (e['gt_label'] == 0) is good]
+    return [
+        Path(e['img_path']).relative_to(root).as_posix() for e in dataset
+        if (e['gt_label'] == 0) is good
+    ]
 
 
 @pytest.mark.parametrize('holdout', [0.01, 0.2, 0.5])
@@ -50,9 +52,14 @@ def test_holdout_follows_the_seed(root):
 
 
 def test_kinds(root):
-    entries = {e['img_path'][len(str(root)):]: e for e in build(root)
-               if e['gt_label'] == 1}
-    assert {path: e['defect_type'] for path, e in entries.items()} == {
+    entries = {
+        e['img_path'][len(str(root)):]: e
+        for e in build(root) if e['gt_label'] == 1
+    }
+    assert {
+        path: e['defect_type']
+        for path, e in entries.items()
+    } == {
         '/bad/cut/0.png': 'cut',
         '/bad/cut/deep/1.jpg': 'cut/deep',
         '/bad/hole/0.png': 'hole',
@@ -76,9 +83,13 @@ def test_own_folder_of_normal_test_images(root):
 def test_normal_images_and_masks_below_the_abnormal_ones(tmp_path):
     draw(tmp_path, 'train/0.png', 'test/good/0.png', 'test/cut/0.png',
          'test/masks/cut/0.png')
-    entries = list(build(
-        tmp_path, normal_dir='train', normal_test_dir='test/good',
-        abnormal_dir='test', mask_dir='test/masks'))
+    entries = list(
+        build(
+            tmp_path,
+            normal_dir='train',
+            normal_test_dir='test/good',
+            abnormal_dir='test',
+            mask_dir='test/masks'))
     assert [(e['defect_type'], e['gt_label']) for e in entries] == [
         ('good', 0),
         ('cut', 1),
@@ -89,8 +100,10 @@ def test_normal_images_and_masks_below_the_abnormal_ones(tmp_path):
 def test_masks(root):
     draw(root, 'truth/cut/0_mask.png', 'truth/cut/deep/1.png',
          'truth/hole/0.bmp', 'truth/x_mask.tif')
-    masks = {e['defect_type']: e['mask_path'][len(str(root)):]
-             for e in build(root, mask_dir='truth') if e['gt_label']}
+    masks = {
+        e['defect_type']: e['mask_path'][len(str(root)):]
+        for e in build(root, mask_dir='truth') if e['gt_label']
+    }
     assert masks == {
         'cut': '/truth/cut/0_mask.png',
         'cut/deep': '/truth/cut/deep/1.png',
@@ -137,19 +150,27 @@ def test_folders_inside_the_normal_one_are_not_trained_on(tmp_path):
         Image.new('RGB', (8, 8)).save(path)
     dataset = DATASETS.build(
         dict(
-            type='FolderDataset', data_root=str(tmp_path), split='train',
-            normal_dir='.', abnormal_dir='bad', normal_test_dir='held',
+            type='FolderDataset',
+            data_root=str(tmp_path),
+            split='train',
+            normal_dir='.',
+            abnormal_dir='bad',
+            normal_test_dir='held',
             mask_dir='masks'))
-    assert [Path(dataset.get_data_info(i)['img_path']).parent
-            for i in range(len(dataset))] == [tmp_path, tmp_path]
+    assert [
+        Path(dataset.get_data_info(i)['img_path']).parent
+        for i in range(len(dataset))
+    ] == [tmp_path, tmp_path]
 
 
-@pytest.mark.parametrize('folders', [['ok'], ('ok/a', 'ok/b'), ['ok', 'ok/a'],
-                                     ['ok/a', 'ok']])
+@pytest.mark.parametrize('folders',
+                         [['ok'],
+                          ('ok/a', 'ok/b'), ['ok', 'ok/a'], ['ok/a', 'ok']])
 def test_several_folders_of_normal_images(root, folders):
     expected = names(build(root), root) + names(build(root, 'train'), root)
-    found = (names(build(root, normal_dir=folders), root) +
-             names(build(root, 'train', normal_dir=folders), root))
+    found = (
+        names(build(root, normal_dir=folders), root) +
+        names(build(root, 'train', normal_dir=folders), root))
     assert sorted(found) == sorted(expected)
     if len(folders) == 1 or (folders[0] == 'ok/a' and folders[1] == 'ok/b'):
         assert found == expected
@@ -158,14 +179,14 @@ def test_several_folders_of_normal_images(root, folders):
 def test_several_folders_to_test_with(root):
     draw(root, 'x/0.png', 'y/0.png', 'y/1.png')
     settings = dict(normal_test_dir=['y', 'x'])
-    assert names(build(root, **settings), root) == ['y/0.png', 'y/1.png',
-                                                    'x/0.png']
+    assert names(build(root, **settings),
+                 root) == ['y/0.png', 'y/1.png', 'x/0.png']
     with pytest.raises(InputError, match='/z" does not exist or holds'):
         build(root, normal_test_dir=['y', 'z'])
 
 
-@pytest.mark.parametrize('test', ['ok', './ok', 'bad/../ok', ['ok'], 'link',
-                                  '{root}/ok', 'hard'])
+@pytest.mark.parametrize(
+    'test', ['ok', './ok', 'bad/../ok', ['ok'], 'link', '{root}/ok', 'hard'])
 def test_the_same_images_to_train_and_to_test_with(root, test):
     (root / 'link').symlink_to('ok')
     (root / 'hard').mkdir()
@@ -204,8 +225,9 @@ def test_what_is_left_out_is_named(root, monkeypatch):
 
 def test_bad_images_in_a_folder_called_good(root):
     draw(root, 'x/good/0.png')
-    entry, = (e for e in build(root, abnormal_dir='x/good')
-              if 'x/good' in e['img_path'])
+    entry, = (
+        e for e in build(root, abnormal_dir='x/good')
+        if 'x/good' in e['img_path'])
     assert (entry['defect_type'], entry['gt_label']) == ('bad', 1)
 
 

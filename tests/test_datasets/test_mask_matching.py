@@ -35,9 +35,9 @@ def test_by_relative_path(tmp_path, suffix):
     assert skipped == {}
 
 
-@pytest.mark.parametrize('masks', [
-    ['000.png', '000_mask.png'], ['000_mask.png', '000_mask.bmp'],
-    ['000.png', '000.tif']])
+@pytest.mark.parametrize(
+    'masks', [['000.png', '000_mask.png'], ['000_mask.png', '000_mask.bmp'],
+              ['000.png', '000.tif']])
 def test_two_files_for_one_image(tmp_path, masks):
     with pytest.raises(InputError, match=r'000\.png" might have the mask'):
         find(tmp_path, ['000.png'], masks)
@@ -63,15 +63,17 @@ def test_images_that_are_named_like_masks(tmp_path, images, masks):
 
 
 def test_no_mask(tmp_path):
-    with pytest.raises(InputError, match=(
-            r'b\.png" has no mask; expected ".*truth/b_mask\.png"')):
+    with pytest.raises(
+            InputError,
+            match=(r'b\.png" has no mask; expected ".*truth/b_mask\.png"')):
         find(tmp_path, ['a.png', 'b.png'], ['a.png', 'c.png'])
 
 
 def test_masks_without_an_image_are_named(tmp_path):
-    _, skipped = find(tmp_path, ['cut/a.png'],
-                      ['cut/a_mask.png', 'cut/b_mask.png', 'good/c.png'],
-                      good=['good/c.png'])
+    _, skipped = find(
+        tmp_path, ['cut/a.png'],
+        ['cut/a_mask.png', 'cut/b_mask.png', 'good/c.png'],
+        good=['good/c.png'])
     assert skipped == {
         'masks without an image': [tmp_path / 'truth/cut/b_mask.png']
     }

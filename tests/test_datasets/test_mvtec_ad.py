@@ -8,16 +8,18 @@ from mmad.registry import DATASETS
 def test_categories():
     assert len(MVTecAD.CATEGORIES) == 15
     assert list(MVTecAD.CATEGORIES) == sorted(MVTecAD.CATEGORIES)
-    assert set(MVTecAD.TEXTURES) == {
-        'carpet', 'grid', 'leather', 'tile', 'wood'
-    }
+    assert set(
+        MVTecAD.TEXTURES) == {'carpet', 'grid', 'leather', 'tile', 'wood'}
 
 
 def test_layout(mvtec_root):
     for split, number in (('train', 7), ('test', 8)):
-        dataset = DATASETS.build(dict(
-            type='MVTecAD', data_root=str(mvtec_root), category='bottle',
-            split=split))
+        dataset = DATASETS.build(
+            dict(
+                type='MVTecAD',
+                data_root=str(mvtec_root),
+                category='bottle',
+                split=split))
         assert len(dataset) == number
 
 

@@ -10,8 +10,8 @@ def root(own_root):
     """Two defect types, their masks one folder deeper than usual."""
     category = (own_root / 'bottle').rename(own_root / 'pushpins')
     for defect_type, name in (('hole', 'logical'), ('scratch', 'structural')):
-        (category / 'test' / defect_type).rename(
-            category / 'test' / f'{name}_anomalies')
+        (category / 'test' / defect_type).rename(category / 'test' /
+                                                 f'{name}_anomalies')
         truth = (category / 'ground_truth' / defect_type).rename(
             category / 'ground_truth' / f'{name}_anomalies')
         for mask in list(truth.iterdir()):
@@ -22,17 +22,21 @@ def root(own_root):
 
 
 def build(root, split, **kwargs):
-    return DATASETS.build(dict(
-        type='MVTecLOCO', data_root=str(root), category='pushpins',
-        split=split, **kwargs))
+    return DATASETS.build(
+        dict(
+            type='MVTecLOCO',
+            data_root=str(root),
+            category='pushpins',
+            split=split,
+            **kwargs))
 
 
 def test_image_level(root):
     assert len(build(root, 'train')) == 7
     entries = list(build(root, 'test'))
-    assert [(e['defect_type'], e['gt_label']) for e in entries] == (
-        [('good', 0)] * 3 + [('logical_anomalies', 1)] * 2
-        + [('structural_anomalies', 1)] * 3)
+    assert [(e['defect_type'], e['gt_label']) for e in entries
+            ] == ([('good', 0)] * 3 + [('logical_anomalies', 1)] * 2 +
+                  [('structural_anomalies', 1)] * 3)
     assert {e['mask_path'] for e in entries} == {None}
 
 
@@ -51,7 +55,8 @@ def test_errors(root):
     assert len(MVTecLOCO.CATEGORIES) == 5
     with pytest.raises(InputError, match='no category "bottle"; it has break'):
         MVTecLOCO(str(root), 'train', 'bottle')
-    with pytest.raises(InputError, match=(
-            r'/screw_bag" does not exist; MVTecLOCO expects .*'
-            'test/structural_anomalies')):
+    with pytest.raises(
+            InputError,
+            match=(r'/screw_bag" does not exist; MVTecLOCO expects .*'
+                   'test/structural_anomalies')):
         MVTecLOCO(str(root), 'test', 'screw_bag')

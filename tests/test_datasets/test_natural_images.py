@@ -28,8 +28,10 @@ def build(root, **kwargs):
 def test_draws_go_round_all_images(folder):
     dataset = build(folder, length=10)
     assert len(dataset) == 10
-    names = [os.path.relpath(entry['img_path'], folder)
-             for entry in map(dataset.get_data_info, range(10))]
+    names = [
+        os.path.relpath(entry['img_path'], folder)
+        for entry in map(dataset.get_data_info, range(10))
+    ]
     assert names[:4] == ['a/0.png', 'b/1.png', 'b/2.png', 'b/c/3.png']
     assert names == (names[:4] * 3)[:10]
     # Of a later epoch.
@@ -38,9 +40,14 @@ def test_draws_go_round_all_images(folder):
 
 
 def test_pipeline(folder):
-    dataset = build(folder, length=3, pipeline=[
-        dict(type='LoadImage'), dict(type='RandomPatch', patch_size=5),
-        dict(type='PackInputs')])
+    dataset = build(
+        folder,
+        length=3,
+        pipeline=[
+            dict(type='LoadImage'),
+            dict(type='RandomPatch', patch_size=5),
+            dict(type='PackInputs')
+        ])
     assert dataset[2]['inputs'].shape == (3, 5, 5)
 
 
@@ -48,9 +55,14 @@ def test_inside_an_anomaly_root(folder):
     for root in (folder, folder.parent, folder / 'b'):
         with pytest.raises(InputError, match='must never see these'):
             build(folder, forbidden_roots=[str(root)])
-    assert len(build(folder, forbidden_roots=[
-        str(folder.parent / 'mvtec_ad'), str(folder / 'none'),
-        str(folder) + '2'])) == 64000
+    assert len(
+        build(
+            folder,
+            forbidden_roots=[
+                str(folder.parent / 'mvtec_ad'),
+                str(folder / 'none'),
+                str(folder) + '2'
+            ])) == 64000
 
 
 def test_empty_anomaly_root_inside(folder):
@@ -64,9 +76,10 @@ def test_layout_of_anomaly_data(mvtec_root):
     for root in (mvtec_root, category, category / 'train',
                  category / 'train/good', category / 'test/hole',
                  category / 'ground_truth'):
-        with pytest.raises(InputError, match=(
-                fr'images of "{root}" belong to anomaly data '
-                fr'\("{category}"\)')):
+        with pytest.raises(
+                InputError,
+                match=(fr'images of "{root}" belong to anomaly data '
+                       fr'\("{category}"\)')):
             build(root)
 
 
@@ -91,9 +104,10 @@ def test_links_into_anomaly_data(folder, mvtec_root, link):
             build(folder, **kwargs)
 
 
-@pytest.mark.parametrize(('name', 'message'), [
-    ('none', 'natural/none" does not exist; name one with natural images'),
-    ('empty', r'no images in ".*/empty" or below it')])
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [('none', 'natural/none" does not exist; name one with natural images'),
+     ('empty', r'no images in ".*/empty" or below it')])
 def test_missing(folder, name, message):
     (folder / 'empty').mkdir()
     with pytest.raises(InputError, match=message):
@@ -111,8 +125,12 @@ def test_layout_of_visa(folder):
         build(folder)
 
 
-@pytest.mark.parametrize('options', [dict(length='x'), dict(length=1.5),
-                                     dict(length=None), dict(data_root=None)])
+@pytest.mark.parametrize('options', [
+    dict(length='x'),
+    dict(length=1.5),
+    dict(length=None),
+    dict(data_root=None)
+])
 def test_types_of_arguments(tmp_path, options):
     with pytest.raises(InputError, match=r'`(length|data_root)` must be'):
         NaturalImages(**dict(dict(data_root=str(tmp_path)), **options))

@@ -16,9 +16,14 @@ PIPELINE = [
 
 
 def build(split, category='3', **kwargs):
-    return DATASETS.build(dict(
-        type='OneClassDataset', name='digits', data_root='none',
-        category=category, split=split, **kwargs))
+    return DATASETS.build(
+        dict(
+            type='OneClassDataset',
+            name='digits',
+            data_root='none',
+            category=category,
+            split=split,
+            **kwargs))
 
 
 @pytest.mark.parametrize('category', OneClassDataset.CATEGORIES)
@@ -38,8 +43,8 @@ def test_protocol(category):
 def test_pixels_belong_to_their_labels():
     images = np.uint8(np.round(load_digits().images * (255 / 16)))
     train = images[:1000][load_digits().target[:1000] == 3]
-    for dataset, expected in ((build('train'), train),
-                              (build('test'), images[1000:])):
+    for dataset, expected in ((build('train'), train), (build('test'),
+                                                        images[1000:])):
         assert len(dataset) == len(expected)
         for i, (entry, image) in enumerate(zip(dataset, expected)):
             assert entry['sample_idx'] == i
@@ -49,9 +54,8 @@ def test_pixels_belong_to_their_labels():
 
 def test_colors_are_bgr(monkeypatch):
     images = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
-    monkeypatch.setattr(
-        one_class, 'load_classification_set', lambda *args:
-        (images, np.array([0, 1]), ['a', 'b']))
+    monkeypatch.setattr(one_class, 'load_classification_set', lambda *args:
+                        (images, np.array([0, 1]), ['a', 'b']))
     entry = build('test', '0')[1]
     assert (entry['img'] == images[1][..., ::-1]).all()
     assert entry['defect_type'] == 'b'
@@ -82,7 +86,9 @@ def test_same_samples_in_workers(spawned):
     loader = DataLoader(
         # As a worker that is spawned gets it.
         pickle.loads(pickle.dumps(dataset)) if spawned else dataset,
-        batch_size=20, num_workers=0 if spawned else 1, collate_fn=list)
+        batch_size=20,
+        num_workers=0 if spawned else 1,
+        collate_fn=list)
     items = [item for batch in loader for item in batch]
     assert len(items) == 50
     for item, expected in zip(items, dataset):
@@ -96,8 +102,7 @@ def test_pixels_are_not_in_the_serialized_list():
 
 
 def test_lazy():
-    dataset = OneClassDataset(
-        'MNIST', 'none', '3', 'train', lazy_init=True)
+    dataset = OneClassDataset('MNIST', 'none', '3', 'train', lazy_init=True)
     with pytest.raises(InputError, match='none/MNIST/raw/train-images'):
         dataset.full_init()
     assert build('train', lazy_init=True)[0]['img'].any()
@@ -112,5 +117,3 @@ def test_wrong_arguments():
         build('train', 'cat')
     with pytest.raises(InputError, match='no data set "SVHN"; it has MNIST'):
         OneClassDataset('SVHN', 'none', '3', 'train')
-
-

@@ -15,14 +15,19 @@ def datasets(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new('L', (8, 6), len(name)).save(path)
     return [
-        DATASETS.build(dict(type='AnomalyDataset', split=split,
-                            data_root=str(tmp_path / 'data')))
-        for split in ('train', 'test')]
+        DATASETS.build(
+            dict(
+                type='AnomalyDataset',
+                split=split,
+                data_root=str(tmp_path / 'data')))
+        for split in ('train', 'test')
+    ]
 
 
 @pytest.mark.parametrize('place', [
     'data/test', 'data/train', 'data/ground_truth', 'data/test/good',
-    'data/test/cut/new', 'data/new/../test', 'link'])
+    'data/test/cut/new', 'data/new/../test', 'link'
+])
 def test_what_might_replace_data(datasets, tmp_path, place):
     (tmp_path / 'link').symlink_to('data/train', True)
     with pytest.raises(InputError, match='might replace'):
@@ -31,14 +36,19 @@ def test_what_might_replace_data(datasets, tmp_path, place):
         check_output_folder(tmp_path / place, [ConcatDataset(datasets)])
 
 
-@pytest.mark.parametrize('place', [
-    '.', '..', 'data', 'data/new', 'new', 'data/test/new', 'data/test2'])
+@pytest.mark.parametrize(
+    'place',
+    ['.', '..', 'data', 'data/new', 'new', 'data/test/new', 'data/test2'])
 def test_other_folders(datasets, tmp_path, place):
     check_output_folder(tmp_path / place, datasets)
 
 
 def test_images_that_are_no_files(tmp_path):
-    digits = DATASETS.build(dict(
-        type='OneClassDataset', name='digits', category='1', split='test',
-        data_root=str(tmp_path)))
+    digits = DATASETS.build(
+        dict(
+            type='OneClassDataset',
+            name='digits',
+            category='1',
+            split='test',
+            data_root=str(tmp_path)))
     check_output_folder(tmp_path, [digits, object()])

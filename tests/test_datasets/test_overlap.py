@@ -32,7 +32,8 @@ def test_different_files(files, said):
 
 @pytest.mark.parametrize('make', [
     lambda a, b: None, os.symlink, os.link,
-    lambda a, b: os.symlink(f'{a.parent}/../{a.parent.name}/{a.name}', b)])
+    lambda a, b: os.symlink(f'{a.parent}/../{a.parent.name}/{a.name}', b)
+])
 @pytest.mark.parametrize('place', [0, 2])
 def test_the_same_file_is_refused(files, said, make, place):
     other = files[0].parent / 'other.png'
@@ -63,8 +64,8 @@ def test_large_sets_are_not_read(tmp_path, monkeypatch):
         (tmp_path / name).mkdir()
         for number in range(3):
             (tmp_path / name / f'{number}.png').write_bytes(bytes([number]))
-    train, test = (sorted((tmp_path / name).iterdir())
-                   for name in ('train', 'test'))
+    train, test = (
+        sorted((tmp_path / name).iterdir()) for name in ('train', 'test'))
     assert len(overlap._equal_files(train, test)) == 3
     monkeypatch.setattr(overlap, '_MOST_READ', 5)
     monkeypatch.setattr(overlap, '_middle', None)

@@ -5,8 +5,12 @@ from mmad.registry import DATA_SAMPLERS
 
 @pytest.mark.parametrize('shuffle', [True, False])
 def test_draws_go_on_over_the_epochs(shuffle):
-    sampler = DATA_SAMPLERS.build(dict(
-        type='RunningIndexSampler', dataset=range(7), shuffle=shuffle, seed=0))
+    sampler = DATA_SAMPLERS.build(
+        dict(
+            type='RunningIndexSampler',
+            dataset=range(7),
+            shuffle=shuffle,
+            seed=0))
     assert len(sampler) == 7
     draws = []
     for epoch in range(3):

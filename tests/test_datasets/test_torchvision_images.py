@@ -63,8 +63,10 @@ def test_unknown_name(tmp_path):
 
 
 def test_missing_files(tmp_path):
-    with pytest.raises(InputError, match=(
-            r'CIFAR10 cannot be read from .* \(RuntimeError: .*\); name its')):
+    with pytest.raises(
+            InputError,
+            match=r'CIFAR10 cannot be read from .* \(RuntimeError: .*\); name'
+    ):
         build(tmp_path, name='CIFAR10')
 
 
@@ -86,9 +88,11 @@ def test_no_images(folder, tmp_path):
         dataset[0]
 
 
-@pytest.mark.parametrize('spoil', [
-    lambda content: b'no image', lambda content: content[:45],
-    lambda content: content[:33] + bytes([0, 0, 0, 1]) + content[37:]],
+@pytest.mark.parametrize(
+    'spoil', [
+        lambda content: b'no image', lambda content: content[:45],
+        lambda content: content[:33] + bytes([0, 0, 0, 1]) + content[37:]
+    ],
     ids=['other', 'cut', 'chunk'])
 def test_broken_image(folder, spoil):
     path = folder / 'cat/0.png'
@@ -98,7 +102,9 @@ def test_broken_image(folder, spoil):
 
 
 def test_broken_image_that_is_read_late(folder, monkeypatch):
+
     class Late(ImageFolder):
+
         def __getitem__(self, index):
             return Image.open(self.samples[index][0]), 0
 
@@ -137,7 +143,11 @@ def test_processes_download_in_turn(folder, monkeypatch):
 
     monkeypatch.setattr(torchvision.datasets, 'Places365', Downloading)
     with ThreadPoolExecutor(4) as pool:
-        datasets = list(pool.map(
-            lambda _: build(folder, name='Places365', options=dict(
-                download=True), length=5), range(4)))
+        datasets = list(
+            pool.map(
+                lambda _: build(
+                    folder,
+                    name='Places365',
+                    options=dict(download=True),
+                    length=5), range(4)))
     assert [len(dataset) for dataset in datasets] == [5] * 4

@@ -25,8 +25,8 @@ def row(category, split, label, number):
 def write_table(root, rows):
     lines = [['object', 'split', 'label', 'image', 'mask'], *rows]
     (root / 'split_csv').mkdir(exist_ok=True)
-    (root / 'split_csv/1cls.csv').write_text(
-        ''.join(','.join(line) + '\n' for line in lines))
+    (root / 'split_csv/1cls.csv').write_text(''.join(','.join(line) + '\n'
+                                                     for line in lines))
 
 
 @pytest.fixture
@@ -50,16 +50,20 @@ def root(tmp_path):
 
 
 def build(root, split, category='pcb1', **kwargs):
-    return DATASETS.build(dict(
-        type='VisA', data_root=str(root), category=category, split=split,
-        **kwargs))
+    return DATASETS.build(
+        dict(
+            type='VisA',
+            data_root=str(root),
+            category=category,
+            split=split,
+            **kwargs))
 
 
 def test_split_of_the_table(root):
-    train, test = (
-        [(Path(e['img_path']).relative_to(root).as_posix(), e['defect_type'],
-          e['gt_label'], e['category']) for e in build(root, split)]
-        for split in ('train', 'test'))
+    train, test = ([(Path(e['img_path']).relative_to(root).as_posix(),
+                     e['defect_type'], e['gt_label'], e['category'])
+                    for e in build(root, split)]
+                   for split in ('train', 'test'))
     images = 'pcb1/Data/Images'
     assert train == [(f'{images}/Normal/00{i}.JPG', 'good', 0, 'pcb1')
                      for i in (0, 2)]
@@ -88,9 +92,11 @@ def test_categories(root):
 
 
 def test_wrong_root_names_the_table(root):
-    with pytest.raises(InputError, match=(
-            r'/none/split_csv/1cls\.csv" does not exist; VisA expects '
-            r'split_csv/1cls\.csv and pcb1/Data/Images below ".*/none"')):
+    with pytest.raises(
+            InputError,
+            match=(
+                r'/none/split_csv/1cls\.csv" does not exist; VisA expects '
+                r'split_csv/1cls\.csv and pcb1/Data/Images below ".*/none"')):
         build(root / 'none', 'train')
 
 
@@ -117,28 +123,36 @@ def test_missing_files(root, gone, message):
     assert len(build(root, 'test', category='candle')) == 3
 
 
-@pytest.mark.parametrize('place', ['{tmp}/x.png', '../x.png', 'pcb1/../../x',
-                                   '/etc/passwd', '', 'C:/x.png', '..\\x'])
+@pytest.mark.parametrize('place', [
+    '{tmp}/x.png', '../x.png', 'pcb1/../../x', '/etc/passwd', '', 'C:/x.png',
+    '..\\x'
+])
 @pytest.mark.parametrize('column', ['image', 'mask'])
 def test_paths_that_lead_outside(root, column, place):
     listed = row('pcb1', 'test', 'anomaly', 0)
     listed[3 if column == 'image' else 4] = place.format(tmp=root.parent)
     write_table(root, [row('pcb1', 'train', 'normal', 0), listed])
-    with pytest.raises(InputError, match=(
-            fr'the {column} in a row of ".*1cls\.csv" must be a relative')):
+    with pytest.raises(
+            InputError,
+            match=(
+                fr'the {column} in a row of ".*1cls\.csv" must be a relative'
+            )):
         build(root, 'test')
 
 
 @pytest.mark.parametrize('label', ['/tmp/x', '../x', 'a/b', '..', '', 'a\\b'])
 def test_labels_that_name_no_file(root, label):
-    write_table(root, [['pcb1', 'test', label,
-                        *row('pcb1', 'test', 'anomaly', 0)[3:]]])
+    write_table(
+        root,
+        [['pcb1', 'test', label, *row('pcb1', 'test', 'anomaly', 0)[3:]]])
     with pytest.raises(InputError, match='the label in a row of'):
         build(root, 'test')
 
 
-@pytest.mark.parametrize('content', [b'\xff\xfe\x00', b'object,split\n"',
-                                     b'object,split,label,image,mask\npcb1,test\n'])
+@pytest.mark.parametrize('content', [
+    b'\xff\xfe\x00', b'object,split\n"',
+    b'object,split,label,image,mask\npcb1,test\n'
+])
 def test_broken_table(root, content):
     (root / 'split_csv/1cls.csv').write_bytes(content)
     with pytest.raises(InputError):
@@ -146,8 +160,8 @@ def test_broken_table(root, content):
 
 
 def test_an_image_in_both_parts(root):
-    write_table(root, [row('pcb1', part, 'normal', 0)
-                       for part in ('train', 'test')])
+    write_table(root,
+                [row('pcb1', part, 'normal', 0) for part in ('train', 'test')])
     with pytest.raises(InputError, match='test images are training images'):
         build(root, 'test')
 
@@ -165,8 +179,8 @@ def test_images_that_are_not_listed_are_named(root, monkeypatch):
 def test_a_row_that_is_there_twice(root, number):
     lines = (root / 'split_csv/1cls.csv').read_text().splitlines()
     split = lines[-1 - number].split(',')[1]
-    (root / 'split_csv/1cls.csv').write_text(
-        '\n'.join([*lines, lines[-1 - number]]))
+    (root / 'split_csv/1cls.csv').write_text('\n'.join(
+        [*lines, lines[-1 - number]]))
     with pytest.raises(InputError, match='twice'):
         build(root, split)
 
@@ -175,8 +189,7 @@ def test_a_spreadsheet_may_have_saved_the_table(root):
     table = root / 'split_csv/1cls.csv'
     expected = [len(build(root, split)) for split in ('train', 'test')]
     table.write_text(table.read_text(), encoding='utf-8-sig')
-    assert [len(build(root, split))
-            for split in ('train', 'test')] == expected
+    assert [len(build(root, split)) for split in ('train', 'test')] == expected
 
 
 def test_a_defect_is_not_labeled_as_good(root):

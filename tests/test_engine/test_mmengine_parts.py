@@ -17,7 +17,8 @@ COMPILE = pytest.param('compile', marks=pytest.mark.slow)
 WORKS = dict(
     accumulation={'optim_wrapper.accumulative_counts': 2},
     accumulation_of_more_than_there_is={
-        'optim_wrapper.accumulative_counts': 100},
+        'optim_wrapper.accumulative_counts': 100
+    },
     clip_grad={'optim_wrapper.clip_grad': dict(max_norm=1)},
     auto_scale_lr=dict(auto_scale_lr=dict(enable=True, base_batch_size=6)),
     compile=dict(compile=dict(backend='eager')),
@@ -26,26 +27,46 @@ WORKS = dict(
     efficient_conv_bn_eval=dict(efficient_conv_bn_eval=['backbone']),
     schedulers=dict(param_scheduler=[
         dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=2),
-        dict(type='CosineAnnealingLR', T_max=2, convert_to_iter_based=True)]),
-    profiler=dict(more_hooks=[dict(
-        type='ProfilerHook', on_trace_ready=dict(type='log_trace'))]),
-    empty_cache=dict(more_hooks=[dict(
-        type='EmptyCacheHook', before_epoch=True, after_iter=True)]),
-    half_precision={'val_cfg.fp16': True, 'test_cfg.fp16': True},
+        dict(type='CosineAnnealingLR', T_max=2, convert_to_iter_based=True)
+    ]),
+    profiler=dict(more_hooks=[
+        dict(type='ProfilerHook', on_trace_ready=dict(type='log_trace'))
+    ]),
+    empty_cache=dict(more_hooks=[
+        dict(type='EmptyCacheHook', before_epoch=True, after_iter=True)
+    ]),
+    half_precision={
+        'val_cfg.fp16': True,
+        'test_cfg.fp16': True
+    },
     iterations={
-        'train_cfg': dict(_delete_=True, type='IterBasedTrainLoop',
-                          max_iters=4, val_interval=4),
-        'train_dataloader.sampler': dict(
-            _delete_=True, type='InfiniteSampler'),
-        'log_processor.by_epoch': False},
+        'train_cfg':
+        dict(
+            _delete_=True,
+            type='IterBasedTrainLoop',
+            max_iters=4,
+            val_interval=4),
+        'train_dataloader.sampler':
+        dict(_delete_=True, type='InfiniteSampler'),
+        'log_processor.by_epoch':
+        False
+    },
     dynamic_intervals={
         'train_cfg.val_interval': 5,
-        'train_cfg.dynamic_intervals': [(2, 1)]},
-    logger={'default_hooks.logger': dict(
-        interval=1, ignore_last=False, interval_exp_name=1, out_suffix='.log',
-        log_metric_by_epoch=False)},
+        'train_cfg.dynamic_intervals': [(2, 1)]
+    },
+    logger={
+        'default_hooks.logger':
+        dict(
+            interval=1,
+            ignore_last=False,
+            interval_exp_name=1,
+            out_suffix='.log',
+            log_metric_by_epoch=False)
+    },
     naive_visualization={
-        'default_hooks.draw': dict(type='NaiveVisualizationHook')})
+        'default_hooks.draw': dict(type='NaiveVisualizationHook')
+    })
 
 
 @pytest.fixture(autouse=True)
@@ -55,8 +76,8 @@ def restored():
     logging.disable(logging.NOTSET)
 
 
-@pytest.mark.parametrize('part', [
-    COMPILE if part == 'compile' else part for part in WORKS])
+@pytest.mark.parametrize(
+    'part', [COMPILE if part == 'compile' else part for part in WORKS])
 def test_trained_and_tested_with(make_runner, tmp_path, part):
     runner = make_runner('mkd_config', **WORKS[part])
     runner.train()
@@ -68,14 +89,18 @@ def test_trained_and_tested_with(make_runner, tmp_path, part):
     assert 0 <= again.test()['image_auroc'] <= 1
 
 
-@pytest.mark.parametrize('part', [COMPILE, 'deterministic', 'profiler',
-                                  'empty_cache', 'half_precision', 'logger'])
+@pytest.mark.parametrize('part', [
+    COMPILE, 'deterministic', 'profiler', 'empty_cache', 'half_precision',
+    'logger'
+])
 def test_fitted_and_tested_with(load_cfg, make_runner, tmp_path, part):
-    runner = make_runner(
-        'config', **{'model.coreset_ratio': 0.02}, **WORKS[part])
+    runner = make_runner('config', **{'model.coreset_ratio': 0.02},
+                         **WORKS[part])
     runner.train()
-    again = make_runner('config', folder=tmp_path / 'test',
-                        load_from=str(tmp_path / 'epoch_1.pth'))
+    again = make_runner(
+        'config',
+        folder=tmp_path / 'test',
+        load_from=str(tmp_path / 'epoch_1.pth'))
     again.test()
     assert torch.equal(again.model.memory_bank.rows,
                        runner.model.memory_bank.rows)
@@ -85,12 +110,16 @@ def test_fitted_and_tested_with(load_cfg, make_runner, tmp_path, part):
 def test_trained_on_a_data_set_around_data_sets(load_cfg, make_runner,
                                                 tmp_path, kind):
     inner = load_cfg('mkd_config').train_dataloader.dataset
-    around = dict(times=2, dataset=inner) if kind == 'RepeatDataset' else dict(
-        datasets=[inner, inner])
-    runner = make_runner('mkd_config', **{
-        'train_cfg.max_epochs': 1,
-        'train_dataloader.drop_last': True,
-        'train_dataloader.dataset': dict(_delete_=True, type=kind, **around)})
+    around = dict(
+        times=2, dataset=inner) if kind == 'RepeatDataset' else dict(
+            datasets=[inner, inner])
+    runner = make_runner(
+        'mkd_config', **{
+            'train_cfg.max_epochs': 1,
+            'train_dataloader.drop_last': True,
+            'train_dataloader.dataset':
+            dict(_delete_=True, type=kind, **around)
+        })
     runner.train()
     assert runner.iter == 14 // 3
 
@@ -105,12 +134,19 @@ class TwoClasses(AnomalyDataset):
 
 def test_trained_on_balanced_classes(load_cfg, make_runner):
     inner = load_cfg('mkd_config').train_dataloader.dataset
-    runner = make_runner('mkd_config', **{
-        'train_cfg.max_epochs': 1,
-        'train_dataloader.drop_last': True,
-        'train_dataloader.dataset': dict(
-            _delete_=True, type='ClassBalancedDataset', oversample_thr=1.0,
-            dataset=dict(inner, type='TwoClasses'))})
+    runner = make_runner(
+        'mkd_config', **{
+            'train_cfg.max_epochs':
+            1,
+            'train_dataloader.drop_last':
+            True,
+            'train_dataloader.dataset':
+            dict(
+                _delete_=True,
+                type='ClassBalancedDataset',
+                oversample_thr=1.0,
+                dataset=dict(inner, type='TwoClasses'))
+        })
     refuse_unsupported(runner.cfg)
     runner.train()
     # The rare image three times, the six others twice each.
@@ -119,11 +155,15 @@ def test_trained_on_balanced_classes(load_cfg, make_runner):
 
 def test_predictions_are_dumped(make_runner, tmp_path):
     path = tmp_path / 'predictions.pkl'
-    make_runner('mkd_config', **{
-        'train_cfg.max_epochs': 1,
-        'val_evaluator': [
-            dict(type='ImageMetric'),
-            dict(type='DumpResults', out_file_path=str(path))]}).train()
+    make_runner(
+        'mkd_config', **{
+            'train_cfg.max_epochs':
+            1,
+            'val_evaluator': [
+                dict(type='ImageMetric'),
+                dict(type='DumpResults', out_file_path=str(path))
+            ]
+        }).train()
     # Our own file.
     samples = pickle.loads(path.read_bytes())
     assert len(samples) == 8
@@ -131,21 +171,31 @@ def test_predictions_are_dumped(make_runner, tmp_path):
 
 
 def test_log_goes_where_it_is_asked_to(make_runner, tmp_path):
-    make_runner('mkd_config', **{
-        'log_level': 'INFO',
-        'train_cfg.max_epochs': 1,
-        'default_hooks.logger': dict(
-            interval=1, out_dir=str(tmp_path / 'logs'), out_suffix='.json',
-            keep_local=True)}).train()
+    make_runner(
+        'mkd_config', **{
+            'log_level':
+            'INFO',
+            'train_cfg.max_epochs':
+            1,
+            'default_hooks.logger':
+            dict(
+                interval=1,
+                out_dir=str(tmp_path / 'logs'),
+                out_suffix='.json',
+                keep_local=True)
+        }).train()
     assert list(Path(tmp_path / 'logs').rglob('*.json'))
 
 
 def test_trained_on_from_a_checkpoint(make_runner, tmp_path):
     for name in ('config', 'mkd_config'):
-        make_runner(name, folder=tmp_path / name,
-                    **{'train_cfg.max_epochs': 1}).train()
+        make_runner(
+            name, folder=tmp_path / name, **{
+                'train_cfg.max_epochs': 1
+            }).train()
         runner = make_runner(
-            name, folder=tmp_path / f'{name}_on',
+            name,
+            folder=tmp_path / f'{name}_on',
             load_from=str(tmp_path / name / 'epoch_1.pth'),
             **{'train_cfg.max_epochs': 1})
         runner.train()
@@ -173,20 +223,24 @@ class BothFlips:
 
     def __call__(self, results):
         image, sample = results['inputs'], results['data_samples']
-        return dict(inputs=[image, image.flip(-1)],
-                    data_samples=[sample, sample.clone()])
+        return dict(
+            inputs=[image, image.flip(-1)],
+            data_samples=[sample, sample.clone()])
 
 
 def test_augmented_at_test_time(load_cfg, make_runner, tmp_path):
     make_runner('mkd_config', **{'train_cfg.max_epochs': 1}).train()
     pipeline = load_cfg('mkd_config').test_dataloader.dataset.pipeline
     runner = make_runner(
-        'mkd_config', folder=tmp_path / 'tta',
-        load_from=str(tmp_path / 'epoch_1.pth'), **{
-            'test_dataloader.dataset.pipeline': [
-                *pipeline, dict(type='BothFlips')],
-            'more_hooks': [dict(type='PrepareTTAHook',
-                                tta_cfg=dict(type='MeanOfFlips'))]})
+        'mkd_config',
+        folder=tmp_path / 'tta',
+        load_from=str(tmp_path / 'epoch_1.pth'),
+        **{
+            'test_dataloader.dataset.pipeline':
+            [*pipeline, dict(type='BothFlips')],
+            'more_hooks':
+            [dict(type='PrepareTTAHook', tta_cfg=dict(type='MeanOfFlips'))]
+        })
     metrics = runner.test()
     assert 0 <= metrics['aupro'] <= 1
     assert (tmp_path / 'tta' / 'metrics.json').exists()

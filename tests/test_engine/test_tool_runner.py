@@ -25,12 +25,12 @@ def make_tool_runner(load_cfg):
         load_cfg(*args, **changes))
 
 
-def test_without_a_tool_it_shows_what_mmengine_does(
-        make_tool_runner, tmp_path):
+def test_without_a_tool_it_shows_what_mmengine_does(make_tool_runner,
+                                                    tmp_path):
     MMLogger._instance_dict.pop('tool', None)
     runner = make_tool_runner('config', log_level='INFO')
-    assert [type(handler) for handler in runner.logger.handlers] == [
-        logging.StreamHandler, logging.FileHandler]
+    assert [type(handler) for handler in runner.logger.handlers
+            ] == [logging.StreamHandler, logging.FileHandler]
     runner.train()
     assert (tmp_path / 'epoch_1.pth').is_file()
 
@@ -58,11 +58,10 @@ def test_no_bar_is_left_open(make_tool_runner, monkeypatch):
 
 
 def test_a_logger_hook_of_ones_own(run_tool, config, tmp_path):
-    result = run_tool(
-        tmp_path, 'train.py', config, '--category', 'bottle', '--work-dir',
-        'work', '--cfg-options', 'default_hooks.logger.type=LoudLoggerHook')
+    result = run_tool(tmp_path, 'train.py', config, '--category', 'bottle',
+                      '--work-dir', 'work', '--cfg-options',
+                      'default_hooks.logger.type=LoudLoggerHook')
     assert result.status == 0, result.err
-    result = run_tool(
-        tmp_path, 'test.py', 'work/tiny.py', 'work/epoch_1.pth')
+    result = run_tool(tmp_path, 'test.py', 'work/tiny.py', 'work/epoch_1.pth')
     assert result.status == 0, result.err
     assert 'mine: 7' in result.out

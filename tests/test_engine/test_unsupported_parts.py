@@ -8,9 +8,12 @@ from mmad.engine import refuse_unsupported
 from mmad.errors import InputError
 
 BACKENDS = dict(
-    TensorboardVisBackend='tensorboard', WandbVisBackend='wandb',
-    MLflowVisBackend='mlflow', ClearMLVisBackend='clearml',
-    NeptuneVisBackend='neptune', DVCLiveVisBackend='dvclive',
+    TensorboardVisBackend='tensorboard',
+    WandbVisBackend='wandb',
+    MLflowVisBackend='mlflow',
+    ClearMLVisBackend='clearml',
+    NeptuneVisBackend='neptune',
+    DVCLiveVisBackend='dvclive',
     AimVisBackend='aim')
 
 
@@ -75,8 +78,9 @@ INNER = dict(type='AnomalyDataset', data_root='a', split='train')
 
 
 def loader(name, wrapper, inner=INNER):
-    inner = dict(datasets=[INNER, inner]) if wrapper == 'ConcatDataset' else (
-        dict(dataset=inner))
+    inner = dict(
+        datasets=[INNER, inner]) if wrapper == 'ConcatDataset' else (dict(
+            dataset=inner))
     return {f'{name}_dataloader': dict(dataset=dict(type=wrapper, **inner))}
 
 
@@ -87,40 +91,52 @@ def loader(name, wrapper, inner=INNER):
      'MMDistributedDataParallel'),
     (dict(activation_checkpointing=['cloner']), 'accumulative_counts'),
     (loader('train', 'ClassBalancedDataset'), 'AnomalyDataset inside it'),
-    (loader('train', 'ConcatDataset', loader(
-        'train', 'ClassBalancedDataset')['train_dataloader']['dataset']),
+    (loader(
+        'train', 'ConcatDataset',
+        loader('train',
+               'ClassBalancedDataset')['train_dataloader']['dataset']),
      'no classes to balance'),
     (loader('val', 'RepeatDataset'), '`val_dataloader.dataset`'),
-    (loader('test', 'ClassBalancedDataset', dict(type=Labeled)),
-     'several times'),
-    (loader('test', 'ConcatDataset', dict(
-        type='RepeatDataset', times=2, dataset=INNER)), 'a RepeatDataset'),
+    (loader('test', 'ClassBalancedDataset',
+            dict(type=Labeled)), 'several times'),
+    (loader('test', 'ConcatDataset',
+            dict(type='RepeatDataset', times=2,
+                 dataset=INNER)), 'a RepeatDataset'),
     (dict(optim_wrapper=dict(accumulative_counts=4)), 'accumulative_counts'),
-    (dict(optim_wrapper=dict(), auto_scale_lr=dict(
-        enable=True, base_batch_size=16)), 'could scale'),
-    (dict(optim_wrapper=None, param_scheduler=[dict(type='StepLR')]),
-     '`param_scheduler`'),
+    (dict(
+        optim_wrapper=dict(),
+        auto_scale_lr=dict(enable=True, base_batch_size=16)), 'could scale'),
+    (dict(optim_wrapper=None, param_scheduler=[dict(type='StepLR')
+                                               ]), '`param_scheduler`'),
 ])
 def test_refused(entries, match):
     assert match in sentence(**entries)
 
 
-@pytest.mark.parametrize('entries', [
-    dict(),
-    dict(visualizer=None, custom_hooks=None, default_hooks=None),
-    dict(visualizer=dict(type='Visualizer')),
-    dict(runner_type='Runner', strategy=None),
-    dict(model_wrapper_cfg=dict(type='MMSeparateDistributedDataParallel')),
-    dict(auto_scale_lr=dict(enable=False, base_batch_size=16)),
-    *(loader(name, 'ConcatDataset') for name in ('train', 'val', 'test')),
-    loader('train', 'RepeatDataset'),
-    loader('train', 'ClassBalancedDataset', dict(type=Labeled)),
-    # Not for these checks to answer.
-    dict(visualizer='a', custom_hooks='a', default_hooks='a', train_cfg='a',
-         train_dataloader='a', optim_wrapper='a', auto_scale_lr='a'),
-    dict(custom_hooks=['a', 1], visualizer=dict(vis_backends=[1, None])),
-    dict(train_cfg=None, optim_wrapper=None, param_scheduler=None),
-])
+@pytest.mark.parametrize(
+    'entries',
+    [
+        dict(),
+        dict(visualizer=None, custom_hooks=None, default_hooks=None),
+        dict(visualizer=dict(type='Visualizer')),
+        dict(runner_type='Runner', strategy=None),
+        dict(model_wrapper_cfg=dict(type='MMSeparateDistributedDataParallel')),
+        dict(auto_scale_lr=dict(enable=False, base_batch_size=16)),
+        *(loader(name, 'ConcatDataset') for name in ('train', 'val', 'test')),
+        loader('train', 'RepeatDataset'),
+        loader('train', 'ClassBalancedDataset', dict(type=Labeled)),
+        # Not for these checks to answer.
+        dict(
+            visualizer='a',
+            custom_hooks='a',
+            default_hooks='a',
+            train_cfg='a',
+            train_dataloader='a',
+            optim_wrapper='a',
+            auto_scale_lr='a'),
+        dict(custom_hooks=['a', 1], visualizer=dict(vis_backends=[1, None])),
+        dict(train_cfg=None, optim_wrapper=None, param_scheduler=None),
+    ])
 def test_accepted(entries):
     refuse_unsupported(Config(entries))
 
@@ -128,12 +144,11 @@ def test_accepted(entries):
 @pytest.mark.parametrize('tool', ['train.py', 'test.py'])
 def test_tools_end_with_the_sentence(run_tool, config, tmp_path, tool):
     (tmp_path / 'own.py').write_text(
-        config.read_text()
-        + 'model_wrapper_cfg = dict(type="MMFullyShardedDataParallel")')
+        config.read_text() +
+        'model_wrapper_cfg = dict(type="MMFullyShardedDataParallel")')
     (tmp_path / 'any.pth').touch()
     extra = ['any.pth', '--weights', 'any.pth'] if tool == 'test.py' else []
-    done = run_tool(
-        tmp_path, tool, 'own.py', *extra, '--category', 'bottle',
-        '--work-dir', 'work')
+    done = run_tool(tmp_path, tool, 'own.py', *extra, '--category', 'bottle',
+                    '--work-dir', 'work')
     assert done.status == 2
     assert done.err.startswith('error: `model_wrapper_cfg` is MMFully')

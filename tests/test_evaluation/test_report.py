@@ -12,18 +12,25 @@ from mmad.evaluation.report import (
 
 
 @pytest.mark.parametrize(('name', 'value', 'text'), [
-    ('image_auroc', 0.1234, '12.3%'), ('full/aupro', 1, '100.0%'),
-    ('rmse', 12.34567, '12.35'), ('count', 3, '3'),
-    ('aupro', 'undefined', 'undefined'), ('rmse', '-infinity', '-infinity'),
-    ('curve', [1, 2], '-'), ('name', 'x', '-'), ('none', None, '-'),
+    ('image_auroc', 0.1234, '12.3%'),
+    ('full/aupro', 1, '100.0%'),
+    ('rmse', 12.34567, '12.35'),
+    ('count', 3, '3'),
+    ('aupro', 'undefined', 'undefined'),
+    ('rmse', '-infinity', '-infinity'),
+    ('curve', [1, 2], '-'),
+    ('name', 'x', '-'),
+    ('none', None, '-'),
 ])
 def test_short_value(name, value, text):
     assert short_value(name, value, '%') == text
     assert is_cell(value) == (text != '-')
 
 
-@pytest.mark.parametrize(('name', 'known'), [
-    ('aupro', True), ('a/b/aupro', True), ('aupro/b', False), ('pro', False)])
+@pytest.mark.parametrize(('name', 'known'), [('aupro', True),
+                                             ('a/b/aupro', True),
+                                             ('aupro/b', False),
+                                             ('pro', False)])
 def test_is_known(name, known):
     assert is_known(name) == known
 
@@ -35,8 +42,29 @@ def test_plain_value_of_what_is_plain():
 
 
 def test_no_entry_of_a_dict_is_lost():
-    values = {'a': {'b/c': 1}, 'a/b': {'c': 2, 'd': 3}, 'x': {'y': 4},
-              'x/y': 5, 'z': {}}
+    values = {
+        'a': {
+            'b/c': 1
+        },
+        'a/b': {
+            'c': 2,
+            'd': 3
+        },
+        'x': {
+            'y': 4
+        },
+        'x/y': 5,
+        'z': {}
+    }
     assert in_order(values) == {
-        'a/b/c': 1, 'a/b': {'c': 2, 'd': 3}, 'x': {'y': 4}, 'x/y': 5,
-        'z': {}}
+        'a/b/c': 1,
+        'a/b': {
+            'c': 2,
+            'd': 3
+        },
+        'x': {
+            'y': 4
+        },
+        'x/y': 5,
+        'z': {}
+    }

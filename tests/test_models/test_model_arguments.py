@@ -32,12 +32,13 @@ NEEDED = dict(
     PixelStatistics=dict(subject='the teacher'),
     PyramidStore=dict(num_levels=2),
     SPADE=dict(
-        backbone=BACKBONE, image_stage='layer3',
+        backbone=BACKBONE,
+        image_stage='layer3',
         pyramid_stages=['layer2', 'layer3']),
     SpatialTransformer=dict(channels=3),
-    StudentEnsemble=dict(teacher=nn.Identity(), students=[nn.Identity()], name='p17'),
-    TorchvisionBackbone=dict(
-        name='resnet18', stages=['layer1'], weights=None),
+    StudentEnsemble=dict(
+        teacher=nn.Identity(), students=[nn.Identity()], name='p17'),
+    TorchvisionBackbone=dict(name='resnet18', stages=['layer1'], weights=None),
     TorchvisionResNet=dict(name='resnet18', stages=['layer1'], weights=None),
     UninformedStudents=dict(scales=[dict(network=NETWORK)]))
 NUMBERS = [math.nan, math.inf, -math.inf, -1, -0.5, '1', 'abc', True, [], {}]
@@ -45,11 +46,13 @@ NUMBERS = [math.nan, math.inf, -math.inf, -1, -0.5, '1', 'abc', True, [], {}]
 
 def parts():
     found = {
-        name: cls for name, cls in MODELS.module_dict.items()
+        name: cls
+        for name, cls in MODELS.module_dict.items()
         if cls.__module__.startswith('mmad.')
     }
     found.update({
-        name: value for name, value in vars(layers).items()
+        name: value
+        for name, value in vars(layers).items()
         if inspect.isclass(value) and issubclass(value, nn.Module)
     })
     assert set(mmad.models.__all__) & set(found)
@@ -65,8 +68,9 @@ def kinds_of(annotation):
 def wrong_values(annotation):
     """Values that an argument annotated like this must refuse."""
     kinds = kinds_of(annotation)
-    sequences = [kind for kind in kinds if get_origin(kind) in (
-        list, tuple, Sequence)]
+    sequences = [
+        kind for kind in kinds if get_origin(kind) in (list, tuple, Sequence)
+    ]
     of = {item for kind in sequences for item in get_args(kind)}
     if kinds & {int, float}:
         return [
@@ -108,27 +112,28 @@ def test_right_arguments_are_accepted(name):
     parts()[name](**NEEDED.get(name, {}))
 
 
-@pytest.mark.parametrize(('cls', 'kwargs'), [
-    (layers.AnomalyMap, dict(sigma=1e9)),
-    (layers.ChannelReduction, dict(dim=0)),
-    (layers.PositionGaussians, dict(epsilon=0)),
-    (layers.PositionGaussians, dict(epsilon=1e-300)),
-    (mmad.models.PatchCore, dict(projection_dim=0)),
-    (mmad.models.PatchCore, dict(coreset_ratio=1.01)),
-    (mmad.models.PatchCore, dict(patch_features=3)),
-    (mmad.models.PatchCore, dict(memory_bank='faiss')),
-    (mmad.models.PatchCore, dict(backbone='resnet18')),
-    (mmad.models.PatchCore, dict(backbone={})),
-    (mmad.models.MKD, dict(attribution=5)),
-    (mmad.models.MKD, dict(loss_weight=math.nan)),
-    (mmad.models.FYD, dict(ica=dict(max_angle=math.nan))),
-    (mmad.models.FYD, dict(fas=dict(stages=[{}]))),
-    (mmad.models.PaDiM, dict(reduction=['random'])),
-    (mmad.models.Cloner, dict(widths=[[8, math.nan]])),
-    (mmad.models.Cloner, dict(widths=[[]])),
-    (mmad.models.Cloner, dict(widths=8)),
-    (mmad.models.UninformedStudents, dict(scales=[3])),
-    (mmad.models.UninformedStudents, dict(scales=NETWORK))])
+@pytest.mark.parametrize(
+    ('cls', 'kwargs'),
+    [(layers.AnomalyMap, dict(sigma=1e9)),
+     (layers.ChannelReduction, dict(dim=0)),
+     (layers.PositionGaussians, dict(epsilon=0)),
+     (layers.PositionGaussians, dict(epsilon=1e-300)),
+     (mmad.models.PatchCore, dict(projection_dim=0)),
+     (mmad.models.PatchCore, dict(coreset_ratio=1.01)),
+     (mmad.models.PatchCore, dict(patch_features=3)),
+     (mmad.models.PatchCore, dict(memory_bank='faiss')),
+     (mmad.models.PatchCore, dict(backbone='resnet18')),
+     (mmad.models.PatchCore, dict(backbone={})),
+     (mmad.models.MKD, dict(attribution=5)),
+     (mmad.models.MKD, dict(loss_weight=math.nan)),
+     (mmad.models.FYD, dict(ica=dict(max_angle=math.nan))),
+     (mmad.models.FYD, dict(fas=dict(stages=[{}]))),
+     (mmad.models.PaDiM, dict(reduction=['random'])),
+     (mmad.models.Cloner, dict(widths=[[8, math.nan]])),
+     (mmad.models.Cloner, dict(widths=[[]])),
+     (mmad.models.Cloner, dict(widths=8)),
+     (mmad.models.UninformedStudents, dict(scales=[3])),
+     (mmad.models.UninformedStudents, dict(scales=NETWORK))])
 def test_wrong_arguments_are_refused(cls, kwargs):
     with pytest.raises(InputError):
         cls(**dict(NEEDED.get(cls.__name__, {}), **kwargs))

@@ -5,10 +5,13 @@ from mmengine.optim import OptimWrapper
 from mmad.errors import InputError
 from mmad.models import MKD, PatchTeacher, load_teacher
 
-CLONER = dict(type='Cloner', widths=[[6], [10]], points=[0, 1],
-              strides=[4, 2], ceil_mode=True)
-NETWORK = dict(
-    type='PatchNetwork', patch_size=17, width=0.02, out_channels=4)
+CLONER = dict(
+    type='Cloner',
+    widths=[[6], [10]],
+    points=[0, 1],
+    strides=[4, 2],
+    ceil_mode=True)
+NETWORK = dict(type='PatchNetwork', patch_size=17, width=0.02, out_channels=4)
 
 
 def mkd():
@@ -44,8 +47,9 @@ def test_fitted_after_as_many_batches_as_an_epoch(make, images, trained):
         step(model, images)
     assert model.is_fitted == (trained >= 3)
     if trained < 3:
-        with pytest.raises(InputError, match=(
-                f'broken off {3 - trained} batches before .*--resume')):
+        with pytest.raises(
+                InputError,
+                match=(f'broken off {3 - trained} batches before .*--resume')):
             model.fit_state.require_fitted()
     else:
         model.fit_state.require_fitted()

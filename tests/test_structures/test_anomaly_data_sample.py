@@ -12,7 +12,9 @@ from mmad.structures import AnomalyDataSample
     ('pred_label', torch.bool),
 ])
 @pytest.mark.parametrize(
-    'value', [1, 1.0, np.float64(1), torch.ones(1), torch.tensor(1), [1]])
+    'value',
+    [1, 1.0, np.float64(1),
+     torch.ones(1), torch.tensor(1), [1]])
 def test_scalars(name, dtype, value):
     sample = AnomalyDataSample()
     setattr(sample, name, value)

@@ -61,15 +61,20 @@ def test_letterboxed_map_equals_the_map_without_border():
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize('info', [
-    {}, dict(rotation=0.0), dict(frame_lost=None), dict(frame_lost='')])
+@pytest.mark.parametrize(
+    'info',
+    [{}, dict(rotation=0.0),
+     dict(frame_lost=None),
+     dict(frame_lost='')])
 def test_place_that_is_known(info):
     require_place(info, 'look away')
 
 
 @pytest.mark.parametrize('info', [
-    dict(rotation=-2.0), dict(frame_lost='it was flipped'),
-    dict(frame_lost='it was flipped', rotation=1.0)])
+    dict(rotation=-2.0),
+    dict(frame_lost='it was flipped'),
+    dict(frame_lost='it was flipped', rotation=1.0)
+])
 def test_place_that_is_not_known(info):
     reason = info.get('frame_lost', 'rotated')
     with pytest.raises(

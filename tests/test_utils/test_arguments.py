@@ -14,8 +14,8 @@ from mmad.utils import (
 )
 
 
-@pytest.mark.parametrize('value', [
-    math.nan, math.inf, -math.inf, '1', None, True, [1], 1j, np.nan])
+@pytest.mark.parametrize(
+    'value', [math.nan, math.inf, -math.inf, '1', None, True, [1], 1j, np.nan])
 def test_no_number(value):
     with pytest.raises(InputError, match='`dim` must be a finite number, got'):
         check_number('dim', value)
@@ -71,15 +71,19 @@ def test_flag():
             check_flag('signed', value)
 
 
-@pytest.mark.parametrize(('value', 'size'), [
-    (8, (8, 8)), ((8, 4), (8, 4)), ([1, 2], (1, 2))])
+@pytest.mark.parametrize(('value', 'size'), [(8, (8, 8)), ((8, 4), (8, 4)),
+                                             ([1, 2], (1, 2))])
 def test_size(value, size):
     assert as_size('scale', value) == size
 
 
 @pytest.mark.parametrize('value', [
     0, -1, True, 2.5, None, 'ab', '12', (3, ), (3, 0), (1, 2, 3), (1, 2.0),
-    (1, True), {1: 2, 3: 4}])
+    (1, True), {
+        1: 2,
+        3: 4
+    }
+])
 def test_no_size(value):
     with pytest.raises(InputError, match='`scale` must be one or two'):
         as_size('scale', value)

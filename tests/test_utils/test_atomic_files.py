@@ -47,8 +47,8 @@ def test_killed(tmp_path, monkeypatch, name, old):
         path.write_bytes(old)
 
     def write():
-        monkeypatch.setattr(
-            os, name, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        monkeypatch.setattr(os, name,
+                            lambda *_: os.kill(os.getpid(), signal.SIGKILL))
         write_atomically(path, b'new' * 1000)
 
     assert os.WTERMSIG(in_child(write)) == signal.SIGKILL
@@ -90,8 +90,8 @@ def test_mmengine_writes_through_it(tmp_path, monkeypatch):
     register_atomic_backend()
     replaced = []
     replace = os.replace
-    monkeypatch.setattr(
-        os, 'replace', lambda *a: replaced.append(a[1]) or replace(*a))
+    monkeypatch.setattr(os, 'replace',
+                        lambda *a: replaced.append(a[1]) or replace(*a))
     put(b'content', str(tmp_path / 'a'))
     get_file_backend(str(tmp_path)).put_text('grün', str(tmp_path / 'b'))
     assert [path.name for path in replaced] == ['a', 'b']

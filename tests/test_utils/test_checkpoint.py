@@ -79,8 +79,8 @@ ATTACKS = dict(
     open=lambda run: Call(builtins.open, str(run), 'w'),
     eval=lambda run: Call(eval, f'open({str(run)!r}, "w")'),
     # The builtin that a HistoryBuffer needs must not lead any further.
-    getattr_globals=lambda run: _getattr(
-        HistoryBuffer, '__init__', '__globals__'),
+    getattr_globals=lambda run: _getattr(HistoryBuffer, '__init__',
+                                         '__globals__'),
     getattr_class=lambda run: _getattr(HistoryBuffer, '__class__'),
     getattr_instance=lambda run: _getattr(HistoryBuffer(), 'min'),
     getattr_array=lambda run: _getattr(np.ndarray, 'tofile'),
@@ -123,9 +123,11 @@ def test_folder(tmp_path):
         load_checkpoint(str(tmp_path))
 
 
-@pytest.mark.parametrize(('note', 'expected'), [
-    (None, None), ('epoch_2.pth', 'epoch_2.pth'), ('', 'epoch_10.pth'),
-    ('epoch_3.pth', 'epoch_10.pth'), ('\0', 'epoch_10.pth')])
+@pytest.mark.parametrize(('note', 'expected'),
+                         [(None, None), ('epoch_2.pth', 'epoch_2.pth'),
+                          ('', 'epoch_10.pth'),
+                          ('epoch_3.pth', 'epoch_10.pth'),
+                          ('\0', 'epoch_10.pth')])
 def test_latest_checkpoint(tmp_path, note, expected):
     for name in ('epoch_2.pth', 'epoch_10.pth', 'epoch_x.pth', 'best.pth'):
         (tmp_path / name).touch()
@@ -185,13 +187,11 @@ def long(number):
 @pytest.mark.parametrize('body', [
     b'cbuiltins\nbytearray\n' + long(10**15) + b'\x85R',
     b'cbuiltins\nbytearray\n' + long(10**25) + b'\x85R',
-    b'cbuiltins\ncomplex\n' + long(2**1500) + b'\x85R',
-    b'cbuiltins\nset\n' + long(7) + b'\x85R',
-    b'c_codecs\nencode\n' + text('x') + text('nope') + b'\x86R',
-    b'c_codecs\nencode\n' + text('x') + text('zip') + b'\x86R',
-    b'cnumpy\nndarray\n' + long(10**14) + b'\x85R',
-    b'cnumpy\ndtype\n' + text('(' * 5000) + b'\x85R',
-    b'J\0', b'h\5', b'\x8a', b'(t', b'0', b''
+    b'cbuiltins\ncomplex\n' + long(2**1500) + b'\x85R', b'cbuiltins\nset\n' +
+    long(7) + b'\x85R', b'c_codecs\nencode\n' + text('x') + text('nope') +
+    b'\x86R', b'c_codecs\nencode\n' + text('x') + text('zip') + b'\x86R',
+    b'cnumpy\nndarray\n' + long(10**14) + b'\x85R', b'cnumpy\ndtype\n' +
+    text('(' * 5000) + b'\x85R', b'J\0', b'h\5', b'\x8a', b'(t', b'0', b''
 ])
 def test_whatever_the_pickle_makes_of_it(path, body):
     rewrite(path, **{'data.pkl': b'\x80\x02' + body + b'.'})
@@ -199,8 +199,8 @@ def test_whatever_the_pickle_makes_of_it(path, body):
         load_checkpoint(path)
 
 
-@pytest.mark.parametrize('method', [
-    zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize(
+    'method', [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_what_unpacks_to_more_than_it_is(path, method):
     rewrite(path, method, **{'data/999': bytes(10**6)})
     with pytest.raises(InputError, match='it unpacks to'):
@@ -208,8 +208,8 @@ def test_what_unpacks_to_more_than_it_is(path, method):
 
 
 def test_members_that_share_their_bytes(path):
-    rewrite(path, **{f'data/9{number}': b'' for number in range(100)},
-            **{'data/900': bytes(10**5)})
+    rewrite(path, **{f'data/9{number}': b''
+                     for number in range(100)}, **{'data/900': bytes(10**5)})
     content = io.BytesIO(path.read_bytes())
     with zipfile.ZipFile(content, 'a') as file:
         large = max(file.infolist(), key=lambda entry: entry.file_size)

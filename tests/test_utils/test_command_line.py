@@ -58,9 +58,10 @@ def test_option_of_the_runner_that_the_config_lacks(parse):
 
 
 def test_options(parse):
-    cfg = load_config(parse(
-        '--data-root', 'there', '--category', 'zipper', '--weights', 'w.pth',
-        '--cfg-options', 'model.ratio=0.5', 'model.names=[a,b]'))
+    cfg = load_config(
+        parse('--data-root', 'there', '--category', 'zipper', '--weights',
+              'w.pth', '--cfg-options', 'model.ratio=0.5',
+              'model.names=[a,b]'))
     for split in ('train', 'val', 'test'):
         dataset = cfg[f'{split}_dataloader'].dataset
         assert dataset.data_root == 'there'
@@ -88,8 +89,10 @@ def test_missing_config(parse, tmp_path):
 def test_option_without_a_place(parse, tmp_path):
     (tmp_path / 'method.py').write_text(
         CONFIG.replace(", category='bottle'", ''))
-    with pytest.raises(InputError, match='--category does not apply: the '
-                       'MVTecAD of this config has no `category`'):
+    with pytest.raises(
+            InputError,
+            match='--category does not apply: the '
+            'MVTecAD of this config has no `category`'):
         load_config(parse('--category', 'zipper'))
 
 
@@ -119,9 +122,9 @@ def test_local_rank(parse, monkeypatch, option):
     assert cfg.launcher == 'pytorch'
 
 
-@pytest.mark.parametrize(('launcher', 'cuda', 'wraps'), [
-    ('pytorch', False, True), ('none', False, False),
-    ('pytorch', True, False)])
+@pytest.mark.parametrize(('launcher', 'cuda', 'wraps'),
+                         [('pytorch', False, True), ('none', False, False),
+                          ('pytorch', True, False)])
 def test_wrapper_without_a_gpu(parse, monkeypatch, launcher, cuda, wraps):
     monkeypatch.setattr(os, 'environ', {})
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: cuda)
@@ -190,13 +193,19 @@ LOG = dict(log_scalars={}, runtime_info={}, resumed_keys={})
 META = dict(epoch=1, iter=2, seed=0)
 
 
-@pytest.mark.parametrize('state', [
-    {}, dict(meta=META), dict(message_hub=LOG), dict(meta=5, message_hub=LOG),
-    dict(meta=META, message_hub=5), dict(meta=META, message_hub={}),
-    *(dict(meta=dict(META, **{key: value}), message_hub=LOG)
-      for key in META for value in ('x', -1, 0.5, [1])),
-    *(dict(meta=META, message_hub=dict(LOG, **{key: 5})) for key in LOG),
-], ids=str)
+@pytest.mark.parametrize(
+    'state', [
+        {},
+        dict(meta=META),
+        dict(message_hub=LOG),
+        dict(meta=5, message_hub=LOG),
+        dict(meta=META, message_hub=5),
+        dict(meta=META, message_hub={}),
+        *(dict(meta=dict(META, **{key: value}), message_hub=LOG)
+          for key in META for value in ('x', -1, 0.5, [1])),
+        *(dict(meta=META, message_hub=dict(LOG, **{key: 5})) for key in LOG),
+    ],
+    ids=str)
 @pytest.mark.parametrize('resume', [True, False])
 def test_a_training_goes_on_from_where_it_stood(tmp_path, state, resume):
     path = str(tmp_path / 'a.pth')
@@ -211,8 +220,8 @@ def test_a_training_goes_on_from_where_it_stood(tmp_path, state, resume):
     use_checkpoint_backbone(cfg, path)
 
 
-@pytest.mark.parametrize('name', [
-    'method.py', 'last_checkpoint', 'metrics.json'])
+@pytest.mark.parametrize('name',
+                         ['method.py', 'last_checkpoint', 'metrics.json'])
 def test_a_folder_in_the_place_of_a_file(parse, tmp_path, monkeypatch, name):
     monkeypatch.setattr(command_line, 'check_config', lambda *args: None)
     args = parse('--work-dir', str(tmp_path / 'work'))
@@ -227,7 +236,8 @@ def test_a_folder_in_the_place_of_a_file(parse, tmp_path, monkeypatch, name):
 @pytest.mark.parametrize('place', [
     'default_hooks.logger.out_dir', 'default_hooks.checkpoint.out_dir',
     'custom_hooks.0.out_dir', 'visualizer.save_dir',
-    'visualizer.vis_backends.0.save_dir'])
+    'visualizer.vis_backends.0.save_dir'
+])
 def test_folders_of_parts(parse, tmp_path, monkeypatch, place):
     monkeypatch.setattr(command_line, 'check_config', lambda *args: None)
     args = parse('--work-dir', str(tmp_path / 'work'))

@@ -58,7 +58,8 @@ def test_an_unknown_key_anywhere_is_refused(configs, seed):
     cfg = copy.deepcopy(rng.choice(configs))
     path = rng.choice([
         path for path in places(cfg._cfg_dict)
-        if at(cfg, path) or path == ('optim_wrapper', )])
+        if at(cfg, path) or path == ('optim_wrapper', )
+    ])
     at(cfg, path)['nonesuch'] = 1
     with pytest.raises(InputError, match=r'^[^\n]*$') as error:
         check_config(cfg, ['train', 'test'])
@@ -71,8 +72,8 @@ def test_an_unknown_key_anywhere_is_refused(configs, seed):
 def test_a_misspelt_type_anywhere_is_refused(configs, seed):
     rng = random.Random(seed)
     cfg = copy.deepcopy(rng.choice(configs))
-    path = rng.choice([path for path in places(cfg._cfg_dict)
-                       if 'type' in at(cfg, path)])
+    path = rng.choice(
+        [path for path in places(cfg._cfg_dict) if 'type' in at(cfg, path)])
     part = at(cfg, path)
     part['type'] = right = part['type'][:-1]
     with pytest.raises(InputError, match=f'{path[-1]}.type.*"{right}"'):
@@ -82,8 +83,10 @@ def test_a_misspelt_type_anywhere_is_refused(configs, seed):
 def numbers(part, path=()):
     if isinstance(part, dict | list):
         items = part.items() if isinstance(part, dict) else enumerate(part)
-        return [one for key, value in items
-                for one in numbers(value, (*path, key))]
+        return [
+            one for key, value in items
+            for one in numbers(value, (*path, key))
+        ]
     plain = isinstance(part, int | float) and not isinstance(part, bool)
     return [path] if plain else []
 
@@ -95,30 +98,44 @@ def test_a_string_for_a_number_is_refused(configs, seed):
     path = rng.choice([
         path for path in numbers(cfg._cfg_dict)
         # Nested lists of channels, and what torch checks itself.
-        if not {'widths', 'optimizer', 'custom_keys', 'T_max'} & set(path)])
+        if not {'widths', 'optimizer', 'custom_keys', 'T_max'} & set(path)
+    ])
     at(cfg, path[:-1])[path[-1]] = 'abc'
     with pytest.raises(InputError, match='abc'):
         check_config(cfg, ['train', 'test'])
 
 
 @pytest.mark.parametrize(('key', 'value'), [
-    ('train_dataloader.batch_size', 0), ('val_dataloader.batch_size', -1),
-    ('test_dataloader.batch_size', 'x'), ('test_dataloader.batch_size', 1.5),
-    ('test_dataloader.num_workers', -1), ('train_cfg.max_epochs', 0),
-    ('train_cfg.max_epochs', 1.5), ('train_cfg.max_epochs', 'ten'),
-    ('train_cfg.val_interval', 0), ('randomness.seed', 2**32),
-    ('randomness', dict()), ('log_level', 'LOUD'), ('sync_bn', 'x'),
-    ('env_cfg.mp_cfg.mp_start_method', 'x'), ('test_evaluator', []),
-    ('test_evaluator', None), ('train_cfg', None), ('test_cfg', None),
-    ('train_dataloader.sampler', None), ('train_dataloader.collate_fn', 3),
-    ('auto_scale_lr', dict(enable=True)), ('custom_hooks.0.priority', 'x'),
-    ('default_hooks.logger', dict(interval=3)), ('custom_hooks', [3]),
+    ('train_dataloader.batch_size', 0),
+    ('val_dataloader.batch_size', -1),
+    ('test_dataloader.batch_size', 'x'),
+    ('test_dataloader.batch_size', 1.5),
+    ('test_dataloader.num_workers', -1),
+    ('train_cfg.max_epochs', 0),
+    ('train_cfg.max_epochs', 1.5),
+    ('train_cfg.max_epochs', 'ten'),
+    ('train_cfg.val_interval', 0),
+    ('randomness.seed', 2**32),
+    ('randomness', dict()),
+    ('log_level', 'LOUD'),
+    ('sync_bn', 'x'),
+    ('env_cfg.mp_cfg.mp_start_method', 'x'),
+    ('test_evaluator', []),
+    ('test_evaluator', None),
+    ('train_cfg', None),
+    ('test_cfg', None),
+    ('train_dataloader.sampler', None),
+    ('train_dataloader.collate_fn', 3),
+    ('auto_scale_lr', dict(enable=True)),
+    ('custom_hooks.0.priority', 'x'),
+    ('default_hooks.logger', dict(interval=3)),
+    ('custom_hooks', [3]),
     ('model.backbone', dict(type='TorchvisionBackbone', name='resnet18')),
-    ('model.backbone', None), ('optim_wrapper', dict(type='OptimWrapper')),
+    ('model.backbone', None),
+    ('optim_wrapper', dict(type='OptimWrapper')),
     ('optim_wrapper.optimizer', None),
     ('optim_wrapper.paramwise_cfg', dict(custom_key=dict())),
-    ('optim_wrapper.paramwise_cfg',
-     dict(custom_keys=dict(a=dict(lr_mul=1)))),
+    ('optim_wrapper.paramwise_cfg', dict(custom_keys=dict(a=dict(lr_mul=1)))),
     ('optim_wrapper.clip_grad', dict(max_norm=1, typ='norm')),
     ('optim_wrapper.clip_grad', dict(type='none')),
     ('optim_wrapper.clip_grad', dict(norm_type=2)),
@@ -127,10 +144,11 @@ def test_a_string_for_a_number_is_refused(configs, seed):
 def test_values_out_of_range(configs, key, value):
     cfg = copy.deepcopy(configs[1])
     cfg.merge_from_dict({key: None})
-    *path, last = [int(step) if step.isdigit() else step
-                   for step in key.split('.')]
-    at(cfg, path)[last] = ConfigDict(value) if isinstance(
-        value, dict) else value
+    *path, last = [
+        int(step) if step.isdigit() else step for step in key.split('.')
+    ]
+    at(cfg,
+       path)[last] = ConfigDict(value) if isinstance(value, dict) else value
     with pytest.raises(InputError, match=r'^[^\n]*$'):
         check_config(cfg, ['train', 'test'])
 
@@ -139,7 +157,8 @@ def test_values_out_of_range(configs, key, value):
     'model', 'train_dataloader', 'val_dataloader', 'train_cfg',
     'optim_wrapper', 'val_evaluator', 'default_hooks', 'custom_hooks',
     'env_cfg', 'randomness', 'visualizer', 'work_dir', 'load_from',
-    'log_level', 'resume'])
+    'log_level', 'resume'
+])
 @pytest.mark.parametrize('value', [3.5, object])
 def test_entries_of_another_type(configs, key, value):
     cfg = copy.deepcopy(configs[0])
@@ -175,8 +194,11 @@ def test_training_by_gradients_shuffles(configs, number, base):
 @pytest.mark.parametrize('kind', ['ImageMetric', 'PixelMetric'])
 def test_metrics_of_the_same_names(configs, place, kind):
     cfg = copy.deepcopy(configs[0])
-    twice = [dict(type=kind), dict(type='DumpResults', out_file_path='a.pkl'),
-             dict(type=f'mmad.{kind}', prefix='')]
+    twice = [
+        dict(type=kind),
+        dict(type='DumpResults', out_file_path='a.pkl'),
+        dict(type=f'mmad.{kind}', prefix='')
+    ]
     cfg[place] = twice
     with pytest.raises(InputError, match=f'`{place}`.*two.*prefix'):
         check_config(cfg, ['train', 'test'])
@@ -189,8 +211,11 @@ def test_metrics_of_the_same_names(configs, place, kind):
 
 
 @pytest.mark.parametrize('options', [
-    dict(backend='nonsense'), dict(mode='nonsense'), dict(beckend='eager'),
-    dict(backend='eager', mode='default', options=dict(a=1))])
+    dict(backend='nonsense'),
+    dict(mode='nonsense'),
+    dict(beckend='eager'),
+    dict(backend='eager', mode='default', options=dict(a=1))
+])
 def test_what_torch_cannot_compile_with(configs, options):
     cfg = copy.deepcopy(configs[0])
     cfg.compile = options

@@ -17,15 +17,15 @@ def write(tmp_path):
     def write_file(text, name='leaf.py'):
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        (path.write_bytes if isinstance(text, bytes) else
-         path.write_text)(text)
+        (path.write_bytes if isinstance(text, bytes) else path.write_text)(
+            text)
         return path
 
     return write_file
 
 
-@pytest.mark.parametrize('path', SHIPPED,
-                         ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    'path', SHIPPED, ids=lambda path: str(path.relative_to(ROOT)))
 def test_shipped_configs_have_no_dead_keys(path):
     assert set(read_config(path)) <= KEYS
 
@@ -37,13 +37,16 @@ def test_a_misspelt_key_is_named_wherever_it_stands(write, seed):
     letters = list(rng.choice(sorted(KEYS - {'model'})))
     letters.insert(rng.randrange(1, len(letters)), rng.choice('qxz'))
     key = ''.join(letters)
-    form = rng.choice(['{} = 1\n', '{}: int = 1\n', 'if True:\n    {} = 1\n',
-                       'other = 2\n{} = other\n', '{} = work_dir = "x"\n',
-                       'try:\n    {} = 1\nexcept KeyError:\n    pass\n'])
+    form = rng.choice([
+        '{} = 1\n', '{}: int = 1\n', 'if True:\n    {} = 1\n',
+        'other = 2\n{} = other\n', '{} = work_dir = "x"\n',
+        'try:\n    {} = 1\nexcept KeyError:\n    pass\n'
+    ])
     place = rng.randrange(3)
     for level, name in enumerate(['base.py', 'middle.py', 'leaf.py']):
         lines = [MODEL] if level == 0 else [
-            f"_base_ = '{['base.py', 'middle.py'][level - 1]}'\n"]
+            f"_base_ = '{['base.py', 'middle.py'][level - 1]}'\n"
+        ]
         if level == place:
             lines.insert(rng.randrange(2), form.format(key))
         path = write(''.join(lines), name)
@@ -95,8 +98,8 @@ def test_lazy_configs(write):
     read = 'from mmengine.config import read_base\n'
     write(read + 'ratio = 2\nmodel = dict(ratio=1)\n', 'base.py')
     heir = read + 'with read_base():\n    from .base import *\n'
-    assert read_config(
-        write(heir + 'model.update(ratio=ratio)\n')).model.ratio == 2
+    assert read_config(write(heir +
+                             'model.update(ratio=ratio)\n')).model.ratio == 2
     with pytest.raises(InputError, match='`modle`'):
         read_config(write(heir + 'model.update(ratio=ratio)\nmodle = 1\n'))
 
@@ -175,7 +178,7 @@ def test_default_of_a_variable(write, monkeypatch):
     'ds: {inside: [&number 2]}\nmodel: {ratio: *number}\n',
 ])
 def test_anchors_of_yaml_are_helpers(write, text):
-    assert dict(read_config(write(text, 'a.yaml'))) == dict(
-        model=dict(ratio=2))
+    assert dict(read_config(write(text,
+                                  'a.yaml'))) == dict(model=dict(ratio=2))
     with pytest.raises(InputError, match='reads the key `other`'):
         read_config(write(text + 'other: &other 2\n', 'b.yml'))

@@ -41,16 +41,15 @@ def test_assigned_and_not_read(dead, text, names):
     ('_base_ = "base.py"', {'a', 'b'}),
     ('_base_ = ["base.py"]\nc = _base_.a', {'b', 'c'}),
     ('_base_ = "./base.py"\nc = {{_base_.b}}', {'a', 'c'}),
-    ('with read_base():\n    from .base import *\nc = dict(d=a)',
-     {'b', 'c'}),
+    ('with read_base():\n    from .base import *\nc = dict(d=a)', {'b', 'c'}),
 ])
 def test_what_an_heir_reads_is_not_dead(dead, text, names):
     assert dead(text, 'a = 1\nb = 2') == names
 
 
-@pytest.mark.parametrize(('text', 'suffix'), [
-    ('a: 1\nb: 2', '.yaml'), ('a: 1\nb: 2', '.yml'),
-    ('{"a": 1, "b": 2}', '.json')])
+@pytest.mark.parametrize(('text', 'suffix'), [('a: 1\nb: 2', '.yaml'),
+                                              ('a: 1\nb: 2', '.yml'),
+                                              ('{"a": 1, "b": 2}', '.json')])
 def test_other_forms_have_no_helpers(dead, text, suffix):
     assert dead(text, suffix=suffix) == {'a', 'b'}
 

@@ -36,23 +36,27 @@ class Open:
 
 
 @pytest.mark.parametrize('part', [
-    dict(type='Part', size=1), dict(type='Part', size=1, name='b'),
-    dict(type=Part, size=1, factor=2), dict(size=1),
-    dict(type='Open', size=1, anything=2)])
+    dict(type='Part', size=1),
+    dict(type='Part', size=1, name='b'),
+    dict(type=Part, size=1, factor=2),
+    dict(size=1),
+    dict(type='Open', size=1, anything=2)
+])
 def test_parts_that_can_be_built(part):
     check_part('it', part, OWN, default_type='Part')
 
 
-@pytest.mark.parametrize(('part', 'match'), [
-    (3, '`it` .* must be a dict'), (None, 'must be a dict'),
-    (dict(type='Prat', size=1), 'did you mean `Part`'),
-    (dict(type=3, size=1), '`it.type`'),
-    (dict(type='Part'), 'Part needs `size`'),
-    (dict(type='Part', size=1, nmae='b'), 'did you mean `name`'),
-    (dict(type='Part', size='1'), '`it.size` .* an integer'),
-    (dict(type='Part', size=True), '`it.size`'),
-    (dict(type='Part', size=1, name=None), '`it.name` .* a string'),
-    (dict(type='Part', size=1, factor='2'), '`it.factor` .* a number')])
+@pytest.mark.parametrize(
+    ('part', 'match'),
+    [(3, '`it` .* must be a dict'), (None, 'must be a dict'),
+     (dict(type='Prat', size=1), 'did you mean `Part`'),
+     (dict(type=3, size=1), '`it.type`'),
+     (dict(type='Part'), 'Part needs `size`'),
+     (dict(type='Part', size=1, nmae='b'), 'did you mean `name`'),
+     (dict(type='Part', size='1'), '`it.size` .* an integer'),
+     (dict(type='Part', size=True), '`it.size`'),
+     (dict(type='Part', size=1, name=None), '`it.name` .* a string'),
+     (dict(type='Part', size=1, factor='2'), '`it.factor` .* a number')])
 def test_parts_that_cannot(part, match):
     with pytest.raises(InputError, match=match):
         check_part('it', part, OWN)
@@ -74,16 +78,18 @@ def test_arguments_from_elsewhere_and_keys_of_others():
 
 @pytest.mark.parametrize('inner', [
     dict(type='Resise'), [[dict(type='Resise')]],
-    dict(type='Resize', scale=(1, 1), scael=2), 3])
+    dict(type='Resize', scale=(1, 1), scael=2), 3
+])
 def test_parts_of_parts(inner):
     with pytest.raises(InputError, match=r'`it\.transforms'):
         check_part('it', dict(type='Compose', transforms=inner), TRANSFORMS)
 
 
-@pytest.mark.parametrize(('kind', 'name'), [
-    (CheckpointHook, 'max_keep_ckpts'), (CheckpointHook, 'save_optimizer'),
-    (EMAHook, 'momentum'), (IterBasedTrainLoop, 'max_iters'),
-    (ValLoop, 'fp16')])
+@pytest.mark.parametrize(('kind', 'name'), [(CheckpointHook, 'max_keep_ckpts'),
+                                            (CheckpointHook, 'save_optimizer'),
+                                            (EMAHook, 'momentum'),
+                                            (IterBasedTrainLoop, 'max_iters'),
+                                            (ValLoop, 'fp16')])
 def test_arguments_that_are_passed_on(kind, name):
     assert name in accepted(kind)
     assert 'nonesuch' not in accepted(kind)
@@ -93,16 +99,24 @@ def test_what_takes_anything():
     assert accepted(Open) is None
 
 
-@pytest.mark.parametrize(('value', 'annotation', 'fits'), [
-    (1, int, True), (1.0, int, False), (True, int, False), (1, float, True),
-    ('a', float, False), (None, int | None, True), (None, int, False),
-    ('a', typing.Literal['a', 'b'], True),
-    ('c', typing.Literal['a', 'b'], False), ([1], list[int], True),
-    (['a'], list[int], False), ('ab', Sequence[str], False),
-    ((1, 2), tuple[int, int], True), ((1, ), tuple[int, int], False),
-    ((1, 2, 3), tuple[int, ...], True), ('a', Path, True), (3, Path, False),
-    (3, typing.Any, True), (3, object, True), ({}, dict, True),
-    ([], dict, False), ('a', str | Sequence[str], True)])
+@pytest.mark.parametrize(
+    ('value', 'annotation', 'fits'), [(1, int, True), (1.0, int, False),
+                                      (True, int, False), (1, float, True),
+                                      ('a', float, False),
+                                      (None, int | None, True),
+                                      (None, int, False),
+                                      ('a', typing.Literal['a', 'b'], True),
+                                      ('c', typing.Literal['a', 'b'], False),
+                                      ([1], list[int], True),
+                                      (['a'], list[int], False),
+                                      ('ab', Sequence[str], False),
+                                      ((1, 2), tuple[int, int], True),
+                                      ((1, ), tuple[int, int], False),
+                                      ((1, 2, 3), tuple[int, ...], True),
+                                      ('a', Path, True), (3, Path, False),
+                                      (3, typing.Any, True), (3, object, True),
+                                      ({}, dict, True), ([], dict, False),
+                                      ('a', str | Sequence[str], True)])
 def test_values(value, annotation, fits):
     if fits:
         check_value('it', value, annotation)

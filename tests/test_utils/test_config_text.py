@@ -34,11 +34,13 @@ def test_each_pipeline_once(path, quick_config):
 def test_what_is_the_same(quick_config):
     pipeline = [dict(type='PackInputs')]
     loader = dict(dataset=dict(pipeline=pipeline, split='test'), num_workers=0)
-    cfg = Config(dict(
-        test_dataloader=loader,
-        train_dataloader=dict(dataset=dict(pipeline=pipeline)),
-        val_dataloader=dict(loader, num_workers=False),
-        val_cfg={}, test_cfg={}))
+    cfg = Config(
+        dict(
+            test_dataloader=loader,
+            train_dataloader=dict(dataset=dict(pipeline=pipeline)),
+            val_dataloader=dict(loader, num_workers=False),
+            val_cfg={},
+            test_cfg={}))
     text = config_text(cfg)
     assert "pipeline=test_dataloader['dataset']['pipeline']" in text
     assert text.count('PackInputs') == 1

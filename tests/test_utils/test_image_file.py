@@ -40,9 +40,10 @@ def write_header(path, width, height):
                                   (2**31 - 1, 2**31 - 1), (MAX_PIXELS + 1, 1)])
 def test_size_is_checked_before_decoding(tmp_path, read, size):
     write_header(tmp_path / 'a.png', *size)
-    with pytest.raises(InputError, match=(
-            fr'a\.png" is {size[0]}x{size[1]}, more than the limit of '
-            f'{MAX_PIXELS} pixels; .*`max_pixels`')):
+    with pytest.raises(
+            InputError,
+            match=(fr'a\.png" is {size[0]}x{size[1]}, more than the limit of '
+                   f'{MAX_PIXELS} pixels; .*`max_pixels`')):
         read(tmp_path / 'a.png')
 
 
@@ -70,6 +71,7 @@ def test_bad_limit(step, limit):
 @pytest.mark.parametrize('read', READERS)
 @pytest.mark.parametrize('suffix', ['.png', '.jpg', '.tif', '.bmp'])
 def test_postscript_is_not_run(tmp_path, read, suffix, monkeypatch):
+
     def run(*args, **kwargs):
         raise AssertionError(f'{args} was run')
 
@@ -134,8 +136,8 @@ def test_thumbnail_in_a_file(tmp_path):
 def test_broken_files_end_in_a_sentence(tmp_path, kind):
     rng = np.random.default_rng(0)
     file = io.BytesIO()
-    Image.fromarray(rng.integers(0, 255, (9, 12, 3), np.uint8)).save(
-        file, kind)
+    Image.fromarray(rng.integers(0, 255, (9, 12, 3),
+                                 np.uint8)).save(file, kind)
     path = tmp_path / 'a.png'
     messages = []
     for _ in range(60):

@@ -1,4 +1,3 @@
-
 import cv2
 import numpy as np
 import pytest
@@ -9,7 +8,6 @@ from mmad.utils.mask_file import read_mask
 
 TRUTH = np.zeros((5, 8), bool)
 TRUTH[1:3, 2:7] = True
-
 
 REGIONS = np.zeros((12, 16), np.uint8)
 REGIONS[1:3, 2:7] = 1
@@ -29,36 +27,51 @@ def palette(colors, indices=REGIONS):
 
 
 CLEAR = {
-    'gray': Image.fromarray(paint(0, 50, 200).astype(np.uint8)),
-    'gray 16': Image.fromarray(paint(0, 1, 60000).astype(np.uint16)),
-    'gray 32': Image.fromarray(paint(0, 1, 70000).astype(np.int32)),
-    'float': Image.fromarray(paint(0, 1e-3, 0.5).astype(np.float32)),
-    'one bit': Image.fromarray(REGIONS > 0),
-    'color': Image.fromarray(paint(
-        (0, 0, 0), (255, 0, 0), (0, 0, 1)).astype(np.uint8)),
-    'palette': palette([(0, 0, 0), (255, 0, 0), (0, 255, 0)]),
-    'dark palette': palette([(0, 0, 0)] * 3),
-    'colored background': palette([(70, 0, 90), (9, 9, 9), (1, 0, 0)]),
-    'alpha, black': Image.fromarray(paint(
-        (0, 0, 0, 0), (0, 0, 0, 9), (0, 0, 0, 255)).astype(np.uint8)),
-    'alpha, white': Image.fromarray(paint(
-        (255, 0), (255, 9), (255, 255)).astype(np.uint8), 'LA'),
-    'opaque': Image.fromarray(paint(
-        (0, 0, 0, 255), (9, 0, 0, 255), (0, 0, 9, 255)).astype(np.uint8)),
-    'color and alpha': Image.fromarray(paint(
-        (0, 0, 0, 0), (9, 0, 0, 255), (0, 0, 9, 99)).astype(np.uint8)),
-    'hidden background': Image.fromarray(paint(
-        (99, 9, 9, 0), (9, 0, 0, 255), (0, 0, 9, 99)).astype(np.uint8)),
+    'gray':
+    Image.fromarray(paint(0, 50, 200).astype(np.uint8)),
+    'gray 16':
+    Image.fromarray(paint(0, 1, 60000).astype(np.uint16)),
+    'gray 32':
+    Image.fromarray(paint(0, 1, 70000).astype(np.int32)),
+    'float':
+    Image.fromarray(paint(0, 1e-3, 0.5).astype(np.float32)),
+    'one bit':
+    Image.fromarray(REGIONS > 0),
+    'color':
+    Image.fromarray(paint((0, 0, 0), (255, 0, 0), (0, 0, 1)).astype(np.uint8)),
+    'palette':
+    palette([(0, 0, 0), (255, 0, 0), (0, 255, 0)]),
+    'dark palette':
+    palette([(0, 0, 0)] * 3),
+    'colored background':
+    palette([(70, 0, 90), (9, 9, 9), (1, 0, 0)]),
+    'alpha, black':
+    Image.fromarray(
+        paint((0, 0, 0, 0), (0, 0, 0, 9), (0, 0, 0, 255)).astype(np.uint8)),
+    'alpha, white':
+    Image.fromarray(
+        paint((255, 0), (255, 9), (255, 255)).astype(np.uint8), 'LA'),
+    'opaque':
+    Image.fromarray(
+        paint((0, 0, 0, 255), (9, 0, 0, 255),
+              (0, 0, 9, 255)).astype(np.uint8)),
+    'color and alpha':
+    Image.fromarray(
+        paint((0, 0, 0, 0), (9, 0, 0, 255), (0, 0, 9, 99)).astype(np.uint8)),
+    'hidden background':
+    Image.fromarray(
+        paint((99, 9, 9, 0), (9, 0, 0, 255), (0, 0, 9, 99)).astype(np.uint8)),
 }
 
-
 UNCLEAR = {
-    'black on transparent white': paint(
-        (255, 255, 255, 0), (0, 0, 0, 255), (0, 0, 0, 255)),
-    'half transparent': paint((0, 0, 0, 255), (0, 0, 0, 99), (0, 0, 0, 99)),
-    'nothing visible': paint((0, 0, 0, 0), (9, 0, 0, 0), (0, 9, 0, 0)),
-    'black and red on transparent': paint(
-        (0, 0, 0, 0), (9, 0, 0, 255), (0, 0, 0, 255)),
+    'black on transparent white':
+    paint((255, 255, 255, 0), (0, 0, 0, 255), (0, 0, 0, 255)),
+    'half transparent':
+    paint((0, 0, 0, 255), (0, 0, 0, 99), (0, 0, 0, 99)),
+    'nothing visible':
+    paint((0, 0, 0, 0), (9, 0, 0, 0), (0, 9, 0, 0)),
+    'black and red on transparent':
+    paint((0, 0, 0, 0), (9, 0, 0, 255), (0, 0, 0, 255)),
 }
 
 
@@ -82,9 +95,9 @@ def test_one_bit(tmp_path):
 def test_soft_edges_are_defect(tmp_path):
     values = np.array([[0, 1, 127, 128, 200, 255]], np.uint8)
     Image.fromarray(values).save(tmp_path / 'mask.png')
-    assert read_mask(tmp_path / 'mask.png').tolist() == [
-        [False, True, True, True, True, True]
-    ]
+    assert read_mask(tmp_path / 'mask.png').tolist() == [[
+        False, True, True, True, True, True
+    ]]
 
 
 @pytest.mark.parametrize('name', CLEAR)
@@ -134,9 +147,9 @@ def test_palette_with_another_background(tmp_path, colors, options):
         read_mask(tmp_path / 'mask.png')
 
 
-@pytest.mark.parametrize(('name', 'options'), [
-    ('mask.jpg', {}), ('mask.webp', {}),
-    ('mask.tif', dict(compression='jpeg'))])
+@pytest.mark.parametrize(('name', 'options'),
+                         [('mask.jpg', {}), ('mask.webp', {}),
+                          ('mask.tif', dict(compression='jpeg'))])
 def test_lossy_masks_are_refused(tmp_path, name, options):
     Image.fromarray(REGIONS * 100).save(tmp_path / name, **options)
     with pytest.raises(InputError, match='is compressed with losses'):

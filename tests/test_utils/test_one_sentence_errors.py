@@ -37,8 +37,8 @@ def end_of(function):
     lambda: OWN.build(dict(type='Own', bgu='type')),
     lambda: HOOKS.build(dict(type='LoggerHook', interval=0)),
     lambda: HOOKS.build(dict(type='LoggerHook', intreval=1)),
-    lambda: OPTIMIZERS.build(dict(
-        type='Adam', params=[torch.ones(1)], lr=-1.0)),
+    lambda: OPTIMIZERS.build(
+        dict(type='Adam', params=[torch.ones(1)], lr=-1.0)),
 ])
 def test_what_a_constructor_refuses_is_a_sentence(capsys, build):
     assert end_of(build) == 2
@@ -48,8 +48,9 @@ def test_what_a_constructor_refuses_is_a_sentence(capsys, build):
     assert err.count('\n') == 1
 
 
-@pytest.mark.parametrize(('bug', 'kind'), [
-    ('type', TypeError), ('keyword', TypeError), ('value', ValueError)])
+@pytest.mark.parametrize(('bug', 'kind'), [('type', TypeError),
+                                           ('keyword', TypeError),
+                                           ('value', ValueError)])
 def test_bugs_inside_a_constructor_keep_their_traceback(bug, kind):
 
     @one_sentence_errors
@@ -125,8 +126,8 @@ def test_names_with_line_breaks_stay_whole(capsys, message, line):
     ([dict(type='RandomGrayscale', prob=1.0)], ('Grayscale', '`img`')),
     ([dict(type='Letterbox', scale=(8, 8))], ('Letterbox', '`img`')),
     ([dict(type='Load'), dict(type='Resize', scale=(0, 8))], ('Resize', )),
-    ([dict(type='Load'), dict(type='Resize', scale=(8, 8), interpolation='x')],
-     ('Resize', )),
+    ([dict(type='Load'),
+      dict(type='Resize', scale=(8, 8), interpolation='x')], ('Resize', )),
 ])
 def test_steps_in_a_wrong_order_or_of_no_size(capsys, steps, words):
 
@@ -134,7 +135,8 @@ def test_steps_in_a_wrong_order_or_of_no_size(capsys, steps, words):
         pipeline = Compose([
             (lambda results: dict(results, img=np.zeros((9, 9, 3), np.uint8)))
             if step['type'] == 'Load' else TRANSFORMS.build(step)
-            for step in steps])
+            for step in steps
+        ])
         pipeline(dict(mask_path=None, gt_label=0, img_path='a.png'))
 
     assert end_of(run) == 2
@@ -160,8 +162,8 @@ def test_a_bug_in_code_of_ones_own_inside_a_library_keeps_its_traceback():
         return results['no such key'] if 'img' in results else len(3)
 
     for results, kind in ((dict(img=1), KeyError), ({}, TypeError)):
-        choice = TRANSFORMS.build(dict(
-            type='RandomApply', prob=1.0, transforms=[buggy]))
+        choice = TRANSFORMS.build(
+            dict(type='RandomApply', prob=1.0, transforms=[buggy]))
         with pytest.raises(kind):
             one_sentence_errors(lambda: choice(results))()  # noqa: B023
 

@@ -25,7 +25,8 @@ def test_a_place_for_files_is_left_as_it_was(tmp_path, monkeypatch, name):
 
 @pytest.mark.parametrize('name', [
     'file', 'file/below', 'file/far/below', 'link', 'link/below', '/proc/x',
-    'a' * 300, 'new/' + 'a' * 300, '', '/dev/null', 'loop'])
+    'a' * 300, 'new/' + 'a' * 300, '', '/dev/null', 'loop'
+])
 def test_no_place_for_files(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'file').touch()
@@ -54,7 +55,8 @@ def test_categories(name):
 
 @pytest.mark.parametrize('name', [
     '../x', '..', 'a/../../x', '/etc', 'a\\..\\..\\x', '\\x', 'C:\\x', 'C:x',
-    '', '.', 'a\nb', 'a\0b', './../x'])
+    '', '.', 'a\nb', 'a\0b', './../x'
+])
 def test_categories_that_lead_outside(name):
     with pytest.raises(InputError, match=r'^the category [^\n]*$'):
         check_category(name)
@@ -73,5 +75,5 @@ def test_files_that_are_missing(tmp_path, monkeypatch, entries):
 
 
 def test_published_weights_are_no_file():
-    check_files(Config(dict(model=dict(backbone=dict(
-        weights='IMAGENET1K_V1')))))
+    check_files(
+        Config(dict(model=dict(backbone=dict(weights='IMAGENET1K_V1')))))

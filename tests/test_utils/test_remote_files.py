@@ -24,7 +24,7 @@ class Bomb:
         self.run = run
 
     def __reduce__(self):
-        return os.system, (f'touch {self.run}',)
+        return os.system, (f'touch {self.run}', )
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
@@ -41,10 +41,10 @@ def server(tmp_path, monkeypatch):
     monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
     monkeypatch.setenv('no_proxy', '*')
     with http.server.ThreadingHTTPServer(
-            ('127.0.0.1', 0),
-            functools.partial(_Quiet, directory=str(folder))) as running:
+        ('127.0.0.1', 0), functools.partial(_Quiet,
+                                            directory=str(folder))) as running:
         thread = threading.Thread(
-            target=running.serve_forever, args=(0.01,), daemon=True)
+            target=running.serve_forever, args=(0.01, ), daemon=True)
         thread.start()
         yield folder, f'http://127.0.0.1:{running.server_port}'
         running.shutdown()
@@ -65,24 +65,27 @@ def names(server, monkeypatch):
         'http': f'{url}/a.pth',
         'upper': f'HTTP{url[4:]}/a.pth',
         'query': f'{url}/a.pth?download=1',
-        **{zoo: f'{zoo}://model' for zoo in (
-            'torchvision', 'modelzoo', 'openmmlab', 'open-mmlab', 'mmcls')},
+        **{
+            zoo: f'{zoo}://model'
+            for zoo in NAMES[-5:]
+        },
     }
 
 
 NAMES = ('path', 'file', 'localhost', 'http', 'upper', 'query', 'torchvision',
          'modelzoo', 'openmmlab', 'open-mmlab', 'mmcls')
 READERS = dict(
-    ours=load_checkpoint, mmengine=lambda name: CheckpointLoader.
-    load_checkpoint(name, map_location='cpu'))
+    ours=load_checkpoint,
+    mmengine=lambda name: CheckpointLoader.load_checkpoint(
+        name, map_location='cpu'))
 
 
 @pytest.mark.parametrize('name', NAMES)
 @pytest.mark.parametrize('reader', READERS)
 def test_every_name_is_read_safely(server, names, tmp_path, name, reader):
     register_safe_loader()
-    torch.save(dict(state_dict=dict(x=Bomb(tmp_path / 'run'))),
-               server[0] / 'a.pth')
+    torch.save(
+        dict(state_dict=dict(x=Bomb(tmp_path / 'run'))), server[0] / 'a.pth')
     with pytest.raises(InputError, match='was refused') as caught:
         READERS[reader](names[name])
     assert names[name] in str(caught.value)
@@ -102,11 +105,23 @@ def test_every_name_is_read(server, names, name):
 
 
 @pytest.mark.parametrize('name', [
-    's3://bucket/a.pth', 'petrel://bucket/a.pth', 'a:s3://bucket/a.pth',
-    'pavi://a.pth', 'ftp://127.0.0.1/a.pth', 'data://x', '://', 'x://',
-    'file://elsewhere/a.pth', 'torchvision://none', 'mmcls://../a.pth',
-    'openmmlab://', 'http://', 'https://127.0.0.1:1/a.pth',
-    'http://[/a.pth', 'file://[/a.pth', 'http://127.0.0.1:x/a.pth',
+    's3://bucket/a.pth',
+    'petrel://bucket/a.pth',
+    'a:s3://bucket/a.pth',
+    'pavi://a.pth',
+    'ftp://127.0.0.1/a.pth',
+    'data://x',
+    '://',
+    'x://',
+    'file://elsewhere/a.pth',
+    'torchvision://none',
+    'mmcls://../a.pth',
+    'openmmlab://',
+    'http://',
+    'https://127.0.0.1:1/a.pth',
+    'http://[/a.pth',
+    'file://[/a.pth',
+    'http://127.0.0.1:x/a.pth',
     'http://a b/c.pth',
 ])
 def test_what_cannot_be_fetched(name, server):
@@ -126,8 +141,10 @@ def test_every_scheme_of_mmengine_is_replaced():
 
 
 def test_missing_on_the_server(server):
-    with pytest.raises(InputError, match=r'none\.pth" cannot be downloaded '
-                       r'\(HTTP Error 404.*give its path\.$'):
+    with pytest.raises(
+            InputError,
+            match=r'none\.pth" cannot be downloaded '
+            r'\(HTTP Error 404.*give its path\.$'):
         load_checkpoint(f'{server[1]}/none.pth')
 
 
@@ -135,15 +152,15 @@ def test_same_name_elsewhere(server):
     folder, url = server
     for number in (1, 2):
         (folder / str(number)).mkdir()
-        torch.save(dict(x=torch.tensor(number)),
-                   folder / str(number) / 'epoch_1.pth')
+        torch.save(
+            dict(x=torch.tensor(number)), folder / str(number) / 'epoch_1.pth')
     for number in (1, 2):
         assert load_checkpoint(f'{url}/{number}/epoch_1.pth')['x'] == number
 
 
 def test_hash_in_the_name(server, monkeypatch):
     folder, url = server
-    monkeypatch.setattr('mmad.utils.remote_files._SHARED', (url,))
+    monkeypatch.setattr('mmad.utils.remote_files._SHARED', (url, ))
     torch.save(dict(x=torch.ones(1)), folder / 'a-0123456789.pth')
     with pytest.raises(InputError, match='invalid hash value'):
         load_checkpoint(f'{url}/a-0123456789.pth')
@@ -165,8 +182,8 @@ def test_a_stranger_takes_no_name_in_the_cache(server):
     assert not path.with_name(name).exists()
 
 
-@pytest.mark.parametrize('target', [
-    'file:///etc/hostname', 'data:,x', 'gopher://127.0.0.1/x'])
+@pytest.mark.parametrize(
+    'target', ['file:///etc/hostname', 'data:,x', 'gopher://127.0.0.1/x'])
 def test_no_redirection_to_a_file(server, monkeypatch, target):
 
     def redirect(self):

@@ -7,10 +7,14 @@ import pytest
 from mmad.errors import InputError
 from mmad.utils.safe_path import leads_outside, safe_path
 
-BAD = ['/etc/passwd', '..', '../x', 'x/..', 'x/../../y', './../x', '//x',
-       'C:\\x', '\\x', '..\\x', 'x\\..\\y', '\\\\host\\share', 'a\0b']
-GOOD = ['x', 'x/y', '..x', 'x..', '...', 'a b', 'a: b', "o'brien", 'ä', '.x',
-        './x', 'x//y', '~', '$HOME', '%2e%2e']
+BAD = [
+    '/etc/passwd', '..', '../x', 'x/..', 'x/../../y', './../x', '//x', 'C:\\x',
+    '\\x', '..\\x', 'x\\..\\y', '\\\\host\\share', 'a\0b'
+]
+GOOD = [
+    'x', 'x/y', '..x', 'x..', '...', 'a b', 'a: b', "o'brien", 'ä', '.x',
+    './x', 'x//y', '~', '$HOME', '%2e%2e'
+]
 
 
 @pytest.mark.parametrize('name', BAD)
@@ -38,8 +42,10 @@ def test_random_names_never_lead_outside(tmp_path):
     rng = np.random.default_rng(0)
     letters = list('ab./\\:\0~ ')
     for _ in range(2000):
-        parts = [''.join(rng.choice(letters, rng.integers(1, 8)))
-                 for _ in range(rng.integers(1, 3))]
+        parts = [
+            ''.join(rng.choice(letters, rng.integers(1, 8)))
+            for _ in range(rng.integers(1, 3))
+        ]
         try:
             path = safe_path(tmp_path, *parts)
         except InputError:
@@ -48,7 +54,7 @@ def test_random_names_never_lead_outside(tmp_path):
         assert path != tmp_path
 
 
-@pytest.mark.parametrize('parts', [(), ('',), ('.',), ('', './')])
+@pytest.mark.parametrize('parts', [(), ('', ), ('.', ), ('', './')])
 def test_names_of_nothing(parts):
     with pytest.raises(InputError, match='name no file'):
         safe_path('folder', *parts)

@@ -16,8 +16,7 @@ def groups(monkeypatch):
     monkeypatch.setattr(os, 'environ', dict(os.environ))
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     monkeypatch.setattr(torch.distributed, 'is_initialized', lambda: False)
-    monkeypatch.setattr(
-        torch.distributed, 'init_process_group', made.append)
+    monkeypatch.setattr(torch.distributed, 'init_process_group', made.append)
     return made
 
 
@@ -29,11 +28,19 @@ def test_alone(groups):
 
 
 @pytest.mark.parametrize(('launcher', 'given'), [
-    ('pytorch', dict(RANK='3', WORLD_SIZE='4', LOCAL_RANK='1',
-                     MASTER_ADDR='127.0.0.1', MASTER_PORT='29501')),
+    ('pytorch',
+     dict(
+         RANK='3',
+         WORLD_SIZE='4',
+         LOCAL_RANK='1',
+         MASTER_ADDR='127.0.0.1',
+         MASTER_PORT='29501')),
     ('slurm', dict(SLURM_PROCID='3', SLURM_NTASKS='4', SLURM_LOCALID='1')),
-    ('mpi', dict(OMPI_COMM_WORLD_RANK='3', OMPI_COMM_WORLD_SIZE='4',
-                 OMPI_COMM_WORLD_LOCAL_RANK='1')),
+    ('mpi',
+     dict(
+         OMPI_COMM_WORLD_RANK='3',
+         OMPI_COMM_WORLD_SIZE='4',
+         OMPI_COMM_WORLD_LOCAL_RANK='1')),
 ])
 def test_launchers(groups, launcher, given):
     for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_PORT'):
@@ -41,8 +48,8 @@ def test_launchers(groups, launcher, given):
     os.environ.update(given)
     setup_environment(launcher)
     assert groups == ['gloo']
-    for name, value in (('RANK', '3'), ('WORLD_SIZE', '4'),
-                        ('LOCAL_RANK', '1')):
+    for name, value in (('RANK', '3'), ('WORLD_SIZE', '4'), ('LOCAL_RANK',
+                                                             '1')):
         assert os.environ[name] == value
     if launcher != 'pytorch':
         assert os.environ['MASTER_PORT'] == '29500'
@@ -64,11 +71,18 @@ def test_mmengine_sets_up_cuda(groups, monkeypatch):
 
 @pytest.mark.parametrize('has_cuda', [False, True])
 @pytest.mark.parametrize(('launcher', 'given'), [
-    ('pytorch', dict(RANK='0', WORLD_SIZE='1', MASTER_ADDR='127.0.0.1',
-                     MASTER_PORT='29501')),
+    ('pytorch',
+     dict(
+         RANK='0',
+         WORLD_SIZE='1',
+         MASTER_ADDR='127.0.0.1',
+         MASTER_PORT='29501')),
     ('slurm', dict(SLURM_PROCID='0', SLURM_NTASKS='1', SLURM_LOCALID='0')),
-    ('mpi', dict(OMPI_COMM_WORLD_RANK='0', OMPI_COMM_WORLD_SIZE='1',
-                 OMPI_COMM_WORLD_LOCAL_RANK='0')),
+    ('mpi',
+     dict(
+         OMPI_COMM_WORLD_RANK='0',
+         OMPI_COMM_WORLD_SIZE='1',
+         OMPI_COMM_WORLD_LOCAL_RANK='0')),
 ])
 def test_a_launcher_that_has_not_started_this(groups, monkeypatch, launcher,
                                               given, has_cuda):

@@ -17,7 +17,8 @@ def log(request, tmp_path):
         (tmp_path / 'code.py').write_text(
             f'def {function}(): logger.log(level, message)\n{function}()')
         runpy.run_path(
-            str(tmp_path / 'code.py'), run_name=module,
+            str(tmp_path / 'code.py'),
+            run_name=module,
             init_globals=dict(logger=logger, level=level, message=message))
 
     from_module.handler, = logger.handlers
@@ -26,25 +27,26 @@ def log(request, tmp_path):
     del MMLogger._instance_dict[request.node.name]
 
 
-@pytest.mark.parametrize(('module', 'message', 'level', 'shown'), [
-    ('mmad.models.patchcore', 'Memory bank', 20, 'Memory bank\n'),
-    ('my_hooks', '\n some table\n', 20, ' some table\n'),
-    ('mmengineer', 'mine', 20, 'mine\n'),
-    ('my_hooks', 'careful', 30, 'warning: careful\n'),
-    ('my_hooks', 'deprecated', 30, 'warning: deprecated\n'),
-    ('my_hooks', 'wrong', 40, 'error: wrong\n'),
-    ('my_hooks', 'detail', 10, ''),
-    ('mmengine.runner.runner', 'Config:\na = 1', 20, ''),
-    ('mmengine.runner.runner', 'Hooks will be executed', 20, ''),
-    ('mmengine.runner.runner', 'resumed epoch: 2, iter: 6', 20,
-     'resumed epoch: 2, iter: 6\n'),
-    ('mmengine.hooks.early_stopping_hook', 'stops', 20, 'stops\n'),
-    ('mmengine.hooks.logger_hook', 'Exp name: a', 20, ''),
-    ('mmengine.runner.runner', 'The value of random seed', 30,
-     'warning: The value of random seed\n'),
-    ('mmengine.fileio', '"FileClient" will be deprecated in future.', 30, ''),
-    ('mmengine.fileio', '"FileClient" will be deprecated', 40,
-     'error: "FileClient" will be deprecated\n')])
+@pytest.mark.parametrize(
+    ('module', 'message', 'level', 'shown'),
+    [('mmad.models.patchcore', 'Memory bank', 20, 'Memory bank\n'),
+     ('my_hooks', '\n some table\n', 20, ' some table\n'),
+     ('mmengineer', 'mine', 20, 'mine\n'),
+     ('my_hooks', 'careful', 30, 'warning: careful\n'),
+     ('my_hooks', 'deprecated', 30, 'warning: deprecated\n'),
+     ('my_hooks', 'wrong', 40, 'error: wrong\n'),
+     ('my_hooks', 'detail', 10, ''),
+     ('mmengine.runner.runner', 'Config:\na = 1', 20, ''),
+     ('mmengine.runner.runner', 'Hooks will be executed', 20, ''),
+     ('mmengine.runner.runner', 'resumed epoch: 2, iter: 6', 20,
+      'resumed epoch: 2, iter: 6\n'),
+     ('mmengine.hooks.early_stopping_hook', 'stops', 20, 'stops\n'),
+     ('mmengine.hooks.logger_hook', 'Exp name: a', 20, ''),
+     ('mmengine.runner.runner', 'The value of random seed', 30,
+      'warning: The value of random seed\n'),
+     ('mmengine.fileio', '"FileClient" will be deprecated in future.', 30, ''),
+     ('mmengine.fileio', '"FileClient" will be deprecated', 40,
+      'error: "FileClient" will be deprecated\n')])
 def test_whose_messages_are_shown(log, capsys, module, message, level, shown):
     log(module, message, level)
     assert capsys.readouterr().out == shown

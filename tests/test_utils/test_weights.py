@@ -14,10 +14,14 @@ def test_backbone():
 
 
 def test_teachers():
-    model = Config(dict(type='B', scales=[
-        dict(teacher='a'), dict(teacher=5), dict()]))
-    with pytest.raises(InputError, match=r'of this config has none of; name '
-                       r'the teachers with .*model\.scales\.0\.teacher=FILE'):
+    model = Config(
+        dict(type='B', scales=[dict(teacher='a'),
+                               dict(teacher=5),
+                               dict()]))
+    with pytest.raises(
+            InputError,
+            match=r'of this config has none of; name '
+            r'the teachers with .*model\.scales\.0\.teacher=FILE'):
         set_weights(model, 'b.pth')
     forget_weights(model)
     assert [scale.get('teacher') for scale in model.scales] == [None] * 3
@@ -33,9 +37,10 @@ def test_nothing_to_name():
 
 def test_at_any_depth():
     scale = dict(teacher='a', network=dict(weights='b'))
-    model = Config(dict(
-        backbone=dict(type='B', scales=(scale, [scale])),
-        loss=dict(weights=[1, 2])))
+    model = Config(
+        dict(
+            backbone=dict(type='B', scales=(scale, [scale])),
+            loss=dict(weights=[1, 2])))
     forget_weights(model)
     assert "'a'" not in str(model.to_dict())
     assert "'b'" not in str(model.to_dict())
@@ -44,14 +49,17 @@ def test_at_any_depth():
 
 def test_ways_of_other_packages():
     backbone = dict(
-        type='mmpretrain.ResNet', pretrained='a.pth',
+        type='mmpretrain.ResNet',
+        pretrained='a.pth',
         init_cfg=dict(type='Pretrained', checkpoint='a.pth'),
         neck=dict(pretrained=True, init_cfg=[dict(type='Pretrained')]))
     model = Config(dict(backbone=backbone, head=dict(pretrained=False)))
     forget_weights(model)
     # The keys stay: they say that there are to be no weights.
     assert model.to_dict() == dict(
-        backbone=dict(type='mmpretrain.ResNet', pretrained=None,
-                      init_cfg=None, neck=dict(
-                          pretrained=False, init_cfg=None)),
+        backbone=dict(
+            type='mmpretrain.ResNet',
+            pretrained=None,
+            init_cfg=None,
+            neck=dict(pretrained=False, init_cfg=None)),
         head=dict(pretrained=False))

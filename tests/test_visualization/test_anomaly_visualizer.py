@@ -56,8 +56,8 @@ def test_panels(visualizer, image, sample):
 
 
 def test_scale(visualizer, image, sample):
-    for low, high, value in (
-            (0, 4, 127), (-2, 2, 255), (2, 4, 0), (0, 1, 255)):
+    for low, high, value in ((0, 4, 127), (-2, 2, 255), (2, 4, 0), (0, 1,
+                                                                    255)):
         heat = panels(visualizer.draw(image, sample, (low, high)))[1]
         assert heat[15, 40].tolist() == color(value)
 
@@ -98,8 +98,8 @@ def test_banner(visualizer, image, sample):
 def test_file(visualizer, image, sample, tmp_path):
     path = tmp_path / 'new' / 'folder' / 'a.png'
     visualizer.add_datasample('a', image, sample, (0, 2), out_file=path)
-    assert (cv2.imread(str(path)) == visualizer.draw(image, sample, (0, 2))
-            ).all()
+    assert (cv2.imread(str(path)) == visualizer.draw(image, sample,
+                                                     (0, 2))).all()
 
 
 def test_back_ends_get_rgb(visualizer, image, sample, monkeypatch):
@@ -124,15 +124,21 @@ def test_draw_outline_of_several_parts():
 def test_call_as_in_the_family(visualizer, image, sample, tmp_path,
                                monkeypatch):
     shown, added = [], []
-    monkeypatch.setattr(
-        visualizer, 'show', lambda drawn, **kwargs: shown.append(
-            (drawn, kwargs)))
+    monkeypatch.setattr(visualizer, 'show',
+                        lambda drawn, **kwargs: shown.append((drawn, kwargs)))
     monkeypatch.setattr(visualizer, 'add_image', lambda *a: added.append(a))
     sample.gt_mask = np.eye(40, 60, dtype=bool)
     out_file = str(tmp_path / 'a.png')
     visualizer.add_datasample(
-        'a', image, data_sample=sample, draw_gt=True, draw_pred=True,
-        show=False, wait_time=0.1, out_file=out_file, step=3)
+        'a',
+        image,
+        data_sample=sample,
+        draw_gt=True,
+        draw_pred=True,
+        show=False,
+        wait_time=0.1,
+        out_file=out_file,
+        step=3)
     # Without a range, that of the map.
     expected = visualizer.draw(image, sample, (0, 2))
     assert (cv2.imread(out_file) == expected).all()
@@ -167,13 +173,13 @@ def test_no_score_is_gray(visualizer, image, sample):
     for panel, before in zip(drawn, plain):
         assert (panel[8:] == before[8:]).all()
     # Nor does it set the range.
-    assert (visualizer.draw(image, sample)[24:] == np.concatenate(
-        drawn, 1)).all()
+    assert (visualizer.draw(image, sample)[24:] == np.concatenate(drawn,
+                                                                  1)).all()
 
 
 def test_original_frame(visualizer, sample):
-    sample.set_metainfo(dict(
-        ori_shape=(100, 140), resized_shape=(50, 70), crop_offset=(5, 5)))
+    sample.set_metainfo(
+        dict(ori_shape=(100, 140), resized_shape=(50, 70), crop_offset=(5, 5)))
     mask = np.zeros((40, 60), bool)
     mask[10:20, 30:45] = True
     sample.gt_mask = mask
@@ -222,10 +228,10 @@ def test_half_a_file_is_never_left(visualizer, image, sample, tmp_path,
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize('defect_type', [
-    os.fsdecode(b'kr\xe4tz'), 'two\nlines', 'Größe', '漢字', '%d {} \\'])
-def test_any_name_of_a_defect_type_is_drawn(
-    visualizer, image, sample, defect_type
-):
+@pytest.mark.parametrize(
+    'defect_type',
+    [os.fsdecode(b'kr\xe4tz'), 'two\nlines', 'Größe', '漢字', '%d {} \\'])
+def test_any_name_of_a_defect_type_is_drawn(visualizer, image, sample,
+                                            defect_type):
     sample.set_metainfo(dict(defect_type=defect_type))
     assert len(panels(visualizer.draw(image, sample))) == 3

@@ -77,8 +77,11 @@ def measure(python: str, method: str, features: Path,
             number: int) -> tuple[float, float]:
     code = PRELUDE + METHODS[method] + REPORT
     done = subprocess.run(
-        [python, '-c', code, str(features), str(number)],
-        check=True, stdout=subprocess.PIPE, text=True)
+        [python, '-c', code, str(features),
+         str(number)],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True)
     return tuple(json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -92,7 +95,8 @@ def main() -> None:
     parser.add_argument('--repeats', type=int, default=3)
     parser.add_argument('--picks', type=int, help='picks of the plain loop')
     parser.add_argument(
-        '--anomalib', metavar='PYTHON',
+        '--anomalib',
+        metavar='PYTHON',
         help='interpreter of an environment with anomalib')
     parser.add_argument('--anomalib-picks', type=int, default=200)
     args = parser.parse_args()
@@ -104,13 +108,11 @@ def main() -> None:
         runs = [('pruned', sys.executable, projected, number),
                 ('loop', sys.executable, projected, args.picks or number)]
         if args.anomalib:
-            runs.append(('anomalib', args.anomalib, full,
-                         args.anomalib_picks))
+            runs.append(('anomalib', args.anomalib, full, args.anomalib_picks))
         results = {name: [] for name, *_ in runs}
         for _ in range(args.repeats):
             for name, python, features, picks in runs:
-                results[name].append(
-                    measure(python, name, features, picks))
+                results[name].append(measure(python, name, features, picks))
         print(f'{number} of {rows} rows, medians of {args.repeats}')
         seconds = {}
         for name, _, _, picks in runs:

@@ -47,12 +47,15 @@ def main() -> None:
         padded = F.pad(images, (half, ) * 4, mode='reflect')[0]
         places = torch.randint(args.size, (args.sample, 2)).tolist()
 
-        def cut(network=network, padded=padded, places=places,
+        def cut(network=network,
+                padded=padded,
+                places=places,
                 side=patch_size) -> torch.Tensor:
-            return network(torch.stack([
-                padded[:, row:row + side, column:column + side]
-                for row, column in places
-            ]))
+            return network(
+                torch.stack([
+                    padded[:, row:row + side, column:column + side]
+                    for row, column in places
+                ]))
 
         dense, naive = median_seconds(
             [lambda n=network, i=images: n.dense(i), cut], args.repeats)

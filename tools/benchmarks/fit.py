@@ -52,9 +52,10 @@ def main() -> None:
     batches = list(loader)
     number = len(loader.dataset)
     before = peak_memory()
-    backbone, fitting = median_seconds(
-        [lambda: run_backbone(model, batches),
-         lambda: fit(model, batches, number)], args.repeats)
+    backbone, fitting = median_seconds([
+        lambda: run_backbone(model, batches),
+        lambda: fit(model, batches, number)
+    ], args.repeats)
     print(f'{number} images, {torch.get_num_threads()} threads: '
           f'backbone {backbone:.2f} s, fit {fitting:.2f} s '
           f'({fitting / backbone:.2f} x), peak {peak_memory():.2f} GB '

@@ -60,12 +60,15 @@ def fitted(method: str, number: int, size: int) -> FitDetector:
 
 def table(rows: dict[str, list[float]], numbers: list[int]) -> str:
     """Markdown, with the ratio to the first number in brackets."""
-    lines = ['| training images | ' + ' | '.join(map(str, numbers)) + ' |',
-             '|---|' + '---|' * len(numbers)]
+    lines = [
+        '| training images | ' + ' | '.join(map(str, numbers)) + ' |',
+        '|---|' + '---|' * len(numbers)
+    ]
     lines += [
-        f'| {name} | ' + ' | '.join(
-            f'{1000 * value:.0f} ({value / values[0]:.2f})'
-            for value in values) + ' |' for name, values in rows.items()
+        f'| {name} | ' +
+        ' | '.join(f'{1000 * value:.0f} ({value / values[0]:.2f})'
+                   for value in values) + ' |'
+        for name, values in rows.items()
     ]
     return '\n'.join(lines)
 
@@ -74,7 +77,10 @@ def table(rows: dict[str, list[float]], numbers: list[int]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        '--numbers', type=int, nargs='+', default=[25, 50, 100, 200],
+        '--numbers',
+        type=int,
+        nargs='+',
+        default=[25, 50, 100, 200],
         help='numbers of training images')
     parser.add_argument('--size', type=int, default=224)
     parser.add_argument('--repeats', type=int, default=7)
@@ -89,15 +95,16 @@ def main() -> None:
     with torch.inference_mode():
         backbone, *seconds = median_seconds(
             [lambda: flat[0].backbone(image)] +
-            [lambda model=model: model(image) for model in flat],
-            args.repeats)
+            [lambda model=model: model(image) for model in flat], args.repeats)
     width = len(args.numbers)
     print(f'{torch.get_num_threads()} threads, medians of {args.repeats}, '
           f'backbone alone {1000 * backbone:.0f} ms')
-    print(table({
-        method: seconds[i * width:(i + 1) * width]
-        for i, method in enumerate(models)
-    }, args.numbers))
+    print(
+        table(
+            {
+                method: seconds[i * width:(i + 1) * width]
+                for i, method in enumerate(models)
+            }, args.numbers))
 
 
 if __name__ == '__main__':

@@ -62,8 +62,7 @@ def blocks(positions: int, dim: int) -> list[slice]:
 
 def plain_inverse(covariance: Tensor) -> Tensor:
     factor = torch.linalg.cholesky(covariance)
-    unit = torch.eye(
-        len(factor[0]), dtype=factor.dtype, device=factor.device)
+    unit = torch.eye(len(factor[0]), dtype=factor.dtype, device=factor.device)
     return torch.linalg.solve_triangular(
         factor, unit.expand_as(factor), upper=False)
 
@@ -76,7 +75,9 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--dims', type=int, nargs='+', default=[100, 550])
     parser.add_argument(
-        '--megabytes', type=int, default=200,
+        '--megabytes',
+        type=int,
+        default=200,
         help='of the full float64 matrices')
     parser.add_argument('--repeats', type=int, default=7)
     args = parser.parse_args()
@@ -103,12 +104,13 @@ def main() -> None:
             for part in parts:
                 add_gram(products[part], samples[part], masks)
 
-        def fit_plain(
-                products=full_products, samples=samples, parts=parts):
+        def fit_plain(products=full_products, samples=samples, parts=parts):
             for part in parts:
                 products[part].baddbmm_(samples[part], samples[part].mT)
 
-        def predict(factor=packed_inverse, queries=queries, parts=parts,
+        def predict(factor=packed_inverse,
+                    queries=queries,
+                    parts=parts,
                     dim=dim):
             masks = packed_masks(dim, factor)
             for part in parts:

@@ -38,12 +38,12 @@ def patchcore_parts(model: PatchCore, inputs: Tensor) -> Parts:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('checkpoint')
-    parser.add_argument(
-        '--batch-sizes', type=int, nargs='+', default=[1, 32])
+    parser.add_argument('--batch-sizes', type=int, nargs='+', default=[1, 32])
     parser.add_argument('--size', type=int, default=224)
     parser.add_argument('--repeats', type=int, default=15)
     parser.add_argument(
-        '--backend', choices=['torch', 'faiss'],
+        '--backend',
+        choices=['torch', 'faiss'],
         help='backend of the search of PatchCore')
     args = parser.parse_args()
     model = init_model(args.checkpoint)
@@ -68,8 +68,8 @@ def main() -> None:
             print(f'{"batch":>5}' + ''.join(f'{name:>10}' for name in parts) +
                   '   all / backbone')
         seconds = median_seconds(list(parts.values()), args.repeats)
-        print(f'{batch:>5}' + ''.join(
-            f'{1000 * part / batch:10.2f}' for part in seconds) +
+        print(f'{batch:>5}' + ''.join(f'{1000 * part / batch:10.2f}'
+                                      for part in seconds) +
               f'   {seconds[-1] / seconds[0]:.2f}')
 
 

@@ -25,7 +25,9 @@ from mmad.utils.command_line import one_sentence_errors
 from mmad.utils.image_file import open_image
 from mmad.utils.mask_file import read_mask
 
-_FOLDERS = {'good': 'MT_Free'} | {
+_FOLDERS = {
+    'good': 'MT_Free'
+} | {
     name: f'MT_{name.capitalize()}'
     for name in ('blowhole', 'break', 'crack', 'fray', 'uneven')
 }
@@ -69,9 +71,8 @@ def find_shots(source: Path) -> list[Shot]:
                     'the download are; remove it.')
             shots.append(Shot(path, defect_type, int(match[1]), int(match[2])))
             if defect_type != 'good' and not shots[-1].mask.is_file():
-                raise InputError(
-                    f'image "{path}" has no mask; expected '
-                    f'"{shots[-1].mask}".')
+                raise InputError(f'image "{path}" has no mask; expected '
+                                 f'"{shots[-1].mask}".')
     return sorted(shots, key=lambda shot: (shot.number, shot.exposure))
 
 
@@ -97,9 +98,8 @@ def split_tiles(tiles: Sequence[list[Shot]], share: float,
             good.append(tile)
         else:
             test += tile
-    wanted = share * sum(
-        s.defect_type == 'good' for tile in tiles for s in tile
-    )
+    wanted = share * sum(s.defect_type == 'good' for tile in tiles
+                         for s in tile)
     for i in np.random.default_rng(seed).permutation(len(good)):
         held = sum(shot.defect_type == 'good' for shot in test)
         (test if held < wanted else train).extend(good[i])
@@ -125,8 +125,7 @@ def write(train: Sequence[Shot], test: Sequence[Shot], folder: Path) -> None:
             if shot.defect_type != 'good':
                 mask = f'{shot.path.stem}_mask.png'
                 copies[folder / 'ground_truth' / shot.defect_type / mask] = (
-                    shot.mask
-                )
+                    shot.mask)
             for target, origin in copies.items():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(origin, target)
@@ -138,7 +137,9 @@ def main() -> None:
     parser.add_argument('source', type=Path, help='folder with MT_Free etc.')
     parser.add_argument('target', type=Path, help='folder to make')
     parser.add_argument(
-        '--share', type=float, default=0.2,
+        '--share',
+        type=float,
+        default=0.2,
         help='share of the good images to test with (default: 0.2)')
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()

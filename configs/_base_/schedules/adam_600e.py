@@ -3,6 +3,5 @@
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=600, val_interval=50)
 val_cfg = dict()
 test_cfg = dict()
-optim_wrapper = dict(
-    type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-3))
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=1e-3))
 custom_hooks = [dict(type='SyncNormHook')]

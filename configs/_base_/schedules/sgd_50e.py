@@ -1,7 +1,6 @@
 # Training by gradients, what is new a hundred times faster than the backbone,
 # then a fit without them.
-train_cfg = dict(
-    type='EpochBasedTrainLoop', max_epochs=50, val_interval=10)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=50, val_interval=10)
 val_cfg = dict()
 test_cfg = dict()
 optim_wrapper = dict(

@@ -31,7 +31,6 @@ class CenterCrop(mmcv.transforms.CenterCrop):
                 f'{crop_height}; resize it to more, or crop less.')
         before = current_frame(results)
         results = super().transform(results)
-        note_crop(results, before, (height, width),
-                  (round((height - crop_height) / 2),
-                   round((width - crop_width) / 2)))
+        note_crop(results, before, (height, width), (round(
+            (height - crop_height) / 2), round((width - crop_width) / 2)))
         return results

@@ -54,12 +54,15 @@ class Letterbox(BaseTransform):
             size = (_fit(width * box_height / height, box_width), box_height)
         left, top = (box_width - size[0]) // 2, (box_height - size[1]) // 2
         before = current_frame(results)
-        for key, interpolation, border in (
-            ('img', 'bilinear', cv2.BORDER_REPLICATE),
-            ('gt_seg_map', 'nearest', cv2.BORDER_CONSTANT)):
+        for key, interpolation, border in (('img', 'bilinear',
+                                            cv2.BORDER_REPLICATE),
+                                           ('gt_seg_map', 'nearest',
+                                            cv2.BORDER_CONSTANT)):
             if key in results:
                 resized = mmcv.imresize(
-                    results[key], size, interpolation=interpolation,
+                    results[key],
+                    size,
+                    interpolation=interpolation,
                     backend='pillow')
                 results[key] = cv2.copyMakeBorder(resized, top, top, left,
                                                   left, border)

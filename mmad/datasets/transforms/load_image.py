@@ -52,8 +52,13 @@ class LoadImage(LoadImageFromFile):
                  bit_depth: int | None = None,
                  max_pixels: int = MAX_PIXELS) -> None:
         super().__init__(imdecode_backend='pillow')
-        check_number('bit_depth', bit_depth, low=8, high=16, integer=True,
-                     optional=True)
+        check_number(
+            'bit_depth',
+            bit_depth,
+            low=8,
+            high=16,
+            integer=True,
+            optional=True)
         check_number('max_pixels', max_pixels, low=1, integer=True)
         self.bit_depth = bit_depth
         self.max_pixels = max_pixels

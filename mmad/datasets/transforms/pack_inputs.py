@@ -88,6 +88,6 @@ class PackInputs(BaseTransform):
             return
         results['frame_lost'] = frame
         shape = tuple(results['img'].shape[:2])
-        if results.get('frame', (shape,))[0] != shape:
+        if results.get('frame', (shape, ))[0] != shape:
             # Of an image that is no more.
             del results['resized_shape'], results['crop_offset']

@@ -108,7 +108,8 @@ class RandomPatch(BaseTransform):
         reach = 2 * math.ceil(max(1, side / self.patch_size))
         rows, columns = (
             slice(
-                max(0, math.floor(start) - reach),
+                max(0,
+                    math.floor(start) - reach),
                 math.ceil(start + side) + reach) for start in (top, left))
         part = Image.fromarray(np.ascontiguousarray(image[rows, columns]))
         box = (left - columns.start, top - rows.start)
@@ -118,8 +119,7 @@ class RandomPatch(BaseTransform):
                         box=(*box, min(part.width, box[0] + side),
                              min(part.height, box[1] + side))))
 
-    def _vary(self, patch: np.ndarray,
-              rng: np.random.Generator) -> np.ndarray:
+    def _vary(self, patch: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         factor = 1 + rng.uniform(-self.contrast, self.contrast)
         offset = 255 * rng.uniform(-self.contrast, self.contrast)
         mean = patch.mean()

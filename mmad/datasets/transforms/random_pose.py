@@ -77,8 +77,8 @@ class RandomPose(BaseTransform):
         top = int(rng.integers(height - crop_height, endpoint=True))
         left = int(rng.integers(width - crop_width, endpoint=True))
         # Both at once, so that pixels are interpolated once.
-        matrix = cv2.getRotationMatrix2D(
-            ((width - 1) / 2, (height - 1) / 2), rotation, 1)
+        matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2),
+                                         rotation, 1)
         matrix[:, 2] -= left, top
         for key, interpolation in (('img', cv2.INTER_LINEAR),
                                    ('gt_seg_map', cv2.INTER_NEAREST)):

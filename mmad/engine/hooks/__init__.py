@@ -15,7 +15,7 @@ from .visualization_hook import VisualizationHook
 
 __all__ = [
     'CalibrationHook', 'CheckpointHook', 'EMAHook', 'EarlyStoppingHook',
-    'FitAfterTrainHook', 'FitHook', 'ProgressHook', 'ReportHook', 'ScaleSequenceHook',
-    'SyncNormHook', 'TeacherStatisticsHook', 'TrainingStartHook',
-    'VisualizationHook', 'check_runner'
+    'FitAfterTrainHook', 'FitHook', 'ProgressHook', 'ReportHook',
+    'ScaleSequenceHook', 'SyncNormHook', 'TeacherStatisticsHook',
+    'TrainingStartHook', 'VisualizationHook', 'check_runner'
 ]

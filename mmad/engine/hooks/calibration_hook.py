@@ -94,8 +94,7 @@ class CalibrationHook(Hook):
 
     def _calibrate(self, runner: Runner) -> None:
         students = detector_of(runner)
-        fit_statistics(
-            students,
-            progress(one_by_one(runner, self._kept), 'Calibrating'),
-            [(scale.score_statistics, scale)
-             for scale in students.scales.values()])
+        fit_statistics(students,
+                       progress(one_by_one(runner, self._kept), 'Calibrating'),
+                       [(scale.score_statistics, scale)
+                        for scale in students.scales.values()])

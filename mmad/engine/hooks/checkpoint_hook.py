@@ -85,8 +85,9 @@ class CheckpointHook(_CheckpointHook):
         if not isinstance(path, str):
             return None
         name = Path(path).name
-        is_own = (name.startswith('best_') and name.endswith('.pth') and path
-                  == self.file_backend.join_path(self.out_dir, name))
+        is_own = (
+            name.startswith('best_') and name.endswith('.pth')
+            and path == self.file_backend.join_path(self.out_dir, name))
         return path if is_own else None
 
     def after_val_epoch(self, runner: Runner, metrics: dict) -> None:
@@ -110,8 +111,9 @@ class CheckpointHook(_CheckpointHook):
 
     def _save_checkpoint(self, runner: Runner) -> None:
         model = detector_of(runner)
-        is_last = (self.is_last_train_epoch(runner)
-                   if self.by_epoch else self.is_last_train_iter(runner))
+        is_last = (
+            self.is_last_train_epoch(runner)
+            if self.by_epoch else self.is_last_train_iter(runner))
         if fit_state_of(model) is None or model.is_fitted:
             super()._save_checkpoint(runner)
         elif is_last:

@@ -28,8 +28,7 @@ class FitAfterTrainHook(FitHook):
 
     def before_train_epoch(self, runner: Runner) -> None:
         loader = runner.train_loop.dataloader
-        detector_of(runner).begin_fit(
-            len(loader.dataset), loader.batch_size)
+        detector_of(runner).begin_fit(len(loader.dataset), loader.batch_size)
 
     def after_train_epoch(self, runner: Runner) -> None:
         done = runner.epoch + 1
@@ -40,7 +39,8 @@ class FitAfterTrainHook(FitHook):
         detector.eval()
         for _ in range(detector.num_passes):
             for data in track(
-                    runner.train_loop.dataloader, 'Fitting',
+                    runner.train_loop.dataloader,
+                    'Fitting',
                     disable=not is_main_process()):
                 detector.fit_step(data)
             detector.end_pass()

@@ -99,13 +99,15 @@ class ReportHook(Hook):
             prefix = f'{prefix}/' if prefix else ''
             for name, values in _section(metric, 'per_defect_type').items():
                 if isinstance(values, Mapping):
-                    _add(per_type.setdefault(str(name), {}), prefix, values,
-                         metric)
+                    _add(
+                        per_type.setdefault(str(name), {}), prefix, values,
+                        metric)
             _add(conditions, prefix, _section(metric, 'conditions'), metric)
             self._warn(runner, getattr(metric, 'warnings', None))
         # Not to be mixed up with the sections of the file.
         overall = in_order({
-            f'metrics/{name}' if name in _SECTIONS else name: value
+            f'metrics/{name}' if name in _SECTIONS else name:
+            value
             for name, value in metrics.items()
         })
         rows = {name: in_order(values) for name, values in per_type.items()}
@@ -158,16 +160,16 @@ def _add(section: dict[str, Any], prefix: str, values: Mapping,
 
 
 def _table(rows: list[tuple[str, dict[str, Any]]]) -> str:
-    names = dict.fromkeys(
-        name for _, values in rows for name in values
-        if is_cell(values[name]))
+    names = dict.fromkeys(name for _, values in rows for name in values
+                          if is_cell(values[name]))
     table = Table(box=None, pad_edge=False)
     table.add_column(Text('defect_type'))
     for name in names:
         table.add_column(Text(printable(name)), justify='right')
     for name, values in rows:
-        table.add_row(Text(printable(name)),
-                      *(_cell(values.get(column)) for column in names))
+        table.add_row(
+            Text(printable(name)),
+            *(_cell(values.get(column)) for column in names))
     # As wide as the table is, whatever the terminal: it goes into a file.
     text = StringIO()
     console = Console(file=text, color_system=None, width=1_000_000)

@@ -109,8 +109,7 @@ def _hook_rows(runner: Runner) -> Iterator[tuple[bool, str]]:
         yield isinstance(hook, EMAHook) and bool(needed), (
             f'the {kind} does not go with {name}, whose {_names(needed)} '
             'would work with the weights that are not averaged; leave it out.')
-        yield (isinstance(hook, SyncBuffersHook)
-               and has_state), (
+        yield (isinstance(hook, SyncBuffersHook) and has_state), (
             f'the {kind} would average all buffers, also those that are no '
             'statistics; use dict(type="SyncNormHook") in its place.')
     apart = get_world_size() > 1 and has_state and any(
@@ -157,14 +156,14 @@ def _data_rows(runner: Runner) -> Iterator[tuple[bool, str]]:
     name = type(model).__name__
     loader = loop.dataloader
     dataset = loader.dataset
-    yield (isinstance(loop, EpochBasedTrainLoop)
-           and isinstance(loader.sampler, InfiniteSampler)), (
-        'the `sampler` of `train_dataloader` is an InfiniteSampler, with '
-        'which no epoch ends; use DefaultSampler.')
+    yield (isinstance(loop, EpochBasedTrainLoop) and isinstance(
+        loader.sampler, InfiniteSampler)), (
+            'the `sampler` of `train_dataloader` is an InfiniteSampler, with '
+            'which no epoch ends; use DefaultSampler.')
     several = [
         type(part).__name__ for part in _parts(dataset)
-        if isinstance(part, ClassBalancedDataset | RepeatDataset)
-        or (isinstance(model, FitDetector)
+        if isinstance(part, ClassBalancedDataset | RepeatDataset) or (
+            isinstance(model, FitDetector)
             and isinstance(part, MMEngineConcatDataset)
             and not isinstance(part, ConcatDataset) and len(part.datasets) > 1)
     ]
@@ -175,9 +174,9 @@ def _data_rows(runner: Runner) -> Iterator[tuple[bool, str]]:
     yield bool(stages_of(model)) and any(
         getattr(inner, 'max_refetch', 0) for inner in inner_datasets(dataset)
         if isinstance(inner, AnomalyDataset)), (
-        f'{name} needs each training image once, and `max_refetch` of the '
-        'data set would put another image in the place of one that the '
-        'pipeline leaves out; leave it at 0.')
+            f'{name} needs each training image once, and `max_refetch` of the '
+            'data set would put another image in the place of one that the '
+            'pipeline leaves out; leave it at 0.')
     if not isinstance(model, FitDetector):
         return
     yield loader.batch_size is None, (
@@ -200,8 +199,8 @@ def _checkpoint_rows(runner: Runner) -> Iterator[tuple[bool, str]]:
     model, loop = detector_of(runner), runner.train_loop
     name = type(model).__name__
     stages = _names(stages_of(model))
-    names = (None if runner.val_loop is None else
-             reported_metrics(runner.val_loop.evaluator))
+    names = (None if runner.val_loop is None else reported_metrics(
+        runner.val_loop.evaluator))
     for hook in runner.hooks:
         kind = type(hook).__name__
         if isinstance(hook, EarlyStoppingHook):
@@ -242,8 +241,8 @@ def _saved_epochs(hook: CheckpointHook, loop) -> list[int] | None:
     return [
         epoch for epoch in range(1, loop.max_epochs + 1)
         if (hook.save_last and epoch == loop.max_epochs) or (
-            hook.interval > 0 and epoch >= hook.save_begin
-            and (epoch - hook.save_begin) % hook.interval == 0)
+            hook.interval > 0 and epoch >= hook.save_begin and
+            (epoch - hook.save_begin) % hook.interval == 0)
     ]
 
 

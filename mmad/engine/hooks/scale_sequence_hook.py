@@ -29,8 +29,7 @@ class ScaleSequenceHook(Hook):
                 f'`train_cfg.max_epochs` is {epochs}, but {number} scales in '
                 'sequence need at least an epoch each.')
         begun = math.ceil((number - 1) * epochs / number)
-        early = [epoch for epoch in validated_epochs(runner)
-                 if epoch <= begun]
+        early = [epoch for epoch in validated_epochs(runner) if epoch <= begun]
         if early:
             raise InputError(
                 f'a validation is due after epoch {early[0]}, but with the '

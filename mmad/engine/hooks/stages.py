@@ -44,8 +44,8 @@ def validation_is_due(loop: EpochBasedTrainLoop, epoch: int) -> bool:
     """Whether a loop goes on to validate after an epoch, counted from 1."""
     milestone = bisect.bisect(loop.dynamic_milestones, epoch + 1)
     interval = loop.dynamic_intervals[milestone - 1]
-    return epoch >= loop.val_begin and (
-        epoch % interval == 0 or epoch == loop.max_epochs)
+    return epoch >= loop.val_begin and (epoch % interval == 0
+                                        or epoch == loop.max_epochs)
 
 
 def split_training_data(runner: Runner, share: float,
@@ -102,8 +102,7 @@ def one_by_one(runner: Runner, dataset: Dataset) -> DataLoader:
         batch_size=1,
         drop_last=False,
         persistent_workers=False,
-        sampler=dict(
-            type='DefaultSampler', shuffle=False, round_up=False))
+        sampler=dict(type='DefaultSampler', shuffle=False, round_up=False))
     return Runner.build_dataloader(cfg, seed=runner.seed)
 
 

@@ -28,9 +28,8 @@ class SyncNormHook(Hook):
             and module.track_running_stats
         ]
         if norms:
-            all_reduce_params(
-                [
-                    statistic for norm in norms
-                    for statistic in (norm.running_mean, norm.running_var)
-                ],
-                op='mean')
+            all_reduce_params([
+                statistic for norm in norms
+                for statistic in (norm.running_mean, norm.running_var)
+            ],
+                              op='mean')

@@ -32,8 +32,7 @@ class TeacherStatisticsHook(Hook):
             return
         students.require_teachers()
         loader = one_by_one(runner, runner.train_loop.dataloader.dataset)
-        fit_statistics(
-            students, progress(loader, 'Measuring the teachers'),
-            [(scale.teacher_statistics, scale.teacher.dense)
-             for scale in students.scales.values()])
+        fit_statistics(students, progress(loader, 'Measuring the teachers'),
+                       [(scale.teacher_statistics, scale.teacher.dense)
+                        for scale in students.scales.values()])
         save_stage(runner, 0, 0)

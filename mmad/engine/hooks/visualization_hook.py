@@ -113,18 +113,20 @@ class VisualizationHook(Hook):
             np.concatenate(all_gather_object(values))
             for values in (self._means, self._maxima))
         value_range = ((float(np.median(means)),
-                        float(np.percentile(maxima, 98)))
-                       if means.size else (0.0, 1.0))
+                        float(np.percentile(maxima, 98))) if means.size else
+                       (0.0, 1.0))
         names = _unique_names(
             chain.from_iterable(
                 all_gather_object([(position, *_name(sample, position))
                                    for position, sample, _ in self._waiting])))
         folder = self._folder(runner)
         # Another one of the family does not know how to draw maps.
-        visualizer = (runner.visualizer if isinstance(
-            runner.visualizer, AnomalyVisualizer) else AnomalyVisualizer())
-        readers = (_readers(runner.test_dataloader.dataset)
-                   if self.frame == 'original' else {})
+        visualizer = (
+            runner.visualizer if isinstance(
+                runner.visualizer, AnomalyVisualizer) else AnomalyVisualizer())
+        readers = (
+            _readers(runner.test_dataloader.dataset)
+            if self.frame == 'original' else {})
         for position, sample, image in track(
                 self._waiting, 'Drawing heat maps',
                 disable=not is_main_process()):
@@ -143,8 +145,7 @@ class VisualizationHook(Hook):
     def after_test(self, runner: Runner) -> None:
         """Say where the images are, below the metrics."""
         if self.enable:
-            runner.logger.info(
-                printable(f'Heat maps: {self._folder(runner)}'))
+            runner.logger.info(printable(f'Heat maps: {self._folder(runner)}'))
 
     def _folder(self, runner: Runner) -> Path:
         return Path(self.out_dir or Path(runner.work_dir) / 'visualization')
@@ -193,8 +194,7 @@ def _original(
     return results['img'], sample
 
 
-def _readers(
-        dataset: BaseDataset) -> dict[str | None, list[BaseTransform]]:
+def _readers(dataset: BaseDataset) -> dict[str | None, list[BaseTransform]]:
     """Find the steps that read the files of each image, by its path.
 
     Those under None are for images of which the data set is not known.

@@ -1,5 +1,3 @@
-
-
 import numpy as np
 
 from mmad.errors import InputError
@@ -75,7 +73,8 @@ class ScoreHistogram:
         overlap = np.zeros(positive.size)
         if region_weights is not None:
             # Without positives, bincount returns integers, weights or not.
-            overlap = np.bincount(inverse, np.ravel(region_weights)[labels],
+            overlap = np.bincount(inverse,
+                                  np.ravel(region_weights)[labels],
                                   positive.size).astype(np.float64)
         self._insert(negative, np.zeros_like(num_negative), num_negative,
                      np.zeros(negative.size))
@@ -229,8 +228,7 @@ class ScoreHistogram:
         old = np.searchsorted(merged, self._codes)
         new = np.searchsorted(merged, codes)
         for name, values in (('_positives', positives),
-                             ('_negatives', negatives), ('_overlap',
-                                                         overlap)):
+                             ('_negatives', negatives), ('_overlap', overlap)):
             held = getattr(self, name)
             total = np.zeros(merged.size, dtype=held.dtype)
             total[old] = held

@@ -93,5 +93,5 @@ def mask_fault(sample: Mapping, mask: np.ndarray) -> str | None:
 def _list(paths: list[str]) -> str:
     paths = sorted(paths)
     more = len(paths) - _SHOWN
-    return ', '.join(paths[:_SHOWN]) + (f' and {more} more' if more > 0 else
-                                        '')
+    return ', '.join(
+        paths[:_SHOWN]) + (f' and {more} more' if more > 0 else '')

@@ -141,9 +141,8 @@ def _file_mask(sample: Mapping) -> np.ndarray | None:
     return mask
 
 
-def _to_original(
-        sample: Mapping,
-        scores: np.ndarray) -> tuple[np.ndarray, tuple[slice, slice]]:
+def _to_original(sample: Mapping,
+                 scores: np.ndarray) -> tuple[np.ndarray, tuple[slice, slice]]:
     require_place(sample, "evaluate with resolution='input'")
     resized_shape = tuple(sample.get('resized_shape', scores.shape))
     if resized_shape != scores.shape and 'crop_offset' not in sample:

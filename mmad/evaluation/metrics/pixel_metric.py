@@ -33,9 +33,8 @@ class _Census:
         self.regions = 0
         self.unmasked: set[str] = set()
         self.shapes: set[tuple[int, int]] = set()
-        self.defects = DefectCensus(
-            'the model input' if resolution == 'input' else
-            'the original resolution')
+        self.defects = DefectCensus('the model input' if resolution ==
+                                    'input' else 'the original resolution')
 
     def add(self, image: ImagePixels) -> None:
         self.images += 1
@@ -262,8 +261,8 @@ class PixelMetric(GatheredMetric):
 
     def _report(
         self, census: _Census, names: Sequence[str | None],
-        rank_types: Callable[[Sequence[str | None]], Ranking]
-    ) -> dict[str, float]:
+        rank_types: Callable[[Sequence[str | None]],
+                             Ranking]) -> dict[str, float]:
         census.check()
         shapes = sorted(census.shapes, key=lambda shape: shape[0] * shape[1])
         sizes = [f'{height}x{width}' for height, width in shapes]
@@ -272,13 +271,15 @@ class PixelMetric(GatheredMetric):
             fpr_limit=self.fpr_limit,
             score_bits=self.score_bits,
             anomalous_only=self.anomalous_only,
-            map_size=sizes[0] if len(sizes) == 1 else
-            f'{sizes[0]} to {sizes[-1]}',
+            map_size=sizes[0]
+            if len(sizes) == 1 else f'{sizes[0]} to {sizes[-1]}',
             images_with_mask=census.defects.masked,
             regions=census.regions,
             cropped_images=census.cropped,
-            **{f'pixel_{name}': number
-               for name, number in census.defects.conditions.items()})
+            **{
+                f'pixel_{name}': number
+                for name, number in census.defects.conditions.items()
+            })
         self.warnings = census.defects.sentences()
         normal = [None] if None in names else []
         defects = sorted(name for name in names if name is not None)
@@ -304,7 +305,8 @@ class PixelMetric(GatheredMetric):
             image.defect_type, ScoreHistogram(self.score_bits))
         num_normal = image.negatives.size
         scores = np.concatenate([image.negatives, image.positives])
-        histogram.update(scores, np.arange(scores.size) >= num_normal,
+        histogram.update(scores,
+                         np.arange(scores.size) >= num_normal,
                          np.append(np.zeros(num_normal), image.weights),
                          image.num_regions)
 

@@ -49,8 +49,8 @@ class FrozenBackbone(nn.Module):
     def channels(self) -> tuple[int, ...]:
         """Channels ``C_k`` of the stages, found out when first asked for."""
         if self._channels is None:
-            self._channels = tuple(
-                level.shape[1] for level in trace_output(self))
+            self._channels = tuple(level.shape[1]
+                                   for level in trace_output(self))
         return self._channels
 
     def freeze(self) -> None:
@@ -130,8 +130,8 @@ def load_needed(model: nn.Module, state: Mapping[str, Tensor],
         if name not in state or state[name].shape != tensor.shape
     ]
     if wrong:
-        shown = ', '.join(wrong[:8]) + (
-            f' and {len(wrong) - 8} more' if len(wrong) > 8 else '')
+        shown = ', '.join(wrong[:8]) + (f' and {len(wrong) - 8} more'
+                                        if len(wrong) > 8 else '')
         raise InputError(
             f'{source} lacks {len(wrong)} of the {len(own)} tensors that the '
             f'requested stages need (missing, or of another shape): {shown}.')

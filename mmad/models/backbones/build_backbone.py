@@ -69,9 +69,9 @@ def _find_class(config: Mapping) -> object:
     if kind is None:
         scope = Registry.split_scope_key(config['type'])[0]
         raise InputError(
-            f'there is no backbone "{config["type"]}"; '
-            + (f'install the package "{scope}", or ' if scope else '')
-            + 'import the module that registers it with `custom_imports`.')
+            f'there is no backbone "{config["type"]}"; ' +
+            (f'install the package "{scope}", or ' if scope else '') +
+            'import the module that registers it with `custom_imports`.')
     return kind
 
 
@@ -85,8 +85,10 @@ def _build_foreign(config: dict, kind: object) -> ForeignBackbone:
     weights, stages = (
         config.pop(key, None) if key not in own else None
         for key in ('weights', 'stages'))
-    name = class_name(kind) + _plain(
-        {key: value for key, value in config.items() if key != 'type'})
+    name = class_name(kind) + _plain({
+        key: value
+        for key, value in config.items() if key != 'type'
+    })
     network = _construct(config)
     if not isinstance(network, nn.Module):
         raise InputError(f'the backbone {config["type"]} is a '
@@ -105,8 +107,9 @@ def _construct(config: dict) -> nn.Module:
     """
     kind, scope = config['type'], config.pop('_scope_', None)
     if scope is None:
-        scope = (Registry.split_scope_key(kind)[0] if isinstance(kind, str)
-                 else str(kind.__module__).partition('.')[0])
+        scope = (
+            Registry.split_scope_key(kind)[0] if isinstance(kind, str) else
+            str(kind.__module__).partition('.')[0])
     if scope not in MODELS.parent.children:
         scope = None
     with MODELS.switch_scope_and_registry(scope) as registry:
@@ -134,8 +137,10 @@ def _arguments(kind: object) -> set[str]:
 def _load_file(network: nn.Module, weights: str) -> None:
     state = read_weights(weights)
     # Files of whole models, as packages of the family publish them.
-    part = {key.removeprefix('backbone.'): value
-            for key, value in state.items() if key.startswith('backbone.')}
+    part = {
+        key.removeprefix('backbone.'): value
+        for key, value in state.items() if key.startswith('backbone.')
+    }
     load_needed(network, part or state, f'weights file "{weights}"')
 
 
@@ -168,11 +173,13 @@ def _initialize(network: nn.Module, config: dict) -> None:
             f'the weights of the backbone {kind} cannot be loaded '
             f'({" ".join(str(error).split())[:200]}); check its `init_cfg`, '
             'or name a local file with `weights`.') from error
-    lacking = [key for key, parameter in network.named_parameters()
-               if parameter.isnan().any()]
+    lacking = [
+        key for key, parameter in network.named_parameters()
+        if parameter.isnan().any()
+    ]
     if pretrained and lacking:
-        shown = ', '.join(lacking[:8]) + (
-            f' and {len(lacking) - 8} more' if len(lacking) > 8 else '')
+        shown = ', '.join(lacking[:8]) + (f' and {len(lacking) - 8} more'
+                                          if len(lacking) > 8 else '')
         raise InputError(
             f'the weights file "{pretrained[0]}" lacks '
             f'{len(lacking)} parameters of the backbone {kind}: {shown}; name '

@@ -86,8 +86,10 @@ class Cloner(nn.Module):
         # What follows the last point has no part in anything.
         inputs = (3, *(block[-1] for block in self.widths))
         self.blocks = nn.ModuleList(
-            _block((inputs[i], *self.widths[i]), self.strides[i], ceil_mode,
-                   bn_affine_bias) for i in range(self.points[-1] + 1))
+            _block((
+                inputs[i],
+                *self.widths[i]), self.strides[i], ceil_mode, bn_affine_bias)
+            for i in range(self.points[-1] + 1))
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Imitate the source.

@@ -69,8 +69,8 @@ def _build(last: str) -> nn.Sequential:
     parts = OrderedDict(
         stem=nn.Sequential(
             nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False),
-            nn.BatchNorm2d(width), nn.ReLU(inplace=True),
-            nn.MaxPool2d(3, stride=2, padding=1)))
+            nn.BatchNorm2d(width), nn.ReLU(
+                inplace=True), nn.MaxPool2d(3, stride=2, padding=1)))
     for name, channels in _CHANNELS.items():
         if name > last:
             break

@@ -47,8 +47,8 @@ class ForeignBackbone(FrozenBackbone):
         """Channels ``C_k`` of the stages, found out when first asked for."""
         if self._channels is None:
             output = trace_output(self.network, _image_size(self.network))
-            self._channels = tuple(
-                level.shape[1] for level in self._take(output, 1))
+            self._channels = tuple(level.shape[1]
+                                   for level in self._take(output, 1))
         return self._channels
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
@@ -71,9 +71,8 @@ class ForeignBackbone(FrozenBackbone):
         found = _named_maps(output, kind, self.stages)
         missing = [stage for stage in self.stages if stage not in found]
         if missing:
-            raise InputError(
-                f'the backbone {kind} returns no {missing}, only '
-                f'{list(found)}; name its maps in `stages`.')
+            raise InputError(f'the backbone {kind} returns no {missing}, only '
+                             f'{list(found)}; name its maps in `stages`.')
         maps = tuple(found[stage] for stage in self.stages)
         for stage, level in zip(self.stages, maps):
             if (not isinstance(level, Tensor) or level.ndim != 4
@@ -100,7 +99,8 @@ def _find_stages(network: nn.Module) -> list[str]:
     return list(_named_maps(output, type(network).__name__))
 
 
-def _named_maps(output: object, kind: str,
+def _named_maps(output: object,
+                kind: str,
                 names: Sequence[str] | None = None) -> dict[str, object]:
     """What a network returns, by the names of the stages."""
     if isinstance(output, Mapping):

@@ -10,8 +10,8 @@ _POOL = 'pool'
 _LAYERS = {
     17: ((6, 128), (5, 256), (5, 256), (4, None)),
     33: ((5, 128), _POOL, (5, 256), _POOL, (2, 256), (4, None)),
-    65: ((5, 128), _POOL, (5, 128), _POOL, (5, 128), _POOL, (4, 256),
-         (1, None)),
+    65:
+    ((5, 128), _POOL, (5, 128), _POOL, (5, 128), _POOL, (4, 256), (1, None)),
 }
 _SLOPE = 0.005
 _PADDINGS = ('reflect', 'replicate', 'zeros')

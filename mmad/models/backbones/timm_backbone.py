@@ -56,8 +56,8 @@ class TIMMBackbone(FrozenBackbone):
         _check_name(timm, name)
         model_args = dict(model_args or {})
         self.name = f'timm.{name}' + ''.join(
-            f', {key}={model_args[key]!r}' for key in sorted(model_args)) + (
-                ', norm' if norm else '')
+            f', {key}={model_args[key]!r}'
+            for key in sorted(model_args)) + (', norm' if norm else '')
         self.norm = norm
         self.body = _create(timm, name, weights, model_args)
         if not hasattr(self.body, 'forward_intermediates'):
@@ -73,8 +73,10 @@ class TIMMBackbone(FrozenBackbone):
             raise InputError(f'"{name}" of timm has no stages {unknown}; '
                              f'choose from {", ".join(known)}.')
         channels = {
-            stage['module']: stage.get('num_chs_norm', stage['num_chs'])
-            if norm else stage['num_chs'] for stage in info
+            stage['module']:
+            stage.get('num_chs_norm', stage['num_chs'])
+            if norm else stage['num_chs']
+            for stage in info
         }
         self._channels = tuple(channels[stage] for stage in stages)
         # timm returns them in the order of the network.
@@ -145,8 +147,8 @@ def _import_timm() -> ModuleType:
 def _check_name(timm: ModuleType, name: object) -> None:
     if not isinstance(name, str) or not timm.is_model(name):
         hint = nearest(str(name), timm.list_models())
-        raise InputError(f'timm has no model "{name}"; '
-                         + (hint or 'see timm.list_models().'))
+        raise InputError(f'timm has no model "{name}"; ' +
+                         (hint or 'see timm.list_models().'))
     try:
         timm.get_pretrained_cfg(name)
     except RuntimeError as error:
@@ -182,10 +184,10 @@ def _create(timm: ModuleType, name: str, weights: str | None,
         repository = getattr(
             timm.get_pretrained_cfg(name, True), 'hf_hub_id', None)
         raise InputError(
-            f'the weights of "{name}" cannot be fetched by timm ({reason}); '
-            + (f'fetch "model.safetensors" from huggingface.co/{repository} '
-               'on another machine and name' if repository else 'name')
-            + ' a local file with --weights FILE.') from error
+            f'the weights of "{name}" cannot be fetched by timm ({reason}); ' +
+            (f'fetch "model.safetensors" from huggingface.co/{repository} '
+             'on another machine and name' if repository else 'name') +
+            ' a local file with --weights FILE.') from error
 
 
 def _find_file(weights: object) -> str:

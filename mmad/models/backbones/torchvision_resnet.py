@@ -43,8 +43,10 @@ class TorchvisionResNet(SequentialBackbone):
     def __init__(self, name: str, stages: Sequence[str],
                  weights: str | None) -> None:
         super().__init__(stages)
-        known = [model for model in list_models()
-                 if get_model_builder(model).__module__ == resnet.__name__]
+        known = [
+            model for model in list_models()
+            if get_model_builder(model).__module__ == resnet.__name__
+        ]
         if name not in known:
             raise InputError(f'torchvision has no ResNet "{name}"; choose '
                              f'from {", ".join(known)}.')

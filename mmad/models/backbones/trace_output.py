@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 
-def trace_output(module: nn.Module,
-                 size: Sequence[int] = (224, 224)) -> object:
+def trace_output(
+    module: nn.Module, size: Sequence[int] = (224, 224)) -> object:
     """Find out what a module returns for an image, without computing it.
 
     A copy of the module runs on torch's device ``meta``, where tensors have a
@@ -21,8 +21,10 @@ def trace_output(module: nn.Module,
     Returns:
         object: Its output for one image; only the shapes have a meaning.
     """
-    memo = {id(tensor): _outline(tensor)
-            for tensor in (*module.parameters(), *module.buffers())}
+    memo = {
+        id(tensor): _outline(tensor)
+        for tensor in (*module.parameters(), *module.buffers())
+    }
     try:
         with torch.no_grad(), torch.device('meta'):
             outline = copy.deepcopy(module, memo)

@@ -136,8 +136,8 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
         Maps are NaN in the border of a letterbox.
 
         Raises:
-            InputError: The detector is not fitted; images have another size than those before or were
-                padded, or a score is not finite.
+            InputError: The detector is not fitted; images were padded or have
+                another size than those before; or a score is not finite.
         """
         self.require_fitted()
         inside = self.check_frame(inputs, data_samples)
@@ -180,8 +180,9 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
                 'images do not come as a batch; set `model.data_preprocessor` '
                 'to dict(type="ImgDataPreprocessor").')
         size = tuple(inputs.shape[-2:])
-        samples = [sample or AnomalyDataSample()
-                   for sample in data_samples or []]
+        samples = [
+            sample or AnomalyDataSample() for sample in data_samples or []
+        ]
         for sample in samples:
             own = sample.get('img_shape')
             if own is not None and tuple(own[:2]) != size:
@@ -203,9 +204,8 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
                 'keep_ratio=False, or Letterbox, into the pipeline.')
         return self._find_borders(inputs, samples)
 
-    def _find_borders(
-            self, inputs: Tensor,
-            samples: Sequence[AnomalyDataSample]) -> Tensor | None:
+    def _find_borders(self, inputs: Tensor,
+                      samples: Sequence[AnomalyDataSample]) -> Tensor | None:
         size = tuple(inputs.shape[-2:])
         windows = [_image_window(sample, size) for sample in samples]
         whole = tuple(slice(0, side) for side in size)

@@ -50,8 +50,8 @@ class FitPass:
             group = inputs[start:start + size]
             missing = size - len(group)
             if missing:
-                group = torch.cat([group, group[:1].expand(
-                    missing, *group.shape[1:])])
+                group = torch.cat(
+                    [group, group[:1].expand(missing, *group.shape[1:])])
             yield slice(start, start + size - missing), group
 
     def take_in(self, module: FittedModule, features: Features,

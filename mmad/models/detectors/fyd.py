@@ -66,8 +66,9 @@ class FYD(FitDetector):
             :class:`~mmad.models.PairLoss`.
         alignment_loss (dict | nn.Module, optional): Of FAS. Defaults to None:
             :class:`~mmad.models.AlignmentLoss`.
-        mean_transform_loss (dict | nn.Module, optional): Of the transforms of ICA and
-            of FCA. Defaults to None: :class:`~mmad.models.MeanTransformLoss`.
+        mean_transform_loss (dict | nn.Module, optional): Of the transforms
+            of ICA and of FCA. Defaults to None:
+            :class:`~mmad.models.MeanTransformLoss`.
         gaussian_frame (str): ``'aligned'``: all stages are brought into the
             frame behind the last transformer, Gaussians are fitted there, and
             distances are brought back to the image. ``'original'``: features
@@ -101,8 +102,7 @@ class FYD(FitDetector):
                  sigma: float = 4.0,
                  data_preprocessor: dict | None = None) -> None:
         super().__init__(data_preprocessor)
-        check_choice(
-            'gaussian_frame', gaussian_frame, ('aligned', 'original'))
+        check_choice('gaussian_frame', gaussian_frame, ('aligned', 'original'))
         if fca is not None and fas is None:
             raise InputError('`fca` is trained through `fas` and has no loss '
                              'of its own; give both, or leave out `fca`.')
@@ -122,8 +122,8 @@ class FYD(FitDetector):
         if fca is not None:
             check_backbone(self.backbone)
             self.fca = nn.ModuleDict({
-                stage: SpatialTransformer(channels[stage],
-                                          **as_arguments('fca', fca))
+                stage:
+                SpatialTransformer(channels[stage], **as_arguments('fca', fca))
                 for stage in stages
             })
         if fas is not None:
@@ -131,7 +131,8 @@ class FYD(FitDetector):
             compared = fas.pop('stages', stages[-1:])
             check_stages(compared, stages)
             self.fas = nn.ModuleDict({
-                stage: FineAlignment(channels[stage], **fas)
+                stage:
+                FineAlignment(channels[stage], **fas)
                 for stage in compared
             })
         self.alignment_loss = build_part(
@@ -181,9 +182,9 @@ class FYD(FitDetector):
         if len(inputs) * get_world_size() == 1:
             # There is no other to align it with, and statistics of one image
             # would spoil those of the normalization.
-            return dict(loss_alone=0 * sum(
-                parameter.sum() for parameter in self.parameters()
-                if parameter.requires_grad))
+            return dict(loss_alone=0 * sum(parameter.sum()
+                                           for parameter in self.parameters()
+                                           if parameter.requires_grad))
         log = {}
         aligned = self._align(inputs)
         if self.ica is not None:
@@ -229,9 +230,8 @@ class FYD(FitDetector):
         return align(inputs, self.backbone, self.ica, self.fca)
 
     def _features(self, aligned: CoarseAlignment) -> Tensor:
-        return self.reduction(
-            aligned.in_last_frame() if self.gaussian_frame == 'aligned' else
-            aligned.in_image_frame())
+        return self.reduction(aligned.in_last_frame() if self.gaussian_frame ==
+                              'aligned' else aligned.in_image_frame())
 
     def score(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         aligned = self._align(inputs)

@@ -166,5 +166,6 @@ class MKD(BaseDetector):
                 f'{float(sizes[0])} and {float(sizes[1])}; check weights and '
                 'normalization, or give a number.')
         self.weight.copy_(ratio)
-        print_log(f'Lambda of the {self.weighted_loss} loss: '
-                  f'{float(ratio):.4g}', 'current')
+        print_log(
+            f'Lambda of the {self.weighted_loss} loss: '
+            f'{float(ratio):.4g}', 'current')

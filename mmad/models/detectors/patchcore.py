@@ -135,8 +135,8 @@ class PatchCore(FitDetector):
             return score[:, 0]
         images = torch.arange(len(queries), device=queries.device)
         rows = self.memory_bank.rows
-        around = self.memory_bank(
-            rows[nearest.gather(1, worst)[:, 0]], self.num_neighbors)[1]
+        around = self.memory_bank(rows[nearest.gather(1, worst)[:, 0]],
+                                  self.num_neighbors)[1]
         spread = distances_to(queries[images, worst[:, 0]], rows, around)
         weight = 1 - torch.exp(score[:, 0] - spread.logsumexp(1))
         return weight * score[:, 0]

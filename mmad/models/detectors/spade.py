@@ -81,10 +81,9 @@ class SPADE(FitDetector):
         if not isinstance(pyramid_stages, Sequence) or not all(
                 isinstance(stage, str)
                 for stage in (image_stage, *pyramid_stages)):
-            raise InputError(
-                '`image_stage` must be the name of a stage and '
-                '`pyramid_stages` a list of names, got '
-                f'{image_stage!r} and {pyramid_stages!r}.')
+            raise InputError('`image_stage` must be the name of a stage and '
+                             '`pyramid_stages` a list of names, got '
+                             f'{image_stage!r} and {pyramid_stages!r}.')
         missing = {image_stage, *pyramid_stages} - set(self.backbone.stages)
         if missing or not pyramid_stages:
             raise InputError(
@@ -113,8 +112,8 @@ class SPADE(FitDetector):
     def extract(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Image features ``(B, C)`` and stages ``(B, C_k, h_k, w_k)``."""
         maps = dict(zip(self.backbone.stages, self.backbone(inputs)))
-        return (maps[self.image_stage].mean((2, 3)),
-                *(maps[stage] for stage in self.pyramid_stages))
+        return (maps[self.image_stage].mean(
+            (2, 3)), *(maps[stage] for stage in self.pyramid_stages))
 
     def score(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         image_features, *levels = self.extract(inputs)
@@ -137,13 +136,13 @@ class SPADE(FitDetector):
             position from the nearest positions.
         """
         numbers = list(range(len(levels)))
-        pyramids = [numbers] if self.fusion == 'concat' else [
-            [number] for number in numbers
-        ]
+        pyramids = [numbers
+                    ] if self.fusion == 'concat' else [[number]
+                                                       for number in numbers]
         maps = []
         for stages in pyramids:
             distances = self.gallery.nearest_positions(
                 levels, images, self.num_pixel_neighbors, stages).mean(2)
-            maps.append(self.anomaly_map(
-                distances[None, None], inputs.shape[-2:]))
+            maps.append(
+                self.anomaly_map(distances[None, None], inputs.shape[-2:]))
         return torch.stack(maps).mean(0)

@@ -75,7 +75,9 @@ class UninformedStudents(BaseDetector):
             raise InputError('`scales` must hold at least one.')
         self.active_scales = list(self.scales)
 
-    def _add_scale(self, number: int, network: dict,
+    def _add_scale(self,
+                   number: int,
+                   network: dict,
                    teacher: str | None = None) -> None:
         model, *students = (
             MODELS.build(network) for _ in range(1 + self.num_students))

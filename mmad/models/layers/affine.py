@@ -27,11 +27,8 @@ MODES = dict(
     rotation_translation_scale=dict(rotation=1, translation=2, scale=2))
 
 
-def affine_matrix(translation: Tensor,
-                  rotation: Tensor,
-                  scale: Tensor,
-                  shear: Tensor,
-                  size: tuple[int, int]) -> Tensor:
+def affine_matrix(translation: Tensor, rotation: Tensor, scale: Tensor,
+                  shear: Tensor, size: tuple[int, int]) -> Tensor:
     """Make matrices that scale, then shear, rotate and shift coordinates.
 
     Angles are those seen in the image, also if it is not square.
@@ -96,8 +93,9 @@ def warp(inputs: Tensor, matrix: Tensor) -> Tensor:
     dtype = torch.promote_types(inputs.dtype, matrix.dtype)
     matrix = matrix.to(dtype)[:, None, None]
     y, x = (_centers(side, matrix) for side in inputs.shape[-2:])
-    grid = (x[:, None] * matrix[..., :2, 0] +
-            y[:, None, None] * matrix[..., :2, 1] + matrix[..., :2, 2])
+    grid = (
+        x[:, None] * matrix[..., :2, 0] +
+        y[:, None, None] * matrix[..., :2, 1] + matrix[..., :2, 2])
     return F.grid_sample(
         inputs.to(dtype), grid, padding_mode='reflection',
         align_corners=False).to(inputs.dtype)
@@ -132,6 +130,6 @@ def _centers(side: int, like: Tensor) -> Tensor:
 
 def _stack(*rows: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
     """Stack rows of ``(B,)`` or ``(B, 1)`` values to ``(B, N, N)``."""
-    return torch.stack([
-        torch.stack([value.flatten() for value in row], 1) for row in rows
-    ], 1)
+    return torch.stack(
+        [torch.stack([value.flatten() for value in row], 1) for row in rows],
+        1)

@@ -58,8 +58,8 @@ class AnomalyMap(nn.Module):
         maps = rows @ scores.where(valid, torch.zeros_like(scores)) @ columns.T
         weights = rows @ valid.to(scores) @ columns.T
         # Exactly 1 for images without invalid patches.
-        weights = weights.where(
-            ~valid.all((2, 3), keepdim=True), torch.ones_like(weights))
+        weights = weights.where(~valid.all((2, 3), keepdim=True),
+                                torch.ones_like(weights))
         return maps / weights.clamp_min(torch.finfo(weights.dtype).tiny)
 
 

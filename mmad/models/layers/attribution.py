@@ -126,8 +126,8 @@ def _magnitudes(function: Callable[[Tensor], Tensor],
 def _guided(network: nn.Module) -> Iterator[None]:
     handles = [
         module.register_full_backward_hook(
-            lambda module, incoming, outgoing: (
-                incoming[0].clamp_min(0), ))  # type: ignore[index]
+            lambda module, incoming, outgoing:
+            (incoming[0].clamp_min(0), ))  # type: ignore[index]
         for module in network.modules() if isinstance(module, nn.ReLU)
     ]
     try:

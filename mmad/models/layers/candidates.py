@@ -37,8 +37,7 @@ class Candidates:
             distance = self.nearest[self._best]
             if distance >= 0:
                 row_id = self.nearest_centers.ids[self.positions[self._best]]
-                return (float(distance),
-                        -float(row_id)), self.rows[self._best]
+                return (float(distance), -float(row_id)), self.rows[self._best]
         return NO_ROW, np.zeros(self.rows.shape[1], np.float32)
 
     def add(self, center: np.ndarray, is_own: bool) -> None:

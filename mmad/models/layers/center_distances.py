@@ -107,8 +107,8 @@ def _center_bounds(row, columns, tolerance, bounds):
 
 
 @numba.njit(nogil=True)
-def add_centers(rows, sketches, order, centers, center_sketches, old,
-                nearest, labels, tolerance):
+def add_centers(rows, sketches, order, centers, center_sketches, old, nearest,
+                labels, tolerance):
     """Update nearest centers and distances of some rows for new centers.
 
     Rows with the same nearest center are treated together. With ``d`` the

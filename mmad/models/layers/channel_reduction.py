@@ -82,9 +82,8 @@ class ChannelReduction(FittedModule):
         grid = maps[0].shape[-2:]
         channels = [level.shape[1] for level in maps]
         if self.dim is not None and self.dim > sum(channels):
-            raise InputError(
-                f'`dim` is {self.dim}, but the stages have '
-                f'{sum(channels)} channels together; lower it.')
+            raise InputError(f'`dim` is {self.dim}, but the stages have '
+                             f'{sum(channels)} channels together; lower it.')
         if self.kind == 'none' or (self.kind == 'pca' and not self.is_fitted):
             return torch.cat([to_grid(level, grid) for level in maps], 1)
         # Reduced before it is brought to the fine grid, a coarse stage costs
@@ -94,8 +93,10 @@ class ChannelReduction(FittedModule):
                 self._choose(self._draw(sum(channels)))
             parts = []
             for level, start in zip(maps, accumulate(channels, initial=0)):
-                own = [i - start for i in self._chosen
-                       if start <= i < start + level.shape[1]]
+                own = [
+                    i - start for i in self._chosen
+                    if start <= i < start + level.shape[1]
+                ]
                 if own:
                     # The channels of a position side by side, as they are
                     # used later.
@@ -105,10 +106,11 @@ class ChannelReduction(FittedModule):
             return torch.cat(parts, 1)
         return sum(
             to_grid(
-                torch.einsum('bchw,cd->bhwd', level - mean[:, None, None],
-                             basis).permute(0, 3, 1, 2), grid)
-            for level, mean, basis in zip(
-                maps, self.mean.split(channels), self.basis.split(channels)))
+                torch.einsum('bchw,cd->bhwd', level -
+                             mean[:, None,
+                                  None], basis).permute(0, 3, 1, 2), grid)
+            for level, mean, basis in zip(maps, self.mean.split(channels),
+                                          self.basis.split(channels)))
 
     def _draw(self, channels: int) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed)
@@ -122,8 +124,7 @@ class ChannelReduction(FittedModule):
 
     def update(self, features: Tensor, ids: list[int]) -> None:
         """Add features ``(B, D, h, w)`` to what the PCA is fitted to."""
-        patches = to_fixed_point(
-            features.transpose(0, 1).flatten(1), _BITS)
+        patches = to_fixed_point(features.transpose(0, 1).flatten(1), _BITS)
         if self._sum is None:
             dim = len(patches)
             self._sum = patches.new_zeros(dim)

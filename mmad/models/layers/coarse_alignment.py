@@ -74,8 +74,8 @@ def align(inputs: Tensor, backbone: nn.Module, ica: nn.Module | None,
         image, matrix = ica(inputs)
     if fca is None:
         maps = dict(zip(stages, backbone(image)))
-        return CoarseAlignment(
-            image, maps, maps, [matrix, *[None] * len(stages)])
+        return CoarseAlignment(image, maps, maps,
+                               [matrix, *[None] * len(stages)])
     matrices = [matrix]
     maps, moved, level = {}, {}, image
     for name, part in backbone.body.named_children():
@@ -96,13 +96,13 @@ def check_backbone(backbone: nn.Module) -> None:
             stages are not in their order.
     """
     if not isinstance(getattr(backbone, 'body', None), nn.Sequential):
-        raise InputError(
-            f'`fca` steps in between the stages, which '
-            f'{type(backbone).__name__} does not let it; use '
-            'TorchvisionResNet.')
+        raise InputError(f'`fca` steps in between the stages, which '
+                         f'{type(backbone).__name__} does not let it; use '
+                         'TorchvisionResNet.')
     stages = list(backbone.stages)
-    order = [name for name, _ in backbone.body.named_children()
-             if name in stages]
+    order = [
+        name for name, _ in backbone.body.named_children() if name in stages
+    ]
     if stages != order:
         raise InputError(f'`stages` of the backbone must be in its order, '
                          f'{order}, for `fca`, got {stages}.')

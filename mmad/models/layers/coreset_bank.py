@@ -55,7 +55,10 @@ class CoresetBank(MemoryBank):
         super().__init__(backend, index, nprobe)
         check_number('coreset_ratio', coreset_ratio, above=0, high=1)
         check_number(
-            'projection_dim', projection_dim, low=1, integer=True,
+            'projection_dim',
+            projection_dim,
+            low=1,
+            integer=True,
             optional=True)
         check_number('seed', seed, low=0, integer=True)
         check_number('first_patch', first_patch, low=0, integer=True)
@@ -92,8 +95,7 @@ class CoresetBank(MemoryBank):
             self._reserve(*patches.shape[1:])
         valid = None
         if inside is not None:
-            valid = valid_patches(
-                inside, features.shape[-2:]).flatten(1).cpu()
+            valid = valid_patches(inside, features.shape[-2:]).flatten(1).cpu()
         for i, (patch, image) in enumerate(zip(patches, ids, strict=True)):
             kept = self._kept_patches(image)
             if valid is not None:
@@ -138,8 +140,10 @@ class CoresetBank(MemoryBank):
             chosen = everyones
         else:
             chosen = k_center_greedy(
-                self._project(held, numbers).to(self.rows.device), size,
-                self._first_number(everyones), numbers,
+                self._project(held, numbers).to(self.rows.device),
+                size,
+                self._first_number(everyones),
+                numbers,
                 progress=rank() == 0)
         self.store(self._replicate(held, numbers, chosen))
 
@@ -180,8 +184,8 @@ class CoresetBank(MemoryBank):
         """The chosen rows, in order, in every process."""
         bank = torch.zeros(len(chosen), held.shape[1])
         if len(held):  # `max_patches` may leave a process none
-            place = torch.searchsorted(numbers, chosen).clamp(
-                max=len(held) - 1)
+            place = torch.searchsorted(numbers,
+                                       chosen).clamp(max=len(held) - 1)
             here = numbers[place] == chosen
             bank[here] = held[place[here]]
         return all_reduce_(bank).to(self.rows.device)

@@ -57,8 +57,8 @@ class FineAlignment(nn.Module):
         encoding = self.encoder(features)
         prediction = self.predictor(encoding)
         if self.pair == 'cyclic':
-            return ((prediction, prediction.roll(1, 0)),
-                    (encoding, encoding.roll(1, 0)))
+            return ((prediction, prediction.roll(1, 0)), (encoding,
+                                                          encoding.roll(1, 0)))
         others = features.sum(0, keepdim=True) - features
         other = self.encoder(others / max(len(features) - 1, 1))
         return (prediction, self.predictor(other)), (encoding, other)
@@ -79,8 +79,7 @@ def check_stages(compared: object, stages: tuple[str, ...]) -> None:
     """
     if (not isinstance(compared, list | tuple)
             or not all(isinstance(stage, str) for stage in compared)
-            or stages[-1] not in compared
-            or len(set(compared)) < len(compared)
+            or stages[-1] not in compared or len(set(compared)) < len(compared)
             or not set(compared) <= set(stages)):
         raise InputError(
             f'`stages` of `fas` must be out of those of the backbone, '

@@ -50,9 +50,8 @@ class FittedModule(nn.Module):
         """Whether there is something to score with."""
         own = all(
             getattr(self, name).numel() > 0 for name in self._fitted_names)
-        return own and all(
-            child.is_fitted for child in self.children()
-            if isinstance(child, FittedModule))
+        return own and all(child.is_fitted for child in self.children()
+                           if isinstance(child, FittedModule))
 
     def reset(self) -> None:
         """Forget an earlier fit."""
@@ -94,8 +93,8 @@ def _is_alike(stored: object, buffer: Tensor) -> bool:
             and stored.layout == strided and not stored.is_meta
             and not stored.is_quantized
             # An empty vector may stand for anything that is to come.
-            and (stored.ndim == buffer.ndim or buffer.shape == (0, ))
-            and stored.is_complex() == buffer.is_complex()
-            and stored.is_floating_point() == buffer.is_floating_point()
+            and (stored.ndim == buffer.ndim or buffer.shape == (0, )) and
+            stored.is_complex() == buffer.is_complex() and
+            stored.is_floating_point() == buffer.is_floating_point()
             # Expanded, a number would fill the memory.
             and stored.nbytes <= stored.untyped_storage().nbytes())

@@ -97,5 +97,6 @@ class Gallery(FittedModule):
             return [pyramid[s] for s in stages]
 
         distances = nearest_in_images(queries, grids, stages_of, images,
-                                      min(k, len(images) * len(queries[0])))
+                                      min(k,
+                                          len(images) * len(queries[0])))
         return distances.unflatten(0, grids[0])

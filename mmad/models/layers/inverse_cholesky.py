@@ -42,8 +42,7 @@ def invert_cholesky(matrices: Tensor) -> Tensor:
     first = invert_cholesky(matrices[:, :half, :half])
     below = matrices[:, half:, :half] @ first.mT
     last = invert_cholesky(
-        torch.baddbmm(
-            matrices[:, half:, half:], below, below.mT, alpha=-1))
+        torch.baddbmm(matrices[:, half:, half:], below, below.mT, alpha=-1))
     inverse[:, :half, :half] = first
     inverse[:, half:, half:] = last
     inverse[:, half:, :half] = -last @ (below @ first)

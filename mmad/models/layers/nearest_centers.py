@@ -69,8 +69,9 @@ class NearestCenters:
         inside = np.flatnonzero(self.nearest > last)
         ties = np.flatnonzero(self.nearest == last)
         ties, outside = np.split(ties, [count - len(inside)])
-        return np.sort(np.concatenate([inside, ties])), (
-            last, -self.ids[outside[0]] if len(outside) else -np.inf)
+        return np.sort(np.concatenate([
+            inside, ties
+        ])), (last, -self.ids[outside[0]] if len(outside) else -np.inf)
 
     def add(self, rows: list[np.ndarray]) -> None:
         """Add centers ``(D,)``, which may be rows of another process."""
@@ -83,8 +84,7 @@ class NearestCenters:
         jobs = [
             self.threads.submit(add_centers, self.rows, self.sketches, part,
                                 self.centers[:new], self.center_sketches[:new],
-                                old, self.nearest, self.labels,
-                                self.tolerance)
+                                old, self.nearest, self.labels, self.tolerance)
             for part in np.array_split(order, parts)
         ]
         for job in jobs:

@@ -38,8 +38,8 @@ def packed_parts(packed: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     """
     width = packed.shape[-1]
     rest = dim - width
-    return (packed[..., packed.shape[-2] - dim:, :],
-            packed[..., :rest, width - rest:])
+    return (packed[..., packed.shape[-2] - dim:, :], packed[..., :rest,
+                                                            width - rest:])
 
 
 def packed_masks(dim: int, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -89,8 +89,8 @@ def unpack(packed: Tensor, dim: int) -> Tensor:
     return lower
 
 
-def add_gram(packed: Tensor, columns: Tensor,
-             masks: tuple[Tensor, Tensor]) -> None:
+def add_gram(packed: Tensor, columns: Tensor, masks: tuple[Tensor,
+                                                           Tensor]) -> None:
     """Add the lower triangles of the products ``X X^T``.
 
     Args:
@@ -122,6 +122,6 @@ def packed_matmul(packed: Tensor, columns: Tensor,
     left_mask, right_mask = masks
     width = left.shape[-1]
     product = torch.bmm(left * left_mask, columns[:, :width])
-    product[:, width:] += torch.bmm((right * right_mask).mT,
-                                    columns[:, width:])
+    product[:, width:] += torch.bmm((right * right_mask).mT, columns[:,
+                                                                     width:])
     return product

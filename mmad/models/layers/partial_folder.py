@@ -38,8 +38,8 @@ class PartialFolder:
             with FileLock(parent / _GUARD, timeout=60):
                 _remove_stale(parent, self.path.name)
                 self.path.mkdir(exist_ok=True)
-                lock = FileLock(
-                    parent / f'{self.path.name}.{uuid.uuid4().hex}.lock')
+                lock = FileLock(parent /
+                                f'{self.path.name}.{uuid.uuid4().hex}.lock')
                 lock.acquire()
                 self._lock = lock
         except NotImplementedError:  # no locks
@@ -71,9 +71,8 @@ def _free(lock: FileLock) -> None:
 
 
 def _remove_stale(parent: Path, own: str) -> None:
-    names = {
-        path.name.split('.')[0] for path in parent.glob('partial-*')
-    } - {own}
+    names = {path.name.split('.')[0]
+             for path in parent.glob('partial-*')} - {own}
     for name in names:
         locks = [FileLock(path) for path in parent.glob(f'{name}.*.lock')]
         try:

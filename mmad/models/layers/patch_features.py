@@ -96,6 +96,6 @@ def valid_patches(inside: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def _pool_channels(features: Tensor, dim: int) -> Tensor:
-    pooled = F.adaptive_avg_pool1d(
-        features.flatten(2).transpose(1, 2), dim).transpose(1, 2)
+    pooled = F.adaptive_avg_pool1d(features.flatten(2).transpose(1, 2),
+                                   dim).transpose(1, 2)
     return pooled.unflatten(2, features.shape[-2:])

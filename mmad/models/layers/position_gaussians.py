@@ -84,8 +84,7 @@ class PositionGaussians(FittedModule):
         if self._sum is None:
             positions, _, dim = samples.shape
             self._sum = samples.new_zeros(positions, dim, dtype=torch.float64)
-            self._products = self._sum.new_zeros(positions,
-                                                 *packed_shape(dim))
+            self._products = self._sum.new_zeros(positions, *packed_shape(dim))
             self._grid = features.shape[-2:]
         self._check(features, self._grid)
         self._count += len(features)
@@ -96,9 +95,9 @@ class PositionGaussians(FittedModule):
     def _add_gathered(self) -> None:
         masks = packed_masks(self._sum.shape[1], self._products)
         for rows in self._blocks(*self._sum.shape):
-            samples = torch.cat([
-                to_fixed_point(part[rows], _BITS) for part in self._gathered
-            ], 1)
+            samples = torch.cat(
+                [to_fixed_point(part[rows], _BITS) for part in self._gathered],
+                1)
             self._sum[rows] += samples.sum(1)
             add_gram(self._products[rows], samples.mT, masks)
         self._gathered = []
@@ -115,8 +114,7 @@ class PositionGaussians(FittedModule):
         mean = all_reduce_(self._sum) / count
         positions, dim = mean.shape
         device = self.mean.device
-        factor = torch.empty(
-            positions, *packed_shape(dim), device=device)
+        factor = torch.empty(positions, *packed_shape(dim), device=device)
         for rows in self._blocks(positions, dim):
             products = self._products[rows]
             all_reduce_(products)
@@ -153,12 +151,11 @@ class PositionGaussians(FittedModule):
         # In groups of one size, a product is rounded alike for an image
         # whatever others are in its batch.
         distances = torch.cat([
-            self._distances(
-                F.pad(group, (0, 0, 0, _GROUP - group.shape[1])))
+            self._distances(F.pad(group, (0, 0, 0, _GROUP - group.shape[1])))
             for group in _by_position(features).split(_GROUP, 1)
         ])
-        return distances[:len(features), None].unflatten(
-            2, features.shape[-2:])
+        return distances[:len(features),
+                         None].unflatten(2, features.shape[-2:])
 
     def _distances(self, samples: Tensor) -> Tensor:
         """Of samples ``(P, B, D)``, ``(B, P)``."""

@@ -71,8 +71,8 @@ def all_gather_rows(rows: Tensor) -> Tensor:
     padded = rows.new_zeros(max(counts), *rows.shape[1:])
     padded[:len(rows)] = rows.detach()
     return torch.cat([
-        part[:count] for part, count in zip(
-            all_gather(padded), counts, strict=True)
+        part[:count]
+        for part, count in zip(all_gather(padded), counts, strict=True)
     ])
 
 

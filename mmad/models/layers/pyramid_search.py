@@ -125,16 +125,20 @@ def nearest_in_images(query: Sequence[Tensor],
                 coarse = sum(
                     _distances(level[parent[part]], other, norm)[:, parent]
                     for level, other, norm, parent in zip(
-                        query[1:], levels[1:], coarse_norms, cells.parents,
+                        query[1:],
+                        levels[1:],
+                        coarse_norms,
+                        cells.parents,
                         strict=True))
-                block.view(*own.shape, *children.shape).add_(
-                    coarse[None, :, None])
+                block.view(*own.shape, *children.shape).add_(coarse[None, :,
+                                                                    None])
             valid = own.flatten() >= 0
             rows = own.flatten()[valid]
             values[rows], columns[rows] = (
                 found[valid] for found in smallest(block, values.shape[1]))
-        best, place = merge_smallest(
-            best, place, values, number * len(query[0]) + order[columns], k)
+        best, place = merge_smallest(best, place, values,
+                                     number * len(query[0]) + order[columns],
+                                     k)
     return _exact_distances(query, cells, gallery, images, place)
 
 

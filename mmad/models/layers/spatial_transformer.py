@@ -83,8 +83,8 @@ class SpatialTransformer(nn.Module):
             translation=2 * max_shift,
             scale=math.log(max_scale),
             shear=max_shear)
-        self.convolutions = nn.Sequential(
-            *_block(channels, 64), *_block(64, 16))
+        self.convolutions = nn.Sequential(*_block(channels, 64),
+                                          *_block(64, 16))
         self.linear = nn.Sequential(
             nn.Linear(16 * grid**2, _WIDTH), nn.ReLU(),
             nn.Linear(_WIDTH, sum(MODES[mode].values())))
@@ -138,12 +138,12 @@ class SpatialTransformer(nn.Module):
                 translation=2, rotation=1, scale=2, shear=2).items()
         }
         counts = MODES[self.mode]
-        for (name, count), part in zip(
-                counts.items(), numbers.split(list(counts.values()), 1)):
+        for (name, count), part in zip(counts.items(),
+                                       numbers.split(list(counts.values()),
+                                                     1)):
             limit = self.limits[name]
-            parts[name] = F.pad(
-                limit * torch.tanh(part / limit),
-                (0, parts[name].shape[1] - count))
+            parts[name] = F.pad(limit * torch.tanh(part / limit),
+                                (0, parts[name].shape[1] - count))
         parts['scale'] = parts['scale'].exp()
         matrices = affine_matrix(**parts, size=size)
         return own_part(matrices) if self.training else matrices

@@ -6,11 +6,6 @@ from .pair_loss import PairLoss
 from .triplet_loss import TripletLoss
 
 __all__ = [
-    'AlignmentLoss',
-    'CompactnessLoss',
-    'MeanTransformLoss',
-    'PairLoss',
-    'TripletLoss',
-    'direction_loss',
-    'value_loss'
+    'AlignmentLoss', 'CompactnessLoss', 'MeanTransformLoss', 'PairLoss',
+    'TripletLoss', 'direction_loss', 'value_loss'
 ]

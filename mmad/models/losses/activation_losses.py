@@ -39,6 +39,6 @@ def direction_loss(source: Sequence[Tensor],
         zeros counts as orthogonal.
     """
     return sum(
-        1 - F.cosine_similarity(
-            a.float().flatten(1), b.float().flatten(1), dim=1)
+        1 -
+        F.cosine_similarity(a.float().flatten(1), b.float().flatten(1), dim=1)
         for a, b in zip(source, clone, strict=True))

@@ -9,7 +9,8 @@ from mmad.utils import load_checkpoint
 from mmad.utils.remote_files import find_checkpoint
 
 
-def load_teacher(network: PatchNetwork, source: str,
+def load_teacher(network: PatchNetwork,
+                 source: str,
                  normalization: dict | None,
                  scale: int = 0) -> None:
     """Load the weights of a trained teacher into a network.

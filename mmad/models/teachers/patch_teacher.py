@@ -151,8 +151,8 @@ class PatchTeacher(BaseModel):
             difference = decoded - self._describe(patches).float()
             losses['knowledge'] = difference.square().sum(1).mean()
         if self.weights['metric']:
-            losses['metric'] = self.metric_loss(
-                descriptors, self.network(positives[0]))
+            losses['metric'] = self.metric_loss(descriptors,
+                                                self.network(positives[0]))
         if self.weights['compactness']:
             losses['compactness'] = self.compactness_loss(descriptors)
         return {

@@ -53,6 +53,8 @@ def test_mask_stays_on_the_defect():
 def test_crop_larger_than_the_image(shape):
     crop = build(dict(type='CenterCrop', crop_size=9))
     image = np.zeros((*shape, 3), np.uint8)
-    with pytest.raises(InputError, match=(
-            fr'image "a\.png" is {shape[1]}x{shape[0]} .* crop of 9x9')):
+    with pytest.raises(
+            InputError,
+            match=(
+                fr'image "a\.png" is {shape[1]}x{shape[0]} .* crop of 9x9')):
         crop(dict(img=image, img_path='a.png'))

@@ -16,18 +16,38 @@ POSE = dict(type='RandomPose', angle=0, crop_size=24)
 
 # Every step keeps the gray values, which are those of the place.
 KNOWN = [
-    [], [RESIZE], [BIG], [dict(RESIZE, keep_ratio=True)], [CROP],
-    [RESIZE, CROP], [BIG, CROP, SMALL_CROP], [LETTERBOX],
-    [LETTERBOX, CROP], [RESIZE, LETTERBOX], [BIG, POSE],
-    [LETTERBOX, POSE, SMALL_CROP], [RESIZE, dict(FLIP, prob=0.0)],
+    [],
+    [RESIZE],
+    [BIG],
+    [dict(RESIZE, keep_ratio=True)],
+    [CROP],
+    [RESIZE, CROP],
+    [BIG, CROP, SMALL_CROP],
+    [LETTERBOX],
+    [LETTERBOX, CROP],
+    [RESIZE, LETTERBOX],
+    [BIG, POSE],
+    [LETTERBOX, POSE, SMALL_CROP],
+    [RESIZE, dict(FLIP, prob=0.0)],
     [dict(type='mmcv.RandomResize', scale=[(30, 30), (40, 40)])],
 ]
 LOST = [
-    [FOREIGN_CROP], [RESIZE, FOREIGN_CROP], [FOREIGN_CROP, RESIZE],
-    [FOREIGN_CROP, CROP], [BIG, FOREIGN_CROP, SMALL_CROP],
-    [RESIZE, PAD], [PAD, RESIZE], [PAD], [CROP, RESIZE], [FLIP],
-    [RESIZE, FLIP, CROP], [LETTERBOX, FLIP], [LETTERBOX, FOREIGN_CROP],
-    [LETTERBOX, RESIZE], [CROP, LETTERBOX], [FOREIGN_CROP, LETTERBOX],
+    [FOREIGN_CROP],
+    [RESIZE, FOREIGN_CROP],
+    [FOREIGN_CROP, RESIZE],
+    [FOREIGN_CROP, CROP],
+    [BIG, FOREIGN_CROP, SMALL_CROP],
+    [RESIZE, PAD],
+    [PAD, RESIZE],
+    [PAD],
+    [CROP, RESIZE],
+    [FLIP],
+    [RESIZE, FLIP, CROP],
+    [LETTERBOX, FLIP],
+    [LETTERBOX, FOREIGN_CROP],
+    [LETTERBOX, RESIZE],
+    [CROP, LETTERBOX],
+    [FOREIGN_CROP, LETTERBOX],
 ]
 
 
@@ -35,8 +55,10 @@ def run(steps, height=60, width=52):
     rows, columns = np.mgrid[:height, :width]
     image = np.stack([rows * 3, columns * 3, rows + columns], axis=2)
     results = dict(
-        img=image.astype(np.uint8), img_path='a.png',
-        img_shape=(height, width), ori_shape=(height, width))
+        img=image.astype(np.uint8),
+        img_path='a.png',
+        img_shape=(height, width),
+        ori_shape=(height, width))
     for step in [*steps, dict(type='PackInputs')]:
         results = TRANSFORMS.build(step)(results)
     sample = results['data_samples']
@@ -74,8 +96,11 @@ def test_what_is_left_of_a_border_is_not_claimed():
 
 
 def test_a_step_of_ones_own_can_say_so():
-    results = dict(img=np.zeros((8, 8, 3), np.uint8), ori_shape=(8, 8),
-                   img_path='a.png', frame_lost='it was sheared')
+    results = dict(
+        img=np.zeros((8, 8, 3), np.uint8),
+        ori_shape=(8, 8),
+        img_path='a.png',
+        frame_lost='it was sheared')
     sample = TRANSFORMS.build(dict(type='PackInputs'))(results)['data_samples']
     sample.pred_map = np.zeros((8, 8))
     with pytest.raises(InputError, match='not known: it was sheared'):

@@ -10,7 +10,8 @@ def letterbox(height, width, scale, **more):
     rng = np.random.default_rng(0)
     results = dict(
         img=rng.integers(0, 255, (height, width, 3), np.uint8),
-        ori_shape=(height, width), **more)
+        ori_shape=(height, width),
+        **more)
     return TRANSFORMS.build(dict(type='Letterbox', scale=scale))(results)
 
 
@@ -30,11 +31,11 @@ def test_shape(size, scale):
     inner, offset = results['resized_shape'], results['crop_offset']
     # Fits on one side, in the center of the other.
     assert inner[0] == height or inner[1] == width
-    assert [full + 2 * start for full, start in zip(
-        (height, width), offset)] == list(inner)
+    assert [full + 2 * start
+            for full, start in zip((height, width), offset)] == list(inner)
     ratio = min(height / size[0], width / size[1])
-    assert all(abs(new - max(1, ratio * old)) <= 1.5
-               for new, old in zip(inner, size))
+    assert all(
+        abs(new - max(1, ratio * old)) <= 1.5 for new, old in zip(inner, size))
     # The border is no defect, all else is.
     rows, columns = scored_window(results, (height, width))
     assert results['gt_seg_map'][rows, columns].all()
@@ -58,8 +59,8 @@ def test_as_resize_where_nothing_is_left_over():
     assert (ours == resize(dict(img=image))['img']).all()
 
 
-@pytest.mark.parametrize('scale', [0, -1, (3,), (3, 0), 'ab', None, 2.5,
-                                   (1, 2, 3)])
+@pytest.mark.parametrize('scale',
+                         [0, -1, (3, ), (3, 0), 'ab', None, 2.5, (1, 2, 3)])
 def test_bad_scale(scale):
     with pytest.raises(InputError, match='`scale` must be one or two'):
         letterbox(9, 9, scale)

@@ -14,8 +14,8 @@ from mmad.registry import TRANSFORMS
 
 
 def load(path, **kwargs):
-    return TRANSFORMS.build(dict(type='LoadImage', **kwargs))(dict(
-        img_path=str(path)))
+    return TRANSFORMS.build(dict(type='LoadImage', **kwargs))(
+        dict(img_path=str(path)))
 
 
 def encode(kind):
@@ -85,8 +85,9 @@ def write_tiff(path, pixels, orientation):
 def test_more_than_eight_bits_need_a_bit_depth(tmp_path, kind, channels):
     path = tmp_path / f'deep.{kind}'
     write_deep(path, np.full((8, 8, channels), 900, np.uint16))
-    with pytest.raises(InputError, match=(
-            r'deep\.(png|tif)" has more than 8 bits .* bit_depth=12')):
+    with pytest.raises(
+            InputError,
+            match=(r'deep\.(png|tif)" has more than 8 bits .* bit_depth=12')):
         load(path)
 
 
@@ -95,8 +96,8 @@ def test_more_than_eight_bits_need_a_bit_depth(tmp_path, kind, channels):
 @pytest.mark.parametrize('bits', [8, 10, 12, 16])
 def test_bit_depth(tmp_path, kind, channels, bits):
     limit = 2**bits - 1
-    pixels = np.random.default_rng(0).integers(
-        0, limit + 1, (7, 9, channels), np.uint16)
+    pixels = np.random.default_rng(0).integers(0, limit + 1, (7, 9, channels),
+                                               np.uint16)
     pixels[0, 0], pixels[0, 1] = 0, limit
     if channels == 4:
         pixels[..., 3] = 65535
@@ -169,8 +170,9 @@ MODES = dict(
     bmp=('1', 'L', 'P', 'RGB', 'RGBA'))
 
 
-@pytest.mark.parametrize(('kind', 'mode'), [
-    (kind, mode) for kind, modes in MODES.items() for mode in modes])
+@pytest.mark.parametrize(('kind', 'mode'), [(kind, mode)
+                                            for kind, modes in MODES.items()
+                                            for mode in modes])
 @pytest.mark.parametrize('orientation', [1, 6])
 # mmcv converts palettes in a way that Pillow warns of.
 @pytest.mark.filterwarnings('ignore:Palette images:UserWarning')

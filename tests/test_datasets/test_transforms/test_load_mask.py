@@ -12,9 +12,12 @@ TRUTH[1:3, 2:7] = True
 
 
 def transform(path, gt_label=1, ori_shape=(5, 8)):
-    return TRANSFORMS.build(dict(type='LoadMask'))(dict(
-        img_path='a.png', ori_shape=ori_shape, gt_label=gt_label,
-        mask_path=None if path is None else str(path)))
+    return TRANSFORMS.build(dict(type='LoadMask'))(
+        dict(
+            img_path='a.png',
+            ori_shape=ori_shape,
+            gt_label=gt_label,
+            mask_path=None if path is None else str(path)))
 
 
 REGIONS = np.zeros((12, 16), np.uint8)
@@ -43,9 +46,12 @@ def test_empty_mask_of_a_defect_is_named_once(tmp_path, monkeypatch):
     Image.new('L', (8, 5)).save(tmp_path / 'mask.png')
     step = TRANSFORMS.build(dict(type='LoadMask'))
     for label in (0, 1, 1):
-        results = step(dict(
-            img_path='a.png', ori_shape=(5, 8), gt_label=label,
-            mask_path=str(tmp_path / 'mask.png')))
+        results = step(
+            dict(
+                img_path='a.png',
+                ori_shape=(5, 8),
+                gt_label=label,
+                mask_path=str(tmp_path / 'mask.png')))
         assert results['mask_area'] == 0
     message, = said
     assert 'mask.png" is empty, but its image "a.png"' in message
@@ -80,9 +86,12 @@ def test_an_empty_mask_with_a_name_that_is_no_text(monkeypatch, tmp_path):
                         lambda line, *args: said.append(line))
     path = os.fsdecode(os.fsencode(tmp_path) + b'/kr\xe4tz.png')
     Image.new('L', (8, 6)).save(path)
-    TRANSFORMS.build(dict(type='LoadMask'))(dict(
-        mask_path=path, img_path='two\nlines.png', gt_label=1,
-        ori_shape=(6, 8)))
+    TRANSFORMS.build(dict(type='LoadMask'))(
+        dict(
+            mask_path=path,
+            img_path='two\nlines.png',
+            gt_label=1,
+            ori_shape=(6, 8)))
     line, = said
     assert '\n' not in line
     assert 'kr\\xe4tz.png' in line.encode().decode()

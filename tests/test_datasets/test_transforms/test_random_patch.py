@@ -17,8 +17,8 @@ def build(**kwargs):
 def image():
     """Each pixel tells its place: rows in blue, columns in green."""
     rows, columns = np.mgrid[:200, :240]
-    return np.stack([rows, columns, np.full_like(rows, 77)], 2).astype(
-        np.uint8)
+    return np.stack([rows, columns, np.full_like(rows, 77)],
+                    2).astype(np.uint8)
 
 
 def patch(transform, image, draw=0):
@@ -32,8 +32,8 @@ def test_same_draw_same_patch(image):
     assert first.dtype == np.uint8
     assert np.array_equal(first, patch(build(positive=True), image, 5))
     assert not np.array_equal(first, patch(transform, image, 6))
-    assert not np.array_equal(
-        first, patch(build(positive=True, seed=1), image, 5))
+    assert not np.array_equal(first,
+                              patch(build(positive=True, seed=1), image, 5))
 
 
 def test_scale_and_place(image):
@@ -61,8 +61,9 @@ def test_scale_and_place(image):
 def test_is_a_crop_of_the_resized_image(image):
     # 4 times 25 pixels, half of the image; cut at whole pixels of it.
     cut = patch(build(patch_size=25, scale=(4, 4), gray=0), image)
-    small = cv2.resize(image, None, fx=0.5, fy=0.5,
-                       interpolation=cv2.INTER_AREA).astype(float)
+    small = cv2.resize(
+        image, None, fx=0.5, fy=0.5,
+        interpolation=cv2.INTER_AREA).astype(float)
     top, left = np.unravel_index(
         np.abs(small[..., :2] - cut[0, 0, :2]).sum(2).argmin(), (100, 120))
     part = small[top:top + 25, left:left + 25]
@@ -71,8 +72,9 @@ def test_is_a_crop_of_the_resized_image(image):
 
 def test_gray(image):
     transform = build()
-    gray = sum(np.ptp(patch(transform, image, draw), axis=2).max() == 0
-               for draw in range(400))
+    gray = sum(
+        np.ptp(patch(transform, image, draw), axis=2).max() == 0
+        for draw in range(400))
     assert 25 <= gray <= 58
 
 
@@ -84,8 +86,9 @@ def test_varied_version(image):
         step = (both[-2, 0, 0] - both[1, 0, 0]) / 14
         shifts.append((both[8, 25, :2] - both[8, 8, :2]) / step / 17)
     assert 0.15 < np.abs(shifts).max() < 0.3
-    noisy = patch(build(positive=True, gray=0, shift=0), np.full(
-        (200, 200, 3), 128, np.uint8), 1).astype(float)
+    noisy = patch(
+        build(positive=True, gray=0, shift=0),
+        np.full((200, 200, 3), 128, np.uint8), 1).astype(float)
     assert noisy[:, :17].std() == 0
     assert 20 < noisy[:, 17:].std() < 31
     assert 0 < abs(noisy[:, 17:].mean() - 128) < 30
@@ -97,16 +100,16 @@ def test_image_smaller_than_the_patch():
         assert patch(build(patch_size=65), small, draw).shape == (65, 65, 3)
 
 
-@pytest.mark.parametrize(('kwargs', 'message'), [
-    (dict(patch_size=0), '`patch_size` must be'),
-    (dict(scale=(5, 4)), 'two ascending numbers'),
-    (dict(scale=(0.5, 4)), r'`scale\[0\]` must be'),
-    (dict(gray=2), '`gray` must be'),
-    (dict(noise=-1), '`noise` must be'),
-    (dict(noise=math.nan), '`noise` must be'),
-    (dict(shift=math.inf), '`shift` must be'),
-    (dict(contrast='1'), '`contrast` must be'),
-    (dict(seed=0.5), '`seed` must be')])
+@pytest.mark.parametrize(('kwargs', 'message'),
+                         [(dict(patch_size=0), '`patch_size` must be'),
+                          (dict(scale=(5, 4)), 'two ascending numbers'),
+                          (dict(scale=(0.5, 4)), r'`scale\[0\]` must be'),
+                          (dict(gray=2), '`gray` must be'),
+                          (dict(noise=-1), '`noise` must be'),
+                          (dict(noise=math.nan), '`noise` must be'),
+                          (dict(shift=math.inf), '`shift` must be'),
+                          (dict(contrast='1'), '`contrast` must be'),
+                          (dict(seed=0.5), '`seed` must be')])
 def test_bad_arguments(kwargs, message):
     with pytest.raises(InputError, match=message):
         build(**kwargs)

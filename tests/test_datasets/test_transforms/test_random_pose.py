@@ -20,8 +20,7 @@ def make_image(seed=0, shape=(40, 50)):
 
 def pose(image, mask=None, angle=10, crop_size=24, seed=0, **results):
     transform = TRANSFORMS.build(
-        dict(
-            type='RandomPose', angle=angle, crop_size=crop_size, seed=seed))
+        dict(type='RandomPose', angle=angle, crop_size=crop_size, seed=seed))
     if mask is not None:
         results['gt_seg_map'] = mask.copy()
     return transform(dict(results, img=image))
@@ -60,8 +59,8 @@ def test_notes_tell_where_each_pixel_comes_from(shape, angle, seed):
     values = 128 + 60 * np.sin(rows / 5) + 60 * np.cos(columns / 7 + 1)
     image = np.repeat(values.astype(np.uint8)[..., None], 3, 2)
     results = pose(image, angle=angle, crop_size=(30, 28), seed=seed)
-    (top, left), radians = results['crop_offset'], np.deg2rad(
-        results['rotation'])
+    (top,
+     left), radians = results['crop_offset'], np.deg2rad(results['rotation'])
     center = (np.array(shape) - 1) / 2
     y, x = np.mgrid[top:top + 28, left:left + 30] - center[:, None, None]
     # Counter-clockwise in an image, whose rows count downwards.
@@ -90,8 +89,11 @@ def test_mask_stays_on_the_defect(angle, seed):
 
 @pytest.mark.parametrize('seed', range(5))
 def test_no_black_corners(seed):
-    results = pose(np.full((40, 50, 3), 200, np.uint8), angle=45,
-                   crop_size=(50, 40), seed=seed)
+    results = pose(
+        np.full((40, 50, 3), 200, np.uint8),
+        angle=45,
+        crop_size=(50, 40),
+        seed=seed)
     assert (results['img'] == 200).all()
 
 
@@ -102,8 +104,11 @@ def test_pose_depends_on_the_pixels_only():
     state = np.random.get_state()[1].copy()
     wide = np.zeros((40, 100, 3), np.uint8)
     wide[:, ::2] = image
-    again = pose(wide[:, ::2], np.ones((40, 50), np.uint8), img_path='b.png',
-                 sample_idx=7)
+    again = pose(
+        wide[:, ::2],
+        np.ones((40, 50), np.uint8),
+        img_path='b.png',
+        sample_idx=7)
     assert notes(again) == notes(first)
     assert (again['img'] == first['img']).all()
     assert (np.random.get_state()[1] == state).all()
@@ -119,8 +124,9 @@ def test_other_images_and_seeds_have_other_poses():
 
 
 def test_poses_are_spread_evenly():
-    results = [pose(make_image(seed), crop_size=(48, 37))
-               for seed in range(300)]
+    results = [
+        pose(make_image(seed), crop_size=(48, 37)) for seed in range(300)
+    ]
     rotations = np.array([r['rotation'] for r in results])
     assert np.abs(rotations).max() <= 10
     # The 0.1 % quantile of Kolmogorov's distribution for 300 values.
@@ -179,8 +185,10 @@ def test_no_comparison_with_the_original_once_rotated(mvtec_root, angle):
         samples.append(sample.to_dict())
     metric = PixelMetric(resolution='original')
     if angle:
-        with pytest.raises(InputError, match=(
-                r"000\.png.* was rotated .* with resolution='input'\.")):
+        with pytest.raises(
+                InputError,
+                match=(
+                    r"000\.png.* was rotated .* with resolution='input'\.")):
             metric.process(None, samples)
     else:
         metric.process(None, samples)
@@ -188,10 +196,17 @@ def test_no_comparison_with_the_original_once_rotated(mvtec_root, angle):
 
 
 @pytest.mark.parametrize('arguments', [
-    dict(angle=-1), dict(angle=181), dict(angle=float('nan')),
-    dict(crop_size=0), dict(crop_size=(8, -1)), dict(crop_size=(8, 8, 8)),
-    dict(crop_size='8'), dict(crop_size=8.0), dict(angle='1'),
-    dict(seed=-1)])
+    dict(angle=-1),
+    dict(angle=181),
+    dict(angle=float('nan')),
+    dict(crop_size=0),
+    dict(crop_size=(8, -1)),
+    dict(crop_size=(8, 8, 8)),
+    dict(crop_size='8'),
+    dict(crop_size=8.0),
+    dict(angle='1'),
+    dict(seed=-1)
+])
 def test_bad_arguments(arguments):
     with pytest.raises(InputError, match=f'`{next(iter(arguments))}`'):
         TRANSFORMS.build(dict(type='RandomPose', **arguments))
@@ -199,8 +214,10 @@ def test_bad_arguments(arguments):
 
 @pytest.mark.parametrize('shape', [(8, 20), (20, 8)])
 def test_crop_larger_than_the_image(shape):
-    with pytest.raises(InputError, match=(
-            fr'image "a\.png" is {shape[1]}x{shape[0]} .* crop of 9x9')):
+    with pytest.raises(
+            InputError,
+            match=(
+                fr'image "a\.png" is {shape[1]}x{shape[0]} .* crop of 9x9')):
         pose(np.zeros((*shape, 3), np.uint8), crop_size=9, img_path='a.png')
 
 

@@ -40,8 +40,8 @@ def trained(students_config, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(('epoch', 'calibrated'), [
-    (0, False), (1, False), (2, True), (3, True)])
+@pytest.mark.parametrize(('epoch', 'calibrated'), [(0, False), (1, False),
+                                                   (2, True), (3, True)])
 def test_calibrated_where_it_is_validated(trained, epoch, calibrated):
     state = load_checkpoint(str(trained / f'epoch_{epoch}.pth'))
     assert state['meta']['epoch'] == epoch
@@ -72,12 +72,14 @@ def parts_of(students_config, folder, **changes):
             for part in (rest, hook._kept)]
 
 
-@pytest.mark.parametrize(('share', 'number'), [
-    (0.3, 2), (0.01, 1), (0.99, 6), (0.5, 4)])
+@pytest.mark.parametrize(('share', 'number'), [(0.3, 2), (0.01, 1), (0.99, 6),
+                                               (0.5, 4)])
 def test_images_are_kept_from_the_training(students_config, tmp_path, share,
                                            number):
-    hooks = [dict(type='TeacherStatisticsHook'),
-             dict(type='CalibrationHook', share=share)]
+    hooks = [
+        dict(type='TeacherStatisticsHook'),
+        dict(type='CalibrationHook', share=share)
+    ]
     rest, kept = parts_of(students_config, tmp_path, custom_hooks=hooks)
     assert len(kept) == number
     assert len(rest) == 7 - number
@@ -95,10 +97,15 @@ def test_out_of_several_data_sets(students_config, tmp_path):
     dataset.category = 'bottle'
     rest, kept = parts_of(
         students_config, tmp_path, **{
-            'train_dataloader.dataset': dict(
-                _delete_=True, type='ConcatDataset',
-                datasets=[dict(dataset, indices=4),
-                          dict(dataset, indices=[4, 5, 6])])})
+            'train_dataloader.dataset':
+            dict(
+                _delete_=True,
+                type='ConcatDataset',
+                datasets=[
+                    dict(dataset, indices=4),
+                    dict(dataset, indices=[4, 5, 6])
+                ])
+        })
     assert len(rest) == 5
     assert len(set(rest + kept)) == 7
 
@@ -111,8 +118,14 @@ def test_no_share(share):
 
 def test_a_schedule_of_all_iterations(students_config, tmp_path):
     runner = make_runner(
-        students_config, tmp_path, param_scheduler=dict(
-            type='LinearLR', start_factor=0.1, begin=0, end=2, by_epoch=True,
+        students_config,
+        tmp_path,
+        param_scheduler=dict(
+            type='LinearLR',
+            start_factor=0.1,
+            begin=0,
+            end=2,
+            by_epoch=True,
             convert_to_iter_based=True))
     with pytest.raises(InputError, match='`convert_to_iter_based` counts'):
         runner.train()

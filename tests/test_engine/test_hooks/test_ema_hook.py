@@ -28,7 +28,8 @@ class WeightsDiaryHook(Hook):
     def after_train_iter(self, runner, *args, **kwargs):
         self.weights.append({
             name: value.clone()
-            for name, value in runner.model.named_parameters()})
+            for name, value in runner.model.named_parameters()
+        })
 
     def after_val_epoch(self, runner, metrics=None):
         self.metrics.append(metrics)
@@ -49,14 +50,17 @@ def test_checkpoint_scores_as_the_validation_did(make_runner, tmp_path,
     runner = make_runner('mkd_config', more_hooks=hooks(**kwargs))
     runner.train()
     path = tmp_path / 'epoch_2.pth'
-    again = make_runner('mkd_config', folder=tmp_path / 'test',
-                        load_from=str(path))
+    again = make_runner(
+        'mkd_config', folder=tmp_path / 'test', load_from=str(path))
     assert again.test() == diary(runner).metrics[-1]
     assert again.model.is_fitted
     assert torch.equal(again.model.weight, runner.model.weight)
     # A config that still has the hook tests the same weights.
-    with_hook = make_runner('mkd_config', folder=tmp_path / 'hook',
-                            more_hooks=hooks(**kwargs), load_from=str(path))
+    with_hook = make_runner(
+        'mkd_config',
+        folder=tmp_path / 'hook',
+        more_hooks=hooks(**kwargs),
+        load_from=str(path))
     assert with_hook.test() == diary(runner).metrics[-1]
 
 
@@ -77,15 +81,24 @@ def test_weights_are_averaged_and_statistics_are_not(make_runner, tmp_path):
 
 
 def test_resumed(make_runner, tmp_path):
-    straight = make_runner('mkd_config', folder=tmp_path / 'straight',
-                           more_hooks=hooks(momentum=0.3))
+    straight = make_runner(
+        'mkd_config',
+        folder=tmp_path / 'straight',
+        more_hooks=hooks(momentum=0.3))
     straight.train()
-    make_runner('mkd_config', folder=tmp_path / 'first',
-                more_hooks=hooks(momentum=0.3),
-                **{'train_cfg.max_epochs': 1}).train()
-    make_runner('mkd_config', folder=tmp_path / 'second',
-                more_hooks=hooks(momentum=0.3), resume=True,
-                load_from=str(tmp_path / 'first/epoch_1.pth')).train()
+    make_runner(
+        'mkd_config',
+        folder=tmp_path / 'first',
+        more_hooks=hooks(momentum=0.3),
+        **{
+            'train_cfg.max_epochs': 1
+        }).train()
+    make_runner(
+        'mkd_config',
+        folder=tmp_path / 'second',
+        more_hooks=hooks(momentum=0.3),
+        resume=True,
+        load_from=str(tmp_path / 'first/epoch_1.pth')).train()
     ours, theirs = (
         load_checkpoint(str(tmp_path / name / 'epoch_2.pth'))
         for name in ('second', 'straight'))
@@ -96,10 +109,13 @@ def test_resumed(make_runner, tmp_path):
 
 
 def test_started_from_weights_without_an_average(make_runner, tmp_path):
-    make_runner('mkd_config', folder=tmp_path / 'first',
-                **{'train_cfg.max_epochs': 1}).train()
+    make_runner(
+        'mkd_config', folder=tmp_path / 'first', **{
+            'train_cfg.max_epochs': 1
+        }).train()
     runner = make_runner(
-        'mkd_config', folder=tmp_path / 'second',
+        'mkd_config',
+        folder=tmp_path / 'second',
         more_hooks=hooks(momentum=0.3),
         load_from=str(tmp_path / 'first/epoch_1.pth'))
     runner.train()

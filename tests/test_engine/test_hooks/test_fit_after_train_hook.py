@@ -44,8 +44,13 @@ HOOKS_IN_USE = [dict(type='FitAfterTrainHook'), dict(type='FittedDiaryHook')]
 def run(fyd_config, tmp_path_factory):
     """Three epochs, of which the second is validated: runner and diary."""
     runner = build(
-        fyd_config, tmp_path_factory.mktemp('run'), custom_hooks=HOOKS_IN_USE,
-        **{'train_cfg.max_epochs': 3, 'default_hooks.checkpoint.interval': 1})
+        fyd_config,
+        tmp_path_factory.mktemp('run'),
+        custom_hooks=HOOKS_IN_USE,
+        **{
+            'train_cfg.max_epochs': 3,
+            'default_hooks.checkpoint.interval': 1
+        })
     runner.train()
     diary, = (h for h in runner.hooks if isinstance(h, FittedDiaryHook))
     return runner, diary.entries
@@ -68,12 +73,14 @@ def test_checkpoints_are_of_the_present_fit(run):
 def test_gaussians_are_those_of_the_trained_features(run, fit):
     runner, _ = run
     model = runner.model
-    expected = {name: value.clone()
-                for name, value in model.state_dict().items()}
+    expected = {
+        name: value.clone()
+        for name, value in model.state_dict().items()
+    }
     images = torch.stack([
         model.data_preprocessor(
-            dict(inputs=[runner.train_dataloader.dataset[i]['inputs']])
-        )['inputs'][0] for i in range(7)
+            dict(inputs=[runner.train_dataloader.dataset[i]['inputs']]))
+        ['inputs'][0] for i in range(7)
     ])
     model.data_preprocessor = torch.nn.Identity()
     model.data_preprocessor.forward = lambda data, training: data
@@ -84,14 +91,18 @@ def test_gaussians_are_those_of_the_trained_features(run, fit):
 
 def test_between_two_fits_nothing_is_saved(run):
     runner, _ = run
-    assert sorted(path.name for path in Path(runner.work_dir).glob('*.pth')
-                  ) == ['epoch_2.pth', 'epoch_3.pth']
+    assert sorted(path.name
+                  for path in Path(runner.work_dir).glob('*.pth')) == [
+                      'epoch_2.pth', 'epoch_3.pth'
+                  ]
 
 
 def test_resumed_after_the_fit(run, fyd_config, tmp_path):
     runner, _ = run
     again = build(
-        fyd_config, tmp_path, resume=True,
+        fyd_config,
+        tmp_path,
+        resume=True,
         load_from=f'{runner.work_dir}/epoch_3.pth',
         **{'train_cfg.max_epochs': 3})
     again.train()
@@ -102,7 +113,9 @@ def test_resumed_after_the_fit(run, fyd_config, tmp_path):
 
 
 def test_the_hook_of_one_pass_refuses_it(fyd_config, tmp_path):
-    with pytest.raises(InputError, match='needs the FitAfterTrainHook, and '
-                       '`custom_hooks` has the FitHook'):
-        build(fyd_config, tmp_path,
-              custom_hooks=[dict(type='FitHook')]).train()
+    with pytest.raises(
+            InputError,
+            match='needs the FitAfterTrainHook, and '
+            '`custom_hooks` has the FitHook'):
+        build(
+            fyd_config, tmp_path, custom_hooks=[dict(type='FitHook')]).train()

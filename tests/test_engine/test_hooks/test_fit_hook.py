@@ -22,8 +22,7 @@ class DiaryHook(Hook):
 
     def after_train_epoch(self, runner):
         model = runner.model
-        self.entries.append(
-            (model.reduction.is_fitted, model.is_fitted))
+        self.entries.append((model.reduction.is_fitted, model.is_fitted))
 
     def before_val_epoch(self, runner):
         self.entries.append('validation')
@@ -32,7 +31,8 @@ class DiaryHook(Hook):
 def two_passes(epochs=2, interval=2):
     """What turns the config into a fit of PaDiM in two passes."""
     return {
-        'model': dict(
+        'model':
+        dict(
             _delete_=True,
             type='PaDiM',
             data_preprocessor=dict(
@@ -42,9 +42,12 @@ def two_passes(epochs=2, interval=2):
             backbone=dict(type='TinyBackbone'),
             reduction='pca',
             dim=5),
-        'train_cfg.max_epochs': epochs,
-        'train_cfg.val_interval': 2,
-        'default_hooks.checkpoint.interval': interval,
+        'train_cfg.max_epochs':
+        epochs,
+        'train_cfg.val_interval':
+        2,
+        'default_hooks.checkpoint.interval':
+        interval,
     }
 
 
@@ -76,7 +79,9 @@ def test_same_seed_same_bank(fitted, config, tmp_path):
 
 def test_resumed_after_the_fit(fitted, config, tmp_path):
     again = run(
-        config, tmp_path, resume=True,
+        config,
+        tmp_path,
+        resume=True,
         load_from=f'{fitted.work_dir}/epoch_1.pth')
     assert torch.equal(again.model.memory_bank.rows,
                        fitted.model.memory_bank.rows)
@@ -92,22 +97,27 @@ def test_half_of_the_images(config, tmp_path):
     assert not (tmp_path / 'epoch_1.pth').exists()
 
 
-@pytest.mark.parametrize(('changes', 'passes', 'epochs'), [
-    ({'train_cfg.max_epochs': 2}, 1, 2),
-    (two_passes(1), 2, 1),
-    (two_passes(3), 2, 3)])
+@pytest.mark.parametrize(
+    ('changes', 'passes', 'epochs'), [({
+        'train_cfg.max_epochs': 2
+    }, 1, 2), (two_passes(1), 2, 1), (two_passes(3), 2, 3)])
 def test_other_epochs_than_passes(config, tmp_path, changes, passes, epochs):
-    with pytest.raises(InputError, match=(
-            fr'is fitted in {passes} epoch\(s\), but `train_cfg.max_epochs` '
-            fr'is {epochs}\.')):
+    with pytest.raises(
+            InputError,
+            match=
+        (fr'is fitted in {passes} epoch\(s\), but `train_cfg.max_epochs` '
+         fr'is {epochs}\.')):
         run(config, tmp_path, **changes)
     assert not list(tmp_path.glob('*.pth'))
 
 
 def test_two_passes(config, tmp_path):
     runner = run(
-        config, tmp_path, **two_passes(),
-        custom_hooks=[dict(type='FitHook'), dict(type='DiaryHook')])
+        config,
+        tmp_path,
+        **two_passes(),
+        custom_hooks=[dict(type='FitHook'),
+                      dict(type='DiaryHook')])
     diary, = (h for h in runner.hooks if isinstance(h, DiaryHook))
     assert diary.entries == [(True, False), (True, True), 'validation']
     assert [path.name for path in tmp_path.glob('*.pth')] == ['epoch_2.pth']

@@ -12,6 +12,7 @@ def test_names_are_those_that_are_reported(make_runner):
 
 
 def test_others_report_what_they_like():
+
     class Evaluator:
         metrics = [ImageMetric(), DumpResults('out.pkl')]
 

@@ -6,13 +6,15 @@ from mmad.engine import ProgressHook
 from mmad.engine.hooks import progress_hook
 
 RUNNER = SimpleNamespace(
-    optim_wrapper={}, train_dataloader=range(4), val_dataloader=range(3),
+    optim_wrapper={},
+    train_dataloader=range(4),
+    val_dataloader=range(3),
     test_dataloader=range(5))
 
 
-@pytest.mark.parametrize(('stage', 'title', 'number'), [
-    ('train', 'Extracting features', 4), ('val', 'Validating', 3),
-    ('test', 'Testing', 5)])
+@pytest.mark.parametrize(('stage', 'title', 'number'),
+                         [('train', 'Extracting features', 4),
+                          ('val', 'Validating', 3), ('test', 'Testing', 5)])
 def test_one_line_where_there_is_no_terminal(capsys, stage, title, number):
     hook = ProgressHook()
     for _ in range(2):

@@ -32,13 +32,14 @@ def evaluate_apart(rank, folder):
 
 
 def test_foreign_metrics_need_no_shared_folder(run_processes, tmp_path):
-    assert run_processes(2, evaluate_apart, tmp_path) == [
-        {'foreign/value': 1.0}] * 2
+    assert run_processes(2, evaluate_apart, tmp_path) == [{
+        'foreign/value': 1.0
+    }] * 2
 
 
 def test_a_folder_for_the_exchange_stays(monkeypatch):
-    monkeypatch.setattr(
-        'mmad.engine.hooks.report_hook.get_world_size', lambda: 2)
+    monkeypatch.setattr('mmad.engine.hooks.report_hook.get_world_size',
+                        lambda: 2)
     metrics = [Foreign(collect_dir='shared'), Foreign(), object()]
     loop = SimpleNamespace(evaluator=Evaluator(metrics))
     ReportHook().before_val_epoch(SimpleNamespace(val_loop=loop))

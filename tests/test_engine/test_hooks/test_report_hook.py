@@ -38,13 +38,19 @@ def runner(tmp_path):
     images.conditions = dict(images=4, defective_images=2)
     pixels.per_defect_type = dict(cut=dict(pixel_auroc=2 / 3, aupro=math.nan))
     pixels.conditions = dict(
-        resolution='input', fpr_limit=0.3, score_bits=None,
-        map_size='224x224', cropped_images=0,
+        resolution='input',
+        fpr_limit=0.3,
+        score_bits=None,
+        map_size='224x224',
+        cropped_images=0,
         error_bounds=dict(aupro=math.nan))
     loop = SimpleNamespace(evaluator=Evaluator([images, pixels]))
     return SimpleNamespace(
-        work_dir=str(tmp_path / 'work'), logger=logger, lines=lines,
-        val_loop=loop, test_loop=loop)
+        work_dir=str(tmp_path / 'work'),
+        logger=logger,
+        lines=lines,
+        val_loop=loop,
+        test_loop=loop)
 
 
 VALUES = dict(
@@ -88,8 +94,11 @@ def test_prefixed_metrics_stay_apart(runner):
     other = PixelMetric(resolution='original', prefix='full')
     other.per_defect_type = dict(cut=dict(aupro=0.5))
     other.conditions = dict(
-        resolution='original', fpr_limit=0.1, score_bits=20,
-        map_size='900x900', cropped_images=3)
+        resolution='original',
+        fpr_limit=0.1,
+        score_bits=20,
+        map_size='900x900',
+        cropped_images=3)
     runner.test_loop.evaluator.metrics.append(other)
     ReportHook().after_test_epoch(
         runner, metrics=dict(VALUES, **{'full/aupro': 0.25}))
@@ -134,13 +143,14 @@ def test_nothing_to_report(runner):
 
 
 def test_only_the_first_process_reports(runner, monkeypatch):
-    monkeypatch.setattr(
-        'mmad.engine.hooks.report_hook.is_main_process', lambda: False)
+    monkeypatch.setattr('mmad.engine.hooks.report_hook.is_main_process',
+                        lambda: False)
     ReportHook().after_val_epoch(runner, metrics=VALUES)
     assert not os.path.exists(runner.work_dir)
 
 
 def read(runner):
+
     def refuse(name):
         raise AssertionError(f'{name} is no JSON')
 
@@ -153,20 +163,30 @@ class Odd:
 
 
 FOREIGN = dict(
-    python=(0.5, 0.5), whole=(3, 3), yes=(True, True), text=('a', 'a'),
-    none=(None, None), nan=(math.nan, 'undefined'),
-    infinite=(math.inf, 'infinity'), minus=(-math.inf, '-infinity'),
-    float32=(np.float32(0.5), 0.5), float64=(np.float64(0.5), 0.5),
-    longdouble=(np.longdouble(0.5), 0.5), int64=(np.int64(3), 3),
-    bool_=(np.bool_(True), True), numpy_nan=(np.float32('nan'), 'undefined'),
+    python=(0.5, 0.5),
+    whole=(3, 3),
+    yes=(True, True),
+    text=('a', 'a'),
+    none=(None, None),
+    nan=(math.nan, 'undefined'),
+    infinite=(math.inf, 'infinity'),
+    minus=(-math.inf, '-infinity'),
+    float32=(np.float32(0.5), 0.5),
+    float64=(np.float64(0.5), 0.5),
+    longdouble=(np.longdouble(0.5), 0.5),
+    int64=(np.int64(3), 3),
+    bool_=(np.bool_(True), True),
+    numpy_nan=(np.float32('nan'), 'undefined'),
     scalar=(torch.tensor(0.5, requires_grad=True), 0.5),
     one=(torch.tensor([[0.5]], dtype=torch.bfloat16), 0.5),
     array=(np.array([1, math.nan]), [1.0, 'undefined']),
     tensor=(torch.eye(2), [[1.0, 0.0], [0.0, 1.0]]),
     pair=((1, np.int8(2)), [1, 2]),
     nothing=({}, {}),
-    fraction=(Fraction(1, 4), 0.25), decimal=(Decimal('0.25'), 0.25),
-    odd=(Odd(), 'not written: Odd'), raw=(b'a', 'not written: bytes'),
+    fraction=(Fraction(1, 4), 0.25),
+    decimal=(Decimal('0.25'), 0.25),
+    odd=(Odd(), 'not written: Odd'),
+    raw=(b'a', 'not written: bytes'),
     path=(Path('a/b'), 'a/b'))
 
 
@@ -174,26 +194,42 @@ FOREIGN = dict(
 def test_metrics_of_other_packages_alone(runner, stage):
     runner.test_loop.evaluator.metrics[:] = []
     getattr(ReportHook(), f'after_{stage}_epoch')(
-        runner, metrics={name: given for name, (given, _) in FOREIGN.items()})
+        runner, metrics={
+            name: given
+            for name, (given, _) in FOREIGN.items()
+        })
     expected = {name: written for name, (_, written) in FOREIGN.items()}
     assert read(runner) == dict(expected, per_defect_type={}, conditions={})
     assert list(read(runner))[:-2] == list(FOREIGN)
 
 
 def test_entries_of_a_dict_are_metrics(runner):
-    values = {'f1': {0.5: {'low': np.float32(0.25), 'odd': Odd()},
-                     'best': math.nan}, 'own': {'image_auroc': 1}}
+    values = {
+        'f1': {
+            0.5: {
+                'low': np.float32(0.25),
+                'odd': Odd()
+            },
+            'best': math.nan
+        },
+        'own': {
+            'image_auroc': 1
+        }
+    }
     ReportHook().after_test_epoch(runner, metrics=values)
     report = read(runner)
-    assert list(report.items())[:4] == [
-        ('own/image_auroc', 1), ('f1/0.5/low', 0.25),
-        ('f1/0.5/odd', 'not written: Odd'), ('f1/best', 'undefined')]
+    assert list(report.items())[:4] == [('own/image_auroc', 1),
+                                        ('f1/0.5/low', 0.25),
+                                        ('f1/0.5/odd', 'not written: Odd'),
+                                        ('f1/best', 'undefined')]
     assert runner.lines.text.split()[:5] == [
         'defect_type', 'own/image_auroc', 'f1/0.5/low', 'f1/best',
-        'image_auroc']
+        'image_auroc'
+    ]
 
 
 def test_conditions_of_the_same_name_stay_apart(runner):
+
     class Own:
         conditions = dict(images=5, defective_images=2)
 
@@ -217,7 +253,8 @@ def test_known_metrics_come_first(runner):
     names = ['image_auroc', 'aupro', 'z', 'a/rmse', 'b']
     for order in ([*values], [*values][::-1]):
         ReportHook().after_test_epoch(
-            runner, metrics={name: values[name] for name in order})
+            runner, metrics={name: values[name]
+                             for name in order})
         report = list(read(runner))
         assert report[:2] == names[:2]
         assert sorted(report[2:5]) == sorted(names[2:])
@@ -226,16 +263,36 @@ def test_known_metrics_come_first(runner):
 
 
 def test_the_table_has_the_numbers(runner):
-    metrics = dict(rmse=12345.678, count=10, curve=[1, 2], name='x', odd=Odd(),
-                   worst=math.inf)
+    metrics = dict(
+        rmse=12345.678,
+        count=10,
+        curve=[1, 2],
+        name='x',
+        odd=Odd(),
+        worst=math.inf)
     ReportHook().after_test_epoch(runner, metrics=metrics)
     lines = runner.lines.text.strip().splitlines()
     assert lines[0].split()[:4] == ['defect_type', 'rmse', 'count', 'worst']
     assert lines[1].split()[:4] == ['all', '1.235e+04', '10', 'infinity']
 
 
-BROKEN = [None, 3, 'text', [1], {'cut': None}, {'cut': 0.5}, {'cut': [1]},
-          {3: {4: Odd()}}, {'cut': {'x': math.nan}}, lambda: None]
+BROKEN = [
+    None, 3, 'text', [1], {
+        'cut': None
+    }, {
+        'cut': 0.5
+    }, {
+        'cut': [1]
+    }, {
+        3: {
+            4: Odd()
+        }
+    }, {
+        'cut': {
+            'x': math.nan
+        }
+    }, lambda: None
+]
 
 
 @pytest.mark.parametrize('section', BROKEN)
@@ -251,11 +308,14 @@ def test_sections_of_other_packages(runner, name, section):
 
 
 @pytest.mark.parametrize('conditions', [
-    dict(resolution='input'), dict(resolution=3, fpr_limit=1, map_size=1),
-    dict(resolution='input', fpr_limit='x', map_size='y')])
+    dict(resolution='input'),
+    dict(resolution=3, fpr_limit=1, map_size=1),
+    dict(resolution='input', fpr_limit='x', map_size='y')
+])
 def test_foreign_conditions_of_the_same_name(runner, conditions):
     runner.test_loop.evaluator.metrics[:] = [
-        SimpleNamespace(conditions=conditions)]
+        SimpleNamespace(conditions=conditions)
+    ]
     ReportHook().after_test_epoch(runner, metrics=dict(other=1))
     assert 'pixel metrics' not in runner.lines.text
 
@@ -274,8 +334,8 @@ def test_a_defect_type_may_be_called_all(runner):
     images.per_defect_type = dict(all=dict(image_auroc=0.25))
     ReportHook().after_test_epoch(runner, metrics=VALUES)
     lines = runner.lines.text.splitlines()
-    assert [line.split()[1] for line in lines if line.startswith('all')] == [
-        '0.1429', '0.2500']
+    assert [line.split()[1] for line in lines
+            if line.startswith('all')] == ['0.1429', '0.2500']
 
 
 def test_each_warning_is_told_once(runner):
@@ -297,9 +357,8 @@ def test_what_the_masks_lack_is_in_the_caption(runner):
         '; 3 defective images without a defect left')
 
 
-@pytest.mark.parametrize(
-    'defect_type', [os.fsdecode(b'kr\xe4tz'), 'two\nlines']
-)
+@pytest.mark.parametrize('defect_type',
+                         [os.fsdecode(b'kr\xe4tz'), 'two\nlines'])
 def test_any_name_of_a_defect_type_is_logged_in_one_line(runner, defect_type):
     images, pixels = runner.test_loop.evaluator.metrics
     images.per_defect_type = {defect_type: dict(image_auroc=0.25)}
@@ -310,6 +369,5 @@ def test_any_name_of_a_defect_type_is_logged_in_one_line(runner, defect_type):
     assert sum(line.split()[:1] == ['all'] for line in lines) == 1
     assert sum('0.2500' in line for line in lines) == 1
     assert sum(line.endswith('is empty.') for line in lines) == 1
-    report = json.loads(
-        (Path(runner.work_dir) / 'metrics.json').read_text())
+    report = json.loads((Path(runner.work_dir) / 'metrics.json').read_text())
     assert list(report['per_defect_type']) == [defect_type]

@@ -13,7 +13,9 @@ CALIBRATION = dict(type='CalibrationHook')
 NORMS = dict(type='SyncNormHook')
 OTHERS = [dict(type='EmptyCacheHook'), NORMS]
 NEEDED = dict(
-    config=[FIT], fyd_config=[AFTER], students_config=[TEACHERS, CALIBRATION],
+    config=[FIT],
+    fyd_config=[AFTER],
+    students_config=[TEACHERS, CALIBRATION],
     mkd_config=[])
 ITERATIONS = dict(
     _delete_=True, type='IterBasedTrainLoop', max_iters=4, val_interval=2)
@@ -31,8 +33,9 @@ def refused(runner, folder):
     return text
 
 
-@pytest.mark.parametrize('no_validation', [
-    {}, dict(val_cfg=None, val_dataloader=None, val_evaluator=None)])
+@pytest.mark.parametrize(
+    'no_validation',
+    [{}, dict(val_cfg=None, val_dataloader=None, val_evaluator=None)])
 @pytest.mark.parametrize('name', ['config', 'fyd_config', 'students_config'])
 def test_each_hook_that_is_missing_is_named(make_runner, tmp_path, name,
                                             no_validation):
@@ -65,30 +68,34 @@ def test_what_is_complete_passes_in_any_order(make_runner, name):
      'CheckpointHook'),
     ('config', [dict(FIT, priority=95)], 'FitHook comes after'),
     ('fyd_config', [dict(AFTER, priority='LOWEST')], 'comes after'),
-    ('students_config', [TEACHERS, dict(CALIBRATION, priority='LOWEST')],
-     'CalibrationHook comes after'),
-    ('fyd_config', [NORMS, dict(AFTER, priority='HIGH')],
-     'FitAfterTrainHook comes before the SyncNormHook'),
+    ('students_config', [TEACHERS,
+                         dict(CALIBRATION, priority='LOWEST')
+                         ], 'CalibrationHook comes after'),
+    ('fyd_config', [NORMS, dict(AFTER, priority='HIGH')
+                    ], 'FitAfterTrainHook comes before the SyncNormHook'),
     ('config', [FIT, dict(type='SyncBuffersHook')], 'SyncNormHook'),
     ('mkd_config', [dict(type='SyncBuffersHook')], 'SyncNormHook'),
     ('config', [FIT, dict(type='EMAHook')], 'EMAHook does not go with '
      'PatchCore'),
     ('fyd_config', [AFTER, dict(type='EMAHook')], 'does not go with FYD'),
-    ('students_config', [TEACHERS, CALIBRATION, dict(type='EMAHook')],
-     'does not go with UninformedStudents'),
-    ('mkd_config', [dict(type='EarlyStoppingHook', monitor='image_auprc',
-                         rule='greater')], 'but the metrics are image_auroc'),
+    ('students_config', [TEACHERS, CALIBRATION,
+                         dict(type='EMAHook')
+                         ], 'does not go with UninformedStudents'),
+    ('mkd_config', [
+        dict(type='EarlyStoppingHook', monitor='image_auprc', rule='greater')
+    ], 'but the metrics are image_auroc'),
 ])
 def test_hooks_that_do_not_suit(make_runner, tmp_path, name, hooks, match):
     assert match in refused(make_runner(name, custom_hooks=hooks), tmp_path)
 
 
 def test_statistics_of_several_processes(make_runner, tmp_path, monkeypatch):
-    bare, whole = (make_runner('mkd_config', custom_hooks=hooks)
-                   for hooks in (None, [NORMS]))
+    bare, whole = (
+        make_runner('mkd_config', custom_hooks=hooks)
+        for hooks in (None, [NORMS]))
     check_runner(bare)
-    monkeypatch.setattr(
-        'mmad.engine.hooks.runner_check.get_world_size', lambda: 2)
+    monkeypatch.setattr('mmad.engine.hooks.runner_check.get_world_size',
+                        lambda: 2)
     assert 'dict(type="SyncNormHook")' in refused(bare, tmp_path)
     check_runner(whole)
     iterations = make_runner(
@@ -100,15 +107,27 @@ def test_statistics_of_several_processes(make_runner, tmp_path, monkeypatch):
     ('config', dict(train_cfg=ITERATIONS), 'needs epochs for the FitHook'),
     ('students_config', dict(train_cfg=ITERATIONS), 'use EpochBasedTrainLoop'),
     ('fyd_config', dict(train_cfg=ITERATIONS), 'use EpochBasedTrainLoop'),
-    ('mkd_config', {'train_cfg.max_epochs': 0}, 'not one step of training'),
-    ('mkd_config', {'train_dataloader.batch_size': 8,
-                    'train_dataloader.drop_last': True}, 'drop_last'),
-    ('config', {'train_dataloader.drop_last': True}, 'drop_last=False'),
-    ('fyd_config', {'train_dataloader.drop_last': True}, 'drop_last=False'),
-    ('config', {'train_dataloader.sampler': dict(
-        _delete_=True, type='InfiniteSampler')}, 'no epoch ends'),
-    ('mkd_config', {'train_dataloader.sampler': dict(
-        _delete_=True, type='InfiniteSampler')}, 'no epoch ends'),
+    ('mkd_config', {
+        'train_cfg.max_epochs': 0
+    }, 'not one step of training'),
+    ('mkd_config', {
+        'train_dataloader.batch_size': 8,
+        'train_dataloader.drop_last': True
+    }, 'drop_last'),
+    ('config', {
+        'train_dataloader.drop_last': True
+    }, 'drop_last=False'),
+    ('fyd_config', {
+        'train_dataloader.drop_last': True
+    }, 'drop_last=False'),
+    ('config', {
+        'train_dataloader.sampler': dict(
+            _delete_=True, type='InfiniteSampler')
+    }, 'no epoch ends'),
+    ('mkd_config', {
+        'train_dataloader.sampler': dict(
+            _delete_=True, type='InfiniteSampler')
+    }, 'no epoch ends'),
 ])
 def test_loops_and_loaders_that_do_not_suit(make_runner, tmp_path, name,
                                             changes, match):
@@ -121,13 +140,14 @@ def test_loops_and_loaders_that_do_not_suit(make_runner, tmp_path, name,
 def test_data_sets_around_data_sets(load_cfg, make_runner, tmp_path, name,
                                     wrapper, depth):
     inner = load_cfg(name).train_dataloader.dataset
-    around = dict(times=2, dataset=inner) if wrapper == 'RepeatDataset' else (
-        dict(datasets=[inner, inner]))
+    around = dict(
+        times=2, dataset=inner) if wrapper == 'RepeatDataset' else (dict(
+            datasets=[inner, inner]))
     dataset = dict(type=wrapper, **around)
     if depth == 2:
         dataset = dict(type='ConcatDataset', datasets=[dataset])
-    runner = make_runner(name, **{
-        'train_dataloader.dataset': dict(_delete_=True, **dataset)})
+    runner = make_runner(
+        name, **{'train_dataloader.dataset': dict(_delete_=True, **dataset)})
     assert f'which {wrapper} does not see to' in refused(runner, tmp_path)
 
 
@@ -147,39 +167,54 @@ def test_no_other_image_takes_the_place_of_one_that_is_fitted(
     ('config', dict(interval=2, save_last=False), 'save no fitted'),
     ('mkd_config', dict(interval=3, save_last=False), 'save no checkpoint'),
     ('fyd_config', dict(interval=3, save_last=False), 'save no fitted'),
-    ('mkd_config', dict(save_best='image_auprc', rule='greater'),
-     'but the metrics are image_auroc'),
-    ('mkd_config', dict(save_best=['aupro', 'pixel_auroc_'], rule='greater'),
-     'names "pixel_auroc_"'),
+    ('mkd_config', dict(save_best='image_auprc',
+                        rule='greater'), 'but the metrics are image_auroc'),
+    ('mkd_config', dict(save_best=['aupro', 'pixel_auroc_'],
+                        rule='greater'), 'names "pixel_auroc_"'),
 ])
 def test_checkpoints_that_do_not_suit(make_runner, tmp_path, name, checkpoint,
                                       match):
-    changes = {f'default_hooks.checkpoint.{key}': value
-               for key, value in checkpoint.items()}
+    changes = {
+        f'default_hooks.checkpoint.{key}': value
+        for key, value in checkpoint.items()
+    }
     assert match in refused(make_runner(name, **changes), tmp_path)
 
 
 def test_best_checkpoint_without_validation(make_runner, tmp_path):
     runner = make_runner(
-        'mkd_config', val_cfg=None, val_dataloader=None, val_evaluator=None,
+        'mkd_config',
+        val_cfg=None,
+        val_dataloader=None,
+        val_evaluator=None,
         **{'default_hooks.checkpoint.save_best': 'aupro'})
     assert 'needs a validation' in refused(runner, tmp_path)
 
 
 def test_validation_before_the_last_pass(make_runner, tmp_path):
-    runner = make_runner('config', **{
-        'model': dict(
-            _delete_=True, type='PaDiM', reduction='pca', dim=5,
-            backbone=dict(type='TinyBackbone'),
-            data_preprocessor=dict(type='ImgDataPreprocessor')),
-        'train_cfg.max_epochs': 2})
+    runner = make_runner(
+        'config', **{
+            'model':
+            dict(
+                _delete_=True,
+                type='PaDiM',
+                reduction='pca',
+                dim=5,
+                backbone=dict(type='TinyBackbone'),
+                data_preprocessor=dict(type='ImgDataPreprocessor')),
+            'train_cfg.max_epochs':
+            2
+        })
     assert 'set `train_cfg.val_interval=2`' in refused(runner, tmp_path)
 
 
 def test_without_checkpoint_hook_the_detector_speaks(make_runner, tmp_path):
     for checkpoint in (None, dict(type='mmengine.CheckpointHook', interval=1)):
-        runner = make_runner('config', **{
-            'custom_hooks': [], 'default_hooks.checkpoint': checkpoint})
+        runner = make_runner(
+            'config', **{
+                'custom_hooks': [],
+                'default_hooks.checkpoint': checkpoint
+            })
         with pytest.raises(InputError, match='needs the FitHook'):
             runner.train()
         assert not list(tmp_path.glob('*.pth'))
@@ -199,11 +234,11 @@ def test_hook_of_ones_own_counts_as_what_it_derives_from(make_runner):
 
 @pytest.mark.parametrize('options', [[], ['--no-validate']])
 def test_tool_ends_with_the_sentence(run_tool, config, tmp_path, options):
-    (tmp_path / 'own.py').write_text(
-        config.read_text() + 'custom_hooks = [dict(type="EmptyCacheHook")]')
-    done = run_tool(
-        tmp_path, 'train.py', 'own.py', '--category', 'bottle', '--work-dir',
-        'work', *options)
+    (tmp_path /
+     'own.py').write_text(config.read_text() +
+                          'custom_hooks = [dict(type="EmptyCacheHook")]')
+    done = run_tool(tmp_path, 'train.py', 'own.py', '--category', 'bottle',
+                    '--work-dir', 'work', *options)
     assert done.status == 2
     assert done.err.splitlines()[-1].startswith(
         'error: PatchCore needs the FitHook, which is missing in '

@@ -23,18 +23,18 @@ def make_runner(monkeypatch):
 
     def make(is_measured, resume=False):
         runner = SimpleNamespace(
-            model=Students(is_measured), saved=[], cfg=dict(resume=resume),
+            model=Students(is_measured),
+            saved=[],
+            cfg=dict(resume=resume),
             train_loop=SimpleNamespace(
                 dataloader=SimpleNamespace(dataset='images')))
-        monkeypatch.setattr(
-            teacher_statistics_hook, 'one_by_one',
-            lambda runner, dataset: [dataset])
+        monkeypatch.setattr(teacher_statistics_hook, 'one_by_one',
+                            lambda runner, dataset: [dataset])
         monkeypatch.setattr(
             teacher_statistics_hook, 'fit_statistics',
             lambda students, batches, parts: students.calls.extend(batches))
-        monkeypatch.setattr(
-            teacher_statistics_hook, 'save_stage',
-            lambda runner, *args: runner.saved.append(args))
+        monkeypatch.setattr(teacher_statistics_hook, 'save_stage',
+                            lambda runner, *args: runner.saved.append(args))
         return runner
 
     return make

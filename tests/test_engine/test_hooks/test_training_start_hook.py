@@ -38,18 +38,24 @@ def test_counts_an_epoch_and_goes_on(mkd_config, tmp_path, loop):
     # Seven images in batches of three.
     runner = runner_of(mkd_config, tmp_path / 'a', train_cfg=LOOPS[loop])
     runner.train()
-    assert [left(tmp_path / 'a', step) for step in (1, 2, 3, 4)] == [
-        2, 1, 0, 0]
+    assert [left(tmp_path / 'a', step)
+            for step in (1, 2, 3, 4)] == [2, 1, 0, 0]
     assert runner.model.is_fitted
     # From the middle of the first epoch: an epoch begins anew, iterations go
     # on.
     runner_of(
-        mkd_config, tmp_path / 'b', train_cfg=LOOPS[loop], resume=True,
+        mkd_config,
+        tmp_path / 'b',
+        train_cfg=LOOPS[loop],
+        resume=True,
         load_from=str(tmp_path / 'a' / 'iter_2.pth')).train()
     assert left(tmp_path / 'b', 3) == (2 if loop == 'epochs' else 0)
     # From later: fitted all the time.
     runner_of(
-        mkd_config, tmp_path / 'c', train_cfg=LOOPS[loop], resume=True,
+        mkd_config,
+        tmp_path / 'c',
+        train_cfg=LOOPS[loop],
+        resume=True,
         load_from=str(tmp_path / 'a' / 'iter_4.pth')).train()
     assert left(tmp_path / 'c', 5) == 0
 
@@ -57,7 +63,9 @@ def test_counts_an_epoch_and_goes_on(mkd_config, tmp_path, loop):
 def test_weights_of_another_run_begin_anew(mkd_config, tmp_path):
     runner_of(mkd_config, tmp_path / 'a', train_cfg=LOOPS['epochs']).train()
     runner_of(
-        mkd_config, tmp_path / 'b', train_cfg=LOOPS['epochs'],
+        mkd_config,
+        tmp_path / 'b',
+        train_cfg=LOOPS['epochs'],
         load_from=str(tmp_path / 'a' / 'iter_6.pth')).train()
     assert left(tmp_path / 'b', 1) == 2
 
@@ -65,12 +73,16 @@ def test_weights_of_another_run_begin_anew(mkd_config, tmp_path):
 def test_cannot_be_forgotten(mkd_config, tmp_path):
     # A list of one's own hooks takes the place of the config's.
     runner_of(
-        mkd_config, tmp_path / 'own', train_cfg=LOOPS['epochs'],
+        mkd_config,
+        tmp_path / 'own',
+        train_cfg=LOOPS['epochs'],
         custom_hooks=[]).train()
     runner = runner_of(
         mkd_config, tmp_path / 'none', train_cfg=LOOPS['epochs'])
-    runner._hooks = [hook for hook in runner.hooks
-                     if not isinstance(hook, TrainingStartHook)]
+    runner._hooks = [
+        hook for hook in runner.hooks
+        if not isinstance(hook, TrainingStartHook)
+    ]
     with pytest.raises(InputError, match='needs the TrainingStartHook'):
         runner.train()
     assert not list(tmp_path.glob('none/*.pth'))
@@ -78,7 +90,8 @@ def test_cannot_be_forgotten(mkd_config, tmp_path):
 
 def test_too_short_a_training_does_not_predict(mkd_config, tmp_path):
     runner = runner_of(
-        mkd_config, tmp_path,
+        mkd_config,
+        tmp_path,
         train_cfg=dict(type='IterBasedTrainLoop', max_iters=2))
     with pytest.raises(InputError, match='not fitted at the end'):
         runner.train()

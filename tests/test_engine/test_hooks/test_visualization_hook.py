@@ -18,22 +18,31 @@ from mmad.visualization import AnomalyVisualizer
 
 
 def batch(start, number=2, path='x/{:03}.png'):
-    images = [torch.full((3, 10, 12), 20 * i, dtype=torch.uint8)
-              for i in range(start, start + number)]
-    samples = [AnomalyDataSample(
-        metainfo=dict(img_path=path.format(i), sample_idx=i,
-                      defect_type='cut' if i % 2 else 'good'),
-        pred_score=float(i), pred_map=torch.full((10, 12), float(i)))
-        for i in range(start, start + number)]
+    images = [
+        torch.full((3, 10, 12), 20 * i, dtype=torch.uint8)
+        for i in range(start, start + number)
+    ]
+    samples = [
+        AnomalyDataSample(
+            metainfo=dict(
+                img_path=path.format(i),
+                sample_idx=i,
+                defect_type='cut' if i % 2 else 'good'),
+            pred_score=float(i),
+            pred_map=torch.full((10, 12), float(i)))
+        for i in range(start, start + number)
+    ]
     return dict(inputs=images), samples
 
 
 @pytest.fixture
 def runner(tmp_path):
     return SimpleNamespace(
-        work_dir=str(tmp_path / 'work'), logger=logging.Logger('show'),
+        work_dir=str(tmp_path / 'work'),
+        logger=logging.Logger('show'),
         visualizer=AnomalyVisualizer('show'),
-        test_dataloader=SimpleNamespace(dataset=[]), cfg={})
+        test_dataloader=SimpleNamespace(dataset=[]),
+        cfg={})
 
 
 def show(runner, path='x/{:03}.png', **kwargs):
@@ -73,9 +82,11 @@ def test_equal_stems_do_not_overwrite_each_other(runner, tmp_path):
 
 def test_one_scale_for_all(runner, tmp_path):
     show(runner, enable=True, out_dir=str(tmp_path / 'maps'))
-    heat = {name[-5]: int(cv2.imread(
-        str(tmp_path / 'maps' / name))[24 + 5, 12 + 6].sum())
-        for name in names(tmp_path / 'maps')}
+    heat = {
+        name[-5]:
+        int(cv2.imread(str(tmp_path / 'maps' / name))[24 + 5, 12 + 6].sum())
+        for name in names(tmp_path / 'maps')
+    }
     # The coldest color up to the median of the means, 2.5.
     assert heat['0'] == heat['1'] == heat['2'] < heat['3'] < heat['4']
     assert heat['5'] > heat['4']
@@ -95,9 +106,11 @@ def show_share(rank, world, size, batch_size, folder, kwargs):
     """Draw what the sampler deals to this process."""
     folder = folder / f'{size}-{batch_size}-{len(kwargs)}-{world}'
     runner = SimpleNamespace(
-        work_dir=str(folder), logger=logging.Logger('show'),
+        work_dir=str(folder),
+        logger=logging.Logger('show'),
         visualizer=AnomalyVisualizer('show'),
-        test_dataloader=SimpleNamespace(dataset=range(size)), cfg={})
+        test_dataloader=SimpleNamespace(dataset=range(size)),
+        cfg={})
     images, samples = batch(0, size, path='{:03}/x.png')
     # Padding would change the scale: the first image is the hottest.
     samples[0].pred_map += 50
@@ -116,22 +129,23 @@ def show_share(rank, world, size, batch_size, folder, kwargs):
     return folder / 'visualization'
 
 
-@pytest.mark.parametrize(('size', 'batch_size', 'kwargs'), [
-    (7, 3, {}), (5, 2, dict(interval=2)), (1, 1, {}),
-    (11, 4, dict(interval=3, max_images=2)), (4, 2, dict(max_images=3))])
-def test_any_number_of_processes_draws_the_same(
-        run_processes, tmp_path, size, batch_size, kwargs):
+@pytest.mark.parametrize(('size', 'batch_size', 'kwargs'),
+                         [(7, 3, {}), (5, 2, dict(interval=2)), (1, 1, {}),
+                          (11, 4, dict(interval=3, max_images=2)),
+                          (4, 2, dict(max_images=3))])
+def test_any_number_of_processes_draws_the_same(run_processes, tmp_path, size,
+                                                batch_size, kwargs):
     alone = show_share(0, 1, size, batch_size, tmp_path, kwargs)
-    assert len(names(alone)) == min(
-        -(-size // kwargs.get('interval', 1)), kwargs.get('max_images', 99))
+    assert len(names(alone)) == min(-(-size // kwargs.get('interval', 1)),
+                                    kwargs.get('max_images', 99))
     for world in (2, 3):
         run_processes(world, show_share_quietly, world, size, batch_size,
                       tmp_path, kwargs)
         other = tmp_path / f'{size}-{batch_size}-{len(kwargs)}-{world}'
         assert names(other / 'visualization') == names(alone)
         for name in names(alone):
-            assert (other / 'visualization' / name).read_bytes() == (
-                alone / name).read_bytes()
+            assert (other / 'visualization' /
+                    name).read_bytes() == (alone / name).read_bytes()
 
 
 def show_share_quietly(*args):
@@ -153,11 +167,10 @@ def test_names_never_meet():
     ['../x', '/tmp/x', '..', 'a/../../b', 'a\0', 'C:\\x', '..\\x'],
 )
 @pytest.mark.parametrize('frame', ['input', 'original'])
-def test_names_from_data_stay_in_the_folder(
-    runner, tmp_path, defect_type, frame
-):
-    hook = HOOKS.build(dict(
-        type='VisualizationHook', enable=True, frame=frame))
+def test_names_from_data_stay_in_the_folder(runner, tmp_path, defect_type,
+                                            frame):
+    hook = HOOKS.build(
+        dict(type='VisualizationHook', enable=True, frame=frame))
     hook.before_test(runner)
     hook.before_test_epoch(runner)
     data, samples = batch(0)
@@ -174,18 +187,26 @@ def test_names_that_the_data_lack(runner, tmp_path):
     hook = HOOKS.build(dict(type='VisualizationHook', enable=True))
     hook.before_test_epoch(runner)
     data, samples = batch(0)
-    samples = [AnomalyDataSample(pred_map=sample.pred_map)
-               for sample in samples]
+    samples = [
+        AnomalyDataSample(pred_map=sample.pred_map) for sample in samples
+    ]
     hook.after_test_iter(runner, 0, data, samples)
     hook.after_test_epoch(runner)
     assert names(tmp_path / 'work/visualization') == [
-        'unknown/image_0.png', 'unknown/image_1.png']
+        'unknown/image_0.png', 'unknown/image_1.png'
+    ]
 
 
 @pytest.mark.parametrize('kwargs', [
-    dict(interval=0), dict(interval=-1), dict(interval=1.5),
-    dict(interval=None), dict(max_images=0), dict(max_images='3'),
-    dict(frame='full'), dict(frame=None)])
+    dict(interval=0),
+    dict(interval=-1),
+    dict(interval=1.5),
+    dict(interval=None),
+    dict(max_images=0),
+    dict(max_images='3'),
+    dict(frame='full'),
+    dict(frame=None)
+])
 def test_bad_arguments_are_refused(kwargs):
     with pytest.raises(InputError, match=next(iter(kwargs))):
         HOOKS.build(dict(type='VisualizationHook', **kwargs))
@@ -207,8 +228,9 @@ def test_another_visualizer_of_the_family(runner, tmp_path):
     show(runner, enable=True, out_dir=str(tmp_path / 'other'))
     assert names(tmp_path / 'other') == names(tmp_path / 'work/visualization')
     for name in names(tmp_path / 'other'):
-        assert (tmp_path / 'other' / name).read_bytes() == (
-            tmp_path / 'work/visualization' / name).read_bytes()
+        assert (tmp_path / 'other' /
+                name).read_bytes() == (tmp_path / 'work/visualization' /
+                                       name).read_bytes()
 
 
 @pytest.mark.parametrize('border', [float('nan'), 1e6, float('inf')])
@@ -219,14 +241,13 @@ def test_the_border_of_a_letterbox_has_no_say(runner, tmp_path, border):
         hook.before_test_epoch(runner)
         data, samples = batch(0, 4)
         for sample in samples:
-            sample.set_metainfo(dict(
-                resized_shape=(6, 12), crop_offset=(-2, 0)))
+            sample.set_metainfo(
+                dict(resized_shape=(6, 12), crop_offset=(-2, 0)))
             sample.pred_map[:2] = sample.pred_map[8:] = value
         hook.after_test_iter(runner, 0, data, samples)
         hook.after_test_epoch(runner)
-        files.append([
-            (tmp_path / 'work/visualization' / name).read_bytes()
-            for name in names(tmp_path / 'work/visualization')])
+        files.append([(tmp_path / 'work/visualization' / name).read_bytes()
+                      for name in names(tmp_path / 'work/visualization')])
     assert files[0] == files[1]
     drawn = cv2.imread(str(tmp_path / 'work/visualization/cut/003.png'))
     assert (drawn[24:26, 12:24] == 128).all()
@@ -257,19 +278,24 @@ def originals(runner, tmp_path):
         path = str(tmp_path / f'{i}.png')
         cv2.imwrite(path, image)
         cv2.imwrite(path + '_mask.png', mask)
-        sample.set_metainfo(dict(
-            img_path=path, mask_path=path + '_mask.png' if i % 2 else None,
-            ori_shape=(20, 30), resized_shape=(20, 30), crop_offset=(5, 9)))
+        sample.set_metainfo(
+            dict(
+                img_path=path,
+                mask_path=path + '_mask.png' if i % 2 else None,
+                ori_shape=(20, 30),
+                resized_shape=(20, 30),
+                crop_offset=(5, 9)))
         sample.gt_label = i % 2
         images[f'{sample.defect_type}/{i}.png'] = image, mask > 0, sample
-    runner.test_dataloader = SimpleNamespace(dataset=SimpleNamespace(
-        pipeline=Compose([LoadImage(), LoadMask()])))
+    runner.test_dataloader = SimpleNamespace(
+        dataset=SimpleNamespace(
+            pipeline=Compose([LoadImage(), LoadMask()])))
     return data, samples, images
 
 
 def show_originals(runner, data, samples):
-    hook = HOOKS.build(dict(
-        type='VisualizationHook', enable=True, frame='original'))
+    hook = HOOKS.build(
+        dict(type='VisualizationHook', enable=True, frame='original'))
     hook.before_test_epoch(runner)
     hook.after_test_iter(runner, 0, data, samples)
     assert all(image is None for *_, image in hook._waiting)
@@ -300,12 +326,12 @@ def test_originals(runner, originals, tmp_path):
     (dict(img_path='MNIST/3'), 'no file that can be drawn'),
     (dict(ori_shape=None), 'original size'),
 ])
-def test_what_has_no_original_is_refused_when_it_comes(
-        runner, originals, meta, match):
+def test_what_has_no_original_is_refused_when_it_comes(runner, originals, meta,
+                                                       match):
     data, samples, _ = originals
     samples[0].set_metainfo(meta)
-    hook = HOOKS.build(dict(
-        type='VisualizationHook', enable=True, frame='original'))
+    hook = HOOKS.build(
+        dict(type='VisualizationHook', enable=True, frame='original'))
     hook.before_test_epoch(runner)
     with pytest.raises(InputError, match=match):
         hook.after_test_iter(runner, 0, data, samples)
@@ -313,14 +339,17 @@ def test_what_has_no_original_is_refused_when_it_comes(
 
 @pytest.mark.parametrize('split', ['train', 'test'])
 def test_drawings_never_replace_data(runner, own_root, split):
-    dataset = dict(type='AnomalyDataset', data_root=str(own_root),
-                   category='bottle', split='test')
+    dataset = dict(
+        type='AnomalyDataset',
+        data_root=str(own_root),
+        category='bottle',
+        split='test')
     runner.test_dataloader.dataset = DATASETS.build(dataset)
-    runner.cfg = dict(train_dataloader=dict(
-        dataset=dict(dataset, split='train')))
+    runner.cfg = dict(
+        train_dataloader=dict(dataset=dict(dataset, split='train')))
     folder = own_root / 'bottle' / split
-    hook = HOOKS.build(dict(
-        type='VisualizationHook', enable=True, out_dir=str(folder)))
+    hook = HOOKS.build(
+        dict(type='VisualizationHook', enable=True, out_dir=str(folder)))
     with pytest.raises(InputError, match='might replace'):
         hook.before_test(runner)
     # Machines that only test need not have what was trained with.

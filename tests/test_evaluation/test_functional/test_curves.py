@@ -114,7 +114,7 @@ def test_aupro_without_regions_is_undefined():
 
 def test_only_the_order_of_scores_counts():
     maps, masks = random_set(1, 10**6)
-    one, other = rank_maps(maps, masks), rank_maps(np.log1p(
-        maps.astype(np.float64)), masks)
+    one, other = rank_maps(maps, masks), rank_maps(
+        np.log1p(maps.astype(np.float64)), masks)
     for metric in (auroc, average_precision, aupro):
         assert metric(one) == metric(other)

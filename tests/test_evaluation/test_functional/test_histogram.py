@@ -100,8 +100,9 @@ def test_32_bits_are_exact():
 def test_binning_keeps_the_order_and_thresholds_select_the_same(bits):
     rng = np.random.default_rng(0)
     patterns = rng.integers(0, 2**32, 2000, dtype=np.uint32)
-    scores = np.concatenate([
-        patterns.view(np.float32), np.float32([0, -0.0, np.inf, -np.inf])])
+    scores = np.concatenate(
+        [patterns.view(np.float32),
+         np.float32([0, -0.0, np.inf, -np.inf])])
     scores = np.sort(scores[~np.isnan(scores)])
     histogram = ScoreHistogram(bits)
     histogram.update(scores, np.zeros(scores.size, dtype=bool))
@@ -136,7 +137,8 @@ def odd_set(seed):
     some[2:5, 3:6] = some[7, 8] = True
     masks = [
         np.zeros(shape, dtype=bool),  # good, or its defect is cropped away
-        some, rng.random(shape) < 0.2,
+        some,
+        rng.random(shape) < 0.2,
         np.ones(shape, dtype=bool),  # no pixel is good
         np.zeros((0, 11), dtype=bool),  # no pixel is seen
     ]
@@ -149,8 +151,10 @@ def odd_set(seed):
 
 
 def assert_within_bounds(histogram, images):
-    joint = [np.concatenate([np.ravel(image[i]) for image in images])
-             for i in range(3)]
+    joint = [
+        np.concatenate([np.ravel(image[i]) for image in images])
+        for i in range(3)
+    ]
     exact = rank(*joint, sum(image[3] for image in images))
     ranking = histogram.to_ranking()
     assert ranking.overlap.sum() == pytest.approx(exact.num_regions)
@@ -174,8 +178,10 @@ def test_shards_add_up_in_any_order(bits):
     images = odd_set(5)
     # One shard saw nothing.
     shards = [images[:2], images[2:3], [], images[3:]]
-    filled = [fill(bits, *zip(*shard)) if shard else ScoreHistogram(bits)
-              for shard in shards]
+    filled = [
+        fill(bits, *zip(*shard)) if shard else ScoreHistogram(bits)
+        for shard in shards
+    ]
     for order in itertools.permutations(filled):
         assert_within_bounds(sum(order, ScoreHistogram(bits)), images)
     assert_within_bounds(sum(order[1:], order[0]), images)
@@ -185,8 +191,9 @@ def test_weights_of_any_type_count():
     for dtype in (np.float32, np.float64, np.int64):
         histogram = ScoreHistogram(20)
         for label in (False, True, False):
-            histogram.update(np.ones(2), np.full(2, label),
-                             np.ones(2, dtype=dtype), 2 * label)
+            histogram.update(
+                np.ones(2), np.full(2, label), np.ones(2, dtype=dtype),
+                2 * label)
         assert histogram.to_ranking().overlap.tolist() == [2.0]
 
 

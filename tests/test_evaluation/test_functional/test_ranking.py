@@ -29,8 +29,8 @@ def test_counts_above_each_threshold(seed):
     assert set(scores[labels]) <= set(ranking.thresholds)
     chosen = [scores >= threshold for threshold in ranking.thresholds]
     for values, share in ((ranking.positives, labels),
-                          (ranking.negatives, ~labels),
-                          (ranking.overlap, labels * weights)):
+                          (ranking.negatives, ~labels), (ranking.overlap,
+                                                         labels * weights)):
         expected = [share[above].sum() for above in chosen]
         np.testing.assert_allclose(np.cumsum(values), expected, rtol=1e-12)
 
@@ -41,8 +41,7 @@ def test_parts_equal_the_whole():
     positives = rng.integers(20, 70, 40).astype(np.float32)
     parts = [np.sort(part) for part in np.split(negatives, [10, 10, 120])]
     split = rank_sorted(parts, positives)
-    whole = rank(
-        np.concatenate([negatives, positives]), np.arange(340) >= 300)
+    whole = rank(np.concatenate([negatives, positives]), np.arange(340) >= 300)
     for one, other in zip(split, whole):
         np.testing.assert_array_equal(one, other)
 

@@ -25,10 +25,8 @@ def make_samples(defect_types, seed=0, size=(24, 20)):
                 ori_shape=size,
                 img_path=f'{defect_type}/{index}.png',
                 mask_path=None
-                if defect_type == 'good'
-                else f'{defect_type}/{index}_m.png',
-            )
-        )
+                if defect_type == 'good' else f'{defect_type}/{index}_m.png',
+            ))
     return samples
 
 

@@ -55,7 +55,8 @@ def test_the_file_tells_what_the_pipeline_removed(tmp_path, area, fault,
     assert mask_fault(sample, np.ones((2, 2), bool)) is None
 
 
-@pytest.mark.parametrize('sample', [{}, dict(mask_path=None),
-                                    dict(mask_path='none.png')])
+@pytest.mark.parametrize(
+    'sample', [{}, dict(mask_path=None),
+               dict(mask_path='none.png')])
 def test_without_a_file_the_mask_is_what_was_given(sample):
     assert mask_fault(sample, np.zeros((2, 2), bool)) == 'empty'

@@ -23,7 +23,8 @@ def make_samples(defect_types, scores):
             gt_label=torch.tensor(int(defect_type != 'good')),
             defect_type=defect_type,
             img_path=f'{defect_type}/{index}.png')
-        for index, (defect_type, score) in enumerate(zip(defect_types, scores))
+        for index, (defect_type,
+                    score) in enumerate(zip(defect_types, scores))
     ]
 
 
@@ -104,8 +105,8 @@ def test_nothing_and_nan_are_refused():
 
 
 def test_no_order_of_the_images_changes_the_values():
-    samples = make_samples(
-        ['good', 'cut', 'hole', 'good', 'cut'], [0.5, 0.5, 2.0, 1.0, 0.0])
+    samples = make_samples(['good', 'cut', 'hole', 'good', 'cut'],
+                           [0.5, 0.5, 2.0, 1.0, 0.0])
     metric, expected = run(samples)
     for order in itertools.permutations(samples):
         other, values = run(order)
@@ -114,8 +115,8 @@ def test_no_order_of_the_images_changes_the_values():
 
 
 def share(rank, world):
-    samples = make_samples(
-        ['good', 'cut', 'hole', 'good', 'cut'], [0.5, 0.5, 2.0, 1.0, 0.0])
+    samples = make_samples(['good', 'cut', 'hole', 'good', 'cut'],
+                           [0.5, 0.5, 2.0, 1.0, 0.0])
     metric = ImageMetric()
     for index in DefaultSampler(samples, shuffle=False):
         metric.process(None, [samples[index]])

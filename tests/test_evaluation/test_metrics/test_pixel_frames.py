@@ -23,7 +23,8 @@ def test_original_resolution_without_crop(tmp_path):
     metric, values = run(samples, resolution='original')
     maps = torch.nn.functional.interpolate(
         torch.stack([sample['pred_map'] for sample in samples])[:, None],
-        (48, 60), mode='bilinear')[:, 0].numpy()
+        (48, 60),
+        mode='bilinear')[:, 0].numpy()
     masks = np.zeros(maps.shape, dtype=bool)
     masks[[1, 2, 4, 6], 5:20, 10:30] = True
     assert values['pixel_auroc'] == pytest.approx(

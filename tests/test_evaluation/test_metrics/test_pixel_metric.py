@@ -68,8 +68,9 @@ def test_rows_per_defect_type_equal_that_subset(bits):
         subset = [
             s for s in samples if s['defect_type'] in ('good', defect_type)
         ]
-        assert run(subset, score_bits=bits)[1] == pytest.approx(
-            values, abs=1e-14)
+        assert run(
+            subset, score_bits=bits)[1] == pytest.approx(
+                values, abs=1e-14)
 
 
 def test_fixed_memory_stays_within_its_bounds():
@@ -119,11 +120,11 @@ def evaluate_share(rank, world, defect_types, bits, folder):
         (3, ['cut', 'good']),  # fewer images than processes
     ],
 )
-def test_processes_without_a_shared_folder_equal_one(
-        run_processes, tmp_path, world, defect_types, bits):
-    parts = run_processes(
-        world, evaluate_share, world, defect_types, bits, tmp_path
-    )
+def test_processes_without_a_shared_folder_equal_one(run_processes, tmp_path,
+                                                     world, defect_types,
+                                                     bits):
+    parts = run_processes(world, evaluate_share, world, defect_types, bits,
+                          tmp_path)
     metric, values = run(make_samples(defect_types), score_bits=bits)
     for part, *_ in parts:
         assert part == pytest.approx(values, abs=1e-14)
@@ -171,8 +172,8 @@ def test_no_order_of_the_images_changes_the_values(resolution, monkeypatch):
     samples = odd_samples()
     masks = {s['mask_path']: s['gt_mask'].numpy() for s in samples}
     for module in ('image_pixels', 'defect_census'):
-        monkeypatch.setattr(
-            f'mmad.evaluation.metrics.{module}.read_mask', masks.get)
+        monkeypatch.setattr(f'mmad.evaluation.metrics.{module}.read_mask',
+                            masks.get)
     for size in (1, 2, 5):
         for chosen in itertools.permutations(samples, size):
             exact, values = run(chosen, resolution=resolution)

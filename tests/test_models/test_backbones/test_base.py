@@ -41,8 +41,9 @@ def test_stages_in_the_order_asked_for():
 @pytest.mark.parametrize('wrap', [False, True])
 def test_read_weights(tmp_path, network, wrap):
     state = network.state_dict()
-    torch.save(dict(state_dict=state, epoch=3) if wrap else state,
-               tmp_path / 'weights.pth')
+    torch.save(
+        dict(state_dict=state, epoch=3) if wrap else state,
+        tmp_path / 'weights.pth')
     found = read_weights(tmp_path / 'weights.pth')
     assert found.keys() == state.keys()
     assert all(torch.equal(found[name], state[name]) for name in state)
@@ -110,8 +111,10 @@ def test_code_is_not_run(tmp_path, save):
 
 
 def test_load_needed_ignores_the_surplus(network):
-    state = {name: torch.rand_like(value.float())
-             for name, value in network.state_dict().items()}
+    state = {
+        name: torch.rand_like(value.float())
+        for name, value in network.state_dict().items()
+    }
     load_needed(network, dict(state, fc=torch.zeros(9)), 'file')
     for name, value in network.state_dict().items():
         if 'num_batches' not in name:
@@ -142,10 +145,10 @@ def test_long_lists_are_cut():
         load_needed(network, {}, 'file')
 
 
-@pytest.mark.parametrize('stages', [
-    ['layer2', 'layer3'], ['layer3', 'layer2'], ['layer3']])
+@pytest.mark.parametrize(
+    'stages', [['layer2', 'layer3'], ['layer3', 'layer2'], ['layer3']])
 def test_channels(stages):
     backbone = TinyBackbone(stages)
-    expected = tuple(
-        level.shape[1] for level in backbone(torch.zeros(1, 3, 16, 16)))
+    expected = tuple(level.shape[1]
+                     for level in backbone(torch.zeros(1, 3, 16, 16)))
     assert backbone.channels == expected

@@ -12,7 +12,9 @@ from mmad.models import ForeignBackbone, PatchCore, build_backbone
 from mmad.utils.weights import forget_weights, set_weights
 
 SCOPES = [
-    dict(type='otherpkg.ResNet'), dict(type='ResNet', _scope_='otherpkg')]
+    dict(type='otherpkg.ResNet'),
+    dict(type='ResNet', _scope_='otherpkg')
+]
 
 
 def config(**kwargs):
@@ -32,8 +34,8 @@ def weights(network, tmp_path):
     state = network.state_dict()
     torch.save(state, tmp_path / 'network.pth')
     whole = {f'backbone.{key}': value for key, value in state.items()}
-    torch.save(dict(state_dict=dict(whole, fc=torch.ones(2))),
-               tmp_path / 'whole.pth')
+    torch.save(
+        dict(state_dict=dict(whole, fc=torch.ones(2))), tmp_path / 'whole.pth')
     return state
 
 
@@ -74,22 +76,26 @@ def test_under_the_scope_of_its_package(otherpkg, scope):
     assert backbone.channels == (6, 8)
     assert not any(module.training for module in backbone.train().modules())
     assert not any(p.requires_grad for p in backbone.parameters())
-    assert [level.shape for level in backbone(torch.rand(2, 3, 16, 16))] == [
-        (2, 6, 4, 4), (2, 8, 2, 2)]
+    assert [level.shape
+            for level in backbone(torch.rand(2, 3, 16, 16))] == [(2, 6, 4, 4),
+                                                                 (2, 8, 2, 2)]
 
 
 @pytest.mark.parametrize('silent', [
-    dict(type='otherpkg.ResNet'), dict(type='otherpkg.Plain'),
-    dict(type='torch.nn.Conv2d', in_channels=3, out_channels=1,
-         kernel_size=1)])
+    dict(type='otherpkg.ResNet'),
+    dict(type='otherpkg.Plain'),
+    dict(type='torch.nn.Conv2d', in_channels=3, out_channels=1, kernel_size=1)
+])
 @pytest.mark.usefixtures('otherpkg')
 def test_never_random_by_silence(silent):
     with pytest.raises(InputError, match='names no weights; give `init_cfg='):
         build_backbone(silent)
 
 
-@pytest.mark.parametrize('none', [
-    dict(weights=None), dict(init_cfg=None), dict(init_cfg=[])])
+@pytest.mark.parametrize(
+    'none', [dict(weights=None),
+             dict(init_cfg=None),
+             dict(init_cfg=[])])
 @pytest.mark.usefixtures('otherpkg')
 def test_explicitly_none(none):
     torch.manual_seed(0)
@@ -140,7 +146,8 @@ def test_weights_that_are_not_there(given, message):
 
 @pytest.mark.parametrize('way', [
     lambda path: dict(weights=str(path)),
-    lambda path: dict(init_cfg=pretrained(path))])
+    lambda path: dict(init_cfg=pretrained(path))
+])
 def test_weights_that_lack_some(weights, tmp_path, way):
     del weights['layers.2.0.weight']
     torch.save(weights, tmp_path / 'part.pth')
@@ -151,22 +158,24 @@ def test_weights_that_lack_some(weights, tmp_path, way):
 @pytest.mark.usefixtures('weights')
 def test_an_init_cfg_that_is_not_heeded(tmp_path):
     with pytest.raises(InputError, match='does not heed its `init_cfg`'):
-        build_backbone(config(
-            type='otherpkg.Heedless', out_indices=(0, ),
-            init_cfg=pretrained(tmp_path / 'network.pth')))
+        build_backbone(
+            config(
+                type='otherpkg.Heedless',
+                out_indices=(0, ),
+                init_cfg=pretrained(tmp_path / 'network.pth')))
 
 
 @pytest.mark.usefixtures('otherpkg')
 def test_other_initializations_are_the_packages():
-    backbone = build_backbone(config(init_cfg=dict(
-        type='Constant', val=0.5, layer='Conv2d')))
+    backbone = build_backbone(
+        config(init_cfg=dict(type='Constant', val=0.5, layer='Conv2d')))
     assert (backbone.network.layers[0][0].weight == 0.5).all()
 
 
 @pytest.mark.usefixtures('otherpkg')
 def test_arguments_of_base_classes():
-    backbone = build_backbone(dict(
-        type='otherpkg.Derived', out_indices=[1], weights=None))
+    backbone = build_backbone(
+        dict(type='otherpkg.Derived', out_indices=[1], weights=None))
     assert backbone.channels == (8, )
 
 
@@ -181,23 +190,30 @@ def test_stages_name_the_maps():
 @pytest.mark.usefixtures('otherpkg')
 def test_names_tell_architectures_apart():
     settings = [
-        dict(), dict(out_indices=(1, 2)), dict(widths=(4, 6, 9)),
-        dict(act=dict(type='Mish'))]
-    names = {build_backbone(config(weights=None, **setting)).name
-             for setting in settings}
+        dict(),
+        dict(out_indices=(1, 2)),
+        dict(widths=(4, 6, 9)),
+        dict(act=dict(type='Mish'))
+    ]
+    names = {
+        build_backbone(config(weights=None, **setting)).name
+        for setting in settings
+    }
     assert len(names) == len(settings)
     assert all(name.startswith('otherpkg.ResNet(') for name in names)
 
 
 def test_one_name_however_it_is_written(otherpkg, tmp_path, weights):
     ways = [
-        config(weights=None), config(init_cfg=None),
+        config(weights=None),
+        config(init_cfg=None),
         config(type='otherpkg.backbones.ResNet', weights=None),
         config(type=otherpkg.ResNet, weights=None),
         config(type='ResNet', _scope_='otherpkg', weights=None),
-        config(out_indices=[0, 2], weights=str(tmp_path / 'network.pth'))]
-    assert {build_backbone(way).name for way in ways} == {
-        'otherpkg.ResNet(out_indices=[0, 2])'}
+        config(out_indices=[0, 2], weights=str(tmp_path / 'network.pth'))
+    ]
+    assert {build_backbone(way).name
+            for way in ways} == {'otherpkg.ResNet(out_indices=[0, 2])'}
 
 
 @pytest.mark.parametrize(('wrong', 'message'), [

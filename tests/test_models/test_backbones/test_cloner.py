@@ -14,8 +14,8 @@ def count(module):
 def test_imitates_vgg16(size):
     with torch.device('meta'):
         source = TorchvisionBackbone(
-            'vgg16', ['features.9', 'features.16', 'features.23',
-                      'features.30'], None)
+            'vgg16',
+            ['features.9', 'features.16', 'features.23', 'features.30'], None)
         images = torch.empty(2, 3, size, size)
         light, equal = Cloner(), Cloner('equal_size')
         shapes = [one.shape for one in source(images)]
@@ -35,20 +35,20 @@ def test_imitates_vgg16(size):
 @pytest.mark.parametrize('size', [(128, 128), (90, 75), (33, 49)])
 def test_imitates_resnet18(size):
     with torch.device('meta'):
-        source = TorchvisionBackbone(
-            'resnet18', ['layer1', 'layer2', 'layer3'], None)
+        source = TorchvisionBackbone('resnet18',
+                                     ['layer1', 'layer2', 'layer3'], None)
         cloner = Cloner([[16, 16], [16, 64], [16, 16, 128], [16, 16, 256]],
-                        points=[1, 2, 3], ceil_mode=True)
+                        points=[1, 2, 3],
+                        ceil_mode=True)
         images = torch.empty(2, 3, *size)
-        assert [one.shape for one in cloner(images)] == [
-            one.shape for one in source(images)]
+        assert [one.shape for one in cloner(images)
+                ] == [one.shape for one in source(images)]
     assert count(cloner) < count(source) / 20
 
 
 def test_layers():
     kinds = [type(m) for block in Cloner().blocks for m in block]
-    conv, norm, relu, pool = (
-        nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d)
+    conv, norm, relu, pool = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d)
     short = [conv, norm, relu, conv, relu, pool]
     assert kinds == 2 * short + 3 * [conv, norm, relu, *short]
     assert all(m.bias is None for m in Cloner().modules()
@@ -80,16 +80,16 @@ def test_stops_behind_the_last_point(images):
 
 def test_strides(images):
     cloner = Cloner([[4], [5, 6]], points=[0, 1], strides=[4, 1])
-    assert [one.shape for one in cloner(images)] == [
-        (7, 4, 8, 10), (7, 6, 8, 10)]
+    assert [one.shape for one in cloner(images)] == [(7, 4, 8, 10),
+                                                     (7, 6, 8, 10)]
 
 
-@pytest.mark.parametrize(('kwargs', 'message'), [
-    (dict(widths='huge'), 'one of light, equal_size or numbers, got "huge"'),
-    (dict(strides=[2]), '5 blocks and 1 `strides`'),
-    (dict(points=[1, 5]), r'blocks out of 0 to 4.* got \[1, 5\]'),
-    (dict(points=[2, 1]), r'got \[2, 1\]'),
-    (dict(points=[]), r'got \[\]')])
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [(dict(widths='huge'), 'one of light, equal_size or numbers, got "huge"'),
+     (dict(strides=[2]), '5 blocks and 1 `strides`'),
+     (dict(points=[1, 5]), r'blocks out of 0 to 4.* got \[1, 5\]'),
+     (dict(points=[2, 1]), r'got \[2, 1\]'), (dict(points=[]), r'got \[\]')])
 def test_bad_arguments(kwargs, message):
     with pytest.raises(InputError, match=message):
         Cloner(**kwargs)

@@ -13,8 +13,8 @@ SHIPPED = Path(demo_backbone.__file__).with_suffix('.pth')
 
 def test_stages_have_the_documented_shapes():
     maps = DemoBackbone(STAGES)(torch.zeros(2, 3, 64, 96))
-    assert [tuple(m.shape) for m in maps] == [
-        (2, 32, 16, 24), (2, 64, 8, 12), (2, 128, 4, 6)]
+    assert [tuple(m.shape) for m in maps] == [(2, 32, 16, 24), (2, 64, 8, 12),
+                                              (2, 128, 4, 6)]
 
 
 def test_order_of_stages_is_kept():
@@ -26,7 +26,7 @@ def test_order_of_stages_is_kept():
 
 
 def test_is_cut_behind_the_last_stage():
-    backbone = DemoBackbone(('layer1',))
+    backbone = DemoBackbone(('layer1', ))
     assert [name for name, _ in backbone.body.named_children()
             ] == ['stem', 'layer1']
 

@@ -68,8 +68,8 @@ def test_stages_choose_from_a_dict(images, stages):
     backbone = ForeignBackbone(Network(as_dict), stages)
     own = dict(fine=4, coarse=6)
     assert backbone.channels == tuple(own[stage] for stage in stages)
-    assert backbone.channels == tuple(
-        level.shape[1] for level in backbone(images))
+    assert backbone.channels == tuple(level.shape[1]
+                                      for level in backbone(images))
 
 
 def test_frozen_whatever_its_own_train_says():

@@ -18,15 +18,16 @@ def make_network():
     return make
 
 
-@pytest.mark.parametrize(('patch_size', 'number', 'field'), [
-    (17, 2_996_480, 17), (33, 1_616_000, 32), (65, 1_386_624, 60)])
+@pytest.mark.parametrize(('patch_size', 'number', 'field'),
+                         [(17, 2_996_480, 17), (33, 1_616_000, 32),
+                          (65, 1_386_624, 60)])
 def test_sizes(patch_size, number, field):
     with torch.device('meta'):
         network = PatchNetwork(patch_size)
-        assert network(torch.rand(2, 3, patch_size, patch_size)).shape == (
-            2, 128)
-        assert network.dense(torch.rand(1, 3, 70, 80)).shape == (
-            1, 128, 70, 80)
+        assert network(torch.rand(2, 3, patch_size,
+                                  patch_size)).shape == (2, 128)
+        assert network.dense(torch.rand(1, 3, 70,
+                                        80)).shape == (1, 128, 70, 80)
     assert sum(p.numel() for p in network.parameters()) == number
     assert network.receptive_field == field
 
@@ -54,8 +55,7 @@ def test_dense_is_patch_wise(make_network, patch_size, padding):
 
 
 @pytest.mark.parametrize('patch_size', SIZES)
-def test_a_descriptor_sees_the_receptive_field_only(make_network,
-                                                    patch_size):
+def test_a_descriptor_sees_the_receptive_field_only(make_network, patch_size):
     network = make_network(patch_size, padding='zeros')
     images = torch.randn(1, 3, 80, 80)
     changed = images.clone()
@@ -73,15 +73,18 @@ def test_a_descriptor_sees_the_receptive_field_only(make_network,
 def test_small_images(make_network):
     network = make_network(33)
     assert network.dense(torch.rand(1, 3, 17, 20)).shape[-2:] == (17, 20)
-    with pytest.raises(InputError, match='20x16 are too small for patches of '
-                       '33 pixels; use at least 17'):
+    with pytest.raises(
+            InputError,
+            match='20x16 are too small for patches of '
+            '33 pixels; use at least 17'):
         network.dense(torch.rand(1, 3, 16, 20))
 
 
-@pytest.mark.parametrize(('kwargs', 'message'), [
-    (dict(patch_size=32), 'one of 17, 33, 65, got 32'),
-    (dict(patch_size=17, width=0), 'a finite number, above 0, got 0'),
-    (dict(patch_size=17, padding='same'), 'or "zeros", got "same"')])
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [(dict(patch_size=32), 'one of 17, 33, 65, got 32'),
+     (dict(patch_size=17, width=0), 'a finite number, above 0, got 0'),
+     (dict(patch_size=17, padding='same'), 'or "zeros", got "same"')])
 def test_bad_arguments(kwargs, message):
     with pytest.raises(InputError, match=message):
         PatchNetwork(**kwargs)

@@ -13,7 +13,9 @@ VIT = 'vit_tiny_patch16_224'
 SMALL = dict(depth=3, embed_dim=24, num_heads=3)
 
 
-def build(name='resnet18', stages=('layer2', 'layer3'), weights=None,
+def build(name='resnet18',
+          stages=('layer2', 'layer3'),
+          weights=None,
           **kwargs):
     return TIMMBackbone(name, list(stages), weights, **kwargs)
 
@@ -43,8 +45,11 @@ def test_the_features_of_timm(images, name, stages, indices, args):
     images = images[:1].repeat(1, 1, 4, 4)[..., :112, :224]
     torch.manual_seed(0)
     expected = timm.create_model(
-        name, features_only=True, out_indices=indices,
-        **args, **(dict(dynamic_img_size=True) if args else {})).eval()
+        name,
+        features_only=True,
+        out_indices=indices,
+        **args,
+        **(dict(dynamic_img_size=True) if args else {})).eval()
     torch.manual_seed(0)
     backbone = build(name, stages, model_args=args)
     if not args:
@@ -59,9 +64,10 @@ def test_the_features_of_timm(images, name, stages, indices, args):
 
 
 @pytest.mark.parametrize('make', [
-    lambda stages: build(stages=stages),
-    lambda stages: vit([stage.replace('layer', 'blocks.').replace('3', '0')
-                        for stage in stages])])
+    lambda stages: build(stages=stages), lambda stages: vit([
+        stage.replace('layer', 'blocks.').replace('3', '0') for stage in stages
+    ])
+])
 def test_stages_in_the_order_asked_for(images, make):
     torch.manual_seed(0)
     first, second = make(['layer2', 'layer3'])(images)
@@ -95,8 +101,10 @@ def test_cut_behind_the_last_stage():
 
 
 def test_names_tell_architectures_apart():
-    names = [backbone.name for backbone in (
-        build(), vit(), vit(norm=True), vit(model_args=dict(SMALL, depth=4)))]
+    names = [
+        backbone.name for backbone in (build(), vit(), vit(norm=True),
+                                       vit(model_args=dict(SMALL, depth=4)))
+    ]
     assert len(set(names)) == 4
     assert names[0] == 'timm.resnet18'
 
@@ -114,8 +122,9 @@ def test_local_file(tmp_path, ending, make):
         save_file(source.state_dict(), path)
     loaded = make(weights=str(path)).body.state_dict()
     assert len(loaded) > 10
-    assert all(torch.equal(value, source.state_dict()[key])
-               for key, value in loaded.items())
+    assert all(
+        torch.equal(value,
+                    source.state_dict()[key]) for key, value in loaded.items())
 
 
 @pytest.mark.parametrize(('file', 'message'), [
@@ -140,9 +149,11 @@ def test_no_network(monkeypatch):
         raise OSError('no way out')
 
     monkeypatch.setattr('timm.models._builder.load_pretrained', refuse)
-    with pytest.raises(InputError, match=r'cannot be fetched by timm \(no way '
-                       r'out\); fetch "model.safetensors" from huggingface\.co'
-                       r'/timm/resnet18.* local file with --weights FILE'):
+    with pytest.raises(
+            InputError,
+            match=r'cannot be fetched by timm \(no way '
+            r'out\); fetch "model.safetensors" from huggingface\.co'
+            r'/timm/resnet18.* local file with --weights FILE'):
         build(weights='pretrained')
 
 
@@ -160,8 +171,10 @@ def test_wrong_arguments(kwargs, message):
 
 
 def test_size_must_divide_into_patches(images):
-    with pytest.raises(InputError, match=r'images of 90x64 pixels do not '
-                       r'divide into the patches .* such as 96x64'):
+    with pytest.raises(
+            InputError,
+            match=r'images of 90x64 pixels do not '
+            r'divide into the patches .* such as 96x64'):
         vit()(images[..., :90])
 
 

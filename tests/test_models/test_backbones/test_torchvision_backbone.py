@@ -28,17 +28,20 @@ def weights(tmp_path, reference):
 
 
 def build(stages=('layer2', 'layer3'), weights=None, name='resnet18'):
-    return MODELS.build(dict(
-        type='TorchvisionBackbone', name=name, stages=list(stages),
-        weights=weights))
+    return MODELS.build(
+        dict(
+            type='TorchvisionBackbone',
+            name=name,
+            stages=list(stages),
+            weights=weights))
 
 
 def test_stages_equal_the_whole_network(reference, weights):
     backbone = build(weights=weights).train()
     inputs = torch.randn(2, 3, 64, 96)
     with torch.no_grad():
-        x = reference.maxpool(reference.relu(reference.bn1(
-            reference.conv1(inputs))))
+        x = reference.maxpool(
+            reference.relu(reference.bn1(reference.conv1(inputs))))
         second = reference.layer2(reference.layer1(x))
         third = reference.layer3(second)
     found = backbone(inputs)
@@ -69,8 +72,11 @@ def test_other_architectures():
 
 
 def test_file_without_the_last_stages_will_do(tmp_path, reference):
-    state = {name: value for name, value in reference.state_dict().items()
-             if not name.startswith(('layer4', 'fc'))}
+    state = {
+        name: value
+        for name, value in reference.state_dict().items()
+        if not name.startswith(('layer4', 'fc'))
+    }
     torch.save(state, tmp_path / 'cut.pth')
     backbone = build(weights=str(tmp_path / 'cut.pth'))
     weight = backbone.state_dict()['body.layer3.1.conv2.weight']
@@ -130,10 +136,11 @@ def test_broken_file_in_the_cache(tmp_path, monkeypatch):
         build(weights='IMAGENET1K_V1')
 
 
-@pytest.mark.parametrize(('name', 'stage'), [
-    ('vit_b_32', 'encoder'), ('vit_b_32', 'conv_proj'),
-    ('swin_t', 'features.1'), ('resnet18', 'fc'), ('alexnet', 'classifier.1'),
-    ('resnet18', 'flatten'), ('fcn_resnet50', 'backbone.layer2')])
+@pytest.mark.parametrize(('name', 'stage'),
+                         [('vit_b_32', 'encoder'), ('vit_b_32', 'conv_proj'),
+                          ('swin_t', 'features.1'), ('resnet18', 'fc'),
+                          ('alexnet', 'classifier.1'), ('resnet18', 'flatten'),
+                          ('fcn_resnet50', 'backbone.layer2')])
 def test_what_gives_no_maps_is_refused(name, stage, capfd):
     with pytest.raises(InputError, match=f'"{name}"') as error:
         TorchvisionBackbone(name, [stage], None)
@@ -141,10 +148,13 @@ def test_what_gives_no_maps_is_refused(name, stage, capfd):
     assert 'Traceback' not in capfd.readouterr().err
 
 
-@pytest.mark.parametrize(('name', 'stage'), [
-    ('alexnet', 'features.5'), ('mobilenet_v3_small', 'features.3'),
-    ('squeezenet1_0', 'features.5'), ('efficientnet_b0', 'features.3'),
-    ('mnasnet0_5', 'layers.8'), ('shufflenet_v2_x0_5', 'stage2')])
+@pytest.mark.parametrize(('name', 'stage'),
+                         [('alexnet', 'features.5'),
+                          ('mobilenet_v3_small', 'features.3'),
+                          ('squeezenet1_0', 'features.5'),
+                          ('efficientnet_b0', 'features.3'),
+                          ('mnasnet0_5', 'layers.8'),
+                          ('shufflenet_v2_x0_5', 'stage2')])
 def test_families_that_do(name, stage):
     backbone = TorchvisionBackbone(name, [stage], None)
     one, = backbone(torch.zeros(1, 3, 64, 96))

@@ -12,13 +12,19 @@ STAGES = ['layer1', 'layer2', 'layer3']
 def pair(tmp_path):
     """The same weights in both backbones of torchvision."""
     torch.manual_seed(0)
-    whole = MODELS.build(dict(
-        type='TorchvisionBackbone', name='resnet18', stages=STAGES,
-        weights=None))
+    whole = MODELS.build(
+        dict(
+            type='TorchvisionBackbone',
+            name='resnet18',
+            stages=STAGES,
+            weights=None))
     torch.save(whole.body.state_dict(), tmp_path / 'resnet18.pth')
-    stepwise = MODELS.build(dict(
-        type='TorchvisionResNet', name='resnet18', stages=STAGES,
-        weights=str(tmp_path / 'resnet18.pth')))
+    stepwise = MODELS.build(
+        dict(
+            type='TorchvisionResNet',
+            name='resnet18',
+            stages=STAGES,
+            weights=str(tmp_path / 'resnet18.pth')))
     return whole, stepwise
 
 
@@ -42,8 +48,8 @@ def test_frozen_until_it_is_unfrozen(pair):
 
 def test_cut_behind_the_last_stage():
     backbone = TorchvisionResNet('resnet18', ['layer2', 'layer1'], None)
-    assert [name for name, _ in backbone.body.named_children()][-2:] == [
-        'layer1', 'layer2']
+    assert [name for name, _ in backbone.body.named_children()
+            ][-2:] == ['layer1', 'layer2']
     second, first = backbone(torch.randn(1, 3, 32, 32))
     assert (first.shape[1], second.shape[1]) == (64, 128)
 
@@ -54,11 +60,12 @@ def test_other_resnets():
         assert backbone(torch.empty(1, 3, 32, 32))[0].shape == (1, 256, 8, 8)
 
 
-@pytest.mark.parametrize(('kwargs', 'message'), [
-    (dict(name='vgg16'), 'no ResNet "vgg16"; choose from resnet101'),
-    (dict(stages=['layer5']), r"no stages \['layer5'\]; choose from layer1"),
-    (dict(weights='IMAGENET1K_V7'), 'no weights "IMAGENET1K_V7"'),
-    (dict(weights='none/such.pth'), r'such\.pth" does not exist')])
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [(dict(name='vgg16'), 'no ResNet "vgg16"; choose from resnet101'),
+     (dict(stages=['layer5']), r"no stages \['layer5'\]; choose from layer1"),
+     (dict(weights='IMAGENET1K_V7'), 'no weights "IMAGENET1K_V7"'),
+     (dict(weights='none/such.pth'), r'such\.pth" does not exist')])
 def test_wrong_arguments(kwargs, message):
     given = dict(name='resnet18', stages=STAGES, weights=None)
     with pytest.raises(InputError, match=message):

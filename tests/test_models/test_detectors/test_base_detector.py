@@ -30,8 +30,10 @@ def test_modes(images):
 
 
 def test_predict_keeps_what_is_known(images):
-    samples = [AnomalyDataSample(metainfo=dict(sample_idx=i), gt_label=i % 2)
-               for i in range(7)]
+    samples = [
+        AnomalyDataSample(metainfo=dict(sample_idx=i), gt_label=i % 2)
+        for i in range(7)
+    ]
     predictions = Brightness()(images, samples, mode='predict')
     for i, sample in enumerate(predictions):
         assert sample is samples[i]

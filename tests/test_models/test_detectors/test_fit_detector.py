@@ -74,8 +74,8 @@ def test_every_image_is_collected_once(images, fit, batch_size):
     # The last group is filled up.
     size, = set(detector.batches)
     assert size <= 8
-    torch.testing.assert_close(
-        detector.mean.state, images[..., ::2, ::2].mean((0, 2, 3)))
+    torch.testing.assert_close(detector.mean.state, images[..., ::2, ::2].mean(
+        (0, 2, 3)))
 
 
 @pytest.mark.parametrize('batch_size', [*range(1, 40), 64, 100, 127])
@@ -100,8 +100,8 @@ def test_two_passes(images, batch_size):
     assert detector.num_passes == 2
     for _ in range(2):
         detector.begin_fit(7, batch_size)
-        for module, is_last in ((detector.mean, False),
-                                (detector.spread, True)):
+        for module, is_last in ((detector.mean, False), (detector.spread,
+                                                         True)):
             feed(detector, images, batch_size)
             assert module.ids == list(range(7))
             assert not detector.is_fitted
@@ -109,8 +109,8 @@ def test_two_passes(images, batch_size):
             assert detector.is_fitted == is_last
     pixels = images[..., ::2, ::2]
     mean = pixels.mean((0, 2, 3), keepdim=True)
-    torch.testing.assert_close(
-        detector.spread.state, (pixels - mean).abs().mean((0, 2, 3)))
+    torch.testing.assert_close(detector.spread.state,
+                               (pixels - mean).abs().mean((0, 2, 3)))
 
 
 def test_each_pass_needs_every_image(images):

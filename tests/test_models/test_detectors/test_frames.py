@@ -18,24 +18,34 @@ from mmad.structures import AnomalyDataSample
 
 BACKBONE = dict(type='TinyBackbone')
 PREPROCESSOR = dict(type='ImgDataPreprocessor')
-NETWORK = dict(
-    type='PatchNetwork', patch_size=17, width=0.02, out_channels=4)
-CLONER = dict(type='Cloner', widths=[[6], [10]], points=[0, 1],
-              strides=[4, 2], ceil_mode=True)
+NETWORK = dict(type='PatchNetwork', patch_size=17, width=0.02, out_channels=4)
+CLONER = dict(
+    type='Cloner',
+    widths=[[6], [10]],
+    points=[0, 1],
+    strides=[4, 2],
+    ceil_mode=True)
 
 
 def make(cls, **kwargs):
     torch.manual_seed(0)
     arguments = {
-        FYD: dict(backbone=BACKBONE, dim=6),
-        MKD: dict(backbone=BACKBONE, cloner=CLONER, loss_weight=1),
-        PaDiM: dict(backbone=BACKBONE, dim=6),
-        PatchCore: dict(backbone=BACKBONE, num_neighbors=3, sigma=1.5),
-        SPADE: dict(
-            backbone=BACKBONE, image_stage='layer3',
-            pyramid_stages=['layer2', 'layer3'], num_neighbors=3),
-        UninformedStudents: dict(
-            scales=[dict(network=NETWORK)], num_students=2)
+        FYD:
+        dict(backbone=BACKBONE, dim=6),
+        MKD:
+        dict(backbone=BACKBONE, cloner=CLONER, loss_weight=1),
+        PaDiM:
+        dict(backbone=BACKBONE, dim=6),
+        PatchCore:
+        dict(backbone=BACKBONE, num_neighbors=3, sigma=1.5),
+        SPADE:
+        dict(
+            backbone=BACKBONE,
+            image_stage='layer3',
+            pyramid_stages=['layer2', 'layer3'],
+            num_neighbors=3),
+        UninformedStudents:
+        dict(scales=[dict(network=NETWORK)], num_students=2)
     }[cls]
     return cls(**dict(arguments, data_preprocessor=PREPROCESSOR, **kwargs))
 
@@ -63,28 +73,37 @@ def ready(request, images):
 
 def batch_of(images, **metainfo):
     return dict(
-        inputs=list(images), data_samples=[
-            AnomalyDataSample(metainfo=dict(
-                img_path=f'image_{i}.png', sample_idx=i,
-                img_shape=tuple(image.shape[1:]), **metainfo))
-            for i, image in enumerate(images)])
+        inputs=list(images),
+        data_samples=[
+            AnomalyDataSample(
+                metainfo=dict(
+                    img_path=f'image_{i}.png',
+                    sample_idx=i,
+                    img_shape=tuple(image.shape[1:]),
+                    **metainfo)) for i, image in enumerate(images)
+        ])
 
 
 @pytest.mark.parametrize('order', [1, -1])
 @torch.no_grad()
 def test_sizes_in_a_batch(ready, images, order):
     mixed = [images[0], images[1, :, :28]][::order]
-    with pytest.raises(InputError, match=(
-            rf'"image_{1 if order > 0 else 0}\.png" of 40x28 pixels was '
-            r'padded to 40x32 .* Resize with keep_ratio=False, or Letterbox')):
+    with pytest.raises(
+            InputError,
+            match=(
+                rf'"image_{1 if order > 0 else 0}\.png" of 40x28 pixels was '
+                r'padded to 40x32 .* Resize with keep_ratio=False, or Letter'
+            )):
         ready.test_step(batch_of(mixed))
 
 
 @torch.no_grad()
 def test_sizes_in_batches_of_one(ready, images):
     ready.test_step(batch_of(images[:1]))
-    with pytest.raises(InputError, match=r'"image_0\.png" is 36x32 pixels, '
-                       r'but those before, .* were 40x32'):
+    with pytest.raises(
+            InputError,
+            match=r'"image_0\.png" is 36x32 pixels, '
+            r'but those before, .* were 40x32'):
         ready.test_step(batch_of(images[:1, :, :, :36]))
     ready.test_step(batch_of(images[1:]))
 
@@ -119,8 +138,10 @@ def test_scores_do_not_depend_on_the_others(ready, images):
 def test_scores_that_are_not_finite(ready, images, value):
     images = images.clone()
     images[1] *= value
-    with pytest.raises(InputError, match=r'"image_1\.png" has a score or an '
-                       'anomaly map that is not finite'):
+    with pytest.raises(
+            InputError,
+            match=r'"image_1\.png" has a score or an '
+            'anomaly map that is not finite'):
         ready.test_step(batch_of(images[:3]))
 
 
@@ -164,12 +185,14 @@ def test_borders_that_cannot_be_left_out(cls, images):
     detector = make(cls)
     data = batch_of(images[:2], **BORDER)
     detector.fit_state.finalize()
-    with pytest.raises(InputError, match=r'"image_0\.png" has the border of a '
-                       f'letterbox, which {cls.__name__} cannot'):
+    with pytest.raises(
+            InputError,
+            match=r'"image_0\.png" has the border of a '
+            f'letterbox, which {cls.__name__} cannot'):
         detector.test_step(data)
     with pytest.raises(InputError, match='has the border of a letterbox'):
-        detector(torch.stack(data['inputs']), data['data_samples'],
-                 mode='loss')
+        detector(
+            torch.stack(data['inputs']), data['data_samples'], mode='loss')
     if cls in FITTED:
         detector.begin_fit(2, 2)
         with pytest.raises(InputError, match='has the border of a letterbox'):
@@ -178,8 +201,8 @@ def test_borders_that_cannot_be_left_out(cls, images):
 
 @torch.no_grad()
 def test_a_crop_has_no_border(ready, images):
-    ready.test_step(batch_of(
-        images[:2], crop_offset=(2, 3), resized_shape=(20, 20)))
+    ready.test_step(
+        batch_of(images[:2], crop_offset=(2, 3), resized_shape=(20, 20)))
 
 
 @pytest.mark.parametrize('cls', [BaseDetector])
@@ -204,10 +227,14 @@ def boxed(images, borders, fill):
         bottom = images.shape[2] - border
         images[i, :, :border] = fill
         images[i, :, bottom:] = fill
-        info = dict(crop_offset=(-border, 0), resized_shape=(
-            bottom - border, images.shape[3])) if border else {}
-        samples.append(AnomalyDataSample(metainfo=dict(
-            sample_idx=i, img_path=f'image_{i}.png', **info)))
+        info = dict(
+            crop_offset=(-border, 0),
+            resized_shape=(bottom - border,
+                           images.shape[3])) if border else {}
+        samples.append(
+            AnomalyDataSample(
+                metainfo=dict(sample_idx=i, img_path=f'image_{i}.png', **
+                              info)))
     return images, samples
 
 
@@ -220,15 +247,20 @@ def fit_boxed(detector, images, fill=0.0, batch_size=2):
     detector.begin_fit(len(images), batch_size)
     for start in range(0, len(order), batch_size):
         batch = order[start:start + batch_size]
-        detector.fit_step(dict(
-            inputs=images[batch], data_samples=[samples[i] for i in batch]))
+        detector.fit_step(
+            dict(
+                inputs=images[batch],
+                data_samples=[samples[i] for i in batch]))
     detector.end_pass()
     return detector.eval()
 
 
-RATIOS = [dict(coreset_ratio=1), dict(coreset_ratio=0.3),
-          dict(coreset_ratio=0.5, max_patches=200),
-          dict(coreset_ratio=1, max_patches=200, first_patch=0)]
+RATIOS = [
+    dict(coreset_ratio=1),
+    dict(coreset_ratio=0.3),
+    dict(coreset_ratio=0.5, max_patches=200),
+    dict(coreset_ratio=1, max_patches=200, first_patch=0)
+]
 
 
 @pytest.mark.parametrize('kwargs', RATIOS)
@@ -280,8 +312,8 @@ def test_a_constant_distance_gives_a_constant_map(make_patchcore, images):
     valid[:, :, 2:6] = True
     maps = detector.anomaly_map(
         torch.full((1, 1, 8, 10), 3.0), (32, 40), valid)
-    torch.testing.assert_close(
-        maps[:, :, 8:24], torch.full((1, 1, 16, 40), 3.0))
+    torch.testing.assert_close(maps[:, :, 8:24], torch.full((1, 1, 16, 40),
+                                                            3.0))
 
 
 def bank_of_a_share(rank, detector, images):

@@ -32,8 +32,12 @@ FCA = dict(mode='rotation_translation_scale', grid=2)
 FAS = dict(stages=['layer2'])
 ALL = dict(ica=ICA, fca=FCA, fas=FAS)
 PARTS = {
-    'ica': dict(ica=ICA), 'fas': dict(fas=FAS), 'ica+fas': dict(
-        ica=ICA, fas=FAS), 'fca+fas': dict(fca=FCA, fas=FAS), 'all': ALL}
+    'ica': dict(ica=ICA),
+    'fas': dict(fas=FAS),
+    'ica+fas': dict(ica=ICA, fas=FAS),
+    'fca+fas': dict(fca=FCA, fas=FAS),
+    'all': ALL
+}
 parts = pytest.mark.parametrize('switches', PARTS.values(), ids=PARTS)
 
 
@@ -45,9 +49,10 @@ class SteppedBackbone(SequentialBackbone):
         super().__init__(stages)
         generator = torch.Generator().manual_seed(0)
         self.body = nn.Sequential()
-        for name, layer in (
-                ('layer1', nn.Conv2d(3, 6, 5, stride=4, padding=2)),
-                ('layer2', nn.Conv2d(6, 10, 3, stride=2, padding=1))):
+        for name, layer in (('layer1', nn.Conv2d(3, 6, 5, stride=4,
+                                                 padding=2)),
+                            ('layer2',
+                             nn.Conv2d(6, 10, 3, stride=2, padding=1))):
             for parameter in layer.parameters():
                 nn.init.normal_(parameter, std=0.3, generator=generator)
             self.body.add_module(name, nn.Sequential(layer, nn.ReLU()))
@@ -70,16 +75,18 @@ def make_fyd():
 def train(detector, images, steps=3, lr=0.05):
     """So many steps as the training loop would take them."""
     optimizer = OptimWrapper(
-        torch.optim.SGD(
-            (p for p in detector.parameters() if p.requires_grad), lr))
+        torch.optim.SGD((p for p in detector.parameters() if p.requires_grad),
+                        lr))
     detector.train()
     logs = [
         detector.train_step(
             dict(inputs=images, data_samples=[None] * len(images)), optimizer)
         for _ in range(steps)
     ]
-    return [{name: value.item() for name, value in log.items()}
-            for log in logs]
+    return [{
+        name: value.item()
+        for name, value in log.items()
+    } for log in logs]
 
 
 def disturb(detector, weight=0.6, bias=0.03):
@@ -110,8 +117,9 @@ def test_without_any_part_it_is_padim(make_fyd, fit, images, pca):
 def test_without_any_part_it_is_fitted_by_the_training_loop(make_fyd, images):
     detector = make_fyd()
     detector.begin_fit(7, 7)
-    samples = [AnomalyDataSample(metainfo=dict(sample_idx=i))
-               for i in range(7)]
+    samples = [
+        AnomalyDataSample(metainfo=dict(sample_idx=i)) for i in range(7)
+    ]
     data = dict(inputs=images, data_samples=samples)
     assert detector.train_step(data, None) == {}
     detector.end_pass()
@@ -124,7 +132,9 @@ def test_at_the_start_features_are_those_of_the_backbone(
     for frame in ('aligned', 'original'):
         detector = make_fyd(gaussian_frame=frame, **switches).eval()
         torch.testing.assert_close(
-            detector.extract(images), make_fyd().extract(images), rtol=1e-4,
+            detector.extract(images),
+            make_fyd().extract(images),
+            rtol=1e-4,
             atol=1e-4)
 
 
@@ -132,8 +142,10 @@ def test_at_the_start_features_are_those_of_the_backbone(
 def test_trains(make_fyd, images, switches):
     detector = make_fyd(**switches)
     assert detector.needs_training
-    before = {name: p.detach().clone()
-              for name, p in detector.named_parameters()}
+    before = {
+        name: p.detach().clone()
+        for name, p in detector.named_parameters()
+    }
     log = detector(images, [None] * 7, mode='loss')
     sum(value for name, value in log.items() if 'loss' in name).backward()
     for name, parameter in detector.named_parameters():
@@ -152,29 +164,34 @@ def test_trains(make_fyd, images, switches):
         if name.startswith('backbone'):
             assert changed == ('fas' in switches), name
     for part in ('ica', 'fca', 'fas'):
-        changed = [not torch.equal(p, before[name])
-                   for name, p in detector.named_parameters()
-                   if name.startswith(f'{part}.')]
+        changed = [
+            not torch.equal(p, before[name])
+            for name, p in detector.named_parameters()
+            if name.startswith(f'{part}.')
+        ]
         assert any(changed) == (part in switches)
 
 
 def test_losses_by_hand(make_fyd, images):
-    detector = disturb(make_fyd(
-        ica=ICA, fca=FCA, fas=dict(
-            stages=['layer1', 'layer2'], pair='batch_mean'),
-        pair_loss=dict(type='PairLoss', pairs='all', loss_weight=3.0),
-        alignment_loss=dict(type='AlignmentLoss', loss_weight=2.0),
-        mean_transform_loss=dict(type='MeanTransformLoss', loss_weight=7.0)))
+    detector = disturb(
+        make_fyd(
+            ica=ICA,
+            fca=FCA,
+            fas=dict(stages=['layer1', 'layer2'], pair='batch_mean'),
+            pair_loss=dict(type='PairLoss', pairs='all', loss_weight=3.0),
+            alignment_loss=dict(type='AlignmentLoss', loss_weight=2.0),
+            mean_transform_loss=dict(
+                type='MeanTransformLoss', loss_weight=7.0)))
     log = detector.loss(images, [None] * 7)
     image, first = detector.ica(images)
     one, second = detector.fca['layer1'](detector.backbone.body.layer1(image))
     two, third = detector.fca['layer2'](detector.backbone.body.layer2(one))
-    torch.testing.assert_close(
-        log['loss_pair'], PairLoss('all', loss_weight=3.0)(image))
+    torch.testing.assert_close(log['loss_pair'],
+                               PairLoss('all', loss_weight=3.0)(image))
     center = MeanTransformLoss(7.0)
     assert min(center(first), center(second @ third)) > 1e-4
-    torch.testing.assert_close(
-        log['loss_mean_transform'], center(first) + center(second @ third))
+    torch.testing.assert_close(log['loss_mean_transform'],
+                               center(first) + center(second @ third))
     align = AlignmentLoss(2.0)
     torch.testing.assert_close(
         log['loss_alignment'],
@@ -185,10 +202,12 @@ def test_losses_by_hand(make_fyd, images):
 def test_rates_of_the_schedule(make_fyd):
     detector = make_fyd(**ALL)
     wrapper = Config.fromfile(CONFIGS / '_base_/schedules/sgd_50e.py')
-    optimizer = build_optim_wrapper(
-        detector, wrapper.optim_wrapper).optimizer
-    rates = {id(parameter): group['lr'] for group in optimizer.param_groups
-             for parameter in group['params']}
+    optimizer = build_optim_wrapper(detector, wrapper.optim_wrapper).optimizer
+    rates = {
+        id(parameter): group['lr']
+        for group in optimizer.param_groups
+        for parameter in group['params']
+    }
     for name, parameter in detector.named_parameters():
         assert rates[id(parameter)] == pytest.approx(
             1e-4 if name.startswith('backbone.') else 1e-2), name
@@ -201,8 +220,8 @@ def test_statistics_of_the_transforms(make_fyd, images):
     described = describe_affine(matrix)
     for name, value in described.items():
         torch.testing.assert_close(log[f'ica_{name}_mean'], value.mean())
-        torch.testing.assert_close(
-            log[f'ica_{name}_std'], value.std(correction=0))
+        torch.testing.assert_close(log[f'ica_{name}_std'],
+                                   value.std(correction=0))
     assert float(log['ica_shift_x_std']) > 1e-3
     assert log['fca_scale_std'] > 1e-3
 
@@ -210,8 +229,10 @@ def test_statistics_of_the_transforms(make_fyd, images):
 @pytest.mark.parametrize('size', [8, 32])
 def test_one_image_alone_adds_no_gradient(make_fyd, images, size):
     detector = disturb(make_fyd(**ALL)).train()
-    before = {name: value.clone()
-              for name, value in detector.state_dict().items()}
+    before = {
+        name: value.clone()
+        for name, value in detector.state_dict().items()
+    }
     log = detector(images[:1, :, :size, :size], [None], mode='loss')
     assert all(value == 0 for value in log.values())
     sum(log.values()).backward()
@@ -223,8 +244,7 @@ def test_one_image_alone_adds_no_gradient(make_fyd, images, size):
                if parameter.requires_grad)
 
 
-def test_alignment_loss_does_not_flow_into_what_is_predicted(
-        make_fyd, images):
+def test_alignment_loss_does_not_flow_into_what_is_predicted(make_fyd, images):
     # With the predictor cut off, nothing is left for gradients to go through.
     detector = make_fyd(fas=FAS)
     detector.fas['layer2'].predictor.register_forward_hook(
@@ -237,8 +257,10 @@ def test_alignment_loss_does_not_flow_into_what_is_predicted(
 def test_normalization_of_the_backbone_stays(make_fyd, images):
     backbone = dict(type='DemoBackbone', stages=['layer1', 'layer2'])
     detector = make_fyd(backbone=backbone, **ALL)
-    before = {name: value.clone()
-              for name, value in detector.backbone.named_buffers()}
+    before = {
+        name: value.clone()
+        for name, value in detector.backbone.named_buffers()
+    }
     train(detector, images)
     for name, value in detector.backbone.named_buffers():
         assert torch.equal(value, before[name]), name
@@ -287,10 +309,12 @@ def test_stages_share_the_last_frame(make_fyd, images):
         detector.extract(images), detector.reduction(expected))
     torch.testing.assert_close(
         detector.align(images)[1], first @ second @ third)
-    original = disturb(make_fyd(
-        reduction='none', dim=None, gaussian_frame='original', **ALL))
-    expected = [warp(one, invert_affine(first)),
-                warp(two, invert_affine(first @ second))]
+    original = disturb(
+        make_fyd(reduction='none', dim=None, gaussian_frame='original', **ALL))
+    expected = [
+        warp(one, invert_affine(first)),
+        warp(two, invert_affine(first @ second))
+    ]
     torch.testing.assert_close(
         original.extract(images), original.reduction(expected))
 
@@ -304,13 +328,16 @@ def test_align(make_fyd, images):
     assert torch.equal(aligned, detector.ica(images)[0])
 
 
-@pytest.mark.parametrize(('switches', 'steps', 'lr'), [
-    (dict(ica=dict(mode='translation', grid=2)), 50, 0.01),
-    (dict(fca=dict(mode='translation', grid=2), fas=FAS,
-          mean_transform_loss=dict(type='MeanTransformLoss', loss_weight=1.0)), 150, 0.1)],
+@pytest.mark.parametrize(
+    ('switches', 'steps', 'lr'),
+    [(dict(ica=dict(mode='translation', grid=2)), 50, 0.01),
+     (dict(
+         fca=dict(mode='translation', grid=2),
+         fas=FAS,
+         mean_transform_loss=dict(type='MeanTransformLoss',
+                                  loss_weight=1.0)), 150, 0.1)],
     ids=['ica', 'fca'])
-def test_moved_copies_of_one_image_are_aligned(
-        make_fyd, switches, steps, lr):
+def test_moved_copies_of_one_image_are_aligned(make_fyd, switches, steps, lr):
     torch.manual_seed(0)
     image = torch.nn.functional.interpolate(
         3 * torch.randn(1, 3, 5, 5), size=(32, 32), mode='bicubic')
@@ -335,11 +362,12 @@ def test_reload(make_fyd, fit, images, switches):
         assert torch.equal(ours, theirs)
 
 
-@pytest.mark.parametrize(('kwargs', 'message'), [
-    (dict(ica=None), r"ica \{.*'rotation_translation'.*\} instead of None"),
-    (dict(gaussian_frame='original'),
-     "gaussian_frame 'aligned' instead of 'original'"),
-    (dict(ica=dict(ICA, max_shift=0.2)), "'translation': 0.3.* instead of")])
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [(dict(ica=None), r"ica \{.*'rotation_translation'.*\} instead of None"),
+     (dict(gaussian_frame='original'),
+      "gaussian_frame 'aligned' instead of 'original'"),
+     (dict(ica=dict(ICA, max_shift=0.2)), "'translation': 0.3.* instead of")])
 def test_reload_of_another_setting(make_fyd, fit, images, kwargs, message):
     state = fit(make_fyd(**ALL).eval(), images).state_dict()
     with pytest.raises(InputError, match=message):
@@ -360,18 +388,21 @@ def test_unfitted(make_fyd, images):
         detector(images)
 
 
-@pytest.mark.parametrize(('kwargs', 'message'), [
-    (dict(gaussian_frame='image'), '"aligned" or "original", got "image"'),
-    (dict(fca=FCA), '`fca` is trained through `fas`'),
-    (dict(fas=dict(stages=['layer1'])), r'with the last of them, got \['),
-    (dict(fas=dict(stages=['layer2', 'layer9'])), 'must be out of those of'),
-    (dict(fas=dict(stages=['layer2', 'layer2'])), 'each once, with the last'),
-    (dict(fas=dict(stages='layer2')), 'with the last of them, got layer2'),
-    (dict(ica=False), '`ica` must be a dict of .* or None, got False'),
-    (dict(backbone=dict(type='TinyBackbone'), fca=FCA, fas={}),
-     'TinyBackbone does not let it; use TorchvisionResNet'),
-    (dict(backbone=dict(type='SteppedBackbone', stages=['layer2', 'layer1']),
-          fca=FCA, fas={}), r"in its order, \['layer1', 'layer2'\]")])
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [(dict(gaussian_frame='image'), '"aligned" or "original", got "image"'),
+     (dict(fca=FCA), '`fca` is trained through `fas`'),
+     (dict(fas=dict(stages=['layer1'])), r'with the last of them, got \['),
+     (dict(fas=dict(stages=['layer2', 'layer9'])), 'must be out of those of'),
+     (dict(fas=dict(stages=['layer2', 'layer2'])), 'each once, with the last'),
+     (dict(fas=dict(stages='layer2')), 'with the last of them, got layer2'),
+     (dict(ica=False), '`ica` must be a dict of .* or None, got False'),
+     (dict(backbone=dict(type='TinyBackbone'), fca=FCA,
+           fas={}), 'TinyBackbone does not let it; use TorchvisionResNet'),
+     (dict(
+         backbone=dict(type='SteppedBackbone', stages=['layer2', 'layer1']),
+         fca=FCA,
+         fas={}), r"in its order, \['layer1', 'layer2'\]")])
 def test_bad_arguments(make_fyd, kwargs, message):
     with pytest.raises(InputError, match=message):
         make_fyd(**kwargs)
@@ -391,8 +422,8 @@ def _fit_shard(rank, detector, images):
 def test_processes_fit_as_one(run_processes, make_fyd, fit, images, world):
     detector = disturb(make_fyd(**ALL))
     state = fit(detector, images).state_dict()
-    for found in run_processes(
-            world, _fit_shard, disturb(make_fyd(**ALL)), images):
+    for found in run_processes(world, _fit_shard, disturb(make_fyd(**ALL)),
+                               images):
         assert found.keys() == state.keys()
         for name, value in state.items():
             assert torch.equal(found[name], value), name
@@ -423,18 +454,27 @@ def step_of_a_share(rank, detector, images, world):
     loss, log = detector.parse_losses(log)
     loss.backward()
     return dict(
-        log={name: value.detach() for name, value in log.items()},
-        buffers={name: value.clone()
-                 for name, value in detector.named_buffers()},
-        gradients={name: parameter.grad
-                   for name, parameter in detector.named_parameters()
-                   if parameter.grad is not None})
+        log={
+            name: value.detach()
+            for name, value in log.items()
+        },
+        buffers={
+            name: value.clone()
+            for name, value in detector.named_buffers()
+        },
+        gradients={
+            name: parameter.grad
+            for name, parameter in detector.named_parameters()
+            if parameter.grad is not None
+        })
 
 
 @pytest.mark.parametrize('world', [2, 3])
 @pytest.mark.parametrize('switches', [
-    dict(ALL), dict(ica=ICA, pair_loss=dict(type='PairLoss', pairs='all')),
-    dict(fas=dict(FAS, pair='batch_mean'), fca=FCA)])
+    dict(ALL),
+    dict(ica=ICA, pair_loss=dict(type='PairLoss', pairs='all')),
+    dict(fas=dict(FAS, pair='batch_mean'), fca=FCA)
+])
 def test_several_processes_train_as_one(run_processes, make_fyd, images,
                                         switches, world):
     images = images[:6].double()

@@ -13,7 +13,10 @@ from mmad.registry import MODELS
 
 CONFIGS = Path(__file__).parents[3] / 'configs'
 CLONER = dict(
-    type='Cloner', widths=[[8, 6], [8, 10]], points=[0, 1], strides=[4, 2],
+    type='Cloner',
+    widths=[[8, 6], [8, 10]],
+    points=[0, 1],
+    strides=[4, 2],
     ceil_mode=True)
 
 
@@ -36,11 +39,15 @@ def train(detector, images, steps=3, lr=1e-3):
         torch.optim.Adam(detector.parameters(), lr=lr))
     detector.train()
     detector.begin_training(steps)
-    logs = [detector.train_step(dict(inputs=images), optim_wrapper)
-            for _ in range(steps)]
+    logs = [
+        detector.train_step(dict(inputs=images), optim_wrapper)
+        for _ in range(steps)
+    ]
     detector.eval()
-    return [{name: value.item() for name, value in log.items()}
-            for log in logs]
+    return [{
+        name: value.item()
+        for name, value in log.items()
+    } for log in logs]
 
 
 @pytest.fixture
@@ -56,8 +63,8 @@ def test_loss_goes_down_and_a_defect_stands_out(make_mkd):
     images = waves + 0.1 * torch.randn(16, 3, 64, 64)
     detector = make_mkd(
         backbone=dict(type='DemoBackbone', stages=['layer1', 'layer2']),
-        cloner=dict(type='Cloner', widths=[[8, 8], [8, 32], [8, 64]],
-                    points=[1, 2]),
+        cloner=dict(
+            type='Cloner', widths=[[8, 8], [8, 32], [8, 64]], points=[1, 2]),
         sigma=2.0)
     logs = train(detector, images[:8], 60, lr=3e-3)
     assert logs[-1]['loss'] < 0.2 * logs[0]['loss']
@@ -90,8 +97,8 @@ def test_weight_of_either_term(make_mkd, images, name):
     plain[f'loss_{name}'] *= 0.5
     for key in ('loss_value', 'loss_direction'):
         assert log[key] == pytest.approx(plain[key])
-    assert log['loss'] == pytest.approx(
-        log['loss_value'] + log['loss_direction'])
+    assert log['loss'] == pytest.approx(log['loss_value'] +
+                                        log['loss_direction'])
 
 
 def test_score_is_the_loss_of_the_image(make_mkd, images):
@@ -104,7 +111,8 @@ def test_score_is_the_loss_of_the_image(make_mkd, images):
         value_loss(source, clone) + 2.5 * direction_loss(source, clone))
     detector.test_points = [1]
     torch.testing.assert_close(
-        detector(images)[0], value_loss(source[1:], clone[1:]) +
+        detector(images)[0],
+        value_loss(source[1:], clone[1:]) +
         2.5 * direction_loss(source[1:], clone[1:]))
 
 
@@ -123,8 +131,7 @@ def test_perfect_imitation_scores_zero(make_mkd, images):
 
 def test_source_stays_as_it_is(make_mkd, images):
     backbone = dict(type='DemoBackbone', stages=['layer1', 'layer2'])
-    cloner = dict(
-        CLONER, widths=[[8, 32], [8, 64]], strides=[4, 2])
+    cloner = dict(CLONER, widths=[[8, 32], [8, 64]], strides=[4, 2])
     detector = make_mkd(backbone=backbone, cloner=cloner)
     before = {k: v.clone() for k, v in detector.backbone.state_dict().items()}
     started = detector.cloner.blocks[0][0].weight.detach().clone()
@@ -204,9 +211,10 @@ def test_compiled(trained, images):
     samples = compiled(dict(inputs=images))
     for i, sample in enumerate(samples):
         torch.testing.assert_close(sample.pred_map, expected[1][i, 0])
-    log = torch.compile(trained.train_step, backend='eager')(
-        dict(inputs=images), OptimWrapper(
-            torch.optim.Adam(trained.parameters())))
+    log = torch.compile(
+        trained.train_step,
+        backend='eager')(dict(inputs=images),
+                         OptimWrapper(torch.optim.Adam(trained.parameters())))
     assert log['loss'] > 0
 
 
@@ -222,15 +230,17 @@ def test_reload(trained, make_mkd, images):
     assert other.weight == trained.weight
 
 
-@pytest.mark.parametrize(('kwargs', 'message'), [
-    (dict(cloner=dict(CLONER, widths=[[4, 6], [8, 10]])),
-     r'cloner_widths \[\[8, 6\], \[8, 10\]\] instead of \[\[4, 6\]'),
-    (dict(backbone=dict(type='TinyBackbone', stages=['layer2']),
-          cloner=dict(CLONER, points=[0])),
-     r"stages \['layer2', 'layer3'\] instead of \['layer2'\]"),
-    (dict(loss_weight=2.0), "loss_weight 'auto' instead of 2.0"),
-    (dict(weighted_loss='value'),
-     "weighted_loss 'direction' instead of 'value'")])
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [(dict(cloner=dict(CLONER, widths=[[4, 6], [8, 10]])),
+      r'cloner_widths \[\[8, 6\], \[8, 10\]\] instead of \[\[4, 6\]'),
+     (dict(
+         backbone=dict(type='TinyBackbone', stages=['layer2']),
+         cloner=dict(CLONER, points=[0])),
+      r"stages \['layer2', 'layer3'\] instead of \['layer2'\]"),
+     (dict(loss_weight=2.0), "loss_weight 'auto' instead of 2.0"),
+     (dict(weighted_loss='value'),
+      "weighted_loss 'direction' instead of 'value'")])
 def test_reload_of_another_setting(trained, make_mkd, kwargs, message):
     with pytest.raises(InputError, match=message):
         make_mkd(**kwargs).load_state_dict(trained.state_dict())
@@ -253,26 +263,30 @@ def test_untrained(make_mkd, images):
 
 
 def test_terms_that_cannot_be_balanced(make_mkd, images):
-    with pytest.raises(InputError, match='cannot be balanced: the terms begin '
-                       'with nan'):
+    with pytest.raises(
+            InputError, match='cannot be balanced: the terms begin '
+            'with nan'):
         train(make_mkd(), images * float('nan'))
 
 
 def test_shapes_must_agree(make_mkd, images):
     detector = make_mkd(cloner=dict(CLONER, widths=[[8, 6], [8, 12]]))
-    with pytest.raises(InputError, match=r'at stage "layer3" the source has '
-                       r'\(10, 4, 5\) .* the cloner \(12, 4, 5\)'):
+    with pytest.raises(
+            InputError,
+            match=r'at stage "layer3" the source has '
+            r'\(10, 4, 5\) .* the cloner \(12, 4, 5\)'):
         train(detector, images)
 
 
-@pytest.mark.parametrize(('kwargs', 'message'), [
-    (dict(cloner=dict(CLONER, points=[1])),
-     '2 stages and the cloner 1 `points`'),
-    (dict(weighted_loss='values'), 'or "direction", got "values"'),
-    (dict(loss_weight='big'), '`loss_weight` must .* or "auto", got \'big\''),
-    (dict(loss_weight=-1), 'at least 0, or "auto", got -1'),
-    (dict(test_points=[]), r'out of 0 to 1, got \[\]'),
-    (dict(test_points=[1, 2]), r'out of 0 to 1, got \[1, 2\]')])
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [(dict(cloner=dict(CLONER, points=[1])),
+      '2 stages and the cloner 1 `points`'),
+     (dict(weighted_loss='values'), 'or "direction", got "values"'),
+     (dict(loss_weight='big'), '`loss_weight` must .* or "auto", got \'big\''),
+     (dict(loss_weight=-1), 'at least 0, or "auto", got -1'),
+     (dict(test_points=[]), r'out of 0 to 1, got \[\]'),
+     (dict(test_points=[1, 2]), r'out of 0 to 1, got \[1, 2\]')])
 def test_bad_arguments(make_mkd, kwargs, message):
     with pytest.raises(InputError, match=message):
         make_mkd(**kwargs)
@@ -300,8 +314,9 @@ def _first_step(rank, detector, images):
 def test_processes_agree_on_the_weight(run_processes, make_mkd, images):
     ours, theirs = run_processes(2, _first_step, make_mkd(), images)
     assert ours == theirs
-    logs = [train(make_mkd(loss_weight=1), images[i:i + 3], 1)[0]
-            for i in (0, 3)]
+    logs = [
+        train(make_mkd(loss_weight=1), images[i:i + 3], 1)[0] for i in (0, 3)
+    ]
     assert float(ours) == pytest.approx(
-        sum(log['loss_value'] for log in logs) /
-        sum(log['loss_direction'] for log in logs))
+        sum(log['loss_value'] for log in logs) / sum(log['loss_direction']
+                                                     for log in logs))

@@ -8,6 +8,7 @@ from mmad.models import PaDiM
 
 @pytest.fixture
 def make_padim():
+
     def make(**kwargs):
         kwargs.setdefault('dim', 6)
         return PaDiM(dict(type='TinyBackbone'), **kwargs)
@@ -15,10 +16,9 @@ def make_padim():
     return make
 
 
-@pytest.mark.parametrize(('reduction', 'dim', 'channels'), [
-    ('random', 6, 6), ('pca', 6, 6), ('none', None, 16)])
-def test_all_reductions(make_padim, fit, images, reduction, dim,
-                        channels):
+@pytest.mark.parametrize(('reduction', 'dim', 'channels'),
+                         [('random', 6, 6), ('pca', 6, 6), ('none', None, 16)])
+def test_all_reductions(make_padim, fit, images, reduction, dim, channels):
     detector = fit(make_padim(reduction=reduction, dim=dim), images)
     assert detector.gaussians.mean.shape == (8, 10, channels)
     scores, maps = detector(images)
@@ -44,8 +44,7 @@ def test_an_odd_patch_is_found(make_padim, fit, images):
     assert 16 <= column < 32
 
 
-def test_pca_without_reduction_changes_no_distance(make_padim, fit,
-                                                   images):
+def test_pca_without_reduction_changes_no_distance(make_padim, fit, images):
     # Mahalanobis distances do not depend on the axes.
     rotated = fit(make_padim(reduction='pca', dim=16), images)
     plain = fit(make_padim(reduction='none', dim=None), images)
@@ -57,15 +56,15 @@ def test_reload(make_padim, fit, images):
     detector = fit(make_padim(seed=1), images)
     other = make_padim(seed=2).eval()
     other.load_state_dict(detector.state_dict())
-    assert torch.equal(
-        other.reduction.indices, detector.reduction.indices)
+    assert torch.equal(other.reduction.indices, detector.reduction.indices)
     assert torch.equal(other(images)[1], detector(images)[1])
 
 
 def test_reload_of_another_reduction(make_padim, fit, images):
     state = fit(make_padim(), images).state_dict()
-    with pytest.raises(InputError, match="reduction 'random' instead of "
-                       "'none'"):
+    with pytest.raises(
+            InputError, match="reduction 'random' instead of "
+            "'none'"):
         make_padim(reduction='none', dim=None).load_state_dict(state)
 
 

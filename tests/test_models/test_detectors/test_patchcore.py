@@ -70,23 +70,24 @@ def test_distance_to_the_coreset_is_bounded(images, make_patchcore, fit,
 
 def test_first_patch_and_order(images, make_patchcore, fit):
     detector = fit(
-        make_patchcore(coreset_ratio=0.05, projection_dim=None,
-                       first_patch=123), images)
+        make_patchcore(
+            coreset_ratio=0.05, projection_dim=None, first_patch=123), images)
     rows = patches(detector, images)
     assert torch.equal(detector.memory_bank.rows[0], rows[123])
     farthest = torch.cdist(rows.double(), rows[123:124].double()).argmax()
     assert torch.equal(detector.memory_bank.rows[1], rows[farthest])
 
 
-def test_one_neighbor_gives_the_maximum(images, make_patchcore, fit,
-                                         queries):
+def test_one_neighbor_gives_the_maximum(images, make_patchcore, fit, queries):
     detector = fit(make_patchcore(num_neighbors=1), images)
     distances = torch.cdist(
         patches(detector, queries, 5).double(),
         detector.memory_bank.rows.double()).min(1).values
     torch.testing.assert_close(
-        detector(queries)[0].double(), distances.view(5, -1).amax(1),
-        rtol=1e-5, atol=0)
+        detector(queries)[0].double(),
+        distances.view(5, -1).amax(1),
+        rtol=1e-5,
+        atol=0)
 
 
 @pytest.mark.parametrize('b', [2, 3, 9])
@@ -94,8 +95,8 @@ def test_score_is_equation_7(images, make_patchcore, fit, queries, b):
     detector = fit(make_patchcore(num_neighbors=b), images)
     bank = detector.memory_bank.rows.double()
     scores = detector(queries)[0].double()
-    for image, score in zip(patches(detector, queries, 5).split(PER_IMAGE),
-                            scores):
+    for image, score in zip(
+            patches(detector, queries, 5).split(PER_IMAGE), scores):
         distances = torch.cdist(image.double(), bank)
         worst = distances.min(1).values.argmax()
         best = distances[worst].argmin()
@@ -104,16 +105,15 @@ def test_score_is_equation_7(images, make_patchcore, fit, queries, b):
         largest = distances[worst, best]
         weight = 1 - largest.exp() / distances[worst, around].exp().sum()
         assert 1 - 1 / b <= weight < 1
-        torch.testing.assert_close(
-            score, weight * largest, rtol=1e-5, atol=0)
+        torch.testing.assert_close(score, weight * largest, rtol=1e-5, atol=0)
 
 
 def test_no_overflow(images, make_patchcore, fit, queries):
     detector = fit(make_patchcore(num_neighbors=3), images)
     detector.memory_bank.store(detector.memory_bank.rows * 1e3)
     largest = torch.cdist(
-        patches(detector, queries * 1e3, 5), detector.memory_bank.rows).min(
-            1).values.view(5, -1).amax(1)
+        patches(detector, queries * 1e3, 5),
+        detector.memory_bank.rows).min(1).values.view(5, -1).amax(1)
     assert (largest > 500).all()
     scores, maps = detector(queries * 1e3)
     assert torch.isfinite(maps).all()
@@ -129,9 +129,8 @@ def test_maps(images, make_patchcore, fit, queries):
         patches(detector, queries, 5).double(),
         detector.memory_bank.rows.double()).min(1).values
     expected = gaussian_filter(
-        F.interpolate(
-            distances.view(5, 1, 8, 10), (32, 40), mode='bilinear').numpy(),
-        (0, 0, 2.5, 2.5))
+        F.interpolate(distances.view(5, 1, 8, 10), (32, 40),
+                      mode='bilinear').numpy(), (0, 0, 2.5, 2.5))
     torch.testing.assert_close(
         maps.double(), torch.from_numpy(expected), rtol=0, atol=1e-5)
 
@@ -167,21 +166,26 @@ def test_company_in_the_last_batch_does_not_matter(images, make_patchcore,
 @pytest.mark.parametrize('bound', [5, 100, 301])
 def test_max_patches(images, make_patchcore, fit, bound):
     first, second = (
-        fit(make_patchcore(
-            coreset_ratio=1, max_patches=bound, num_neighbors=1), images)
+        fit(
+            make_patchcore(
+                coreset_ratio=1, max_patches=bound, num_neighbors=1), images)
         for _ in range(2))
     bank = first.memory_bank.rows
     assert bound - 1 <= len(bank) <= bound
     assert torch.equal(bank, second.memory_bank.rows)
     # Evenly over the images, and no patch twice.
-    place = {tuple(row): i for i, row in enumerate(
-        patches(first, images).tolist())}
+    place = {
+        tuple(row): i
+        for i, row in enumerate(patches(first, images).tolist())
+    }
     places = torch.tensor([place[tuple(row)] for row in bank.tolist()])
     assert len(places.unique()) == len(bank)
     counts = (places // PER_IMAGE).bincount(minlength=7)
     assert counts.max() - counts.min() <= 1
-    other = fit(make_patchcore(
-        coreset_ratio=1, max_patches=bound, num_neighbors=1, seed=1), images)
+    other = fit(
+        make_patchcore(
+            coreset_ratio=1, max_patches=bound, num_neighbors=1, seed=1),
+        images)
     assert not torch.equal(bank, other.memory_bank.rows)
 
 
@@ -190,8 +194,11 @@ def test_max_patches(images, make_patchcore, fit, bound):
 def test_selection_from_what_max_patches_leaves(images, make_patchcore, fit,
                                                 first_patch, bound):
     detector = fit(
-        make_patchcore(coreset_ratio=0.5, max_patches=bound,
-                       num_neighbors=1, first_patch=first_patch), images)
+        make_patchcore(
+            coreset_ratio=0.5,
+            max_patches=bound,
+            num_neighbors=1,
+            first_patch=first_patch), images)
     assert len(detector.memory_bank) == bound // 2
 
 
@@ -199,18 +206,20 @@ def _fit_shard(rank, detector, images):
     return fit_shard(detector, images).state_dict()
 
 
-@pytest.mark.parametrize(('world', 'number', 'kwargs'), [
-    (2, 7, dict(coreset_ratio=0.2)),
-    (3, 7, dict(coreset_ratio=0.3, max_patches=200)),
-    (3, 7, dict(coreset_ratio=1, max_patches=100)),
-    # Two of the processes keep nothing.
-    (3, 7, dict(coreset_ratio=1, max_patches=1, num_neighbors=1)),
-])
+@pytest.mark.parametrize(
+    ('world', 'number', 'kwargs'),
+    [
+        (2, 7, dict(coreset_ratio=0.2)),
+        (3, 7, dict(coreset_ratio=0.3, max_patches=200)),
+        (3, 7, dict(coreset_ratio=1, max_patches=100)),
+        # Two of the processes keep nothing.
+        (3, 7, dict(coreset_ratio=1, max_patches=1, num_neighbors=1)),
+    ])
 def test_processes_fit_as_one(run_processes, images, make_patchcore, fit,
                               world, number, kwargs):
     alone = fit(make_patchcore(**kwargs), images[:number]).state_dict()
-    states = run_processes(
-        world, _fit_shard, make_patchcore(**kwargs), images[:number])
+    states = run_processes(world, _fit_shard, make_patchcore(**kwargs),
+                           images[:number])
     for state in states:
         assert state.keys() == alone.keys()
         for name, value in alone.items():
@@ -255,8 +264,9 @@ def test_modes(images, make_patchcore, fit, queries):
         assert torch.equal(sample.pred_score, score)
         assert torch.equal(sample.pred_map, anomaly_map[0])
     detector.begin_fit(5, 5)
-    samples = [AnomalyDataSample(metainfo=dict(sample_idx=i))
-               for i in range(5)]
+    samples = [
+        AnomalyDataSample(metainfo=dict(sample_idx=i)) for i in range(5)
+    ]
     assert detector(queries, samples, mode='loss') == {}
 
 

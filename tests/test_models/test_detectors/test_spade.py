@@ -9,11 +9,14 @@ from mmad.models.layers.pyramid import to_grid
 
 @pytest.fixture
 def make_spade():
+
     def make(**kwargs):
         kwargs.setdefault('num_neighbors', 3)
         return SPADE(
-            dict(type='TinyBackbone'), image_stage='layer3',
-            pyramid_stages=('layer2', 'layer3'), **kwargs)
+            dict(type='TinyBackbone'),
+            image_stage='layer3',
+            pyramid_stages=('layer2', 'layer3'),
+            **kwargs)
 
     return make
 
@@ -26,14 +29,16 @@ def queries():
 
 def squared_distances(detector, queries, images):
     """Of pooled features, ``(B, N)``, in float64."""
-    pooled = [detector.backbone(x)[1].mean((2, 3)).double()
-              for x in (queries, images)]
+    pooled = [
+        detector.backbone(x)[1].mean((2, 3)).double()
+        for x in (queries, images)
+    ]
     return (pooled[0][:, None] - pooled[1]).square().sum(2)
 
 
 @pytest.mark.parametrize('neighbors', [1, 3, 7])
-def test_score_is_the_mean_of_squared_distances(
-        make_spade, fit, images, queries, neighbors):
+def test_score_is_the_mean_of_squared_distances(make_spade, fit, images,
+                                                queries, neighbors):
     detector = fit(make_spade(num_neighbors=neighbors), images)
     expected = squared_distances(detector, queries, images).topk(
         neighbors, largest=False).values.mean(1)
@@ -77,8 +82,8 @@ def test_per_level_is_the_mean_of_separate_searches(make_spade, fit, images,
                                                     queries):
     detector = fit(make_spade(fusion='per_level', gallery='all'), images)
     maps = []
-    for query, rows in zip(detector.backbone(queries),
-                           detector.backbone(images)):
+    for query, rows in zip(
+            detector.backbone(queries), detector.backbone(images)):
         rows = rows.flatten(2).mT.flatten(0, 1).double()
         squares = torch.cdist(query.flatten(2).mT.double(), rows).square()
         distances = squares.amin(2).view(3, 1, *query.shape[-2:])
@@ -89,8 +94,8 @@ def test_per_level_is_the_mean_of_separate_searches(make_spade, fit, images,
 
 @pytest.mark.parametrize('fusion', ['concat', 'per_level'])
 def test_training_images_are_normal(make_spade, fit, images, fusion):
-    detector = fit(make_spade(num_neighbors=1, fusion=fusion), images,
-                   batch_size=7)
+    detector = fit(
+        make_spade(num_neighbors=1, fusion=fusion), images, batch_size=7)
     scores, maps = detector(images)
     assert scores.max() < 1e-10
     assert torch.equal(maps, torch.zeros_like(maps))
@@ -126,8 +131,9 @@ def test_files_and_memory_are_the_same(make_spade, fit, images, queries,
 
 def test_checkpoint_of_the_other_storage(make_spade, fit, images, tmp_path):
     state = fit(make_spade(gallery_dir=tmp_path), images).state_dict()
-    with pytest.raises(InputError, match="gallery_dir 'a folder' "
-                       'instead of None'):
+    with pytest.raises(
+            InputError, match="gallery_dir 'a folder' "
+            'instead of None'):
         make_spade().load_state_dict(state, strict=False)
 
 
@@ -140,8 +146,10 @@ def test_half_precision_is_close(make_spade, fit, images, queries):
 
 def test_images_of_another_size(make_spade, fit, images):
     detector = fit(make_spade(), images)
-    with pytest.raises(InputError, match=r'grids \[\(8, 8\), \(4, 4\)\] '
-                       r'instead of \[\(8, 10\), \(4, 5\)\]'):
+    with pytest.raises(
+            InputError,
+            match=r'grids \[\(8, 8\), \(4, 4\)\] '
+            r'instead of \[\(8, 10\), \(4, 5\)\]'):
         detector(images[..., :32])
     with pytest.raises(InputError, match='in one size'):
         detector(images.mT)
@@ -180,6 +188,7 @@ def _fit_shard(rank, detector, images, queries):
 @pytest.mark.parametrize('world', [2, 3])
 def test_processes_fit_as_one(run_processes, make_spade, images, queries,
                               tmp_path, world, in_files):
+
     def make(folder):
         return make_spade(gallery_dir=tmp_path / folder if in_files else None)
 

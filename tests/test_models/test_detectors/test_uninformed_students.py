@@ -11,8 +11,7 @@ from mmad.errors import InputError
 from mmad.models import UninformedStudents
 from mmad.structures import AnomalyDataSample
 
-NETWORK = dict(
-    type='PatchNetwork', patch_size=17, width=0.02, out_channels=4)
+NETWORK = dict(type='PatchNetwork', patch_size=17, width=0.02, out_channels=4)
 NORMALISATION = dict(
     type='ImgDataPreprocessor',
     mean=[123.675, 116.28, 103.53],
@@ -27,8 +26,9 @@ def make_students(teacher_files):
     def make(sizes=(17, 33), **kwargs):
         torch.manual_seed(0)
         kwargs.setdefault('scales', [
-            dict(network=dict(NETWORK, patch_size=size),
-                 teacher=str(teacher_files[size])) for size in sizes
+            dict(
+                network=dict(NETWORK, patch_size=size),
+                teacher=str(teacher_files[size])) for size in sizes
         ])
         return UninformedStudents(
             data_preprocessor=NORMALISATION, **kwargs).eval()
@@ -38,16 +38,19 @@ def make_students(teacher_files):
 
 @pytest.fixture
 def images():
-    return list(torch.randint(
-        256, (5, 3, 24, 28), generator=torch.Generator().manual_seed(0),
-        dtype=torch.uint8))
+    return list(
+        torch.randint(
+            256, (5, 3, 24, 28),
+            generator=torch.Generator().manual_seed(0),
+            dtype=torch.uint8))
 
 
 def batches(images, numbers=None):
     """Batches of one, as the hooks hand them over."""
     return [
-        dict(inputs=[images[i]], data_samples=[
-            AnomalyDataSample(metainfo=dict(sample_idx=i))])
+        dict(
+            inputs=[images[i]],
+            data_samples=[AnomalyDataSample(metainfo=dict(sample_idx=i))])
         for i in (range(len(images)) if numbers is None else numbers)
     ]
 
@@ -56,23 +59,26 @@ def train(detector, images, steps=3, lr=1e-2):
     detector.begin_training(steps)
     wrapper = OptimWrapper(torch.optim.Adam(detector.parameters(), lr=lr))
     detector.train()
-    logs = [detector.train_step(dict(
-        inputs=images, data_samples=[AnomalyDataSample()] * len(images)),
-        wrapper) for _ in range(steps)]
+    logs = [
+        detector.train_step(
+            dict(
+                inputs=images,
+                data_samples=[AnomalyDataSample()] * len(images)), wrapper)
+        for _ in range(steps)
+    ]
     detector.eval()
     return logs
 
 
 def measure(detector, batches):
-    fit_statistics(detector, batches, [
-        (scale.teacher_statistics, scale.teacher.dense)
-        for scale in detector.scales.values()])
+    fit_statistics(detector, batches,
+                   [(scale.teacher_statistics, scale.teacher.dense)
+                    for scale in detector.scales.values()])
 
 
 def calibrate(detector, batches):
-    fit_statistics(detector, batches, [
-        (scale.score_statistics, scale)
-        for scale in detector.scales.values()])
+    fit_statistics(detector, batches, [(scale.score_statistics, scale)
+                                       for scale in detector.scales.values()])
 
 
 @pytest.fixture
@@ -91,12 +97,15 @@ def inputs_of(detector, images):
 def test_statistics_are_those_of_all_pixels(trained, images):
     for scale in trained.scales.values():
         with torch.no_grad():
-            pixels = scale.teacher.dense(
-                inputs_of(trained, images)).double()
+            pixels = scale.teacher.dense(inputs_of(trained, images)).double()
         pixels = pixels.transpose(0, 1).flatten(1).numpy()
         np.testing.assert_allclose(
-            scale.teacher_statistics.mean, pixels.mean(1), rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(scale.teacher_statistics.std, pixels.std(1), rtol=1e-5)
+            scale.teacher_statistics.mean,
+            pixels.mean(1),
+            rtol=1e-5,
+            atol=1e-6)
+        np.testing.assert_allclose(
+            scale.teacher_statistics.std, pixels.std(1), rtol=1e-5)
 
 
 def test_scores_have_mean_0_and_deviation_1(trained, images):
@@ -170,7 +179,8 @@ def test_only_active_scales_learn(make_students, images):
 
 def test_reload(trained, make_students, images):
     other = make_students(scales=[
-        dict(network=dict(NETWORK, patch_size=size)) for size in (17, 33)])
+        dict(network=dict(NETWORK, patch_size=size)) for size in (17, 33)
+    ])
     other.load_state_dict(trained.state_dict())
     inputs = inputs_of(trained, images)
     with torch.no_grad():
@@ -182,8 +192,11 @@ def _reduced(rank, detector, images):
     numbers = range(rank, len(images), dist.get_world_size())
     measure(detector, batches(images, numbers))
     calibrate(detector, batches(images, numbers))
-    return {name: value for name, value in detector.state_dict().items()
-            if 'statistics' in name}
+    return {
+        name: value
+        for name, value in detector.state_dict().items()
+        if 'statistics' in name
+    }
 
 
 @pytest.mark.parametrize('world', [2, 3])
@@ -218,8 +231,7 @@ def test_compiled(make_students, images):
         if compiled:
             detector.train_step = torch.compile(
                 detector.train_step, backend='eager')
-        logs.append([log['loss'].item()
-                     for log in train(detector, images, 2)])
+        logs.append([log['loss'].item() for log in train(detector, images, 2)])
     assert logs[0] == pytest.approx(logs[1], rel=1e-5)
 
 
@@ -253,19 +265,21 @@ def test_constant_images(make_students):
         measure(make_students(), batches(flat))
 
 
-@pytest.mark.parametrize(('kwargs', 'message'), [
-    (dict(num_students=1), 'at least 2, got 1'),
-    (dict(scales=[dict(teacher='none.pth')]), r'`scales\[0\]` lacks its'),
-    (dict(scales=[]), '`scales` must hold at least one'),
-    (dict(scales=[dict(network=NETWORK)] * 2), 'patch size 17 twice')])
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [(dict(num_students=1), 'at least 2, got 1'),
+     (dict(scales=[dict(teacher='none.pth')]), r'`scales\[0\]` lacks its'),
+     (dict(scales=[]), '`scales` must hold at least one'),
+     (dict(scales=[dict(network=NETWORK)] * 2), 'patch size 17 twice')])
 def test_bad_arguments(make_students, kwargs, message):
     with pytest.raises(InputError, match=message):
         make_students(**kwargs)
 
 
-@pytest.mark.parametrize(('kwargs', 'message'), [
-    (dict(num_students=2), 'num_students 3 instead of 2'),
-    (dict(sizes=(33, 17)), 'scales .* instead of')])
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [(dict(num_students=2), 'num_students 3 instead of 2'),
+     (dict(sizes=(33, 17)), 'scales .* instead of')])
 def test_reload_of_another_setting(trained, make_students, kwargs, message):
     with pytest.raises(InputError, match=message):
         make_students(**kwargs).load_state_dict(trained.state_dict())

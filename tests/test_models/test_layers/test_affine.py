@@ -28,7 +28,11 @@ def random_matrices(number=5, size=(40, 40), dtype=torch.float64):
 def blobs():
     """Smooth images ``(5, 2, 40, 40)``."""
     noise = torch.rand(
-        5, 2, 8, 8, dtype=torch.float64,
+        5,
+        2,
+        8,
+        8,
+        dtype=torch.float64,
         generator=torch.Generator().manual_seed(1))
     return torch.nn.functional.interpolate(
         noise, size=(40, 40), mode='bicubic')
@@ -36,8 +40,10 @@ def blobs():
 
 def parts(number=1, **given):
     neutral = dict(
-        translation=torch.zeros(number, 2), rotation=torch.zeros(number, 1),
-        scale=torch.ones(number, 2), shear=torch.zeros(number, 2))
+        translation=torch.zeros(number, 2),
+        rotation=torch.zeros(number, 1),
+        scale=torch.ones(number, 2),
+        shear=torch.zeros(number, 2))
     return {**neutral, **given}
 
 
@@ -70,8 +76,8 @@ def test_rotations_keep_angles_where_images_are_not_square():
         **parts(rotation=torch.tensor([[math.pi / 2]])), size=(40, 80))
     turned = warp(wide, matrix.double())
     # As wide as the bar was high, and upright; further out it is reflected.
-    torch.testing.assert_close(
-        turned[..., 10, 20:60].sum(), torch.tensor(4.0, dtype=torch.float64))
+    torch.testing.assert_close(turned[..., 10, 20:60].sum(),
+                               torch.tensor(4.0, dtype=torch.float64))
 
 
 def test_inverse():
@@ -96,21 +102,18 @@ def test_product_is_one_warp_after_the_other(blobs):
     second = invert_affine(first).roll(1, 0)
     middle = (..., slice(16, 24), slice(16, 24))
     twice = warp(warp(blobs, first), second)
-    error, wrong = (
-        (twice - warp(blobs, product))[middle].abs().mean()
-        for product in (
-            compose_affine(first, second), compose_affine(second, first)))
+    error, wrong = ((twice - warp(blobs, product))[middle].abs().mean()
+                    for product in (compose_affine(first, second),
+                                    compose_affine(second, first)))
     assert error < 0.2 * wrong
 
 
 def test_gradients_reach_numbers_and_images():
     size = (5, 6)
     images = torch.rand(2, 1, *size, dtype=torch.float64, requires_grad=True)
-    numbers = [
-        (0.1 * torch.rand(2, width, dtype=torch.float64) + start)
-        .requires_grad_()
-        for width, start in ((2, 0.03), (1, 0.1), (2, 0.9), (2, 0.05))
-    ]
+    numbers = [(0.1 * torch.rand(2, width, dtype=torch.float64) +
+                start).requires_grad_()
+               for width, start in ((2, 0.03), (1, 0.1), (2, 0.9), (2, 0.05))]
 
     def moved(images, *numbers):
         return warp(images, affine_matrix(*numbers, size=size))
@@ -120,13 +123,17 @@ def test_gradients_reach_numbers_and_images():
 
 def test_description():
     numbers = parts(
-        rotation=torch.tensor([[0.2]]), scale=torch.tensor([[1.2, 1.2]]),
+        rotation=torch.tensor([[0.2]]),
+        scale=torch.tensor([[1.2, 1.2]]),
         translation=torch.tensor([[0.1, -0.2]]))
     # What is seen moves by the inverse of where it is looked up.
     found = describe_affine(
         invert_affine(affine_matrix(**numbers, size=(7, 7))))
-    assert {name: round(float(value), 4) for name, value in found.items()
-            } == dict(angle=11.4592, shift_x=0.05, shift_y=-0.1, scale=1.2)
+    assert {
+        name: round(float(value), 4)
+        for name, value in found.items()
+    } == dict(
+        angle=11.4592, shift_x=0.05, shift_y=-0.1, scale=1.2)
 
 
 def test_description_is_of_what_is_seen():
@@ -156,7 +163,9 @@ def test_warp_is_that_of_torch(blobs):
     torch.testing.assert_close(
         warp(blobs[..., :30], matrix),
         torch.nn.functional.grid_sample(
-            blobs[..., :30], grid, padding_mode='reflection',
+            blobs[..., :30],
+            grid,
+            padding_mode='reflection',
             align_corners=False))
 
 

@@ -9,18 +9,21 @@ from mmad.models.layers.anomaly_map import AnomalyMap, upsample_and_smooth
 
 def draw(*shape):
     return torch.rand(
-        *shape, dtype=torch.float64,
+        *shape,
+        dtype=torch.float64,
         generator=torch.Generator().manual_seed(0))
 
 
 @pytest.mark.parametrize('sigma', [0, 1.3, 4.0])
-@pytest.mark.parametrize(('grid', 'size'), [
-    ((28, 28), (224, 224)),
-    ((5, 9), (33, 70)),
-    # Smaller than the radius of the Gaussian.
-    ((3, 2), (7, 6)),
-    ((6, 7), (6, 7)),
-])
+@pytest.mark.parametrize(
+    ('grid', 'size'),
+    [
+        ((28, 28), (224, 224)),
+        ((5, 9), (33, 70)),
+        # Smaller than the radius of the Gaussian.
+        ((3, 2), (7, 6)),
+        ((6, 7), (6, 7)),
+    ])
 def test_equals_interpolate_and_scipy(sigma, grid, size):
     scores = draw(2, 1, *grid)
     maps = AnomalyMap(sigma)(scores, size)

@@ -22,15 +22,14 @@ def function(network):
 
 def test_gradients_of_a_known_function(images):
     weights = torch.randn(3, 32, 40)
-    values, maps = Attribution()(
-        lambda inputs: (weights * inputs).sum((1, 2, 3)), images, nn.ReLU())
+    values, maps = Attribution()(lambda inputs: (weights * inputs).sum(
+        (1, 2, 3)), images, nn.ReLU())
     torch.testing.assert_close(values, (weights * images).sum((1, 2, 3)))
-    torch.testing.assert_close(
-        maps, weights.abs().sum(0).expand(7, 1, 32, 40))
+    torch.testing.assert_close(maps, weights.abs().sum(0).expand(7, 1, 32, 40))
 
 
-@pytest.mark.parametrize('context', [
-    torch.no_grad, torch.inference_mode, torch.enable_grad])
+@pytest.mark.parametrize(
+    'context', [torch.no_grad, torch.inference_mode, torch.enable_grad])
 @pytest.mark.parametrize('method', ['gradients', 'smooth_grad', 'gbp'])
 def test_in_every_mode(network, function, images, method, context):
     attribution = Attribution(method, num_samples=2)
@@ -51,13 +50,14 @@ def test_batch_as_one_by_one(network, function, images, method):
     _, maps = attribution(function, images, network)
     for i in range(7):
         torch.testing.assert_close(
-            attribution(function, images[i:i + 1], network)[1],
-            maps[i:i + 1])
+            attribution(function, images[i:i + 1], network)[1], maps[i:i + 1])
 
 
 def test_methods_differ(network, function, images):
-    maps = [Attribution(method, num_samples=3)(function, images, network)[1]
-            for method in ('gradients', 'smooth_grad', 'gbp')]
+    maps = [
+        Attribution(method, num_samples=3)(function, images, network)[1]
+        for method in ('gradients', 'smooth_grad', 'gbp')
+    ]
     assert not torch.allclose(maps[0], maps[1])
     assert not torch.allclose(maps[0], maps[2])
 
@@ -77,13 +77,14 @@ def test_noise_follows_the_range_of_the_image(images):
         return inputs.sum((1, 2, 3))
 
     images[1] = 10 * images[0]
-    Attribution('smooth_grad', num_samples=200, noise=0.1)(
-        function, images[:2], nn.ReLU())
+    Attribution(
+        'smooth_grad', num_samples=200, noise=0.1)(function, images[:2],
+                                                   nn.ReLU())
     noise = torch.stack(seen[1:]) - images[:2]
     extent = images[0].max() - images[0].min()
     assert noise[:, 0].std() == pytest.approx(0.1 * float(extent), rel=0.01)
-    torch.testing.assert_close(noise[:, 1], 10 * noise[:, 0], rtol=1e-3,
-                               atol=1e-3)
+    torch.testing.assert_close(
+        noise[:, 1], 10 * noise[:, 0], rtol=1e-3, atol=1e-3)
 
 
 def test_default_noise_is_that_of_the_authors(images):
@@ -132,16 +133,17 @@ def test_percentile(network, function, images):
 
 
 def test_percentile_of_a_constant_map(images):
-    _, maps = Attribution(percentile=99)(
-        lambda inputs: inputs.sum((1, 2, 3)), images, nn.ReLU())
+    _, maps = Attribution(percentile=99)(lambda inputs: inputs.sum((1, 2, 3)),
+                                         images, nn.ReLU())
     assert not maps.any()
 
 
-@pytest.mark.parametrize(('kwargs', 'message'), [
-    (dict(method='cam'), '"gradients", "smooth_grad" or "gbp", got "cam"'),
-    (dict(percentile=0), '`percentile` must be .* above 0'),
-    (dict(percentile=101), '`percentile` must be .* above 0'),
-    (dict(num_samples=0), '`num_samples` must be .* at least 1')])
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [(dict(method='cam'), '"gradients", "smooth_grad" or "gbp", got "cam"'),
+     (dict(percentile=0), '`percentile` must be .* above 0'),
+     (dict(percentile=101), '`percentile` must be .* above 0'),
+     (dict(num_samples=0), '`num_samples` must be .* at least 1')])
 def test_bad_arguments(kwargs, message):
     with pytest.raises(InputError, match=message):
         Attribution(**kwargs)

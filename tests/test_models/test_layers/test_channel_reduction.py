@@ -106,10 +106,10 @@ def test_pca_is_not_ready_before_its_pass(maps):
     assert not reduction.is_fitted
 
 
-@pytest.mark.parametrize(('kind', 'dim', 'message'), [
-    ('lda', 4, '"random", "pca" or "none"'), ('random', 0, '`dim`'),
-    ('random', None, '`dim`'), ('none', 4, '`dim`'), ('pca', -1, '`dim`')
-])
+@pytest.mark.parametrize(('kind', 'dim', 'message'),
+                         [('lda', 4, '"random", "pca" or "none"'),
+                          ('random', 0, '`dim`'), ('random', None, '`dim`'),
+                          ('none', 4, '`dim`'), ('pca', -1, '`dim`')])
 def test_bad_arguments(kind, dim, message):
     with pytest.raises(InputError, match=message):
         ChannelReduction(kind, dim)

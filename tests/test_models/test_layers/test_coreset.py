@@ -77,9 +77,8 @@ def test_many_rows(kind, threads):
 
 @pytest.mark.parametrize('rows', [torch.zeros(50, 4), torch.ones(50, 200)])
 def test_equal_rows_are_taken_once_each(rows, num_candidates):
-    assert k_center_greedy(rows, 50, first=7).tolist() == [
-        7, *range(7), *range(8, 50)
-    ]
+    assert k_center_greedy(
+        rows, 50, first=7).tolist() == [7, *range(7), *range(8, 50)]
 
 
 @pytest.mark.parametrize('kind', ['random', 'grid'])
@@ -112,8 +111,9 @@ def test_gonzalez_bound():
     rows = data('random', 2, 40)
     distances = torch.cdist(rows.double(), rows.double())
     i, j, k = torch.combinations(torch.arange(40), 3).T
-    best = torch.minimum(distances[i], torch.minimum(
-        distances[j], distances[k])).max(1).values.min()
+    best = torch.minimum(distances[i],
+                         torch.minimum(distances[j],
+                                       distances[k])).max(1).values.min()
     assert radius(rows, k_center_greedy(rows, 3)) <= 2 * best
 
 

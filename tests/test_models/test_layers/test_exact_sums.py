@@ -33,7 +33,7 @@ def test_sums_of_products_do_not_depend_on_the_order():
             total += part.T @ part
         return total
 
-    assert not torch.equal(product(values.double()),
-                           product(values[order].double()))
+    assert not torch.equal(
+        product(values.double()), product(values[order].double()))
     fixed = to_fixed_point(values, 16)
     assert torch.equal(product(fixed), product(fixed[order]))

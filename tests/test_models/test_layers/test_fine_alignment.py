@@ -17,8 +17,8 @@ def test_what_is_compared(features, pair):
     align = FineAlignment(6, pair).eval()
     predictions, encodings = align(features)
     others = torch.stack([
-        features[i - 1] if pair == 'cyclic' else
-        torch.cat([features[:i], features[i + 1:]]).mean(0) for i in range(5)
+        features[i - 1] if pair == 'cyclic' else torch.cat(
+            [features[:i], features[i + 1:]]).mean(0) for i in range(5)
     ])
     torch.testing.assert_close(encodings[0], align.encoder(features))
     torch.testing.assert_close(encodings[1], align.encoder(others))

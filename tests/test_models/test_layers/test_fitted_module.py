@@ -56,16 +56,24 @@ def test_state_brings_its_shape(shape):
     assert torch.equal(other.rows, bank.rows)
 
 
-@pytest.mark.parametrize('stored', [
-    torch.ones(1).expand(10**9, 10**9), torch.ones(2).expand(2, 2),
-    torch.ones(7).as_strided((4, 4), (1, 1)),
-    torch.sparse_coo_tensor(torch.zeros(2, 1).long(), [1.], (10**9, 10**9)),
-    torch.empty(10**9, 10**9, device='meta'), torch.ones(4),
-    torch.ones(2, 2, 2), torch.tensor(1.), torch.ones(2, 2).long(),
-    torch.ones(2, 2) > 0, torch.ones(2, 2, dtype=torch.complex64),
-    torch.quantize_per_tensor(torch.ones(2, 2), 1, 0, torch.quint8),
-    np.ones((2, 2)), [[1.]], 'ab', 7
-], ids=str)
+@pytest.mark.parametrize(
+    'stored', [
+        torch.ones(1).expand(10**9, 10**9),
+        torch.ones(2).expand(2, 2),
+        torch.ones(7).as_strided((4, 4), (1, 1)),
+        torch.sparse_coo_tensor(
+            torch.zeros(2, 1).long(), [1.], (10**9, 10**9)),
+        torch.empty(10**9, 10**9, device='meta'),
+        torch.ones(4),
+        torch.ones(2, 2, 2),
+        torch.tensor(1.),
+        torch.ones(2, 2).long(),
+        torch.ones(2, 2) > 0,
+        torch.ones(2, 2, dtype=torch.complex64),
+        torch.quantize_per_tensor(torch.ones(2, 2), 1, 0, torch.quint8),
+        np.ones((2, 2)), [[1.]], 'ab', 7
+    ],
+    ids=str)
 def test_what_is_no_such_buffer(stored):
     bank = Bank()
     with pytest.raises(InputError, match='tensor "rows" of the checkpoint'):
@@ -74,15 +82,19 @@ def test_what_is_no_such_buffer(stored):
 
 
 @pytest.mark.parametrize('stored', [
-    torch.ones(3, 4).double(), torch.ones(4, 3).T, torch.ones(9, 9)[2:5, ::2],
-    nn.Parameter(torch.ones(2, 3)), torch.ones(0, 7).half()])
+    torch.ones(3, 4).double(),
+    torch.ones(4, 3).T,
+    torch.ones(9, 9)[2:5, ::2],
+    nn.Parameter(torch.ones(2, 3)),
+    torch.ones(0, 7).half()
+])
 def test_what_is_one(stored):
     bank = Bank()
     load(bank, stored)
     assert torch.equal(bank.rows, stored.float())
 
 
-@pytest.mark.parametrize('shape', [(), (1,), (2, 3), (1, 2, 3)])
+@pytest.mark.parametrize('shape', [(), (1, ), (2, 3), (1, 2, 3)])
 def test_an_empty_vector_stands_for_any_shape(shape):
     bank = Bank(ndim=1)
     load(bank, torch.ones(shape))
@@ -95,7 +107,6 @@ def test_an_empty_vector_stands_for_any_shape(shape):
 def test_other_modules_keep_their_shapes():
     bank = Bank()
     bank.part = nn.BatchNorm1d(4)
-    state = dict(rows=torch.ones(2, 2), **{
-        'part.running_mean': torch.ones(9)})
+    state = dict(rows=torch.ones(2, 2), **{'part.running_mean': torch.ones(9)})
     with pytest.raises(RuntimeError, match='size mismatch'):
         bank.load_state_dict(state, strict=False)

@@ -9,8 +9,8 @@ from mmad.models.layers import gather_batch, own_part
 def total(values, weight):
     """Any function in which all rows depend on each other."""
     centered = values - values.mean(0)
-    return (centered * weight).square().sum().sqrt() + (
-        values * values.roll(1, 0)).sum()
+    return (centered *
+            weight).square().sum().sqrt() + (values * values.roll(1, 0)).sum()
 
 
 def shard(rank, values, weight):
@@ -19,8 +19,11 @@ def shard(rank, values, weight):
     gathered = gather_batch(own)
     loss = total(gathered, weight)
     loss.backward()
-    return dict(loss=loss.detach(), gathered=gathered.detach(),
-                gradient=own.grad, own=own_part(gathered).detach())
+    return dict(
+        loss=loss.detach(),
+        gathered=gathered.detach(),
+        gradient=own.grad,
+        own=own_part(gathered).detach())
 
 
 @pytest.mark.parametrize('world', [2, 3])
@@ -36,8 +39,8 @@ def test_as_in_one_process(run_processes, world):
         assert torch.equal(found['own'], values[rank::world])
         torch.testing.assert_close(found['loss'], loss.detach())
         # Each process has the same loss, so that the mean over them counts.
-        torch.testing.assert_close(
-            found['gradient'] / world, alone.grad[rank::world])
+        torch.testing.assert_close(found['gradient'] / world,
+                                   alone.grad[rank::world])
 
 
 def test_alone_nothing_happens():

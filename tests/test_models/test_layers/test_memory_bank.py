@@ -26,8 +26,9 @@ def filled(**kwargs):
 def test_search_equals_brute_force(backend, k):
     queries = draw(40, 8, seed=1)
     distances, index = filled(backend=backend)(queries, k)
-    expected = torch.cdist(queries.double(), draw(600, 8).double()).topk(
-        k, largest=False)
+    expected = torch.cdist(queries.double(),
+                           draw(600, 8).double()).topk(
+                               k, largest=False)
     assert torch.equal(index, expected.indices)
     torch.testing.assert_close(
         distances.double(), expected.values, rtol=1e-6, atol=0)
@@ -35,8 +36,8 @@ def test_search_equals_brute_force(backend, k):
 
 def test_back_ends_give_the_same_bits():
     queries = draw(40, 8, seed=1)
-    ours, theirs = (filled(backend=backend)(queries, 3)
-                    for backend in ('torch', 'faiss'))
+    ours, theirs = (
+        filled(backend=backend)(queries, 3) for backend in ('torch', 'faiss'))
     assert torch.equal(ours[0], theirs[0])
     assert torch.equal(ours[1], theirs[1])
 
@@ -51,8 +52,8 @@ def test_rows_find_themselves(backend):
 
 @pytest.mark.parametrize('kwargs', [
     dict(),
-    dict(backend='faiss'),
-    *(dict(backend='faiss', index=index) for index in APPROXIMATE)
+    dict(backend='faiss'), *(dict(backend='faiss', index=index)
+                             for index in APPROXIMATE)
 ])
 def test_state_dict_round_trip(tmp_path, kwargs):
     bank = filled(**kwargs)
@@ -85,8 +86,7 @@ def test_approximate_search(index):
 
 
 def test_nprobe_reaches_the_index():
-    queries, (exact, _) = draw(100, 8, seed=1), filled()(
-        draw(100, 8, seed=1))
+    queries, (exact, _) = draw(100, 8, seed=1), filled()(draw(100, 8, seed=1))
     few = filled(backend='faiss', index='IVF16,Flat', nprobe=1)
     many = filled(backend='faiss', index='IVF16,Flat', nprobe=16)
     assert torch.equal(many(queries)[0], exact)

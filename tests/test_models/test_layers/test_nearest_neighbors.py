@@ -26,8 +26,10 @@ def test_equals_brute_force(monkeypatch, num_rows, block, k):
         k, largest=False)
     assert torch.equal(index, expected.indices)
     torch.testing.assert_close(
-        distances_to(queries, rows, index).double(), expected.values,
-        rtol=1e-6, atol=0)
+        distances_to(queries, rows, index).double(),
+        expected.values,
+        rtol=1e-6,
+        atol=0)
 
 
 def test_k_of_all_rows():
@@ -48,6 +50,8 @@ def test_distances_do_not_cancel():
     index = torch.arange(50)[:, None]
     expected = (queries.double() - rows.double()).norm(dim=1, keepdim=True)
     torch.testing.assert_close(
-        distances_to(queries, rows, index).double(), expected, rtol=1e-6,
+        distances_to(queries, rows, index).double(),
+        expected,
+        rtol=1e-6,
         atol=0)
     assert distances_to(rows, rows, index).eq(0).all()

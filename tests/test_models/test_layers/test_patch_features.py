@@ -16,8 +16,9 @@ def test_concat(patch_size):
     maps = draw((2, 4, 10, 12), (2, 6, 5, 6), (2, 3, 3, 4))
     found = PatchFeatures('concat', patch_size)(maps)
     pooled = [
-        F.avg_pool2d(level, patch_size, 1, patch_size // 2,
-                     count_include_pad=True) for level in maps
+        F.avg_pool2d(
+            level, patch_size, 1, patch_size // 2, count_include_pad=True)
+        for level in maps
     ]
     expected = torch.cat([pooled[0]] + [
         F.interpolate(level, (10, 12), mode='bilinear', align_corners=False)
@@ -64,8 +65,8 @@ def test_official_as_the_authors_write_it():
         pooled.append(F.interpolate(grid, (4, 6), mode='bilinear'))
     expected = F.adaptive_avg_pool1d(
         torch.cat(pooled, 1).permute(0, 2, 3, 1).reshape(2, 24, 14), 7)
-    torch.testing.assert_close(
-        found, expected.transpose(1, 2).unflatten(2, (4, 6)))
+    torch.testing.assert_close(found,
+                               expected.transpose(1, 2).unflatten(2, (4, 6)))
 
 
 def test_official_with_single_cells():

@@ -11,9 +11,11 @@ from mmad.models.layers import PixelStatistics
 def maps():
     """Five images of three channels and several sizes, far from zero."""
     rng = np.random.default_rng(0)
-    return [torch.from_numpy(rng.normal([[[1000]], [[-3]], [[0]]], 0.1 + i,
-                                        (3, 4 + i, 6)).astype(np.float32))
-            for i in range(5)]
+    return [
+        torch.from_numpy(
+            rng.normal([[[1000]], [[-3]], [[0]]], 0.1 + i,
+                       (3, 4 + i, 6)).astype(np.float32)) for i in range(5)
+    ]
 
 
 def statistics_of(maps, order):
@@ -27,11 +29,11 @@ def statistics_of(maps, order):
 
 def test_numpy(maps):
     statistics = statistics_of(maps, range(5))
-    pixels = np.concatenate([m.flatten(1).numpy() for m in maps], 1).astype(
-        np.float64)
+    pixels = np.concatenate([m.flatten(1).numpy() for m in maps],
+                            1).astype(np.float64)
     assert statistics.is_fitted
-    np.testing.assert_array_equal(
-        statistics.mean, pixels.mean(1).astype(np.float32))
+    np.testing.assert_array_equal(statistics.mean,
+                                  pixels.mean(1).astype(np.float32))
     np.testing.assert_allclose(statistics.std, pixels.std(1), rtol=1e-7)
 
 
@@ -87,10 +89,13 @@ def test_processes_agree(run_processes, maps, world):
 @pytest.mark.parametrize('spoil', [
     lambda values: values.mul_(0), lambda values: values[1].fill_(3),
     lambda values: values[2, 0].fill_(torch.nan),
-    lambda values: values[0, 0].fill_(-torch.inf)])
+    lambda values: values[0, 0].fill_(-torch.inf)
+])
 def test_values_without_use(maps, spoil):
     values = maps[0]
     spoil(values)
-    with pytest.raises(InputError, match='the teacher gives values that are '
-                       'not finite or the same'):
+    with pytest.raises(
+            InputError,
+            match='the teacher gives values that are '
+            'not finite or the same'):
         statistics_of([values], [0])

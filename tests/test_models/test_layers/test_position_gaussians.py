@@ -31,8 +31,8 @@ def by_numpy(samples, epsilon=0.01):
     """Means and covariances ``(P, D)``, ``(P, D, D)`` of all at once."""
     rows = samples.flatten(2).permute(2, 0, 1).double().numpy()
     covariances = [np.cov(one, rowvar=False) for one in rows]
-    return rows.mean(1), np.stack(covariances) + epsilon * np.eye(
-        rows.shape[2])
+    return rows.mean(
+        1), np.stack(covariances) + epsilon * np.eye(rows.shape[2])
 
 
 @pytest.mark.parametrize('block', [1, 100, 1 << 20])
@@ -81,8 +81,8 @@ def test_one_image():
     samples = features(number=1)
     distances = fit(samples, epsilon=0.25)(samples + 1)
     # The covariance is epsilon I: 7 channels that are off by 1.
-    torch.testing.assert_close(
-        distances, torch.full_like(distances, (7 / 0.25)**0.5))
+    torch.testing.assert_close(distances,
+                               torch.full_like(distances, (7 / 0.25)**0.5))
 
 
 @pytest.mark.parametrize('level', [0, 5, 1e4])
@@ -114,7 +114,10 @@ def test_state_dict_round_trip():
 
 def test_state_is_means_and_one_triangle_each():
     state = fit(features(dim=9)).state_dict()
-    assert {name: value.numel() for name, value in state.items()} == dict(
+    assert {
+        name: value.numel()
+        for name, value in state.items()
+    } == dict(
         mean=12 * 9, factor=12 * 45)
 
 

@@ -10,6 +10,7 @@ def values(rank):
 
 
 def exchange(rank, dtype, transposed):
+
     def own():
         tensor = values(rank).to(dtype)
         return tensor.T.contiguous().T if transposed else tensor
@@ -19,16 +20,20 @@ def exchange(rank, dtype, transposed):
     assert processes.broadcast_(sent, source=1) is sent
     processes.barrier()
     return dict(
-        rank=processes.rank(), world_size=processes.world_size(),
-        summed=summed, sent=sent, gathered=processes.all_gather(own()),
+        rank=processes.rank(),
+        world_size=processes.world_size(),
+        summed=summed,
+        sent=sent,
+        gathered=processes.all_gather(own()),
         count=processes.all_reduce_(torch.tensor(rank + 1)),
         rows=processes.all_gather_rows(own()[:rank]))
 
 
 # A tensor that is not contiguous is sent as a copy, like one on a device that
 # the backend does not know.
-@pytest.mark.parametrize(('dtype', 'transposed'), [
-    (torch.float32, False), (torch.float64, True), (torch.int64, True)])
+@pytest.mark.parametrize(('dtype', 'transposed'), [(torch.float32, False),
+                                                   (torch.float64, True),
+                                                   (torch.int64, True)])
 @pytest.mark.parametrize('world', [2, 3])
 def test_several_processes(run_processes, world, dtype, transposed):
     expected = torch.stack([values(rank) for rank in range(world)]).to(dtype)
@@ -40,8 +45,8 @@ def test_several_processes(run_processes, world, dtype, transposed):
         assert torch.equal(result['sent'], expected[1])
         assert torch.equal(result['gathered'], expected)
         assert result['count'] == world * (world + 1) // 2
-        assert torch.equal(result['rows'], torch.cat(
-            [expected[i, :i] for i in range(world)]))
+        assert torch.equal(result['rows'],
+                           torch.cat([expected[i, :i] for i in range(world)]))
 
 
 def check_alone():

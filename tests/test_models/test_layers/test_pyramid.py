@@ -9,8 +9,8 @@ def test_coarse_cells_are_repeated():
     assert fine.shape == (2, 5, 4, 6)
     for row in range(4):
         for column in range(6):
-            assert torch.equal(fine[:, :, row, column],
-                               coarse[:, :, row // 2, column // 2])
+            assert torch.equal(fine[:, :, row, column], coarse[:, :, row // 2,
+                                                               column // 2])
 
 
 def test_same_grid():

@@ -44,15 +44,16 @@ def test_equals_brute_force(monkeypatch, grids, k, block):
     images = [2, 0, 3]
     found = nearest_in_images(query, grids, gallery.__getitem__, images, k)
     torch.testing.assert_close(
-        found.double(), brute_force(query, grids, gallery, images, k),
-        rtol=1e-5, atol=1e-5)
+        found.double(),
+        brute_force(query, grids, gallery, images, k),
+        rtol=1e-5,
+        atol=1e-5)
 
 
 @pytest.mark.parametrize('grids', GRIDS)
 def test_an_image_of_the_gallery_is_at_distance_zero(grids):
     gallery = make_images(grids, 3)
-    found = nearest_in_images(
-        gallery[1], grids, gallery.__getitem__, range(3))
+    found = nearest_in_images(gallery[1], grids, gallery.__getitem__, range(3))
     assert torch.equal(found, torch.zeros_like(found))
 
 
@@ -60,12 +61,14 @@ def test_an_image_of_the_gallery_is_at_distance_zero(grids):
 def test_all_positions_of_all_images_can_be_asked_for(grids):
     query, *gallery = make_images(grids, 3)
     number = 2 * len(query[0])
-    found = nearest_in_images(
-        query, grids, gallery.__getitem__, range(2), number)
+    found = nearest_in_images(query, grids, gallery.__getitem__, range(2),
+                              number)
     assert found.shape == (len(query[0]), number)
     torch.testing.assert_close(
-        found.double(), brute_force(query, grids, gallery, range(2), number),
-        rtol=1e-5, atol=1e-5)
+        found.double(),
+        brute_force(query, grids, gallery, range(2), number),
+        rtol=1e-5,
+        atol=1e-5)
 
 
 @pytest.mark.parametrize('grids', GRIDS)

@@ -15,8 +15,9 @@ SHAPES = [(5, 4, 3, 3), (5, 2, 2, 6)]
 
 def content(seed=0):
     generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(n, c, h, w, generator=generator)
-            for n, h, w, c in SHAPES]
+    return [
+        torch.randn(n, c, h, w, generator=generator) for n, h, w, c in SHAPES
+    ]
 
 
 def rows(level):
@@ -96,9 +97,8 @@ def test_state_holds_the_stages_only_in_memory(tmp_path):
     names = {'shapes', 'digest'}
     assert set(fill(PyramidStore(2, folder=tmp_path),
                     content()).state_dict()) == names
-    assert set(fill(PyramidStore(2), content()).state_dict()) == names | {
-        'level_0', 'level_1'
-    }
+    assert set(fill(PyramidStore(2),
+                    content()).state_dict()) == names | {'level_0', 'level_1'}
 
 
 def test_a_new_fit_leaves_the_files_of_the_old_one(tmp_path):
@@ -135,8 +135,10 @@ def test_missing_file(tmp_path, damage):
         file.unlink()
     else:
         os.truncate(file, 7)
-    with pytest.raises(InputError, match=r'level_1\.bin" of this checkpoint '
-                       'is missing or of another size'):
+    with pytest.raises(
+            InputError,
+            match=r'level_1\.bin" of this checkpoint '
+            'is missing or of another size'):
         PyramidStore(2, folder=tmp_path).load_state_dict(state)
     fill(PyramidStore(2, folder=tmp_path), content())  # as the sentence says
     PyramidStore(2, folder=tmp_path).load_state_dict(state)
@@ -179,6 +181,7 @@ def test_another_grid():
 
 
 def test_full_disk(tmp_path, monkeypatch):
+
     def full(*_):
         raise OSError(errno.ENOSPC, 'No space left on device')
 
@@ -246,6 +249,7 @@ def test_fitting_again_gives_up_what_was_begun(tmp_path):
 
 
 def test_without_locks_nothing_is_removed(tmp_path, monkeypatch):
+
     def refuse(*args, **kwargs):
         raise NotImplementedError
 

@@ -24,10 +24,11 @@ def test_identity_at_the_start(images, mode):
     torch.testing.assert_close(warped, images, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize(('mode', 'count'), [
-    ('affine', 6), ('translation', 2), ('rotation', 1), ('scale', 2),
-    ('shear', 2), ('rotation_scale', 3), ('translation_scale', 4),
-    ('rotation_translation', 3), ('rotation_translation_scale', 5)])
+@pytest.mark.parametrize(
+    ('mode', 'count'), [('affine', 6), ('translation', 2), ('rotation', 1),
+                        ('scale', 2), ('shear', 2), ('rotation_scale', 3),
+                        ('translation_scale', 4), ('rotation_translation', 3),
+                        ('rotation_translation_scale', 5)])
 def test_numbers_of_a_mode(mode, count):
     assert SpatialTransformer(3, mode).linear[-1].out_features == count
     assert len(MODES) == 9
@@ -51,6 +52,7 @@ def test_limits_hold_and_inverses_exist(images, mode):
 
 
 def test_limits_are_those_given(images):
+
     def extreme(mode, **limits):
         transformer = disturb(SpatialTransformer(3, mode, **limits))
         with torch.no_grad():
@@ -72,11 +74,11 @@ def test_a_mode_does_nothing_else(images):
     moved = disturb(SpatialTransformer(3, 'translation')).locate(images)
     assert torch.equal(moved[:, :2, :2], torch.eye(2).expand(7, 2, 2))
     assert (moved[:, :2, 2].abs() > 1e-3).any()
-    turned = disturb(SpatialTransformer(3, 'rotation')).locate(
-        images[..., :32])
+    turned = disturb(SpatialTransformer(3,
+                                        'rotation')).locate(images[..., :32])
     assert not turned[:, :2, 2].any()
-    torch.testing.assert_close(
-        turned[:, :2, :2] @ turned[:, :2, :2].mT, torch.eye(2).expand(7, 2, 2))
+    torch.testing.assert_close(turned[:, :2, :2] @ turned[:, :2, :2].mT,
+                               torch.eye(2).expand(7, 2, 2))
 
 
 def test_any_size():
@@ -110,8 +112,9 @@ def _poses(shift):
     return 3 * warp(image.expand(12, 2, 24, 24), matrix)
 
 
-@pytest.mark.parametrize(('mode', 'shift'), [
-    ('rotation_scale', 0.0), ('rotation_translation_scale', 0.1)])
+@pytest.mark.parametrize(('mode', 'shift'),
+                         [('rotation_scale', 0.0),
+                          ('rotation_translation_scale', 0.1)])
 def test_pair_loss_falls_on_moved_copies_of_one_image(mode, shift):
     images = _poses(shift)
     transformer, loss = SpatialTransformer(2, mode, grid=3), PairLoss('all')
@@ -137,8 +140,10 @@ def test_gain(images):
     limit = transformer.limits['translation']
     # Near the limit float32 keeps few digits of it.
     torch.testing.assert_close(
-        torch.atanh(once / limit), 2 * torch.atanh(half / limit),
-        rtol=1e-3, atol=1e-3)
+        torch.atanh(once / limit),
+        2 * torch.atanh(half / limit),
+        rtol=1e-3,
+        atol=1e-3)
     assert transformer.settings()['gain'] == 0.05
 
 
@@ -152,7 +157,8 @@ def test_gain(images):
     (dict(grid=0), '`grid` must be a whole number, at least 1, got 0'),
     (dict(grid=1.5), 'at least 1, got 1.5'),
     (dict(gain=0), '`gain` must be .* above 0'),
-    (dict(gain=math.inf), '`gain` must be a finite number, above 0')])
+    (dict(gain=math.inf), '`gain` must be a finite number, above 0')
+])
 def test_bad_arguments(kwargs, message):
     with pytest.raises(InputError, match=message):
         SpatialTransformer(3, **kwargs)

@@ -35,28 +35,28 @@ def ensemble():
 
 @pytest.fixture
 def students():
-    return torch.randn(3, 2, 4, 5, 6, generator=torch.Generator().manual_seed(
-        0))
+    return torch.randn(
+        3, 2, 4, 5, 6, generator=torch.Generator().manual_seed(0))
 
 
 def test_error_by_hand():
-    students = torch.tensor([[1., 2.], [3., 4.], [5., 3.]])[
-        :, None, :, None, None]
+    students = torch.tensor([[1., 2.], [3., 4.], [5., 3.]])[:, None, :, None,
+                                                            None]
     target = torch.tensor([1., 5.])[None, :, None, None]
     # The mean is (3, 3).
     assert regression_error(students, target).flatten().tolist() == [8]
 
 
 def test_variance_by_hand():
-    students = torch.tensor([[1., 2.], [3., 4.], [5., 3.]])[
-        :, None, :, None, None]
+    students = torch.tensor([[1., 2.], [3., 4.], [5., 3.]])[:, None, :, None,
+                                                            None]
     # (4 + 1) + (0 + 1) + (4 + 0) over three.
     assert predictive_variance(students).item() == pytest.approx(10 / 3)
 
 
 def test_variance_is_the_formula(students):
-    formula = students.square().sum(2).mean(0) - students.mean(0).square(
-    ).sum(1)
+    formula = students.square().sum(2).mean(0) - students.mean(0).square().sum(
+        1)
     torch.testing.assert_close(predictive_variance(students)[:, 0], formula)
 
 
@@ -82,9 +82,8 @@ def test_target_is_normalized(ensemble):
 def test_loss_by_hand(ensemble):
     images = torch.randn(2, 3, 8, 9)
     target = ensemble.target(images)
-    expected = sum(
-        (student.dense(images) - target).pow(2).sum() / (2 * 8 * 9)
-        for student in ensemble.students)
+    expected = sum((student.dense(images) - target).pow(2).sum() / (2 * 8 * 9)
+                   for student in ensemble.students)
     torch.testing.assert_close(ensemble.loss(images), expected)
 
 
@@ -92,8 +91,7 @@ def test_no_gradient_for_the_teacher(ensemble):
     ensemble.train()
     ensemble.loss(torch.randn(1, 3, 8, 8)).backward()
     assert all(p.grad is None for p in ensemble.teacher.parameters())
-    assert all(p.grad.abs().max() > 0
-               for p in ensemble.students.parameters())
+    assert all(p.grad.abs().max() > 0 for p in ensemble.students.parameters())
     assert not ensemble.teacher.training
     assert ensemble.students.training
 
@@ -102,8 +100,8 @@ def test_nothing_where_students_have_learned_all(ensemble):
     with torch.no_grad():
         for student in ensemble.students:
             student.body.weight.copy_(
-                ensemble.teacher.body.weight
-                / ensemble.teacher_statistics.std[:, None, None, None])
+                ensemble.teacher.body.weight /
+                ensemble.teacher_statistics.std[:, None, None, None])
             student.body.bias.copy_(
                 (ensemble.teacher.body.bias - ensemble.teacher_statistics.mean)
                 / ensemble.teacher_statistics.std)

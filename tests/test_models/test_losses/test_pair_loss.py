@@ -50,9 +50,10 @@ def test_gradients():
     assert torch.autograd.gradcheck(PairLoss('all'), (images, ))
 
 
-@pytest.mark.parametrize(('kwargs', 'message'), [
-    (dict(pairs='random'), '"cyclic" or "all", got "random"'),
-    (dict(reduction='max'), '"mean" or "sum", got "max"')])
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [(dict(pairs='random'), '"cyclic" or "all", got "random"'),
+     (dict(reduction='max'), '"mean" or "sum", got "max"')])
 def test_bad_arguments(kwargs, message):
     with pytest.raises(InputError, match=message):
         PairLoss(**kwargs)

@@ -5,8 +5,7 @@ from mmengine.optim import OptimWrapper
 from mmad.errors import InputError
 from mmad.models import PatchTeacher
 
-NETWORK = dict(
-    type='PatchNetwork', patch_size=17, width=0.05, out_channels=6)
+NETWORK = dict(type='PatchNetwork', patch_size=17, width=0.05, out_channels=6)
 
 
 @pytest.fixture
@@ -24,23 +23,25 @@ def make_teacher():
 
 @pytest.fixture
 def patches():
-    return torch.randn(8, 3, 17, 34,
-                       generator=torch.Generator().manual_seed(0))
+    return torch.randn(
+        8, 3, 17, 34, generator=torch.Generator().manual_seed(0))
 
 
 def train(teacher, inputs, steps=1, lr=3e-3):
     wrapper = OptimWrapper(torch.optim.Adam(teacher.parameters(), lr=lr))
     teacher.train()
     teacher.begin_training(steps)
-    return [teacher.train_step(dict(inputs=inputs), wrapper)
-            for _ in range(steps)]
+    return [
+        teacher.train_step(dict(inputs=inputs), wrapper) for _ in range(steps)
+    ]
 
 
 def test_learns(make_teacher, patches):
     teacher = make_teacher(metric_weight=0.5)
     first, *_, last = train(teacher, patches, 40)
     assert set(first) == {
-        'loss', 'loss_knowledge', 'loss_metric', 'loss_compactness'}
+        'loss', 'loss_knowledge', 'loss_metric', 'loss_compactness'
+    }
     assert last['loss'] < 0.5 * first['loss']
 
 
@@ -50,8 +51,8 @@ def test_knowledge_is_of_the_last_stage(make_teacher, patches):
     assert teacher.decoder.weight.shape == (10, 6)
     decoded = teacher.decoder(teacher(patches))
     source = teacher.backbone(patches)[-1].mean((2, 3))
-    expected = torch.stack([
-        torch.dot(a - b, a - b) for a, b in zip(decoded, source)]).mean()
+    expected = torch.stack(
+        [torch.dot(a - b, a - b) for a, b in zip(decoded, source)]).mean()
     found = teacher(patches, mode='loss')['loss_knowledge']
     torch.testing.assert_close(found, 2 * expected)
 
@@ -69,8 +70,10 @@ def test_knowledge_loss_in_half_precision(make_teacher, patches):
 
 def test_no_gradient_for_the_source(make_teacher, patches):
     teacher = make_teacher(metric_weight=1)
-    before = {name: value.clone()
-              for name, value in teacher.backbone.state_dict().items()}
+    before = {
+        name: value.clone()
+        for name, value in teacher.backbone.state_dict().items()
+    }
     teacher.train()
     sum(teacher(patches, mode='loss').values()).backward()
     assert all(p.grad is None for p in teacher.backbone.parameters())
@@ -81,11 +84,15 @@ def test_no_gradient_for_the_source(make_teacher, patches):
         assert torch.equal(value, before[name])
 
 
-@pytest.mark.parametrize(('weights', 'names'), [
-    (dict(knowledge_weight=0, backbone=None), ['compactness']),
-    (dict(compactness_weight=0), ['knowledge']),
-    (dict(knowledge_weight=0, metric_weight=1, compactness_weight=0,
-          backbone=None), ['metric'])])
+@pytest.mark.parametrize(
+    ('weights', 'names'),
+    [(dict(knowledge_weight=0, backbone=None), ['compactness']),
+     (dict(compactness_weight=0), ['knowledge']),
+     (dict(
+         knowledge_weight=0,
+         metric_weight=1,
+         compactness_weight=0,
+         backbone=None), ['metric'])])
 def test_a_loss_is_left_out(make_teacher, patches, weights, names):
     teacher = make_teacher(**weights)
     losses = teacher(patches, mode='loss')
@@ -102,23 +109,26 @@ def test_reload(make_teacher, patches):
     other.load_state_dict(teacher.state_dict())
     assert torch.equal(other(patches[..., :17]), teacher(patches[..., :17]))
     with pytest.raises(InputError, match='patch_size 17 instead of 33'):
-        PatchTeacher(dict(NETWORK, patch_size=33), knowledge_weight=0
-                     ).load_state_dict(teacher.state_dict())
+        PatchTeacher(
+            dict(NETWORK, patch_size=33),
+            knowledge_weight=0).load_state_dict(teacher.state_dict())
 
 
-@pytest.mark.parametrize(('kwargs', 'message'), [
-    (dict(knowledge_weight=0, compactness_weight=0), 'must not be 0, got'),
-    (dict(metric_weight=-1), '`metric_weight` must be .* at least 0'),
-    (dict(backbone=None), 'the knowledge loss needs a `backbone`')])
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [(dict(knowledge_weight=0, compactness_weight=0), 'must not be 0, got'),
+     (dict(metric_weight=-1), '`metric_weight` must be .* at least 0'),
+     (dict(backbone=None), 'the knowledge loss needs a `backbone`')])
 def test_bad_arguments(make_teacher, kwargs, message):
     with pytest.raises(InputError, match=message):
         make_teacher(**kwargs)
 
 
-@pytest.mark.parametrize(('shape', 'message'), [
-    ((4, 3, 17, 17), 'the metric loss needs two versions'),
-    ((4, 3, 16, 34), r'of 17x17 pixels, got 4 of 17x16'),
-    ((1, 3, 17, 34), 'two patches or more .* got 1 of')])
+@pytest.mark.parametrize(
+    ('shape', 'message'),
+    [((4, 3, 17, 17), 'the metric loss needs two versions'),
+     ((4, 3, 16, 34), r'of 17x17 pixels, got 4 of 17x16'),
+     ((1, 3, 17, 34), 'two patches or more .* got 1 of')])
 def test_bad_patches(make_teacher, shape, message):
     with pytest.raises(InputError, match=message):
         train(make_teacher(metric_weight=1), torch.randn(shape))
