@@ -11,7 +11,7 @@ from mmad.models.layers.anomaly_map import AnomalyMap
 from mmad.models.layers.channel_reduction import ChannelReduction
 from mmad.models.layers.coarse_alignment import (
     CoarseAlignment,
-    align,
+    align_stages,
     check_backbone,
 )
 from mmad.models.layers.fine_alignment import FineAlignment, check_stages
@@ -185,15 +185,17 @@ class FYD(FitDetector):
             return dict(loss_alone=0 * sum(parameter.sum()
                                            for parameter in self.parameters()
                                            if parameter.requires_grad))
-        log = {}
-        aligned = self._align(inputs)
-        if self.ica is not None:
-            log['loss_pair'] = self.pair_loss(gather_batch(aligned.image))
-            self._log_transform('ica', aligned.matrices[0], log)
-        if self.fas is not None:
-            log['loss_alignment'] = sum(
-                self.alignment_loss(*compare(aligned.moved[stage]))
-                for stage, compare in self.fas.items())
+        log: dict[str, Tensor] = {}
+        image, matrix = self._align_images(inputs)
+        if matrix is not None:
+            log['loss_pair'] = self.pair_loss(gather_batch(image))
+            self._log_transform('ica', matrix, log)
+        if self.fas is None:
+            return log
+        aligned = align_stages(image, matrix, self.backbone, self.fca)
+        log['loss_alignment'] = sum(
+            self.alignment_loss(*compare(aligned.moved[stage]))
+            for stage, compare in self.fas.items())
         if self.fca is not None:
             self._log_transform('fca', aligned.stages_frame, log)
         return log
@@ -226,12 +228,17 @@ class FYD(FitDetector):
     def extract(self, inputs: Tensor) -> Features:
         return self._features(self._align(inputs))
 
+    def _align_images(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+        return (inputs, None) if self.ica is None else self.ica(inputs)
+
     def _align(self, inputs: Tensor) -> CoarseAlignment:
-        return align(inputs, self.backbone, self.ica, self.fca)
+        return align_stages(*self._align_images(inputs), self.backbone,
+                            self.fca)
 
     def _features(self, aligned: CoarseAlignment) -> Tensor:
-        return self.reduction(aligned.in_last_frame() if self.gaussian_frame ==
-                              'aligned' else aligned.in_image_frame())
+        if self.gaussian_frame == 'aligned':
+            return self.reduction(aligned.in_last_frame())
+        return self.reduction(aligned.in_image_frame())
 
     def score(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         aligned = self._align(inputs)

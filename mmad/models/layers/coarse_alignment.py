@@ -54,24 +54,22 @@ class CoarseAlignment(NamedTuple):
         ]
 
 
-def align(inputs: Tensor, backbone: nn.Module, ica: nn.Module | None,
-          fca: nn.ModuleDict | None) -> CoarseAlignment:
-    """Move images and the maps of a backbone by spatial transformers.
+def align_stages(image: Tensor, matrix: Tensor | None, backbone: nn.Module,
+                 fca: nn.ModuleDict | None) -> CoarseAlignment:
+    """Move the maps of a backbone by spatial transformers.
 
     Args:
-        inputs (Tensor): ``(B, 3, H, W)``.
+        image (Tensor): ``(B, 3, H, W)`` behind the transformer of the images.
+        matrix (Tensor, optional): Its transform ``(B, 3, 3)``; None where
+            there is no such transformer.
         backbone (nn.Module): With ``fca`` a
             :class:`~mmad.models.SequentialBackbone`.
-        ica (nn.Module, optional): Transformer of the images.
         fca (nn.ModuleDict, optional): Transformers of the stages.
 
     Returns:
         CoarseAlignment: See there.
     """
     stages = backbone.stages
-    image, matrix = inputs, None
-    if ica is not None:
-        image, matrix = ica(inputs)
     if fca is None:
         maps = dict(zip(stages, backbone(image)))
         return CoarseAlignment(image, maps, maps,
