@@ -126,10 +126,15 @@ def test_train_by_gradients(run_tool, launch, request, name, tmp_path):
 
 @pytest.mark.parametrize('order', ['together', 'sequence'])
 def test_train_students(run_tool, launch, students_config, tmp_path, order):
+    options = []
+    if order == 'sequence':
+        options = [
+            '--cfg-options', 'find_unused_parameters=True',
+            'default_hooks.order.type=ScaleSequenceHook',
+            'train_cfg.val_interval=4'
+        ]
     ends = launch(2, 'train.py', students_config, *CATEGORY, '--work-dir',
-                  'work', '--cfg-options', f'model.order={order}',
-                  f'find_unused_parameters={order == "sequence"}',
-                  f'train_cfg.val_interval={4 if order == "sequence" else 2}')
+                  'work', *options)
     assert [status for status, _ in ends] == [0, 0], ends
     result = run_tool(tmp_path, 'test.py', students_config,
                       tmp_path / 'work' / 'epoch_4.pth', *CATEGORY,

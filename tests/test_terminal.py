@@ -184,10 +184,10 @@ def make_logger(tmp_path):
 
 @pytest.mark.parametrize(
     ('category', 'path', 'is_shown'),
-    [(UserWarning, '/home/me/hook.py', True),
+    [(UserWarning, '/own/hook.py', True),
      (UserWarning, ROOT / 'mmad' / 'registry.py', True),
      (UserWarning, '/lib/site-packages/torch/functional.py', False),
-     (FutureWarning, '/home/me/hook.py', False),
+     (FutureWarning, '/own/hook.py', False),
      (DeprecationWarning, ROOT / 'mmad' / 'registry.py', False)])
 @pytest.mark.parametrize('is_early', [True, False])
 def test_warnings(opened, make_logger, capsys, category, path, is_shown,

@@ -27,6 +27,7 @@ class PlainDetector(BaseDetector):
     def __init__(self, data_preprocessor=None):
         super().__init__(data_preprocessor)
         self.register_buffer('one', torch.ones(1))
+        self.fit_state.finalize()
 
     def score(self, inputs):
         maps = (inputs * torch.tensor([1.0, 3, 7])[:, None, None]).sum(
@@ -40,7 +41,6 @@ class PlainDetector(BaseDetector):
 def save(cfg, folder):
     """A checkpoint of a detector that needs no fit."""
     model = MODELS.build(cfg.model)
-    model.fit_state.finalize()
     state = dict(state_dict=model.state_dict(), meta=dict(cfg=cfg.pretty_text))
     torch.save(state, folder / 'plain.pth')
     return folder / 'plain.pth'

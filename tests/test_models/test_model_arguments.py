@@ -2,6 +2,7 @@
 import inspect
 import math
 from collections.abc import Sequence
+from importlib.util import find_spec
 from types import UnionType
 from typing import Union, get_args, get_origin
 
@@ -38,6 +39,7 @@ NEEDED = dict(
     SpatialTransformer=dict(channels=3),
     StudentEnsemble=dict(
         teacher=nn.Identity(), students=[nn.Identity()], name='p17'),
+    TIMMBackbone=dict(name='resnet18', stages=['layer1'], weights=None),
     TorchvisionBackbone=dict(name='resnet18', stages=['layer1'], weights=None),
     TorchvisionResNet=dict(name='resnet18', stages=['layer1'], weights=None),
     UninformedStudents=dict(scales=[dict(network=NETWORK)]))
@@ -56,6 +58,8 @@ def parts():
         if inspect.isclass(value) and issubclass(value, nn.Module)
     })
     assert set(mmad.models.__all__) & set(found)
+    if find_spec('timm') is None:
+        del found['TIMMBackbone']
     return found
 
 

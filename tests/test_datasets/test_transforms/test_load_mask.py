@@ -94,4 +94,4 @@ def test_an_empty_mask_with_a_name_that_is_no_text(monkeypatch, tmp_path):
             ori_shape=(6, 8)))
     line, = said
     assert '\n' not in line
-    assert 'kr\\xe4tz.png' in line.encode().decode()
+    assert 'kr\\udce4tz.png' in line.encode().decode()

@@ -134,8 +134,13 @@ def test_loops_and_loaders_that_do_not_suit(make_runner, tmp_path, name,
     assert match in refused(make_runner(name, **changes), tmp_path)
 
 
-@pytest.mark.parametrize('name', ['config', 'fyd_config', 'students_config'])
-@pytest.mark.parametrize('wrapper', ['RepeatDataset', 'ConcatDataset'])
+@pytest.mark.parametrize(('name', 'wrapper'), [
+    ('config', 'RepeatDataset'),
+    ('fyd_config', 'RepeatDataset'),
+    ('students_config', 'RepeatDataset'),
+    ('config', 'mmengine.ConcatDataset'),
+    ('fyd_config', 'mmengine.ConcatDataset'),
+])
 @pytest.mark.parametrize('depth', [1, 2])
 def test_data_sets_around_data_sets(load_cfg, make_runner, tmp_path, name,
                                     wrapper, depth):
@@ -148,7 +153,16 @@ def test_data_sets_around_data_sets(load_cfg, make_runner, tmp_path, name,
         dataset = dict(type='ConcatDataset', datasets=[dataset])
     runner = make_runner(
         name, **{'train_dataloader.dataset': dict(_delete_=True, **dataset)})
-    assert f'which {wrapper} does not see to' in refused(runner, tmp_path)
+    name = wrapper.rpartition('.')[2]
+    assert f'which {name} does not see to' in refused(runner, tmp_path)
+
+
+@pytest.mark.parametrize('name', ['config', 'fyd_config', 'students_config'])
+def test_several_data_sets_as_one(load_cfg, make_runner, name):
+    inner = load_cfg(name).train_dataloader.dataset
+    dataset = dict(
+        _delete_=True, type='ConcatDataset', datasets=[inner, inner])
+    check_runner(make_runner(name, **{'train_dataloader.dataset': dataset}))
 
 
 def test_no_other_image_takes_the_place_of_one_that_is_fitted(

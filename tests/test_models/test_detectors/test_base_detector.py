@@ -7,6 +7,10 @@ from mmad.structures import AnomalyDataSample
 
 class Brightness(BaseDetector):
 
+    def __init__(self):
+        super().__init__()
+        self.fit_state.finalize()
+
     def score(self, inputs):
         maps = inputs.mean(1, keepdim=True)
         return maps.amax((1, 2, 3)), maps

@@ -184,7 +184,7 @@ BORDER = dict(crop_offset=(-8, 0), resized_shape=(16, 40))
 def test_borders_that_cannot_be_left_out(cls, images):
     detector = make(cls)
     data = batch_of(images[:2], **BORDER)
-    detector.fit_state.finalize()
+    detector.require_fitted = lambda: None
     with pytest.raises(
             InputError,
             match=r'"image_0\.png" has the border of a '
@@ -215,8 +215,10 @@ def test_a_batch_is_needed(cls):
 
         loss = score
 
+    detector = Any()
+    detector.fit_state.finalize()
     with pytest.raises(InputError, match='ImgDataPreprocessor'):
-        Any()([torch.zeros(3, 4, 4)], mode='predict')
+        detector([torch.zeros(3, 4, 4)], mode='predict')
 
 
 def boxed(images, borders, fill):
