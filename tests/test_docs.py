@@ -23,7 +23,10 @@ PAGES = [
     ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md')),
     *sorted((ROOT / 'configs').glob('*/README.md'))
 ]
-LINKED_PAGES = [*PAGES, ROOT / 'CONTRIBUTING.md', ROOT / 'CHANGELOG.md']
+LINKED_PAGES = [
+    *PAGES, *(ROOT / f'{name}.md'
+              for name in ('CONTRIBUTING', 'CHANGELOG', 'SECURITY'))
+]
 
 
 def _name(page):
@@ -218,10 +221,10 @@ def test_table_of_contents_links_each_page():
         (page.parent / link).resolve()
         for link in _relative_links(_without_code(page))
     }
-    # These two include a file of the root folder, which is linked instead.
-    included = {page.with_name(f'{name}.md')
-                for name in ('changelog', 'contributing')}
-    assert {*LINKED_PAGES} - included - {page, ROOT / 'README.md'} <= linked
+    # The last two include files of the root folder, which are linked instead.
+    others = {page, ROOT / 'README.md', ROOT / 'SECURITY.md',
+              page.with_name('changelog.md'), page.with_name('contributing.md')}
+    assert {*LINKED_PAGES} - others <= linked
 
 
 def test_api_page_names_everything_public():
