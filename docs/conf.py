@@ -1,4 +1,5 @@
 """Sphinx configuration: MyST pages, Google-style docstrings, furo."""
+import re
 import sys
 from pathlib import Path
 
@@ -31,3 +32,22 @@ napoleon_custom_sections = [
 
 html_theme = 'furo'
 html_title = f'mmad {release}'
+
+
+def adapt_to_sphinx(app, docname, source):
+    """Turn a page that is written for GitHub into one for Sphinx.
+
+    Links to files outside this folder get to lead to their pages in it, and
+    directives that stand in ``<!-- sphinx ... -->`` to be seen.
+    """
+    source[0] = re.sub(
+        r'<!-- sphinx\n(.*?)-->', r'\1', source[0], flags=re.DOTALL)
+    for pattern, page in (
+            (r'\.\./configs/(\w+)/README\.md', r'model_zoo/\1.md'),
+            (r'\.\./CHANGELOG\.md', 'changelog.md'),
+            (r'\.\./CONTRIBUTING\.md', 'contributing.md')):
+        source[0] = re.sub(rf'\]\({pattern}', rf']({page}', source[0])
+
+
+def setup(app):
+    app.connect('source-read', adapt_to_sphinx)

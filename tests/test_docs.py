@@ -23,6 +23,14 @@ PAGES = [
     ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md')), *sorted(
         (ROOT / 'configs').glob('*/README.md'))
 ]
+LINKED_PAGES = [
+    *PAGES, *(ROOT / f'{name}.md'
+              for name in ('CONTRIBUTING', 'CHANGELOG', 'SECURITY'))
+]
+
+
+def _name(page):
+    return str(page.relative_to(ROOT))
 
 
 @pytest.fixture
@@ -176,24 +184,97 @@ def test_readme_example_in_the_tools(readme, run_tool, mvtec_root):
     assert metrics['pixel_auroc'] > 0.5
 
 
-@pytest.mark.parametrize('page', PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize('page', PAGES, ids=_name)
 def test_page_names_files_that_exist(page):
-    text = page.read_text()
     named = re.findall(
-        r'(?<![\w/.-])(?:configs|tools|docs|tests|mmad)/[\w./-]+\.\w+', text)
-    linked = [
-        link for link in re.findall(r'\]\(([^)#\s]+)[^)]*\)', text)
-        if '://' not in link
-    ]
-    missing = [name for name in named if not (ROOT / name).exists()]
-    missing += [link for link in linked if not (page.parent / link).exists()]
-    assert not missing
+        r'(?<![\w/.-])(?:configs|tools|docs|tests|mmad)/[\w./-]+\.\w+',
+        page.read_text())
+    assert not [name for name in named if not (ROOT / name).exists()]
 
 
-@pytest.mark.parametrize('page', PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+@pytest.mark.parametrize('page', PAGES, ids=_name)
 def test_page_has_valid_python(page):
     for code in _python_snippets(page):
         compile(code, str(page), 'exec')
+
+
+@pytest.mark.parametrize('page', LINKED_PAGES, ids=_name)
+def test_links_have_a_text(page):
+    assert not re.findall(r'\[\s*\]\([^)]*\)', _without_code(page))
+
+
+@pytest.mark.parametrize('page', LINKED_PAGES, ids=_name)
+def test_links_lead_to_files_and_headings_on_github(page):
+    broken = []
+    for link in _relative_links(_without_code(page)):
+        path, _, anchor = link.partition('#')
+        target = page.parent / path if path else page
+        if not target.exists() or (
+                anchor and anchor not in _github_anchors(target)):
+            broken.append(link)
+    assert not broken
+
+
+def test_table_of_contents_links_each_page():
+    page = ROOT / 'docs' / 'index.md'
+    linked = {
+        (page.parent / link).resolve()
+        for link in _relative_links(_without_code(page))
+    }
+    # The last two include files of the root folder, which are linked instead.
+    others = {page, ROOT / 'README.md', ROOT / 'SECURITY.md',
+              page.with_name('changelog.md'), page.with_name('contributing.md')}
+    assert {*LINKED_PAGES} - others <= linked
+
+
+def test_api_page_names_everything_public():
+    text = (ROOT / 'docs' / 'api.md').read_text()
+    missing = []
+    for name in ('mmad.apis', 'mmad.datasets', 'mmad.datasets.transforms',
+                 'mmad.engine', 'mmad.evaluation', 'mmad.evaluation.functional',
+                 'mmad.models', 'mmad.models.layers', 'mmad.models.losses',
+                 'mmad.structures', 'mmad.utils', 'mmad.visualization'):
+        module = importlib.import_module(name)
+        for public in module.__all__:
+            part = getattr(module, public)
+            home = getattr(part, '__module__', None)
+            # Not packages, nor what is re-exported from elsewhere.
+            if home is None or not home.startswith('mmad.'):
+                continue
+            if f'automodule:: {home}\n' not in text and not re.search(
+                    rf'\.{public}$', text, re.MULTILINE) and not re.search(
+                        rf'members:.*\b{public}\b', text):
+                missing.append(f'{name}.{public}')
+    assert not missing
+
+
+def _without_code(page):
+    """What GitHub shows of a page as text."""
+    text = re.sub(r'<!--.*?-->', '', page.read_text(), flags=re.DOTALL)
+    text = re.sub(r'^ *```.*?^ *```', '', text, flags=re.DOTALL | re.MULTILINE)
+    return re.sub(r'(?<!\[)`[^`\n]*`(?!\])', '', text)
+
+
+def _relative_links(text):
+    return [
+        link for link in re.findall(r'\]\(([^)\s]+)\)', text)
+        if not re.match(r'[a-z]+:', link)
+    ]
+
+
+def _github_anchors(page):
+    """Anchors that GitHub gives to the headings of a page."""
+    text = re.sub(r'^ *```.*?^ *```', '', page.read_text(),
+                  flags=re.DOTALL | re.MULTILINE)
+    anchors = set()
+    for heading in re.findall(r'^#+ +(.*?) *$', text, re.MULTILINE):
+        heading = re.sub(r'\[(.*?)\]\(.*?\)', r'\1', heading)
+        slug = re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-')
+        number = 0
+        while (anchor := f'{slug}-{number}' if number else slug) in anchors:
+            number += 1
+        anchors.add(anchor)
+    return anchors
 
 
 def test_own_data_pages_inherit_a_config_that_takes_their_keys():

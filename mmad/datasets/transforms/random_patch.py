@@ -20,8 +20,8 @@ class RandomPatch(BaseTransform):
     random numbers follow from the number of the sample alone.
 
     A varied version of the patch, for the metric loss, comes from nearby,
-    with another brightness and contrast, and noise. The sizes of these
-    variations are not the paper's.
+    with another brightness and contrast, and noise. It is not known for sure
+    which scales, shares and sizes of these variations the paper has.
 
     Required Keys:
 

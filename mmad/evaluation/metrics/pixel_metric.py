@@ -92,7 +92,7 @@ class PixelMetric(GatheredMetric):
         fpr_limit (float): False positive rate in (0, 1] up to which ``aupro``
             is integrated. Defaults to 0.3.
         resolution (str): ``'input'`` compares at the size of the model input,
-            as the papers of SPADE, PaDiM and PatchCore do. ``'original'``
+            as the papers of PaDiM and PatchCore do. ``'original'``
             brings each map back to the original image bilinearly and compares
             with the mask file, as the evaluation tool of MVTec AD does;
             pixels outside the crop that the model saw are left out, and
@@ -106,8 +106,8 @@ class PixelMetric(GatheredMetric):
             ``conditions`` states guaranteed bounds of the errors.
             Defaults to None.
         anomalous_only (bool): Leave out the pixels of normal images, as the
-            paper of MKD does for its ``pixel_auroc``. Such values do not
-            compare with those over all images. Defaults to False.
+            authors' code of MKD does for its ``pixel_auroc``. Such values do
+            not compare with those over all images. Defaults to False.
         collect_device (str): ``'gpu'`` gathers exact results through the
             process group, which may be one of CPUs; ``'cpu'`` through files,
             if ``collect_dir`` is given. Defaults to 'gpu'.
