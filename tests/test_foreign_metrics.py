@@ -1,4 +1,4 @@
-"""Metrics of one's own, from outside the repository, through the tools."""
+"""Metrics and hooks of one's own, from outside the repository."""
 import json
 import math
 import re
@@ -119,3 +119,24 @@ def test_the_documented_metric_needs_nothing_of_mmad(own, tmp_path):
     metric = runpy.run_path(str(tmp_path / 'mean_score.py'))['MeanScore']()
     metric.results = [1.0, 2.0]
     assert metric.evaluate(2) == {'own/mean_score': 1.5}
+
+
+def test_a_hook_of_ones_own(config, run_tool, tmp_path, monkeypatch):
+    code, = re.findall(r'```python\n(# seconds_per_image\.py\n.*?)```',
+                       (ROOT / 'docs/hook.md').read_text(), re.DOTALL)
+    assert len([line for line in code.splitlines() if line.strip()]) <= 25
+    assert 'mmad' not in code
+    changes, = re.findall(r'```python\n# config\n(.*?)```',
+                          (ROOT / 'docs/hook.md').read_text(), re.DOTALL)
+    (tmp_path / 'seconds_per_image.py').write_text(code)
+    path = tmp_path / 'own.py'
+    path.write_text(f'_base_ = {str(config)!r}\n{changes}')
+    monkeypatch.syspath_prepend(tmp_path)
+    options = ('--category', 'bottle', '--work-dir', 'work')
+    result = run_tool(tmp_path, 'train.py', path, *options, '--no-validate')
+    assert result.status == 0, result.err
+    result = run_tool(tmp_path, 'test.py', path, 'work/epoch_1.pth', *options)
+    assert result.status == 0, result.err
+    report = read(tmp_path / 'work/metrics.json')
+    assert report['seconds_per_image'] > 0
+    assert 'seconds_per_image' in result.out
