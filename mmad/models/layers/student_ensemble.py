@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +62,9 @@ class StudentEnsemble(nn.Module):
             and predictive variance, over images that no student learned from.
     """
 
+    teacher: Any
+    students: Any
+
     def __init__(self, teacher: nn.Module, students: Sequence[nn.Module],
                  name: str) -> None:
         super().__init__()
@@ -84,7 +88,7 @@ class StudentEnsemble(nn.Module):
             Tensor: A float32 scalar, the mean over pixels and images.
         """
         target = self.target(images).float()
-        return sum(
+        return sum(  # type: ignore[return-value]
             (student.dense(images).float() - target).square().sum(1).mean()
             for student in self.students)
 
