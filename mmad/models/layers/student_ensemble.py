@@ -88,7 +88,7 @@ class StudentEnsemble(nn.Module):
             Tensor: A float32 scalar, the mean over pixels and images.
         """
         target = self.target(images).float()
-        return sum(  # type: ignore[return-value]
+        return sum(
             (student.dense(images).float() - target).square().sum(1).mean()
             for student in self.students)
 
