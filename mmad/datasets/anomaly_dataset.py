@@ -205,7 +205,8 @@ class AnomalyDataset(BaseDataset):
                 raise InputError(
                     f'the folder "{test / name}" would be a defect type, '
                     f'since good parts are in "{self.NORMAL}"; rename it.')
-        found, skipped = {}, {}
+        found: dict[str, list[Path]] = {}
+        skipped: Skipped = {}
         for name in names:
             found[name], more = find_images(test / name)
             add_skipped(skipped, more)
@@ -220,7 +221,7 @@ class AnomalyDataset(BaseDataset):
         report_overlap(
             type(self).__name__,
             list_images(self.folder / 'train' / self.NORMAL), images)
-        masks = {}
+        masks: dict[Path, Path] = {}
         require_folder_or_nothing(truth)
         if truth is not None and truth.is_dir():
             defective = [

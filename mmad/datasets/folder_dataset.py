@@ -143,7 +143,7 @@ class FolderDataset(AnomalyDataset):
                 name = 'bad' if name in ('', '..', 'good') else name
             defect_types[path] = ('good'
                                   if name.split('/')[0] == 'good' else name)
-        masks = {}
+        masks: dict[Path, Path] = {}
         if self.mask_dir is not None:
             truth, = self._folders('mask_dir')
             if not list_images(truth, recursive=True):
@@ -184,7 +184,9 @@ class FolderDataset(AnomalyDataset):
             folder for other in _SETTINGS if other != name
             for folder in self._folders(other)
         ]
-        images, skipped, known = [], {}, set()
+        images: list[Path] = []
+        skipped: Skipped = {}
+        known: set[tuple[str, str]] = set()
         for folder in self._folders(name):
             found, more = find_images(folder, recursive=True, without=others)
             if not found:

@@ -1,10 +1,12 @@
+from typing import Any
+
 from torch import nn
 
 from mmad.errors import InputError
 from mmad.registry import MODELS
 
 
-def build_part(part: dict | nn.Module) -> nn.Module:
+def build_part(part: dict | nn.Module) -> Any:
     """A part of a model from its config, or as it is.
 
     Raises:

@@ -1,9 +1,9 @@
 import json
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmad.errors import InputError, printable
 
@@ -136,11 +136,11 @@ class FitState(FittedModule):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-def read_fingerprint(state: object, prefix: str = 'fit_state.') -> dict:
+def read_fingerprint(state: Any, prefix: str = 'fit_state.') -> dict:
     """Read what a state says that it was made with.
 
     Args:
-        state (object): A state dict, or whatever a checkpoint has there.
+        state (Any): A state dict, or whatever a checkpoint has there.
         prefix (str): Of the keys of the :class:`FitState`. Defaults to
             ``'fit_state.'``.
 
@@ -158,7 +158,7 @@ def read_fingerprint(state: object, prefix: str = 'fit_state.') -> dict:
     return found if isinstance(found, dict) else {}
 
 
-def refuse_part(model: nn.Module, keys: NamedTuple) -> None:
+def refuse_part(model: Any, keys: Any) -> None:
     """Refuse a state of which MMEngine's runner would load a part.
 
     To be registered with ``register_load_state_dict_post_hook`` by a model

@@ -143,7 +143,7 @@ def latest_checkpoint(work_dir: str | Path) -> str | None:
         numbered,
         default=None,
         key=lambda path: int(path.stem.removeprefix('epoch_')))
-    return newest and str(newest)
+    return None if newest is None else str(newest)
 
 
 def register_safe_loader() -> None:

@@ -91,7 +91,7 @@ def _from_palette(image: Image.Image, path: str | Path) -> np.ndarray:
         alpha[transparency] = 0
     else:
         alpha[:len(transparency)] = list(transparency)
-    blank = alpha == 0 if 0 in alpha else ~colors.any(axis=1)
+    blank = alpha == 0 if 0 in alpha else ~np.any(colors, axis=1)
     if not blank[0] and blank[np.unique(indices)].any():
         raise InputError(
             f'mask "{path}" has a palette of which index 0 is not the '
@@ -103,7 +103,7 @@ def _from_palette(image: Image.Image, path: str | Path) -> np.ndarray:
 def _from_layers(pixels: np.ndarray, path: str | Path) -> np.ndarray:
     """The defect in pixels with an alpha channel, the last one."""
     color, visible = pixels[..., :-1], pixels[..., -1] != 0
-    colored = color.any(axis=2)
+    colored = np.any(color, axis=2)
     # Where nothing varies, a uniform mask may be full or empty.
     if (color == color[:1, :1]).all():
         if not visible.all():

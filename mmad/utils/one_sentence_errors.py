@@ -128,7 +128,7 @@ def _describe_constructor(error: BaseException,
             f'config: {text or type(error).__name__}.') if refused else None
 
 
-def _accepts(kind: object, arguments: dict | None) -> bool:
+def _accepts(kind: Callable, arguments: dict | None) -> bool:
     try:
         inspect.signature(kind).bind(**(arguments or {}))
     except TypeError:

@@ -1,6 +1,7 @@
 import logging
 import re
 import sys
+from types import FrameType
 from typing import TextIO
 
 from mmengine.logging.logger import FilterDuplicateWarning
@@ -82,7 +83,7 @@ def _is_of(package: str, module: str) -> bool:
 
 def _origin() -> str:
     """The module that the message being handled comes from."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         name = str(frame.f_globals.get('__name__'))
         if not any(

@@ -33,6 +33,9 @@ class CheckpointHook(_CheckpointHook):
         InputError: The run cannot end well, or ``out_dir`` is no folder.
     """
 
+    best_ckpt_path: str | None
+    best_ckpt_path_dict: dict[str, str | None]
+
     _default_greater_keys = (
         _CheckpointHook._default_greater_keys + GREATER_KEYS)
 

@@ -1,4 +1,6 @@
 """What hooks that compare metrics know of those of mmad."""
+from collections.abc import Sequence
+
 from mmengine.evaluator import Evaluator
 
 from mmad.evaluation import ImageMetric, PixelMetric
@@ -18,7 +20,8 @@ def reported_metrics(evaluator: Evaluator) -> list[str] | None:
         list[str] | None: None if it has metrics other than those of mmad,
         whose names show only once they are computed.
     """
-    names = []
+    names: list[str] = []
+    own: Sequence[str]
     for metric in evaluator.metrics:
         if type(metric) is ImageMetric:
             own = IMAGE_METRICS

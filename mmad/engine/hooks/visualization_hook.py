@@ -79,7 +79,8 @@ class VisualizationHook(Hook):
     def before_test_epoch(self, runner: Runner) -> None:
         self._waiting: list[tuple[int, AnomalyDataSample,
                                   np.ndarray | None]] = []
-        self._means, self._maxima = [], []
+        self._means: list[float] = []
+        self._maxima: list[float] = []
         self._seen = 0
 
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: dict,
@@ -200,7 +201,7 @@ def _readers(dataset: BaseDataset) -> dict[str | None, list[BaseTransform]]:
     Those under None are for images of which the data set is not known.
     """
     datasets = inner_datasets(dataset)
-    readers = {}
+    readers: dict[str | None, list[BaseTransform]] = {}
     for inner in datasets:
         pipeline = getattr(inner, 'pipeline', None)
         steps = [

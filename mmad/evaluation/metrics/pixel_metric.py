@@ -132,6 +132,8 @@ class PixelMetric(GatheredMetric):
         InputError: If an argument is out of range.
     """
 
+    _held: ImagePixels | None
+
     def __init__(self,
                  fpr_limit: float = 0.3,
                  resolution: str = 'input',
@@ -170,7 +172,7 @@ class PixelMetric(GatheredMetric):
             if self.score_bits is None:
                 self.results.append(image)
             else:
-                self._bin_held()
+                self._bin_held(self.score_bits)
                 self._held = image
                 self._num_processed += 1
 
@@ -188,13 +190,14 @@ class PixelMetric(GatheredMetric):
             InputError: If there are no images, or only some of the defective
                 images have a mask.
         """
-        if self.score_bits is None:
+        bits = self.score_bits
+        if bits is None:
             return super().evaluate(size)
         # The sampler deals the images out in turn, and fills up only the last
         # round, so the one image held back is all that may be too many.
         rank, world_size = get_dist_info()
         if rank + world_size * (self._num_processed - 1) < size:
-            self._bin_held()
+            self._bin_held(bits)
         histograms: dict[str | None, ScoreHistogram] = {}
         census = _Census(self.resolution)
         for source in range(world_size):
@@ -202,13 +205,13 @@ class PixelMetric(GatheredMetric):
             broadcast_object_list(parts, source)
             for defect_type, histogram in parts[0][0].items():
                 histograms[defect_type] = histograms.get(
-                    defect_type, ScoreHistogram(self.score_bits)) + histogram
+                    defect_type, ScoreHistogram(bits)) + histogram
             census.merge(parts[0][1])
         self._reset()
 
         def total(names: Sequence[str | None]) -> ScoreHistogram:
             return sum((histograms[name] for name in names),
-                       ScoreHistogram(self.score_bits))
+                       ScoreHistogram(bits))
 
         values = self._report(census, list(histograms),
                               lambda names: total(names).to_ranking())
@@ -222,7 +225,7 @@ class PixelMetric(GatheredMetric):
             f'{name} {bound:.1e}'
             for name, bound in self.conditions['error_bounds'].items())
         print_log(
-            f'Scores were kept to {self.score_bits} bits; the largest '
+            f'Scores were kept to {bits} bits; the largest '
             f'possible errors are: {bounds}.',
             logger='current')
         return self._with_prefix(values)
@@ -296,13 +299,14 @@ class PixelMetric(GatheredMetric):
             pixel_f1max=best_f1(ranking)[0],
             aupro=aupro(ranking, self.fpr_limit))
 
-    def _bin_held(self) -> None:
+    def _bin_held(self, bits: int) -> None:
         if self._held is None:
             return
-        image, self._held = self._held, None
+        image = self._held
+        self._held = None
         self._census.add(image)
-        histogram = self._histograms.setdefault(
-            image.defect_type, ScoreHistogram(self.score_bits))
+        histogram = self._histograms.setdefault(image.defect_type,
+                                                ScoreHistogram(bits))
         num_normal = image.negatives.size
         scores = np.concatenate([image.negatives, image.positives])
         histogram.update(scores,
@@ -311,7 +315,7 @@ class PixelMetric(GatheredMetric):
                          image.num_regions)
 
     def _reset(self) -> None:
-        self._held: ImagePixels | None = None
+        self._held = None
         self._num_processed = 0
         self._census = _Census(self.resolution)
         self._histograms: dict[str | None, ScoreHistogram] = {}

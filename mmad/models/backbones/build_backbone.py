@@ -3,6 +3,7 @@ import logging
 import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from mmengine.logging import MMLogger
@@ -123,7 +124,8 @@ def _arguments(kind: object) -> set[str]:
     """
     names: set[str] = set()
     for one in kind.__mro__ if isinstance(kind, type) else (kind, ):
-        function = vars(one).get('__init__') if isinstance(one, type) else one
+        function: Any = (
+            vars(one).get('__init__') if isinstance(one, type) else one)
         if function is None:
             continue
         parameters = inspect.signature(function).parameters
@@ -187,7 +189,7 @@ def _initialize(network: nn.Module, config: dict) -> None:
             '`init_cfg` if it is that of a whole model.')
 
 
-def _checkpoints(init_cfg: object) -> list:
+def _checkpoints(init_cfg: Any) -> list:
     """The files that an ``init_cfg`` names."""
     given = [init_cfg] if isinstance(init_cfg, Mapping) else init_cfg or []
     return [one['checkpoint'] for one in given if 'checkpoint' in one]

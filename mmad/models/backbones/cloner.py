@@ -7,7 +7,7 @@ from mmad.errors import InputError
 from mmad.registry import MODELS
 from mmad.utils.arguments import check_flag, check_numbers
 
-_VGG16 = dict(
+_VGG16: dict[str, tuple[tuple[int, ...], ...]] = dict(
     light=((16, 16), (16, 128), (16, 16, 256), (16, 16, 512), (16, 16, 512)),
     equal_size=((64, 64), (128, 128), (256, ) * 3, (512, ) * 3, (512, ) * 3))
 
@@ -43,6 +43,8 @@ class Cloner(nn.Module):
     Raises:
         InputError: An argument is unknown or does not fit the others.
     """
+
+    widths: tuple[tuple[int, ...], ...]
 
     def __init__(self,
                  widths: str | Sequence[Sequence[int]] = 'light',
@@ -80,7 +82,9 @@ class Cloner(nn.Module):
                 f'`points` of the cloner must be blocks out of 0 to '
                 f'{len(widths) - 1}, each once and in order, got '
                 f'{list(points)}.')
-        self.widths = tuple(tuple(block) for block in widths)
+        self.widths = tuple(
+            tuple(block)  # type: ignore[arg-type]
+            for block in widths)
         self.points = tuple(points)
         self.strides = tuple(strides)
         # What follows the last point has no part in anything.

@@ -66,7 +66,7 @@ class DemoBackbone(SequentialBackbone):
 
 def _build(last: str) -> nn.Sequential:
     width = _CHANNELS['layer1']
-    parts = OrderedDict(
+    parts: OrderedDict[str, nn.Module] = OrderedDict(
         stem=nn.Sequential(
             nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False),
             nn.BatchNorm2d(width), nn.ReLU(

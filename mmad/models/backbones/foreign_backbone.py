@@ -1,4 +1,5 @@
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -65,7 +66,7 @@ class ForeignBackbone(FrozenBackbone):
         """
         return self._take(self.network(inputs), len(inputs))
 
-    def _take(self, output: object, batch_size: int) -> tuple[Tensor, ...]:
+    def _take(self, output: Any, batch_size: int) -> tuple[Tensor, ...]:
         """The maps of the stages out of what the network returns."""
         kind = type(self.network).__name__
         found = _named_maps(output, kind, self.stages)
@@ -101,7 +102,7 @@ def _find_stages(network: nn.Module) -> list[str]:
 
 def _named_maps(output: object,
                 kind: str,
-                names: Sequence[str] | None = None) -> dict[str, object]:
+                names: Sequence[str] | None = None) -> dict[str, Any]:
     """What a network returns, by the names of the stages."""
     if isinstance(output, Mapping):
         return dict(output)

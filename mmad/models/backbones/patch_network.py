@@ -7,7 +7,7 @@ from mmad.utils.arguments import check_choice, check_number
 
 _POOL = 'pool'
 # Kernel and channels of each convolution; poolings are 2 x 2 with stride 2.
-_LAYERS = {
+_LAYERS: dict[int, tuple] = {
     17: ((6, 128), (5, 256), (5, 256), (4, None)),
     33: ((5, 128), _POOL, (5, 256), _POOL, (2, 256), (4, None)),
     65:

@@ -1,7 +1,8 @@
 from collections.abc import Sequence
 from types import ModuleType
+from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmad.errors import InputError
 from mmad.registry import MODELS
@@ -158,7 +159,7 @@ def _check_name(timm: ModuleType, name: object) -> None:
 
 
 def _create(timm: ModuleType, name: str, weights: str | None,
-            model_args: dict) -> nn.Module:
+            model_args: dict) -> Any:
     model_args = dict(model_args, pretrained=weights is not None)
     if weights not in (None, 'pretrained'):
         model_args['pretrained_cfg_overlay'] = dict(file=_find_file(weights))

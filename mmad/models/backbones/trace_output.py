@@ -1,12 +1,12 @@
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 
-def trace_output(
-    module: nn.Module, size: Sequence[int] = (224, 224)) -> object:
+def trace_output(module: nn.Module, size: Sequence[int] = (224, 224)) -> Any:
     """Find out what a module returns for an image, without computing it.
 
     A copy of the module runs on torch's device ``meta``, where tensors have a
@@ -19,7 +19,7 @@ def trace_output(
             pixels, a multiple of the usual patch sizes.
 
     Returns:
-        object: Its output for one image; only the shapes have a meaning.
+        Any: Its output for one image; only the shapes have a meaning.
     """
     memo = {
         id(tensor): _outline(tensor)

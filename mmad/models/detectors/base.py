@@ -48,7 +48,7 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
             dict: Class, and name and stages of the ``backbone`` if there is
             one. A subclass adds what else its state depends on.
         """
-        found = dict(detector=type(self).__name__)
+        found: dict = dict(detector=type(self).__name__)
         backbone = getattr(self, 'backbone', None)
         if backbone is not None:
             found.update(backbone=backbone.name, stages=list(backbone.stages))
@@ -104,7 +104,7 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
             return self.predict(inputs, data_samples)
         if mode == 'loss':
             self.check_frame(inputs, data_samples)
-            return self.loss(inputs, data_samples)
+            return self.loss(inputs, data_samples)  # type: ignore[arg-type]
         raise ValueError(f'`mode` must be "tensor", "predict" or "loss", got '
                          f'"{mode}".')
 
@@ -144,7 +144,8 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
         if inside is None:
             scores, maps = self.score(inputs)
         else:
-            scores, maps = self.score(blank(inputs, inside), inside)
+            scores, maps = self.score(  # type: ignore[call-arg]
+                blank(inputs, inside), inside)
         if data_samples is None:
             data_samples = [AnomalyDataSample() for _ in inputs]
         _check_finite(scores, maps if inside is None else blank(maps, inside),
@@ -206,7 +207,7 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
 
     def _find_borders(self, inputs: Tensor,
                       samples: Sequence[AnomalyDataSample]) -> Tensor | None:
-        size = tuple(inputs.shape[-2:])
+        size = inputs.shape[-2], inputs.shape[-1]
         windows = [_image_window(sample, size) for sample in samples]
         whole = tuple(slice(0, side) for side in size)
         bordered = [i for i, window in enumerate(windows) if window != whole]
@@ -234,7 +235,8 @@ def _image_window(sample: AnomalyDataSample,
     # What is resized or padded behind a crop has no border of a letterbox,
     # which is as wide on both sides.
     if min(sample.get('crop_offset', (0, 0))) >= 0:
-        return tuple(slice(0, side) for side in size)
+        height, width = size
+        return slice(0, height), slice(0, width)
     return scored_window(sample, size)
 
 

@@ -32,7 +32,7 @@ class FitDetector(BaseDetector):
 
     def __init__(self, data_preprocessor: dict | None = None) -> None:
         super().__init__(data_preprocessor)
-        self._pass: FitPass | None = None
+        self._pass: FitPass = None  # type: ignore[assignment]
         self._passes_done = 0
 
     @abstractmethod

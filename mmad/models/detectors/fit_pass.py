@@ -94,7 +94,9 @@ class FitPass:
         if inside is None:
             module.update(features, ids)
         else:
-            module.update(features, ids, inside[fresh])
+            # As `takes_borders` of the detector says.
+            module.update(features, ids,
+                          inside[fresh])  # type: ignore[call-arg]
 
     def check_complete(self) -> None:
         """Check that all processes together have seen each image once.

@@ -1,3 +1,5 @@
+from typing import Any
+
 import torch
 from mmengine.dist import get_world_size
 from mmengine.model import BaseModel
@@ -141,12 +143,13 @@ class FYD(FitDetector):
             mean_transform_loss or dict(type='MeanTransformLoss'))
 
     def fingerprint(self) -> dict:
+        fca: Any = self.fca
         return dict(
             super().fingerprint(),
             reduction=self.reduction.kind,
             dim=self.reduction.dim,
             ica=self.ica and self.ica.settings(),
-            fca=self.fca and self.fca[self.backbone.stages[0]].settings(),
+            fca=fca and fca[self.backbone.stages[0]].settings(),
             fas=self.fas and list(self.fas),
             gaussian_frame=self.gaussian_frame)
 
@@ -196,8 +199,9 @@ class FYD(FitDetector):
         log['loss_alignment'] = sum(
             self.alignment_loss(*compare(aligned.moved[stage]))
             for stage, compare in self.fas.items())
-        if self.fca is not None:
-            self._log_transform('fca', aligned.stages_frame, log)
+        frame = aligned.stages_frame
+        if frame is not None:
+            self._log_transform('fca', frame, log)
         return log
 
     def _log_transform(self, name: str, matrix: Tensor, log: dict) -> None:

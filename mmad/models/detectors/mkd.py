@@ -126,7 +126,8 @@ class MKD(BaseDetector):
         source, clone = self._activations(inputs)
         terms = self._compare([source[i] for i in self.test_points],
                               [clone[i] for i in self.test_points])
-        return sum(self._weigh(terms).values())
+        return sum(  # type: ignore[return-value]
+            self._weigh(terms).values())
 
     def _activations(
             self,

@@ -1,4 +1,5 @@
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,6 +54,8 @@ class UninformedStudents(BaseDetector):
         active_scales (list[str]): Names of those that are trained.
     """
 
+    scales: MutableMapping[str, StudentEnsemble]
+
     def __init__(self,
                  scales: Sequence[dict],
                  num_students: int = 3,
@@ -65,7 +68,7 @@ class UninformedStudents(BaseDetector):
                              f'patch size, got {scales!r}.')
         self.num_students = num_students
         self.normalization = describe_normalization(data_preprocessor)
-        self.scales = torch.nn.ModuleDict()
+        self.scales = torch.nn.ModuleDict()  # type: ignore[assignment]
         self._without_teacher: list[str] = []
         for number, scale in enumerate(scales):
             if 'network' not in as_arguments(f'scales[{number}]', scale):
@@ -144,6 +147,6 @@ class UninformedStudents(BaseDetector):
         }
 
     def score(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        maps = sum(scale.score(inputs) for scale in self.scales.values())
+        maps: Any = sum(scale.score(inputs) for scale in self.scales.values())
         maps = maps / len(self.scales)
         return maps.amax((1, 2, 3)), maps

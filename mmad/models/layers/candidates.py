@@ -1,5 +1,3 @@
-from collections.abc import Sequence
-
 import numpy as np
 
 from .center_distances import add_center
@@ -14,7 +12,7 @@ class Candidates:
 
     Args:
         nearest_centers (NearestCenters): All rows of this process.
-        positions (Sequence[int]): Positions of the candidates there,
+        positions (np.ndarray): Positions of the candidates there,
             increasing.
 
     Attributes:
@@ -22,13 +20,13 @@ class Candidates:
     """
 
     def __init__(self, nearest_centers: NearestCenters,
-                 positions: Sequence[int]) -> None:
+                 positions: np.ndarray) -> None:
         self.nearest_centers = nearest_centers
         self.positions = np.asarray(positions, np.int64)
         self.rows = nearest_centers.rows[self.positions]
         self.sketches = nearest_centers.sketches[self.positions]
         self.nearest = nearest_centers.nearest[self.positions]
-        self.centers = []
+        self.centers: list[np.ndarray] = []
 
     def farthest(self) -> tuple[Key, np.ndarray]:
         """Return the greatest key and the values ``(D,)`` of its row."""

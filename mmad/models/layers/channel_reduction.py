@@ -54,20 +54,18 @@ class ChannelReduction(FittedModule):
         self.kind = kind
         self.dim = dim
         self.seed = seed
+        # Only a PCA learns from features.
+        self.needs_pass = kind == 'pca'
         if kind == 'random':
             self.register_fitted('indices', dtype=torch.int64)
         if kind == 'pca':
             self.register_fitted('mean')
             self.register_fitted('basis', ndim=2)
 
-    @property
-    def needs_pass(self) -> bool:
-        """Whether it learns from features, which only a PCA does."""
-        return self.kind == 'pca'
-
     def reset(self) -> None:
         super().reset()
-        self._count, self._sum, self._products = 0, None, None
+        self._count = 0
+        self._sum = self._products = torch.empty(0)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Join the stages, and reduce them once fitted.
@@ -104,11 +102,10 @@ class ChannelReduction(FittedModule):
                         memory_format=torch.channels_last)
                     parts.append(to_grid(part, grid))
             return torch.cat(parts, 1)
-        return sum(
+        return sum(  # type: ignore[return-value]
             to_grid(
-                torch.einsum('bchw,cd->bhwd', level -
-                             mean[:, None,
-                                  None], basis).permute(0, 3, 1, 2), grid)
+                torch.einsum('bchw,cd->bhwd', level - mean[:, None, None],
+                             basis).permute(0, 3, 1, 2), grid)
             for level, mean, basis in zip(maps, self.mean.split(channels),
                                           self.basis.split(channels)))
 
@@ -125,7 +122,7 @@ class ChannelReduction(FittedModule):
     def update(self, features: Tensor, ids: list[int]) -> None:
         """Add features ``(B, D, h, w)`` to what the PCA is fitted to."""
         patches = to_fixed_point(features.transpose(0, 1).flatten(1), _BITS)
-        if self._sum is None:
+        if not len(self._sum):
             dim = len(patches)
             self._sum = patches.new_zeros(dim)
             self._products = patches.new_zeros(dim, dim)
@@ -145,7 +142,7 @@ class ChannelReduction(FittedModule):
         largest = axes.gather(0, axes.abs().argmax(0, keepdim=True))
         self.basis = (axes * largest.sign()).to(self.basis).contiguous()
         self.mean = mean.to(self.mean)
-        self._sum = self._products = None
+        self._sum = self._products = torch.empty(0)
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args)

@@ -1,5 +1,5 @@
 from functools import reduce
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -54,7 +54,7 @@ class CoarseAlignment(NamedTuple):
         ]
 
 
-def align_stages(image: Tensor, matrix: Tensor | None, backbone: nn.Module,
+def align_stages(image: Tensor, matrix: Tensor | None, backbone: Any,
                  fca: nn.ModuleDict | None) -> CoarseAlignment:
     """Move the maps of a backbone by spatial transformers.
 
@@ -86,7 +86,7 @@ def align_stages(image: Tensor, matrix: Tensor | None, backbone: nn.Module,
     return CoarseAlignment(image, maps, moved, matrices)
 
 
-def check_backbone(backbone: nn.Module) -> None:
+def check_backbone(backbone: Any) -> None:
     """Check that FCA can step in between the stages of a backbone.
 
     Raises:

@@ -74,7 +74,7 @@ class CoresetBank(MemoryBank):
 
     def reset(self) -> None:
         super().reset()
-        self._held = self._numbers = None
+        self._held = self._numbers = torch.empty(0)
         self._count = 0
 
     def update(self,
@@ -91,7 +91,7 @@ class CoresetBank(MemoryBank):
                 Defaults to None: all do.
         """
         patches = features.flatten(2).transpose(1, 2).cpu()
-        if self._held is None:
+        if not len(self._held):
             self._reserve(*patches.shape[1:])
         valid = None
         if inside is not None:
@@ -151,7 +151,7 @@ class CoresetBank(MemoryBank):
         """Patches of this process by increasing number; gives them up."""
         held = self._held[:self._count]
         numbers = self._numbers[:self._count]
-        self._held = self._numbers = None
+        self._held = self._numbers = torch.empty(0)
         if (numbers.diff() < 0).any():
             numbers, order = numbers.sort()
             held = held[order]

@@ -1,3 +1,5 @@
+from typing import Any
+
 import torch
 from torch import Tensor, nn, strided
 
@@ -59,11 +61,15 @@ class FittedModule(nn.Module):
             buffer = getattr(self, name)
             setattr(self, name, buffer.new_empty((0, ) * buffer.ndim))
 
-    def update(self, features: Tensor, ids: list[int]) -> None:
+    def update(self, features: Any, ids: list[int]) -> None:
         """Take in the features of new images.
 
+        A subclass for detectors that take borders has a third argument, the
+        mask ``inside`` of the pixels that show the images.
+
         Args:
-            features (Tensor): ``(B, ...)``, one row for each image.
+            features (Any): A tensor ``(B, ...)``, one row for each image, or
+                a sequence of several.
             ids (list[int]): Numbers of the images in the training set.
         """
         raise NotImplementedError

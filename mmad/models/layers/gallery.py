@@ -54,7 +54,7 @@ class Gallery(FittedModule):
     def finalize(self) -> None:
         """Give every process all images."""
         self.images.finalize()
-        self.pyramids.finalize(self.images.rows)
+        self.pyramids.complete(self.images.rows)
 
     def forward(self, features: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """Find the nearest images.
@@ -90,7 +90,7 @@ class Gallery(FittedModule):
         """
         stages = range(len(levels)) if stages is None else stages
         queries = [levels[s].flatten(1).T.contiguous() for s in stages]
-        grids = [tuple(levels[s].shape[1:]) for s in stages]
+        grids = [(levels[s].shape[1], levels[s].shape[2]) for s in stages]
 
         def stages_of(image: int) -> list[Tensor]:
             pyramid = self.pyramids.image(image)

@@ -1,4 +1,5 @@
 import re
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,6 +40,7 @@ class MemoryBank(FittedModule):
     """
 
     rows: Tensor
+    norms: Tensor
     index_bytes: Tensor
 
     def __init__(self,
@@ -62,7 +64,7 @@ class MemoryBank(FittedModule):
         self.register_fitted('rows', ndim=2)
         self.register_buffer('norms', torch.empty(0), persistent=False)
         self.register_buffer('index_bytes', torch.empty(0, dtype=torch.uint8))
-        self._index = None
+        self._index: Any = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -168,7 +170,7 @@ def _names_a_file(index_bytes: Tensor) -> bool:
     "ilod" begins inverted lists on the disk, in whichever place. By chance it
     is among the numbers of an index of gigabytes, which is then built again.
     """
-    return re.search(b'ilod', index_bytes.cpu().numpy()) is not None
+    return re.search(b'ilod', index_bytes.cpu().numpy().data) is not None
 
 
 def _faiss():

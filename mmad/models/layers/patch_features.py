@@ -81,13 +81,13 @@ class PatchFeatures(nn.Module):
             patches.unflatten(2, features.shape[-2:]), self.dim)
 
 
-def valid_patches(inside: Tensor, grid: tuple[int, int]) -> Tensor:
+def valid_patches(inside: Tensor, grid: Sequence[int]) -> Tensor:
     """Find the patches whose cell shows some of the image.
 
     Args:
         inside (Tensor): ``(B, 1, H, W)`` bool, True for the pixels of the
             image and False for those of its padding.
-        grid (tuple[int, int]): Height and width of the grid of patches.
+        grid (Sequence[int]): Height and width of the grid of patches.
 
     Returns:
         Tensor: ``(B, 1, h, w)`` bool.

@@ -38,7 +38,8 @@ class PixelStatistics(FittedModule):
     def reset(self) -> None:
         super().reset()
         # Of each channel: sum of the values and of their squares.
-        self._count, self._sums = 0, None
+        self._count = 0
+        self._sums: list[list[Fraction]] | None = None
 
     def update(self, features: Tensor, ids: list[int]) -> None:
         """Add the pixels of maps ``(B, C, H, W)`` to the sums.
@@ -66,7 +67,7 @@ class PixelStatistics(FittedModule):
         Raises:
             InputError: A channel has the same value at all pixels.
         """
-        parts = [(self._count, self._sums)]
+        parts: list = [(self._count, self._sums)]
         if world_size() > 1:
             parts = [None] * world_size()
             dist.all_gather_object(parts, (self._count, self._sums))

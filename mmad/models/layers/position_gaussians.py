@@ -71,8 +71,9 @@ class PositionGaussians(FittedModule):
 
     def reset(self) -> None:
         super().reset()
-        self._count, self._sum, self._products = 0, None, None
-        self._gathered = []
+        self._count = 0
+        self._sum = self._products = torch.empty(0)
+        self._gathered: list[Tensor] = []
 
     def update(self, features: Tensor, ids: list[int]) -> None:
         """Add features ``(B, D, h, w)`` of new images to the sums.
@@ -81,7 +82,7 @@ class PositionGaussians(FittedModule):
             InputError: The grid is not the one of the features before.
         """
         samples = _by_position(features)
-        if self._sum is None:
+        if not len(self._sum):
             positions, _, dim = samples.shape
             self._sum = samples.new_zeros(positions, dim, dtype=torch.float64)
             self._products = self._sum.new_zeros(positions, *packed_shape(dim))
@@ -131,7 +132,8 @@ class PositionGaussians(FittedModule):
                     f'`epsilon` (now {self.epsilon}), or check the weights.'
                 ) from error
             factor[rows] = pack(inverse).to(factor)
-        self._count, self._sum, self._products = 0, None, None
+        self._count = 0
+        self._sum = self._products = torch.empty(0)
         self.mean = mean.to(self.mean).unflatten(0, self._grid)
         self.factor = factor
 

@@ -10,7 +10,7 @@ contribute is added to whole blocks of the distances in the finest one.
 """
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -62,8 +62,8 @@ def parent_cells(grids: tuple[Grid, ...], device: torch.device) -> ParentCells:
         to_grid(torch.arange(float(h * w)).view(1, 1, h, w),
                 grids[0]).flatten().long() for h, w in grids[1:]
     ]
-    parents = torch.stack([torch.zeros(height * width).long(), *parents])
-    unique, cell, counts = parents.unique(
+    columns = torch.stack([torch.zeros(height * width).long(), *parents])
+    unique, cell, counts = columns.unique(
         dim=1, return_inverse=True, return_counts=True)
     children = torch.full((int(counts.max()), len(counts)), -1)
     order = cell.argsort(stable=True)
@@ -122,7 +122,7 @@ def nearest_in_images(query: Sequence[Tensor],
             own = children[:, part]
             block = _distances(query[0][own.flatten()], fine, norms)
             if cells.parents:
-                coarse = sum(
+                coarse: Any = sum(
                     _distances(level[parent[part]], other, norm)[:, parent]
                     for level, other, norm, parent in zip(
                         query[1:],

@@ -110,7 +110,7 @@ class PyramidStore(FittedModule):
                 for size in self._sizes()
             ])
         else:
-            self._files = self._create(self._token)
+            self._files = self._create(self.folder, self._token)
 
     def update(self, features: Sequence[Tensor], ids: list[int]) -> None:
         """Store the stages of new images.
@@ -144,7 +144,7 @@ class PyramidStore(FittedModule):
                 f'{self.grids}; all images must reach the model in one size: '
                 'resize or crop them in the pipeline.')
 
-    def finalize(self, key: Tensor) -> None:
+    def complete(self, key: Tensor) -> None:
         """Complete the store from what all processes took in.
 
         Args:
@@ -165,7 +165,8 @@ class PyramidStore(FittedModule):
                     all_reduce_(images)
             return
         self._files = []
-        partial, final = self._partial.path, self.folder / name
+        partial = self._partial.path  # type: ignore[union-attr]
+        final = self.folder / name
         (partial / f'{uuid.uuid4().hex}.done').touch()
         number = int(all_reduce_(torch.ones(1)))  # all have written
         done = list(partial.glob('*.done'))
@@ -182,14 +183,14 @@ class PyramidStore(FittedModule):
             shutil.rmtree(final, ignore_errors=True)
             os.rename(partial, final)
         barrier()  # it has its name
-        self._partial.release()
-        self._open()
+        self._partial.release()  # type: ignore[union-attr]
+        self._open(self.folder)
 
-    def _create(self, token: int) -> list[Tensor]:
+    def _create(self, parent: Path, token: int) -> list[Tensor]:
         levels = []
         self._partial = None  # of a fit that was given up
         try:
-            self._partial = PartialFolder(self.folder, token)
+            self._partial = PartialFolder(parent, token)
             folder = self._partial.path
             for number, shape in enumerate(self._sizes()):
                 path = folder / f'level_{number}.bin'
@@ -208,19 +209,19 @@ class PyramidStore(FittedModule):
             if self._partial is not None:
                 self._partial.remove()
             raise InputError(
-                f'the gallery in "{self.folder}" cannot be written '
+                f'the gallery in "{parent}" cannot be written '
                 f'({error.strerror}); free some space or choose another '
                 '`gallery_dir`.') from error
         return levels
 
-    def _open(self) -> None:
+    def _open(self, parent: Path) -> None:
         name = bytes(self.digest.tolist()).decode(errors='replace')
         # A checkpoint may name nothing outside of the folder.
         if not re.fullmatch('[0-9a-f]{16}', name):
             raise InputError(
                 'the checkpoint does not name the files of its gallery; it '
                 'is damaged: fit again.')
-        folder = self.folder / name
+        folder = parent / name
         self._files = []
         for number, shape in enumerate(self._sizes()):
             path = folder / f'level_{number}.bin'
@@ -239,4 +240,4 @@ class PyramidStore(FittedModule):
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args)
         if self.folder is not None and len(self.digest):
-            self._open()
+            self._open(self.folder)

@@ -123,7 +123,7 @@ class SpatialTransformer(nn.Module):
         Returns:
             Tensor: Their matrices ``(B, 3, 3)``.
         """
-        size = tuple(inputs.shape[-2:])
+        size = inputs.shape[-2], inputs.shape[-1]
         if max(size) > _SIDE:
             inputs = F.adaptive_avg_pool2d(inputs, _SIDE)
         if self.training:

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +61,9 @@ class StudentEnsemble(nn.Module):
         score_statistics (PixelStatistics): Do the same with regression error
             and predictive variance, over images that no student learned from.
     """
+
+    teacher: Any
+    students: Any
 
     def __init__(self, teacher: nn.Module, students: Sequence[nn.Module],
                  name: str) -> None:

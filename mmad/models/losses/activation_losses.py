@@ -18,8 +18,9 @@ def value_loss(source: Sequence[Tensor], clone: Sequence[Tensor]) -> Tensor:
     Returns:
         Tensor: ``(B,)`` float32, at least 0.
     """
-    return sum((a.float() - b.float()).square().flatten(1).mean(1)
-               for a, b in zip(source, clone, strict=True))
+    return sum(  # type: ignore[return-value]
+        (a.float() - b.float()).square().flatten(1).mean(1)
+        for a, b in zip(source, clone, strict=True))
 
 
 def direction_loss(source: Sequence[Tensor],
@@ -38,7 +39,7 @@ def direction_loss(source: Sequence[Tensor],
         Tensor: ``(B,)`` float32, from 0 to 2 for each critical point. A map of
         zeros counts as orthogonal.
     """
-    return sum(
+    return sum(  # type: ignore[return-value]
         1 -
         F.cosine_similarity(a.float().flatten(1), b.float().flatten(1), dim=1)
         for a, b in zip(source, clone, strict=True))

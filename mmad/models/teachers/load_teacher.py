@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -43,7 +44,7 @@ def load_teacher(network: PatchNetwork,
             f'{config}.py --data-root FOLDER_OF_NATURAL_IMAGES, or name '
             'the checkpoint of another with --cfg-options '
             f'model.scales.{scale}.teacher=FILE.')
-    state = load_checkpoint(path, map_location='cpu').get('state_dict')
+    state: Any = load_checkpoint(path, map_location='cpu').get('state_dict')
     stored = read_fingerprint(state)
     expected = dict(
         model='PatchTeacher',

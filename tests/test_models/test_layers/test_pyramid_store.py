@@ -40,7 +40,7 @@ def fill(store, levels, order=(3, 0, 4, 1, 2), token=1):
     reset(store, token)
     for numbers in (order[:2], order[2:]):
         put(store, numbers, levels)
-    store.finalize(levels[0][:, 0])
+    store.complete(levels[0][:, 0])
     return store
 
 
@@ -151,7 +151,7 @@ def test_two_fits_at_the_same_time(tmp_path):
     for store, seed in ((one, 0), (other, 1)):
         put(store, range(5), content(seed))
     for store, seed in ((one, 0), (other, 1)):
-        store.finalize(content(seed)[0])
+        store.complete(content(seed)[0])
         assert torch.equal(store.levels[1], rows(content(seed)[1]))
 
 
@@ -162,7 +162,7 @@ def test_processes_that_see_other_folders(tmp_path, monkeypatch):
     # As if there were two.
     monkeypatch.setattr(pyramid_store, 'all_reduce_', lambda value: 2 * value)
     with pytest.raises(InputError, match='2 processes wrote a gallery, but 1'):
-        store.finalize(content()[0])
+        store.complete(content()[0])
 
 
 def test_too_large_for_half_precision():
@@ -206,7 +206,7 @@ def test_what_a_killed_fit_left_is_removed(tmp_path):
     assert folders(tmp_path) == ['partial-7', 'partial-8']
     for store, seed in ((running, 0), (other, 1)):
         put(store, range(5), content(seed))
-        store.finalize(content(seed)[0])
+        store.complete(content(seed)[0])
         assert torch.equal(store.levels[1], rows(content(seed)[1]))
     assert len(folders(tmp_path)) == 2
     assert not list(tmp_path.glob('partial-*'))
