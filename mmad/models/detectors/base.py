@@ -5,10 +5,17 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from mmad.errors import InputError
 from mmad.models.fit_state import FitState, refuse_part
 from mmad.structures import AnomalyDataSample
-from mmad.structures.frame import scored_window
+
+from .input_frame import (
+    blank,
+    check_finite,
+    common_size,
+    find_borders,
+    refuse_border,
+    refuse_size,
+)
 
 
 class BaseDetector(BaseModel, metaclass=ABCMeta):
@@ -148,8 +155,8 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
                 blank(inputs, inside), inside)
         if data_samples is None:
             data_samples = [AnomalyDataSample() for _ in inputs]
-        _check_finite(scores, maps if inside is None else blank(maps, inside),
-                      data_samples)
+        check_finite(scores, maps if inside is None else blank(maps, inside),
+                     data_samples)
         if inside is not None:
             maps = maps.where(inside, torch.nan)
         for sample, score, anomaly_map in zip(
@@ -162,11 +169,14 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
     def check_frame(
             self, inputs: Tensor,
             data_samples: Sequence[AnomalyDataSample] | None) -> Tensor | None:
-        """See to it that images are of one size, and which pixels they are.
+        """Check that images are of one size, and find their borders.
+
+        The size of the first images becomes :attr:`input_size`.
 
         Args:
             inputs (Tensor): ``(B, 3, H, W)``.
-            data_samples (Sequence[AnomalyDataSample], optional): Theirs.
+            data_samples (Sequence[AnomalyDataSample], optional): Those of the
+                images.
 
         Returns:
             Tensor | None: ``(B, 1, H, W)`` bool, False in the border of a
@@ -176,80 +186,16 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
             InputError: An image was padded, has another size than those
                 before, or a border that the detector cannot leave out.
         """
-        if not isinstance(inputs, Tensor):
-            raise InputError(
-                'images do not come as a batch; set `model.data_preprocessor` '
-                'to dict(type="ImgDataPreprocessor").')
-        size = tuple(inputs.shape[-2:])
         samples = [
             sample or AnomalyDataSample() for sample in data_samples or []
         ]
-        for sample in samples:
-            own = sample.get('img_shape')
-            if own is not None and tuple(own[:2]) != size:
-                raise InputError(
-                    f'image "{sample.get("img_path")}" of {_shown(own)} was '
-                    f'padded to {_shown(size)}, by `pad_size_divisor` or for '
-                    'the others of its batch; all images must reach the model '
-                    'in one size: put Resize with keep_ratio=False, or '
-                    'Letterbox, into the pipeline.')
+        size = common_size(inputs, samples)
         known = tuple(self.input_size.tolist())
         if not any(known):
             self.input_size.copy_(torch.tensor(size))
         elif known != size:
-            first = samples[0].get('img_path') if samples else None
-            raise InputError(
-                f'image "{first}" is {_shown(size)}, but those before, in the '
-                f'fit or in prediction, were {_shown(known)}; all images must '
-                'reach the model in one size: put Resize with '
-                'keep_ratio=False, or Letterbox, into the pipeline.')
-        return self._find_borders(inputs, samples)
-
-    def _find_borders(self, inputs: Tensor,
-                      samples: Sequence[AnomalyDataSample]) -> Tensor | None:
-        size = inputs.shape[-2], inputs.shape[-1]
-        windows = [_image_window(sample, size) for sample in samples]
-        whole = tuple(slice(0, side) for side in size)
-        bordered = [i for i, window in enumerate(windows) if window != whole]
-        if not bordered:
-            return None
-        if not self.takes_borders:
-            raise InputError(
-                f'image "{samples[bordered[0]].get("img_path")}" has the '
-                f'border of a letterbox, which {type(self).__name__} cannot '
-                'leave out; use Resize with keep_ratio=False in place of '
-                'Letterbox, or PatchCore.')
-        inside = inputs.new_zeros(len(inputs), 1, *size, dtype=torch.bool)
-        for i, window in enumerate(windows):
-            inside[(i, 0, *window)] = True
+            refuse_size(size, known, samples)
+        inside = find_borders(inputs, samples)
+        if inside is not None and not self.takes_borders:
+            refuse_border(inside, samples, type(self).__name__)
         return inside
-
-
-def blank(inputs: Tensor, inside: Tensor) -> Tensor:
-    """Zero where a mask is False, whatever was there."""
-    return inputs.where(inside, torch.zeros_like(inputs))
-
-
-def _image_window(sample: AnomalyDataSample,
-                  size: tuple[int, int]) -> tuple[slice, slice]:
-    # What is resized or padded behind a crop has no border of a letterbox,
-    # which is as wide on both sides.
-    if min(sample.get('crop_offset', (0, 0))) >= 0:
-        height, width = size
-        return slice(0, height), slice(0, width)
-    return scored_window(sample, size)
-
-
-def _check_finite(scores: Tensor, maps: Tensor,
-                  samples: Sequence[AnomalyDataSample]) -> None:
-    finite = scores.isfinite() & maps.isfinite().flatten(1).all(1)
-    if not finite.all():
-        image = samples[int(finite.int().argmin())].get('img_path')
-        raise InputError(
-            f'image "{image}" has a score or an anomaly map that is not '
-            'finite; check the weights of the model and the normalization of '
-            'the images.')
-
-
-def _shown(size: Sequence[int]) -> str:
-    return f'{size[1]}x{size[0]} pixels'

@@ -8,12 +8,13 @@ from mmad.errors import InputError
 from mmad.models.layers.fitted_module import FittedModule
 from mmad.structures import AnomalyDataSample
 
-from .base import BaseDetector, blank
+from .base import BaseDetector
 from .fit_pass import Features, FitPass
+from .input_frame import blank
 
 
 class FitDetector(BaseDetector):
-    """A detector that is fitted in one pass or few, without gradients.
+    """A detector that is fitted without gradients, in one pass or a few.
 
     What it learns are its children of class
     :class:`~mmad.models.layers.FittedModule`, in the order of their
