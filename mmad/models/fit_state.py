@@ -14,7 +14,7 @@ _MAX_LENGTH = 1 << 20
 
 
 class FitState(FittedModule):
-    """Whether a model is fitted, and what with, as a part of its state.
+    """The fingerprint of a model and whether it is fitted, as buffers.
 
     The fingerprint is what a config and a checkpoint must agree in. It is
     empty until a fit has ended or a training has begun. Loading the state of
@@ -137,7 +137,7 @@ class FitState(FittedModule):
 
 
 def read_fingerprint(state: Any, prefix: str = 'fit_state.') -> dict:
-    """Read what a state says that it was made with.
+    """Read the fingerprint from a state dict.
 
     Args:
         state (Any): A state dict, or whatever a checkpoint has there.
@@ -145,7 +145,7 @@ def read_fingerprint(state: Any, prefix: str = 'fit_state.') -> dict:
             ``'fit_state.'``.
 
     Returns:
-        dict: Empty if it says nothing that can be read.
+        dict: The fingerprint; empty if there is none that can be read.
     """
     try:
         stored = state[f'{prefix}fingerprint']

@@ -3,7 +3,7 @@ from torch import nn
 
 def describe_normalization(
         data_preprocessor: dict | nn.Module | None) -> dict | None:
-    """How a data preprocessor brings images into the form of a network.
+    """Describe how a data preprocessor normalizes images.
 
     Args:
         data_preprocessor (dict | nn.Module, optional): Config of an

@@ -23,7 +23,7 @@ _WEIGHTS = ('weights', 'init_cfg', 'pretrained')
 
 
 def build_backbone(backbone: dict | nn.Module) -> FrozenBackbone:
-    """Build a backbone of mmad, of another package or of one's own.
+    """Build a backbone of mmad or of any other package.
 
     A backbone of mmad is built as its config says. Any other network is
     wrapped into a :class:`ForeignBackbone`, and its config has to say where

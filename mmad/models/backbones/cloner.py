@@ -79,7 +79,7 @@ class Cloner(nn.Module):
         if not points or list(points) != sorted(
                 set(points) & set(range(len(widths)))):
             raise InputError(
-                f'`points` of the cloner must be blocks out of 0 to '
+                f'`points` of the cloner must be blocks among 0 to '
                 f'{len(widths) - 1}, each once and in order, got '
                 f'{list(points)}.')
         self.widths = tuple(

@@ -10,7 +10,7 @@ from .trace_output import trace_output
 
 
 class ForeignBackbone(FrozenBackbone):
-    """A network of another package, or of one's own, as a backbone.
+    """A backbone that wraps a network of another package.
 
     The network takes images ``(B, 3, H, W)`` and returns a tuple, a list or a
     dict of maps ``(B, C_k, H_k, W_k)``. It is frozen and stays in evaluation

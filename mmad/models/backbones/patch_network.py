@@ -94,7 +94,7 @@ class PatchNetwork(nn.Module):
         self.receptive_field = field
 
     def settings(self) -> dict:
-        """What weights must have been trained with to be of use here."""
+        """Return the settings that weights must have been trained with."""
         return dict(
             patch_size=self.patch_size,
             width=self.width,

@@ -180,7 +180,7 @@ def _create(timm: ModuleType, name: str, weights: str | None,
         reason = ' '.join(str(error).split())[:300]
         if weights != 'pretrained':
             raise InputError(
-                f'weights file "{weights}" is of no use to "{name}" of timm '
+                f'weights file "{weights}" does not fit "{name}" of timm '
                 f'({reason}); name the file of this network.') from error
         repository = getattr(
             timm.get_pretrained_cfg(name, True), 'hf_hub_id', None)

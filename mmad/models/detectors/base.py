@@ -81,7 +81,7 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
         self.input_size.zero_()
 
     def parse_losses(self, losses: dict) -> tuple[Tensor, dict]:
-        """As in MMEngine; counts the batches of a training.
+        """Sum up the losses, check the sum and count the batch.
 
         Raises:
             InputError: The sum of the losses is not finite.
@@ -131,7 +131,7 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
     @abstractmethod
     def loss(self, inputs: Tensor,
              data_samples: list[AnomalyDataSample]) -> dict:
-        """One training step's losses, or none for methods without them."""
+        """Compute the losses of a training step; none without training."""
 
     def predict(
         self,

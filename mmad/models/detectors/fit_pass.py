@@ -57,7 +57,9 @@ class FitPass:
     def take_in(self, module: FittedModule, features: Features,
                 samples: Sequence[AnomalyDataSample],
                 inside: Tensor | None) -> None:
-        """Hand the features of those images to a module that are new.
+        """Update a module with the features of new images.
+
+        Images that the sampler repeats are left out.
 
         Args:
             module (FittedModule): Is updated.

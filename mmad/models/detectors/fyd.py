@@ -158,7 +158,7 @@ class FYD(FitDetector):
         return self.ica is not None or self.fas is not None
 
     def begin_fit(self, num_images: int, batch_size: int) -> None:
-        """As :meth:`FitDetector.begin_fit`.
+        """Forget an earlier fit, see :meth:`FitDetector.begin_fit`.
 
         Raises:
             InputError: There are more processes than images, or batches of

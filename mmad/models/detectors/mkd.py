@@ -86,7 +86,7 @@ class MKD(BaseDetector):
         self.test_points = list(points if test_points is None else test_points)
         if not self.test_points or not set(self.test_points) <= set(points):
             raise InputError(
-                f'`test_points` must be out of 0 to {num_points - 1}, got '
+                f'`test_points` must be among 0 to {num_points - 1}, got '
                 f'{test_points}.')
         self.loss_weight = loss_weight
         self.weighted_loss = weighted_loss
@@ -108,7 +108,7 @@ class MKD(BaseDetector):
             weighted_loss=self.weighted_loss)
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict:
-        """Both terms over all critical points, means over the batch."""
+        """Compute ``L_val`` and ``L_dir``, means over the batch."""
         terms = self._compare(*self._activations(inputs))
         terms = {name: term.mean() for name, term in terms.items()}
         self._balance(terms)

@@ -89,7 +89,7 @@ class PatchCore(FitDetector):
     def score(self,
               inputs: Tensor,
               inside: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """As :meth:`BaseDetector.score`, without the border of letterboxes.
+        """Score images, leaving out the border of letterboxes.
 
         Args:
             inputs (Tensor): ``(B, 3, H, W)``, zero in the border.

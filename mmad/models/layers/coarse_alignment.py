@@ -94,9 +94,9 @@ def check_backbone(backbone: Any) -> None:
             stages are not in their order.
     """
     if not isinstance(getattr(backbone, 'body', None), nn.Sequential):
-        raise InputError(f'`fca` steps in between the stages, which '
-                         f'{type(backbone).__name__} does not let it; use '
-                         'TorchvisionResNet.')
+        raise InputError(
+            f'`fca` moves the maps between two stages, which is not possible '
+            f'in {type(backbone).__name__}; use TorchvisionResNet.')
     stages = list(backbone.stages)
     order = [
         name for name, _ in backbone.body.named_children() if name in stages

@@ -148,7 +148,7 @@ class CoresetBank(MemoryBank):
         self.store(self._replicate(held, numbers, chosen))
 
     def _take_held(self) -> tuple[Tensor, Tensor]:
-        """Patches of this process by increasing number; gives them up."""
+        """Take the patches of this process, sorted by their numbers."""
         held = self._held[:self._count]
         numbers = self._numbers[:self._count]
         self._held = self._numbers = torch.empty(0)

@@ -82,6 +82,6 @@ def check_stages(compared: object, stages: tuple[str, ...]) -> None:
             or stages[-1] not in compared or len(set(compared)) < len(compared)
             or not set(compared) <= set(stages)):
         raise InputError(
-            f'`stages` of `fas` must be out of those of the backbone, '
+            f'`stages` of `fas` must be among those of the backbone, '
             f'{list(stages)}, each once, with the last of them, got '
             f'{compared}.')

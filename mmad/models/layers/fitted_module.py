@@ -7,7 +7,7 @@ from mmad.errors import InputError
 
 
 class FittedModule(nn.Module):
-    """Base class of what is learned in one pass over images, not by gradients.
+    """Base class of modules that learn in one pass, without gradients.
 
     The contract follows scikit-learn: :meth:`reset` forgets, :meth:`update`
     takes in the features of new images, :meth:`finalize` turns what all

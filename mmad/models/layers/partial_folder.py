@@ -12,14 +12,14 @@ _GUARD = '.partial.lock'
 
 
 class PartialFolder:
-    """A folder that several processes fill and that goes if they fail.
+    """A folder that several processes fill, removed if one of them fails.
 
     Each of them holds a lock of its own beside it, which the system takes
     away from one that is killed. The next to begin in the same parent removes
     the folders whose locks are all free, and leaves those alone that are
     being filled. Where the file system has no locks nothing is removed.
 
-    It also goes when this object does, or when the program ends, unless
+    It is also removed with this object, or when the program ends, unless
     :meth:`release` was called.
 
     Args:
@@ -48,11 +48,11 @@ class PartialFolder:
                                          os.getpid())
 
     def remove(self) -> None:
-        """Give it up."""
+        """Remove the folder."""
         self._removal()
 
     def release(self) -> None:
-        """Leave alone what has become of it."""
+        """Keep the folder, which may have another name by now."""
         if self._removal.detach() and self._lock is not None:
             _free(self._lock)
 

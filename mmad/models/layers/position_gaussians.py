@@ -160,7 +160,7 @@ class PositionGaussians(FittedModule):
                          None].unflatten(2, features.shape[-2:])
 
     def _distances(self, samples: Tensor) -> Tensor:
-        """Of samples ``(P, B, D)``, ``(B, P)``."""
+        """Compute the distances ``(B, P)`` of samples ``(P, B, D)``."""
         mean = self.mean.flatten(0, 1)
         masks = packed_masks(mean.shape[1], self.factor)
         return torch.cat([

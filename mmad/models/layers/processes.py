@@ -94,7 +94,7 @@ def broadcast_(tensor: Tensor, source: int = 0) -> Tensor:
 
 
 def barrier() -> None:
-    """Wait until all processes have come here."""
+    """Wait until all processes have called this."""
     if world_size() > 1:
         dist.barrier()
 

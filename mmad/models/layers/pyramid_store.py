@@ -70,7 +70,7 @@ class PyramidStore(FittedModule):
 
     @property
     def levels(self) -> list[Tensor]:
-        """Per stage ``(N, P_k, C_k)`` of the data type of the store."""
+        """The stored features ``(N, P_k, C_k)`` of each stage."""
         if self.folder is not None:
             return self._files
         return [getattr(self, f'level_{k}') for k in range(self.num_levels)]
@@ -174,7 +174,7 @@ class PyramidStore(FittedModule):
         if len(done) != number:
             raise InputError(
                 f'{number} processes wrote a gallery, but {len(done)} of '
-                f'them are to be seen in "{partial}"; `gallery_dir` must be '
+                f'them are visible in "{partial}"; `gallery_dir` must be '
                 'one folder for all.')
         if rank() == 0:
             for path in done:

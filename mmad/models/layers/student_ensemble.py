@@ -8,7 +8,7 @@ from .pixel_statistics import PixelStatistics
 
 
 def regression_error(students: Tensor, target: Tensor) -> Tensor:
-    """How far the mean of the students is from the teacher.
+    """Compute the regression error of the students.
 
     Uninformed Students (Bergmann et al., CVPR 2020): ``e = |y - t|^2`` at
     each pixel, with the mean ``y`` of the students.
@@ -25,7 +25,7 @@ def regression_error(students: Tensor, target: Tensor) -> Tensor:
 
 
 def predictive_variance(students: Tensor) -> Tensor:
-    """How far the students are apart.
+    """Compute the predictive variance of the students.
 
     Uninformed Students (Bergmann et al., CVPR 2020):
     ``v = 1/M sum |s_i|^2 - |y|^2`` at each pixel, with the mean ``y`` of the
@@ -93,7 +93,7 @@ class StudentEnsemble(nn.Module):
             for student in self.students)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Regression error and predictive variance.
+        """Compute regression error and predictive variance.
 
         Args:
             images (Tensor): ``(B, 3, H, W)``.
@@ -109,7 +109,7 @@ class StudentEnsemble(nn.Module):
         ], 1)
 
     def score(self, images: Tensor) -> Tensor:
-        """Both in units of normal images, added up: ``(B, 1, H, W)``."""
+        """Add up both, normalized over normal images: ``(B, 1, H, W)``."""
         return self.score_statistics(self(images)).sum(1, keepdim=True)
 
     def train(self, mode: bool = True) -> 'StudentEnsemble':

@@ -71,8 +71,8 @@ class PatchTeacher(BaseModel):
             check_number(f'{name}_weight', weight, low=0)
         if not any(self.weights.values()):
             raise InputError(
-                'one of the weights of the teacher\'s losses must not be 0, '
-                f'got {self.weights}.')
+                'at least one weight of the losses of the teacher must be '
+                f'above 0, got {self.weights}.')
         self.normalization = describe_normalization(data_preprocessor)
         self.network = build_part(network)
         self.metric_loss = build_part(metric_loss or dict(type='TripletLoss'))
@@ -142,8 +142,8 @@ class PatchTeacher(BaseModel):
             raise InputError(
                 f'the teacher learns from batches of two patches or more of '
                 f'{side}x{side} pixels, got {len(inputs)} of '
-                f'{patches.shape[-1]}x{patches.shape[-2]}; mind `patch_size` '
-                'of RandomPatch and the batch size.')
+                f'{patches.shape[-1]}x{patches.shape[-2]}; check '
+                '`patch_size` of RandomPatch and the batch size.')
         descriptors = self.network(patches)
         losses = {}
         if self.weights['knowledge']:

@@ -129,8 +129,8 @@ def test_local_file(tmp_path, ending, make):
 
 @pytest.mark.parametrize(('file', 'message'), [
     (None, 'does not exist; give the path of a local file, or "pretrained"'),
-    (dict(conv1=torch.zeros(3)), r'is of no use to "resnet18" of timm'),
-    (b'no file of torch', r'is of no use to "resnet18" of timm'),
+    (dict(conv1=torch.zeros(3)), r'does not fit "resnet18" of timm'),
+    (b'no file of torch', r'does not fit "resnet18" of timm'),
 ])
 def test_broken_file(tmp_path, file, message):
     path = tmp_path / 'weights.pth'

@@ -116,7 +116,7 @@ def test_reload(make_teacher, patches):
 
 @pytest.mark.parametrize(
     ('kwargs', 'message'),
-    [(dict(knowledge_weight=0, compactness_weight=0), 'must not be 0, got'),
+    [(dict(knowledge_weight=0, compactness_weight=0), 'must be above 0, got'),
      (dict(metric_weight=-1), '`metric_weight` must be .* at least 0'),
      (dict(backbone=None), 'the knowledge loss needs a `backbone`')])
 def test_bad_arguments(make_teacher, kwargs, message):
