@@ -142,7 +142,7 @@ def test_a_schedule_of_iterations(students_config, tmp_path, end, is_refused):
         })
     if is_refused:
         # Five of seven images, in three batches.
-        with pytest.raises(InputError, match=r'set its `end`, which is 12 for'):
+        with pytest.raises(InputError, match=r'`end`, which is 12 for'):
             runner.train()
     else:
         runner.train()
