@@ -85,10 +85,10 @@ class FitDetector(BaseDetector):
             batch_size (int): Images per step and process.
 
         Raises:
-            InputError: There are more processes than images, or something to
-                fit is no attribute of the detector.
+            InputError: There are more processes than images, or as
+                :meth:`check_modules` says.
         """
-        self._check_modules()
+        self.check_modules()
         if get_world_size() > num_images:
             raise InputError(
                 f'there are {get_world_size()} processes for {num_images} '
@@ -100,8 +100,17 @@ class FitDetector(BaseDetector):
         self.input_size.zero_()
         self._pass, self._passes_done = FitPass(num_images, batch_size), 0
 
-    def _check_modules(self) -> None:
-        """Refuse what no pass would reach, in a list for one."""
+    def check_modules(self) -> None:
+        """Refuse what no pass would reach.
+
+        Raises:
+            InputError: There is nothing to fit, or something is no attribute
+                of the detector.
+        """
+        if not self.fitted_modules:
+            raise InputError(
+                f'{type(self).__name__} has nothing to fit; what it learns '
+                'must be a FittedModule and an attribute of the detector.')
         inside = {
             part
             for module in self.children() if isinstance(module, FittedModule)

@@ -269,6 +269,13 @@ def test_what_no_pass_would_reach(images, fit, container):
         fit(detector, images)
 
 
+def test_nothing_to_fit(images, fit):
+    detector = MeanColor()
+    del detector.mean
+    with pytest.raises(InputError, match='MeanColor has nothing to fit'):
+        fit(detector, images)
+
+
 def test_a_module_inside_another_is_its_own_business(images, fit):
 
     class Outer(Mean):
