@@ -4,6 +4,7 @@ This is for programs, not for libraries: it changes what Python's warnings
 show in the whole process.
 """
 import logging
+import sys
 import warnings
 from collections.abc import Callable
 from logging.handlers import MemoryHandler
@@ -116,9 +117,8 @@ def _divide_warnings(usual: Callable, log: logging.Handler,
     """A ``showwarning`` that logs all, and shows what is not a library's."""
 
     def show(message, category, filename, lineno, file=None, line=None):
-        is_noise = issubclass(
-            category,
-            _DEPRECATIONS) or bool(_LIBRARIES & set(Path(filename).parts))
+        is_noise = issubclass(category,
+                              _DEPRECATIONS) or _is_of_library(filename)
         if verbose or not is_noise or file is not None:
             usual(message, category, filename, lineno, file, line)
         text = warnings.formatwarning(message, category, filename, lineno,
@@ -128,3 +128,17 @@ def _divide_warnings(usual: Callable, log: logging.Handler,
                               text.strip(), None, None))
 
     return show
+
+
+def _is_of_library(filename: str) -> bool:
+    """Whether a file is one of a library, and not in a folder of that name."""
+    path = Path(filename)
+    for place in ('site-packages', 'dist-packages'):
+        if place in path.parts:
+            return path.parts[path.parts.index(place) + 1] in _LIBRARIES
+    sources = (
+        getattr(sys.modules.get(name), '__file__', None)
+        for name in _LIBRARIES)
+    return any(
+        source is not None and Path(source).parent in path.parents
+        for source in sources)

@@ -6,6 +6,7 @@ import sys
 import warnings
 from pathlib import Path
 
+import mmengine
 import pytest
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
@@ -185,6 +186,9 @@ def make_logger(tmp_path):
 @pytest.mark.parametrize(
     ('category', 'path', 'is_shown'),
     [(UserWarning, '/own/hook.py', True),
+     (UserWarning, '/own/torch/numpy/hook.py', True),
+     (UserWarning, '/lib/site-packages/mine/torch/hook.py', True),
+     (UserWarning, mmengine.__file__, False),
      (UserWarning, ROOT / 'mmad' / 'registry.py', True),
      (UserWarning, '/lib/site-packages/torch/functional.py', False),
      (FutureWarning, '/own/hook.py', False),

@@ -171,6 +171,8 @@ def refuse_part(model: Any, keys: Any) -> None:
     ]
     state.load_errors = []
     if wrong:
+        # What has been loaded of it is nothing to predict with.
+        state.reset()
         shown = printable(' '.join(wrong[0].split())[:300])
         raise InputError(
             f'the state of the checkpoint does not fit the '

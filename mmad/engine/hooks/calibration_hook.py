@@ -1,6 +1,7 @@
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
+from torch.utils.data import Dataset
 
 from mmad.errors import InputError
 from mmad.registry import HOOKS
@@ -38,8 +39,7 @@ class CalibrationHook(Hook):
 
     Raises:
         InputError: An argument is out of its range, there is one training
-            image only, or a schedule was converted from epochs to iterations
-            of all images.
+            image only, or a schedule counts iterations of all images.
     """
 
     priority = 'NORMAL'
@@ -49,10 +49,12 @@ class CalibrationHook(Hook):
         check_number('seed', seed, low=0, integer=True)
         self.share = share
         self.seed = seed
+        self._kept: Dataset | None = None
 
     def before_run(self, runner: Runner) -> None:
-        # The loop is built only where it is about to be run.
-        if not isinstance(runner._train_loop, BaseLoop):
+        # The loop is built only where it is about to be run; a test behind
+        # the training finds it parted already.
+        if not isinstance(runner._train_loop, BaseLoop) or self._kept:
             return
         schedules = runner.cfg.get('param_scheduler') or []
         if isinstance(schedules, dict):
@@ -61,9 +63,17 @@ class CalibrationHook(Hook):
             raise InputError(
                 '`param_scheduler` with `convert_to_iter_based` counts all '
                 'images, of which the CalibrationHook keeps some from the '
-                'training; leave it out, or set `by_epoch=False`.')
+                'training; leave it out, or set `by_epoch=False` and `end`.')
         rest, self._kept = split_training_data(runner, self.share, self.seed)
         train_on(runner, rest)
+        # Built by now, for all images.
+        if any(not one.get('by_epoch', True) and 'end' not in one
+               for one in schedules):
+            raise InputError(
+                '`param_scheduler` with `by_epoch=False` ends with the '
+                'iterations of all images, of which the CalibrationHook keeps '
+                'some from the training; set its `end`, which is '
+                f'{runner.max_iters} for the whole training.')
 
     def before_train(self, runner: Runner) -> None:
         self._validated = validated_epochs(runner)

@@ -17,13 +17,14 @@ class FitHook(Hook):
 
     Raises:
         InputError: ``max_epochs`` is not the number of passes that the
-            detector takes.
+            detector takes, or something to fit is no attribute of it.
     """
 
     priority = 'NORMAL'
 
     def before_train(self, runner: Runner) -> None:
         detector = detector_of(runner)
+        detector.check_modules()
         if runner.max_epochs != detector.num_passes:
             raise InputError(
                 f'{type(detector).__name__} as configured is fitted in '

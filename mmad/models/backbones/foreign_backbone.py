@@ -81,9 +81,11 @@ class ForeignBackbone(FrozenBackbone):
                 raise InputError(
                     f'the backbone {kind} returns {_shown(level)} for the '
                     f'stage "{stage}" of {batch_size} image(s), and not a map '
-                    '(B, C, H, W); a transformer must return its tokens as '
-                    'maps (`out_type="featmap"` in mmpretrain).')
-        return maps
+                    '(B, C, H, W); choose the maps of a dict by `stages`, and '
+                    'let a transformer return its tokens as maps '
+                    '(`out_type="featmap"` in mmpretrain).')
+        # What is learned of them is kept in float32.
+        return tuple(level.float() for level in maps)
 
 
 def class_name(kind: object) -> str:
@@ -105,7 +107,7 @@ def _named_maps(output: object,
                 names: Sequence[str] | None = None) -> dict[str, Any]:
     """What a network returns, by the names of the stages."""
     if isinstance(output, Mapping):
-        return dict(output)
+        return {str(key): level for key, level in output.items()}
     if not isinstance(output, list | tuple) or not output:
         raise InputError(
             f'the backbone {kind} returns {_shown(output)}; it must return a '

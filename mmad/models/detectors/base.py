@@ -145,6 +145,8 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
         Raises:
             InputError: The detector is not fitted; images were padded or have
                 another size than those before; or a score is not finite.
+            ValueError: Scores or maps do not have the shape that
+                :meth:`score` promises.
         """
         self.require_fitted()
         inside = self.check_frame(inputs, data_samples)
@@ -153,6 +155,7 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
         else:
             scores, maps = self.score(  # type: ignore[call-arg]
                 blank(inputs, inside), inside)
+        self._check_shapes(inputs, scores, maps)
         if data_samples is None:
             data_samples = [AnomalyDataSample() for _ in inputs]
         check_finite(scores, maps if inside is None else blank(maps, inside),
@@ -164,6 +167,16 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
             sample.pred_score = score
             sample.pred_map = anomaly_map
         return data_samples
+
+    def _check_shapes(self, inputs: Tensor, scores: Tensor,
+                      maps: Tensor) -> None:
+        expected = (len(inputs), ), (len(inputs), 1, *inputs.shape[-2:])
+        found = tuple(scores.shape), tuple(maps.shape)
+        if found != expected:
+            raise ValueError(
+                f'`{type(self).__name__}.score` returned scores and maps of '
+                f'the shapes {found[0]} and {found[1]}, which must be '
+                f'{expected[0]} and {expected[1]}.')
 
     @torch.compiler.disable
     def check_frame(

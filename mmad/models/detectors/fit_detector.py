@@ -3,6 +3,7 @@ from abc import abstractmethod
 import torch
 from mmengine.dist import get_world_size
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from mmad.errors import InputError
 from mmad.models.layers.fitted_module import FittedModule
@@ -55,6 +56,24 @@ class FitDetector(BaseDetector):
         return len(self.fitted_modules)
 
     @property
+    def is_fitted(self) -> bool:
+        return super().is_fitted and not self._empty_modules()
+
+    def require_fitted(self) -> None:
+        super().require_fitted()
+        if self._empty_modules():
+            raise InputError(
+                f'{type(self).__name__} is not fitted: its '
+                f'{", ".join(self._empty_modules())} is empty; the checkpoint '
+                'is damaged or of another model: fit again.')
+
+    def _empty_modules(self) -> list[str]:
+        return [
+            name for name, module in self.named_children()
+            if isinstance(module, FittedModule) and not module.is_fitted
+        ]
+
+    @property
     def needs_training(self) -> bool:
         """Whether :meth:`extract` is trained by gradients before a fit."""
         return False
@@ -67,8 +86,10 @@ class FitDetector(BaseDetector):
             batch_size (int): Images per step and process.
 
         Raises:
-            InputError: There are more processes than images.
+            InputError: There are more processes than images, or as
+                :meth:`check_modules` says.
         """
+        self.check_modules()
         if get_world_size() > num_images:
             raise InputError(
                 f'there are {get_world_size()} processes for {num_images} '
@@ -79,6 +100,30 @@ class FitDetector(BaseDetector):
                 module.reset()
         self.input_size.zero_()
         self._pass, self._passes_done = FitPass(num_images, batch_size), 0
+
+    def check_modules(self) -> None:
+        """Refuse what no pass would reach.
+
+        Raises:
+            InputError: There is nothing to fit, or something is no attribute
+                of the detector.
+        """
+        if not self.fitted_modules:
+            raise InputError(
+                f'{type(self).__name__} has nothing to fit; what it learns '
+                'must be a FittedModule and an attribute of the detector.')
+        inside = {
+            part
+            for module in self.children() if isinstance(module, FittedModule)
+            for part in module.modules()
+        }
+        for name, module in self.named_modules():
+            if isinstance(module, FittedModule) and module not in inside:
+                raise InputError(
+                    f'the {type(module).__name__} "{name}" of '
+                    f'{type(self).__name__} would not be fitted; make it an '
+                    'attribute of the detector, not of a list, a dict or '
+                    'another part.')
 
     def train_step(self, data: dict, optim_wrapper=None) -> dict:
         self.fit_step(data)
@@ -111,14 +156,17 @@ class FitDetector(BaseDetector):
                  data_samples: list[AnomalyDataSample]) -> None:
         if self._pass is None:
             raise InputError(
-                f'{type(self).__name__} was given images before `begin_fit`; '
-                'with a Runner, `custom_hooks` needs the FitHook.')
+                f'{type(self).__name__} was given images before `begin_fit` '
+                'or after its last pass; with a Runner, `custom_hooks` needs '
+                'the FitHook.')
         inside = self.check_frame(inputs, data_samples)
         if inside is not None:
             inputs = blank(inputs, inside)
         module = self.fitted_modules[self._passes_done]
         for own, group in self._pass.groups(inputs):
-            self._pass.take_in(module, self.extract(group), data_samples[own],
+            features = self.extract(group)
+            _check_rows(features, len(group))
+            self._pass.take_in(module, features, data_samples[own],
                                None if inside is None else inside[own])
 
     @torch.no_grad()
@@ -128,10 +176,26 @@ class FitDetector(BaseDetector):
         Raises:
             InputError: Some images of the training set were not seen, or two
                 have the same number.
+            RuntimeError: A module has left a buffer empty.
         """
         self._pass.check_complete()
-        self.fitted_modules[self._passes_done].finalize()
+        module = self.fitted_modules[self._passes_done]
+        module.finalize()
+        if not module.is_fitted:
+            raise RuntimeError(
+                f'`{type(module).__name__}.finalize` has left a buffer of '
+                '`register_fitted` empty; it must assign all of them.')
         self._pass = FitPass(self._pass.num_images, self._pass.batch_size)
         self._passes_done += 1
         if self._passes_done == self.num_passes:
+            self._pass = None
             self.fit_state.finalize()
+
+
+def _check_rows(features: Features, number: int) -> None:
+    for part in tree_leaves(features):
+        if part.ndim < 2 or len(part) != number:
+            raise ValueError(
+                f'`extract` was given {number} images and returned features '
+                f'of the shape {tuple(part.shape)}; they must be (B, D, ...), '
+                'one row for each image.')

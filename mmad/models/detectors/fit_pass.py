@@ -1,5 +1,6 @@
 import math
 from collections.abc import Iterator, Sequence
+from numbers import Integral
 
 import torch
 from mmengine.dist import get_dist_info
@@ -70,8 +71,8 @@ class FitPass:
                 border of a letterbox; None where there is none.
 
         Raises:
-            InputError: Features are not finite, or an image has a number that
-                the training set does not have.
+            InputError: Features are not finite, or an image has no number or
+                one that the training set does not have.
         """
         _check_finite(features, samples)
         rank, world = get_dist_info()
@@ -83,12 +84,14 @@ class FitPass:
         self._num_seen += len(samples)
         if not fresh:
             return
-        ids = [samples[i].sample_idx for i in fresh]
-        if max(ids) >= self.num_images:
-            raise InputError(
-                f'a training image has the `sample_idx` {max(ids)}, but there '
-                f'are {self.num_images} images; a data set must number its '
-                'images from 0.')
+        ids = [samples[i].get('sample_idx') for i in fresh]
+        for number in ids:
+            if (not isinstance(number, Integral)
+                    or not 0 <= number < self.num_images):
+                raise InputError(
+                    f'a training image has the `sample_idx` {number!r}, but '
+                    f'there are {self.num_images} images; a data set must '
+                    'number its images from 0.')
         self._ids += ids
         # Most groups hold no padding, and then nothing is copied.
         if len(fresh) < len(tree_leaves(features)[0]):

@@ -130,3 +130,33 @@ def test_a_schedule_of_all_iterations(students_config, tmp_path):
     with pytest.raises(InputError, match='`convert_to_iter_based` counts'):
         runner.train()
     assert not list(tmp_path.glob('*.pth'))
+
+
+@pytest.mark.parametrize(('end', 'is_refused'), [({}, True),
+                                                 (dict(end=12), False)])
+def test_a_schedule_of_iterations(students_config, tmp_path, end, is_refused):
+    runner = make_runner(
+        students_config, tmp_path, **{
+            'param_scheduler': dict(type='PolyLR', by_epoch=False, **end),
+            'train_cfg.val_interval': 4
+        })
+    if is_refused:
+        # Five of seven images, in three batches.
+        with pytest.raises(InputError, match=r'`end`, which is 12 for'):
+            runner.train()
+    else:
+        runner.train()
+        assert runner.iter == 12
+        assert runner.optim_wrapper.param_groups[0]['lr'] == 0
+
+
+def test_a_test_after_the_training(students_config, tmp_path):
+    runner = make_runner(
+        students_config, tmp_path, **{
+            'train_dataloader.dataset.indices': 2,
+            'train_cfg.max_epochs': 1,
+            'train_cfg.val_interval': 1
+        })
+    runner.train()
+    assert runner.test()
+    assert len(runner.train_dataloader.dataset) == 1

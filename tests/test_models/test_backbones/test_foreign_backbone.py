@@ -72,6 +72,19 @@ def test_stages_choose_from_a_dict(images, stages):
                                       for level in backbone(images))
 
 
+def test_keys_that_are_numbers(images):
+    backbone = ForeignBackbone(Network(lambda maps: dict(enumerate(maps))))
+    assert backbone.stages == ('0', '1')
+    assert len(backbone(images)) == 2
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.float64])
+def test_maps_are_float32(images, dtype):
+    backbone = ForeignBackbone(
+        Network(lambda maps: [one.to(dtype) for one in maps]))
+    assert all(level.dtype == torch.float32 for level in backbone(images))
+
+
 def test_frozen_whatever_its_own_train_says():
     backbone = ForeignBackbone(Network())
     parent = nn.Sequential(backbone)

@@ -9,6 +9,7 @@ class Brightness(BaseDetector):
 
     def __init__(self):
         super().__init__()
+        # There is nothing that it would have to learn.
         self.fit_state.finalize()
 
     def score(self, inputs):
@@ -48,3 +49,18 @@ def test_predict_keeps_what_is_known(images):
 def test_number_of_samples_must_agree(images):
     with pytest.raises(ValueError, match='longer'):
         Brightness()(images, [AnomalyDataSample()], mode='predict')
+
+
+@pytest.mark.parametrize(('scores', 'maps'), [((2, 1), (2, 1, 32, 40)),
+                                              ((2, ), (2, 32, 40)),
+                                              ((2, ), (2, 1, 8, 10)),
+                                              ((1, ), (1, 1, 32, 40))])
+def test_shapes_of_a_score(images, scores, maps):
+
+    class Wrong(Brightness):
+
+        def score(self, inputs):
+            return torch.zeros(scores), torch.zeros(maps)
+
+    with pytest.raises(ValueError, match=r'`Wrong\.score` returned'):
+        Wrong().predict(images[:2])

@@ -9,6 +9,7 @@ from mmad.errors import InputError
 from mmad.models import FitDetector
 from mmad.models.detectors.fit_pass import FitPass
 from mmad.models.layers import FittedModule
+from mmad.structures import AnomalyDataSample
 
 
 class Mean(FittedModule):
@@ -212,6 +213,102 @@ def test_equal_numbers(images):
     with pytest.raises(InputError, match='have the same `sample_idx`'):
         detector.end_pass()
     assert not detector.is_fitted
+
+
+@pytest.mark.parametrize('number', [None, -1, '6'])
+def test_no_numbers(images, number):
+    detector = MeanColor()
+    detector.begin_fit(7, 2)
+    with pytest.raises(InputError, match=f'`sample_idx` {number!r}, but'):
+        detector.fit_step(
+            dict(
+                inputs=images[:1],
+                data_samples=[
+                    AnomalyDataSample(metainfo=dict(sample_idx=number))
+                ]))
+
+
+def test_images_after_the_fit(images, fit):
+    with pytest.raises(InputError, match='after its last pass'):
+        feed(fit(MeanColor(), images), images, 2)
+
+
+def test_a_module_that_finds_nothing(images, fit):
+
+    class Idle(Mean):
+
+        def finalize(self):
+            pass
+
+    detector = MeanColor()
+    detector.mean = Idle()
+    with pytest.raises(RuntimeError, match=r'`Idle\.finalize` has left'):
+        fit(detector, images)
+    assert not detector.is_fitted
+
+
+@pytest.mark.parametrize('extract', [
+    lambda x: x[:1], lambda x: x.mean((1, 2, 3)), lambda x:
+    (x, x.flatten(0, 1))
+])
+def test_features_have_a_row_for_each_image(images, fit, extract):
+    detector = MeanColor()
+    detector.extract = extract
+    with pytest.raises(ValueError, match='one row for each image'):
+        fit(detector, images)
+
+
+@pytest.mark.parametrize('container', [
+    lambda part: nn.ModuleList([part]),
+    lambda part: nn.ModuleDict(dict(part=part)), nn.Sequential
+])
+def test_what_no_pass_would_reach(images, fit, container):
+    detector = MeanColor()
+    detector.more = container(Mean())
+    with pytest.raises(InputError, match=r'Mean "more.*would not be fitted'):
+        fit(detector, images)
+
+
+def test_nothing_to_fit(images, fit):
+    detector = MeanColor()
+    del detector.mean
+    with pytest.raises(InputError, match='MeanColor has nothing to fit'):
+        fit(detector, images)
+
+
+def test_a_module_inside_another_is_its_own_business(images, fit):
+
+    class Outer(Mean):
+
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.ModuleList([Mean()])
+
+        def finalize(self):
+            super().finalize()
+            self.inner[0].state = self.state
+
+    detector = MeanColor()
+    detector.mean = Outer()
+    assert fit(detector, images).is_fitted
+
+
+def test_an_empty_buffer_is_nothing_to_predict_with(images, fit):
+    state = fit(MeanColor(), images).state_dict()
+    other = MeanColor()
+    other.load_state_dict({**state, 'mean.state': torch.empty(0)})
+    assert not other.is_fitted
+    with pytest.raises(InputError, match='its mean is empty'):
+        other.predict(images)
+
+
+def test_a_refused_part_is_nothing_to_predict_with(images, fit):
+    state = fit(MeanColor(), images).state_dict()
+    del state['mean.state']
+    other = fit(MeanColor(), images)
+    with pytest.raises(InputError, match=r'it lacks "mean\.state"'):
+        other.load_state_dict(state, strict=False)
+    assert not other.is_fitted
 
 
 def test_numbers_beyond_the_data_set(images):

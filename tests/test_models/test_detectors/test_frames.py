@@ -210,6 +210,9 @@ def test_a_batch_is_needed(cls):
 
     class Any(cls):
 
+        def require_fitted(self):
+            pass
+
         def score(self, inputs):
             raise AssertionError
 
