@@ -53,7 +53,7 @@ def test_pipeline(folder):
 
 def test_inside_an_anomaly_root(folder):
     for root in (folder, folder.parent, folder / 'b'):
-        with pytest.raises(InputError, match='must never see these'):
+        with pytest.raises(InputError, match='must not be trained on'):
             build(folder, forbidden_roots=[str(root)])
     assert len(
         build(

@@ -123,11 +123,11 @@ def test_statistics_of_several_processes(make_runner, tmp_path, monkeypatch):
     ('config', {
         'train_dataloader.sampler': dict(
             _delete_=True, type='InfiniteSampler')
-    }, 'no epoch ends'),
+    }, 'an epoch never ends'),
     ('mkd_config', {
         'train_dataloader.sampler': dict(
             _delete_=True, type='InfiniteSampler')
-    }, 'no epoch ends'),
+    }, 'an epoch never ends'),
 ])
 def test_loops_and_loaders_that_do_not_suit(make_runner, tmp_path, name,
                                             changes, match):
@@ -148,7 +148,7 @@ def test_data_sets_around_data_sets(load_cfg, make_runner, tmp_path, name,
         dataset = dict(type='ConcatDataset', datasets=[dataset])
     runner = make_runner(
         name, **{'train_dataloader.dataset': dict(_delete_=True, **dataset)})
-    assert f'which {wrapper} does not see to' in refused(runner, tmp_path)
+    assert f'which {wrapper} does not ensure' in refused(runner, tmp_path)
 
 
 def test_no_other_image_takes_the_place_of_one_that_is_fitted(
