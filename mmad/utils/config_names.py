@@ -125,10 +125,10 @@ def parse_python(text: str, path: Path) -> ast.Module:
     """Parse a config into its syntax tree.
 
     Raises:
-        InputError: It is no valid Python.
+        InputError: If it is not valid Python.
     """
     try:
-        # Placeholders of MMEngine read_from_bases strings are no Python.
+        # Placeholders of MMEngine outside strings are not valid Python.
         return ast.parse(re.sub(r'\{\{\s*\w+\s*\}\}', '0', text))
     # A null byte causes a ValueError, and too deep nesting a RecursionError
     # or a MemoryError.
