@@ -42,10 +42,10 @@ def adapt_to_sphinx(app, docname, source):
     """
     source[0] = re.sub(
         r'<!-- sphinx\n(.*?)-->', r'\1', source[0], flags=re.DOTALL)
-    for pattern, page in (
-            (r'\.\./configs/(\w+)/README\.md', r'model_zoo/\1.md'),
-            (r'\.\./CHANGELOG\.md', 'changelog.md'),
-            (r'\.\./CONTRIBUTING\.md', 'contributing.md')):
+    for pattern, page in ((r'\.\./configs/(\w+)/README\.md',
+                           r'model_zoo/\1.md'), (r'\.\./CHANGELOG\.md',
+                                                 'changelog.md'),
+                          (r'\.\./CONTRIBUTING\.md', 'contributing.md')):
         source[0] = re.sub(rf'\]\({pattern}', rf']({page}', source[0])
 
 

@@ -1,6 +1,6 @@
-"""Options that the command-line tools share.
+"""Options shared by the command-line tools.
 
-Nothing is imported here that takes time, so that ``--help`` is quick.
+This module imports nothing that takes long, so that ``--help`` is quick.
 """
 import argparse
 
@@ -11,7 +11,7 @@ __all__ = [
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of every tool with a config."""
+    """Add the options of every tool that takes a config."""
     parser.add_argument(
         '--data-root',
         help='folder of the data set, in place of the one in the config')
@@ -25,21 +25,21 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of every tool with a config for one category."""
+    """Add the options of every tool that takes a config for one category."""
     add_config_arguments(parser)
     parser.add_argument('--category', help='category of the data set')
 
 
 def add_weights_argument(parser: argparse.ArgumentParser) -> None:
-    """The option of every tool that fits."""
+    """Add the option for backbone weights, for every tool that fits."""
     parser.add_argument(
         '--weights',
-        help='local file with the weights of the backbone, in place of the '
-        'config\'s')
+        help='local file with the weights of the backbone, in place of those '
+        'in the config')
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of train.py and test.py."""
+    """Add the options of train.py and test.py."""
     add_common_arguments(parser)
     add_weights_argument(parser)
     parser.add_argument(
@@ -54,9 +54,9 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--verbose',
         action='store_true',
-        help='show all that goes to the log file: environment, config, hooks '
-        'and the warnings of libraries')
-    # torch.distributed.launch, as mim calls it, passes the first form.
+        help='also show on the terminal what goes to the log file only: the '
+        'environment, the config, the hooks and the warnings of libraries')
+    # torch.distributed.launch, which mim uses, passes the first spelling.
     parser.add_argument(
         '--local_rank',
         '--local-rank',

@@ -1,25 +1,25 @@
-"""The exception for what a user can put right."""
+"""The exception for errors that the user can correct."""
 
 
 class InputError(ValueError):
-    """Bad input: one sentence that says what is wrong, where, and what to do.
+    """Raised for wrong input, such as a missing file or a wrong argument.
 
-    The command-line tools print the sentence without a traceback and exit
-    with status 2. Everything else that is raised is a bug and keeps its
-    traceback.
+    The message is one sentence that says what is wrong, where, and what to
+    do. The command-line tools print it without a traceback and exit with
+    status 2. Any other exception is a bug and keeps its traceback.
     """
 
 
 def printable(text: str) -> str:
-    """Escape what a log, a drawing or a terminal cannot show as it is.
+    """Escape the characters of a text that cannot be printed.
 
     Args:
-        text (str): Of any origin, such as a name in the form of
+        text (str): Text from any source, such as a file name from
             :func:`os.fsdecode`.
 
     Returns:
-        str: With escapes, as ``repr`` has them, in the place of line breaks
-        and other characters that are not printed.
+        str: The text with line breaks and other unprintable characters
+        replaced by the escapes of ``repr``.
     """
     return ''.join(
         character if character.isprintable() else ascii(character)[1:-1]

@@ -1,16 +1,16 @@
-"""Ending a tool on Ctrl-C without a traceback."""
+"""End a tool on Ctrl-C without a traceback."""
 import os
 import signal
 import sys
 
-STATUS = 128 + signal.SIGINT
+INTERRUPT_STATUS = 128 + signal.SIGINT
 
 
 def is_interrupt(error: BaseException | None) -> bool:
-    """Whether an exception is Ctrl-C or was raised because of it.
+    """Return whether an exception is Ctrl-C or was caused by it.
 
-    MMEngine, for one, turns all that is raised while it formats a config,
-    Ctrl-C included, into a ``SyntaxError``.
+    MMEngine, for example, turns any exception that is raised while it formats
+    a config into a ``SyntaxError``, including that of Ctrl-C.
     """
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
@@ -21,16 +21,16 @@ def is_interrupt(error: BaseException | None) -> bool:
     return False
 
 
-def watch_imports() -> None:
-    """Let Ctrl-C end the process quietly before ``main`` has begun, too."""
-    usual = sys.excepthook
+def exit_quietly_on_interrupt() -> None:
+    """Make Ctrl-C end the process without a traceback, also during imports."""
+    original = sys.excepthook
 
     def end(kind, error, traceback):
         if is_interrupt(error):
             sys.stderr.write('interrupted.\n')
             sys.stderr.flush()
-            # Python itself would end with a signal in place of a status.
-            os._exit(STATUS)
-        usual(kind, error, traceback)
+            # Python itself would end by a signal instead of a status.
+            os._exit(INTERRUPT_STATUS)
+        original(kind, error, traceback)
 
     sys.excepthook = end

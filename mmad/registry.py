@@ -1,12 +1,12 @@
-"""Children of MMEngine's registries.
+"""The registries of mmad, which are children of those of MMEngine.
 
-Every registry that a config can touch has one, so that the scope ``mmad``
-finds its own classes first and MMEngine's behind them, without warnings.
+There is one for every registry that a config can use. A class is looked up in
+mmad first and then in MMEngine, without warnings.
 """
 from mmengine import registry as mmengine
 from mmengine.registry import Registry
 
-# Running: the runner, its loops and hooks.
+# The runner, its loops and hooks.
 RUNNERS = Registry(
     'runner', parent=mmengine.RUNNERS, locations=['mmad.engine'])
 RUNNER_CONSTRUCTORS = Registry(
@@ -20,7 +20,7 @@ STRATEGIES = Registry(
 LOG_PROCESSORS = Registry(
     'log_processor', parent=mmengine.LOG_PROCESSORS, locations=['mmad.engine'])
 
-# Optimization, for the trained methods.
+# Optimization, for the methods that are trained by gradients.
 OPTIMIZERS = Registry(
     'optimizer', parent=mmengine.OPTIMIZERS, locations=['mmad.engine'])
 OPTIM_WRAPPERS = Registry(
@@ -34,7 +34,7 @@ PARAM_SCHEDULERS = Registry(
     parent=mmengine.PARAM_SCHEDULERS,
     locations=['mmad.engine'])
 
-# Data.
+# Data sets, samplers and transforms.
 DATASETS = Registry(
     'dataset', parent=mmengine.DATASETS, locations=['mmad.datasets'])
 DATA_SAMPLERS = Registry(
@@ -44,7 +44,7 @@ TRANSFORMS = Registry(
     parent=mmengine.TRANSFORMS,
     locations=['mmad.datasets.transforms'])
 
-# Models: backbones, detectors and losses.
+# Backbones, detectors and losses.
 MODELS = Registry('model', parent=mmengine.MODELS, locations=['mmad.models'])
 MODEL_WRAPPERS = Registry(
     'model_wrapper', parent=mmengine.MODEL_WRAPPERS, locations=['mmad.models'])
@@ -55,7 +55,7 @@ WEIGHT_INITIALIZERS = Registry(
 TASK_UTILS = Registry(
     'task util', parent=mmengine.TASK_UTILS, locations=['mmad.models'])
 
-# Evaluation and images.
+# Evaluation and visualization.
 EVALUATOR = Registry(
     'evaluator', parent=mmengine.EVALUATOR, locations=['mmad.evaluation'])
 METRICS = Registry(
@@ -69,7 +69,7 @@ VISBACKENDS = Registry(
     parent=mmengine.VISBACKENDS,
     locations=['mmad.visualization'])
 
-# Interfaces.
+# Programming interfaces.
 INFERENCERS = Registry(
     'inferencer', parent=mmengine.INFERENCERS, locations=['mmad.apis'])
 FUNCTIONS = Registry(

@@ -1,7 +1,7 @@
-"""What the tools show on the terminal and what goes to the log file only.
+"""Decide what the tools show on the terminal and what they only log.
 
-This is for programs, not for libraries: it changes what Python's warnings
-show in the whole process.
+This module is for programs, not for libraries, since it changes in the whole
+process which of Python's warnings are shown.
 """
 import logging
 import sys
@@ -20,31 +20,33 @@ if TYPE_CHECKING:
 
 __all__ = ['open_terminal', 'say', 'shown_path', 'use_terminal']
 
-# Their warnings are about their own inside, or about how they are called.
+# Warnings raised in these packages are about their internals, or about how
+# they are called.
 _LIBRARIES = {
     'mmcv', 'mmengine', 'numpy', 'timm', 'torch', 'torchvision', 'triton'
 }
 _DEPRECATIONS = (DeprecationWarning, FutureWarning, PendingDeprecationWarning)
-# The logger until there is a runner with its own.
+# Name of the logger that is used until a runner builds its own.
 _NAME = 'tool'
 
 
 def open_terminal(launcher: str = 'none', verbose: bool = False) -> None:
     """Set up what this process shows, before PyTorch is imported.
 
-    The first process shows what
-    :class:`~mmad.utils.terminal_handler.TerminalHandler` lets through, the
-    others only errors. Warnings of libraries about themselves are kept for
-    the log file of the run; others appear as usual, and there as well.
+    The first process shows the messages that
+    :class:`~mmad.utils.terminal_handler.TerminalHandler` accepts, the other
+    processes show only errors. Warnings of libraries about themselves go to
+    the log file of the run only; other warnings are shown as usual and go to
+    the log file too.
 
     Args:
-        launcher (str): What started the process. Defaults to 'none'.
+        launcher (str): Launcher that started the process. Defaults to 'none'.
         verbose (bool): Show everything, as MMEngine does. Defaults to False.
     """
-    # What is said before there is a log file.
+    # Keeps the messages from before there is a log file.
     waiting = MemoryHandler(10000, flushLevel=logging.CRITICAL + 1)
-    warnings.showwarning = _divide_warnings(warnings.showwarning, waiting,
-                                            verbose)
+    warnings.showwarning = _make_showwarning(warnings.showwarning, waiting,
+                                             verbose)
     # Libraries warn while they are imported.
     from mmengine.logging import MMLogger
 
@@ -60,16 +62,16 @@ def open_terminal(launcher: str = 'none', verbose: bool = False) -> None:
 
 
 def use_terminal(logger: 'MMLogger') -> 'list[TerminalHandler]':
-    """Let the logger of a run show what :func:`open_terminal` has set up.
+    """Connect the logger of a run to the terminal of :func:`open_terminal`.
 
-    Its log file begins with what has been said so far.
+    The messages so far are written to the log file of the run.
 
     Args:
-        logger (MMLogger): Of a runner, with a log file.
+        logger (MMLogger): Logger of a runner, with a log file.
 
     Returns:
-        list[TerminalHandler]: What shows its messages, at its level; nothing
-        if they are not held back.
+        list[TerminalHandler]: Handlers that show its messages, at its level;
+        an empty list if the terminal shows everything.
     """
     from mmengine.logging import MMLogger
 
@@ -86,7 +88,7 @@ def use_terminal(logger: 'MMLogger') -> 'list[TerminalHandler]':
         if isinstance(waiting, MemoryHandler) and files:
             waiting.setTarget(files[0])
             waiting.flush()
-            # From now on each warning at once.
+            # From now on, write each warning at once.
             waiting.flushLevel = logging.NOTSET
     terminals = [
         handler for handler in before if isinstance(handler, TerminalHandler)
@@ -107,14 +109,17 @@ def say(what: str, text: object) -> None:
 
 
 def shown_path(path: str | Path) -> str:
-    """A path as short as it can be typed in the current folder."""
+    """Return a path relative to the current folder, if it lies in there."""
     path, here = Path(path), Path.cwd()
     return str(path.relative_to(here) if here in path.parents else path)
 
 
-def _divide_warnings(usual: Callable, log: logging.Handler,
-                     verbose: bool) -> Callable:
-    """A ``showwarning`` that logs all, and shows what is not a library's."""
+def _make_showwarning(usual: Callable, log: logging.Handler,
+                      verbose: bool) -> Callable:
+    """Make a ``showwarning`` that logs all warnings and shows relevant ones.
+
+    Deprecations and the warnings of libraries are not relevant.
+    """
 
     def show(message, category, filename, lineno, file=None, line=None):
         is_noise = issubclass(category,

@@ -40,7 +40,7 @@ def test_split_that_is_not_there(run_tool, small_config, tmp_path):
     result = run_tool(tmp_path, 'browse_dataset.py', small_config, '--split',
                       'val')
     assert result.status == 2
-    assert 'has no val_dataloader; take another --split.' in result.err
+    assert 'has no val_dataloader; use another --split.' in result.err
 
 
 def test_images_of_the_same_name(run_tool, small_config, tmp_path, mvtec_root):

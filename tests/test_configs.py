@@ -15,7 +15,7 @@ from mmad.registry import (
     TRANSFORMS,
     VISUALIZERS,
 )
-from mmad.utils.weights import forget_weights
+from mmad.utils.weights import remove_weights
 
 ROOT = Path(__file__).parents[1] / 'configs'
 LEAVES = sorted(
@@ -83,7 +83,7 @@ def test_builds(path, tmp_path, monkeypatch):
     cfg = Config.fromfile(path)
     if cfg.model.get('backbone', {}).get('type') == 'TIMMBackbone':
         pytest.importorskip('timm')
-    forget_weights(cfg.model)
+    remove_weights(cfg.model)
     # Random weights need no values, so this takes no time.
     with torch.device('meta'):
         model = MODELS.build(cfg.model)

@@ -209,21 +209,22 @@ def test_links_lead_to_files_and_headings_on_github(page):
     for link in _relative_links(_without_code(page)):
         path, _, anchor = link.partition('#')
         target = page.parent / path if path else page
-        if not target.exists() or (
-                anchor and anchor not in _github_anchors(target)):
+        if not target.exists() or (anchor
+                                   and anchor not in _github_anchors(target)):
             broken.append(link)
     assert not broken
 
 
 def test_table_of_contents_links_each_page():
     page = ROOT / 'docs' / 'index.md'
-    linked = {
-        (page.parent / link).resolve()
-        for link in _relative_links(_without_code(page))
-    }
+    linked = {(page.parent / link).resolve()
+              for link in _relative_links(_without_code(page))}
     # The last two include files of the root folder, which are linked instead.
-    others = {page, ROOT / 'README.md', ROOT / 'SECURITY.md',
-              page.with_name('changelog.md'), page.with_name('contributing.md')}
+    others = {
+        page, ROOT / 'README.md', ROOT / 'SECURITY.md',
+        page.with_name('changelog.md'),
+        page.with_name('contributing.md')
+    }
     assert {*LINKED_PAGES} - others <= linked
 
 
@@ -231,9 +232,10 @@ def test_api_page_names_everything_public():
     text = (ROOT / 'docs' / 'api.md').read_text()
     missing = []
     for name in ('mmad.apis', 'mmad.datasets', 'mmad.datasets.transforms',
-                 'mmad.engine', 'mmad.evaluation', 'mmad.evaluation.functional',
-                 'mmad.models', 'mmad.models.layers', 'mmad.models.losses',
-                 'mmad.structures', 'mmad.utils', 'mmad.visualization'):
+                 'mmad.engine', 'mmad.evaluation',
+                 'mmad.evaluation.functional', 'mmad.models',
+                 'mmad.models.layers', 'mmad.models.losses', 'mmad.structures',
+                 'mmad.utils', 'mmad.visualization'):
         module = importlib.import_module(name)
         for public in module.__all__:
             part = getattr(module, public)
@@ -264,8 +266,11 @@ def _relative_links(text):
 
 def _github_anchors(page):
     """Anchors that GitHub gives to the headings of a page."""
-    text = re.sub(r'^ *```.*?^ *```', '', page.read_text(),
-                  flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(
+        r'^ *```.*?^ *```',
+        '',
+        page.read_text(),
+        flags=re.DOTALL | re.MULTILINE)
     anchors = set()
     for heading in re.findall(r'^#+ +(.*?) *$', text, re.MULTILINE):
         heading = re.sub(r'\[(.*?)\]\(.*?\)', r'\1', heading)

@@ -75,16 +75,13 @@ def _table_rows(page):
             columns = None
         elif columns:
             # In a row of another method's config the link leaves the folder.
-            link = re.search(
-                r'\(((?:\./|configs/).*\.py)\)', cells[columns[0]]
-            )
+            link = re.search(r'\(((?:\./|configs/).*\.py)\)',
+                             cells[columns[0]])
             if link:
                 path = (page.parent / link[1]).resolve().relative_to(ROOT)
                 rows[path] = [
-                    cells[i]
-                    if i < len(cells)
-                    and re.fullmatch(r'[01]\.\d{3}', cells[i])
-                    else None
+                    cells[i] if i < len(cells)
+                    and re.fullmatch(r'[01]\.\d{3}', cells[i]) else None
                     for i in columns[1:]
                 ]
     return rows
@@ -97,9 +94,7 @@ def _definitions(path):
         if isinstance(part, ast.FunctionDef | ast.ClassDef):
             names.add(part.name)
         if isinstance(part, ast.ClassDef):
-            names.update(
-                f'{part.name}.{function.name}'
-                for function in part.body
-                if isinstance(function, ast.FunctionDef)
-            )
+            names.update(f'{part.name}.{function.name}'
+                         for function in part.body
+                         if isinstance(function, ast.FunctionDef))
     return names

@@ -12,7 +12,7 @@ from mmad.apis import init_model
 from mmad.models import SPADE, PaDiM, PatchCore, build_backbone
 from mmad.models.layers.pyramid import to_grid
 from mmad.registry import MODELS
-from mmad.utils.weights import forget_weights
+from mmad.utils.weights import remove_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 WEIGHTS = dict(type='Pretrained', checkpoint='weights.pth')
@@ -230,7 +230,7 @@ def documented():
 ])
 def test_documented_configs(documented, kind):
     cfg = Config.fromstring(documented[kind], '.py')
-    forget_weights(cfg.model)
+    remove_weights(cfg.model)
     backbone = dict(cfg.model.backbone)
     del backbone['_delete_']
     built = build_backbone(backbone)

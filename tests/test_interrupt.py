@@ -4,11 +4,11 @@ import sys
 
 import pytest
 
-from mmad.interrupt import STATUS, is_interrupt
+from mmad.interrupt import INTERRUPT_STATUS, is_interrupt
 
 SCRIPT = '''
-from mmad.interrupt import watch_imports
-watch_imports()
+from mmad.interrupt import exit_quietly_on_interrupt
+exit_quietly_on_interrupt()
 {}
 '''
 
@@ -38,7 +38,7 @@ def test_others():
 
 @pytest.mark.parametrize(
     ('line', 'status', 'end'),
-    [('raise KeyboardInterrupt', STATUS, 'interrupted.\n'),
+    [('raise KeyboardInterrupt', INTERRUPT_STATUS, 'interrupted.\n'),
      ('1 / 0', 1, 'ZeroDivisionError: division by zero\n')])
 def test_before_main_has_begun(line, status, end):
     done = subprocess.run(

@@ -60,7 +60,8 @@ def test_broken_category_is_named_and_resumed_after_its_repair(
 
     assert result.status == 1, result.err
     *_, last = result.out.splitlines()
-    assert last == 'Failed: gear. Repair and add --resume.'
+    assert last == ('Failed: gear. Correct the cause and run again with '
+                    '--resume.')
     table = (tmp_path / 'work/sweep.md').read_text()
     assert 'gear failed: image' in table
     assert 'hole/001.png" cannot be read' in table
@@ -150,7 +151,7 @@ def test_terminated(start_tool, quick_sweep, tmp_path):
     process.terminate()
     process.join()
     assert process.exitcode == 130
-    assert '--resume goes on from there' in (tmp_path / 'stdout').read_text()
+    assert 'Use --resume to continue' in (tmp_path / 'stdout').read_text()
     with pytest.raises(ProcessLookupError):
         os.kill(calls(work_dir, 'cable')[0]['pid'], 0)
     table = (work_dir / 'sweep.md').read_text()
@@ -273,7 +274,8 @@ def test_one_failure_takes_nothing_along(sweep, tmp_path):
     assert lines[1].startswith(
         'bolt: image_auroc 75.0%, aupro undefined (fit ')
     assert lines[3] == 'gear: FAILED, no gears. (log: work/gear/sweep.log)'
-    assert lines[-1] == 'Failed: gear. Repair and add --resume.'
+    assert lines[-1] == ('Failed: gear. Correct the cause and run again with '
+                         '--resume.')
     assert steps(tmp_path, 'bolt') == [FIT, TEST]
     log = (tmp_path / 'work/bolt/sweep.log').read_text().splitlines()
     assert log[1::2] == ['Some words'] * 2
@@ -297,7 +299,7 @@ def test_resume_ends_it(sweep, tmp_path):
 
 @pytest.mark.parametrize(('tool', 'text', 'words'), [
     ('test', 'raise KeyError("bug\\n\\n")', "KeyError: "),
-    ('test', 'os.kill(os.getpid(), 9)', 'ended by SIGKILL, often for want'),
+    ('test', 'os.kill(os.getpid(), 9)', 'ended by SIGKILL, often for lack'),
     ('train', 'os.abort()', 'ended by SIGABRT.'),
     ('train', 'sys.exit(0)', 'the fit wrote no checkpoint'),
     ('test', 'sys.exit(0)', 'the test wrote no metrics.json'),
@@ -351,7 +353,7 @@ def test_resume_with_another_config(sweep, tmp_path):
     sweep('--categories', 'nut', 'gear')
     result = sweep('--categories', 'nut', '--resume', '--cfg-options',
                    'model.coreset_ratio=0.5')
-    assert 'nut: the config has changed, starting anew' in result.out
+    assert 'nut: the config has changed, starting again' in result.out
     assert steps(tmp_path, 'nut') == [FIT, TEST] * 2
     # The other one is as it was.
     assert 'gear: finished before' in sweep('--categories', 'gear',

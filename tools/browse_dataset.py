@@ -1,10 +1,10 @@
-"""Draw what the model will see: each image after its pipeline, with mask."""
+"""Draw the images of a data set after its pipeline, with their masks."""
 import argparse
 from pathlib import Path
 
-from mmad.interrupt import watch_imports
+from mmad.interrupt import exit_quietly_on_interrupt
 
-watch_imports()
+exit_quietly_on_interrupt()
 
 import cv2
 import numpy as np
@@ -17,7 +17,7 @@ from mmad.registry import DATASETS
 from mmad.utils import write_atomically
 from mmad.utils.command_line import (
     add_common_arguments,
-    at_least,
+    check_at_least,
     load_config,
     one_sentence_errors,
 )
@@ -38,16 +38,16 @@ def main() -> None:
         '--number',
         type=int,
         default=20,
-        help='most images to draw (default: 20)')
+        help='maximum number of images to draw (default: 20)')
     parser.add_argument('--out-dir', default='work_dirs/browse')
     args = parser.parse_args()
-    at_least('--number', args.number, 1)
+    check_at_least('--number', args.number, 1)
     check_folder(args.out_dir, '--out-dir')
     cfg = load_config(args)
     loader = cfg.get(f'{args.split}_dataloader')
     if loader is None:
         raise InputError(f'"{args.config}" has no {args.split}_dataloader; '
-                         'take another --split.')
+                         'use another --split.')
     check_config(cfg)
     init_default_scope('mmad')
     dataset = DATASETS.build(loader.dataset)

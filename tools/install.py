@@ -1,8 +1,9 @@
-"""Install mmad from this checkout, with what is missing and nothing twice.
+"""Install mmad from this checkout, with the missing dependencies.
 
-mmcv and faiss each come as two packages under one import name. Where one is
-there already, or asked for by the extra `mmcv` or `gpu`, it stays alone; else
-the light one is installed with mmad.
+MMCV and Faiss each come as two packages with the same import name, of which
+only one may be installed. If one of them is installed already, or the extra
+`mmcv` or `gpu` asks for the full package, no other is installed. Otherwise,
+the light package is installed with mmad.
 """
 import argparse
 import importlib.util
@@ -12,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# By import name: the extra of the light package and that of the full one.
+# By import name: the extras of the light and of the full package.
 LIGHT_AND_FULL = dict(mmcv=('mmcv-lite', 'mmcv'), faiss=('faiss', 'gpu'))
 
 

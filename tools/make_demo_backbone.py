@@ -1,13 +1,14 @@
-"""Make the weights that ship with ``DemoBackbone``.
+"""Train the weights that are shipped with ``DemoBackbone``.
 
-The first three stages of an ImageNet ResNet-18 are distilled into the narrow
-network on generated images, so that no image data set is needed::
+The first three stages of an ImageNet ResNet-18 are distilled into a narrow
+network, on generated images, so that no image data set is needed::
 
     python tools/make_demo_backbone.py --teacher IMAGENET1K_V1
 
-Linear heads (1 x 1 convolutions), which are dropped afterwards, map each stage
-of the student to the teacher's stage of the same name. The loss is the squared
-error in units of the teacher's standard deviation of each channel.
+Linear heads (1 x 1 convolutions) map each stage of the student to the stage of
+the teacher with the same name, and are discarded afterwards. The loss is the
+squared error, in units of the standard deviation of each channel of the
+teacher.
 """
 import argparse
 import os
@@ -59,7 +60,7 @@ def batch(seed: list[int], count: int, size: int) -> Tensor:
 
 
 class Target(nn.Module):
-    """The teacher's maps, standardized channel by channel."""
+    """The feature maps of the teacher, with each channel standardized."""
 
     def __init__(self, teacher: FrozenBackbone, sample: Tensor) -> None:
         super().__init__()
@@ -79,7 +80,7 @@ class Target(nn.Module):
 @torch.no_grad()
 def explained_variance(student: DemoBackbone, heads: nn.ModuleList,
                        target: Target, images: Tensor) -> list[float]:
-    """Compute the share of the teacher's variance that the heads predict.
+    """Compute the share of the variance of the teacher that is predicted.
 
     Returns:
         list[float]: For each stage, the mean over the channels of
@@ -95,7 +96,7 @@ def explained_variance(student: DemoBackbone, heads: nn.ModuleList,
 
 
 def save(student: DemoBackbone, path: Path) -> None:
-    """Write the weights in half precision, in one step."""
+    """Write the weights in half precision, as a whole or not at all."""
     state = {
         name: tensor.half()
         for name, tensor in student.body.state_dict().items()

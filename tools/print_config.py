@@ -1,10 +1,10 @@
-"""Print a config with its bases and the command line merged in."""
+"""Print a config merged with its bases and the command line."""
 import argparse
 from functools import partial
 
-from mmad.interrupt import watch_imports
+from mmad.interrupt import exit_quietly_on_interrupt
 
-watch_imports()
+exit_quietly_on_interrupt()
 
 from mmad.command_options import add_common_arguments
 
@@ -14,7 +14,7 @@ def main() -> None:
     parser.add_argument('config', help='config file')
     add_common_arguments(parser)
     args = parser.parse_args()
-    # Imported late, for a quick --help.
+    # Imported here, so that --help is quick.
     from mmad.utils.command_line import one_sentence_errors
 
     one_sentence_errors(partial(print_config, args))()

@@ -1,14 +1,14 @@
-"""Random images of synthetic textures, for ``make_demo_backbone.py``.
+"""Generate images of random textures, for ``make_demo_backbone.py``.
 
-An image is composed of fields: gray textures ``(size, size)`` with values from
-0 to 1, which are colored, laid over each other and used as masks.
+An image is composed of fields, which are gray textures ``(size, size)`` with
+values from 0 to 1. They are colored, blended, and used as masks.
 """
 import cv2
 import numpy as np
 
 
 def noise(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Noise of several octaves, often stretched along one axis."""
+    """Draw noise of several octaves, often stretched along one axis."""
     field = np.zeros((size, size), np.float32)
     stretch = 2.0**rng.uniform(0, 3) if rng.random() < 0.4 else 1.0
     decay = rng.uniform(0.35, 1.0)
@@ -23,7 +23,7 @@ def noise(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def stripes(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Warped periodic lines with a smooth, hard or sawtooth profile."""
+    """Draw warped stripes with a smooth, hard or sawtooth profile."""
     phase = rng.uniform(1.5, size / 4) * ramp(rng, size)
     phase += rng.uniform(0, 1.5) * noise(rng, size)
     profile = rng.integers(3)
@@ -35,7 +35,7 @@ def stripes(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def weave(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Two families of threads that pass over and under each other."""
+    """Draw two sets of threads that pass over and under each other."""
     count = rng.uniform(3, size / 6)
     angle = rng.uniform(0, np.pi)
     along = count * ramp(rng, size, angle)
@@ -47,7 +47,7 @@ def weave(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def cells(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Voronoi cells: flat, by distance to the seed, or their walls."""
+    """Draw Voronoi cells: flat, shaded by distance, or only their walls."""
     canvas = np.ones((size, size), np.uint8)
     count = int(2**rng.uniform(2, 9))
     canvas[tuple(rng.integers(0, size, (2, count)))] = 0
@@ -64,7 +64,7 @@ def cells(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def dots(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Discs or rings on a jittered, rotated grid."""
+    """Draw discs or rings on a jittered, rotated grid."""
     canvas = np.zeros((size, size), np.uint8)
     pitch = rng.uniform(5, size / 3)
     radius = pitch * rng.uniform(0.12, 0.5)
@@ -83,7 +83,7 @@ def dots(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def shapes(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Overlapping polygons, ellipses and rectangles of different gray."""
+    """Draw overlapping polygons, ellipses and rectangles in shades of gray."""
     canvas = np.full((size, size), int(rng.integers(256)), np.uint8)
     for _ in range(rng.integers(1, 12)):
         gray = int(rng.integers(256))
@@ -110,7 +110,7 @@ def shapes(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def strokes(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Curved and straight lines of varied width."""
+    """Draw curved and straight lines of different widths."""
     canvas = np.zeros((size, size), np.uint8)
     wander = rng.uniform(0, 0.5)
     for _ in range(rng.integers(1, 30)):
@@ -126,7 +126,7 @@ def strokes(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def blobs(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Noise cut at a level, with a hard or soft edge."""
+    """Draw noise that is thresholded, with a hard or soft edge."""
     field = noise(rng, size)
     sharpness = 2.0**rng.uniform(2, 8)
     level = np.quantile(field[::4, ::4], rng.uniform(0.2, 0.8))
@@ -134,7 +134,7 @@ def blobs(rng: np.random.Generator, size: int) -> np.ndarray:
 
 
 def gradient(rng: np.random.Generator, size: int) -> np.ndarray:
-    """A linear or radial ramp."""
+    """Draw a linear or radial gradient."""
     if rng.random() < 0.5:
         return spread(ramp(rng, size))
     y, x = np.mgrid[:size, :size].astype(np.float32) / size
@@ -149,7 +149,7 @@ FIELDS = (noise, noise, stripes, weave, cells, dots, shapes, strokes, blobs,
 def ramp(rng: np.random.Generator,
          size: int,
          angle: float | None = None) -> np.ndarray:
-    """Coordinate along a direction, in units of the image's side."""
+    """Compute the coordinate along a direction, in units of the side."""
     angle = rng.uniform(0, 2 * np.pi) if angle is None else angle
     y, x = np.mgrid[:size, :size].astype(np.float32) / size
     return np.float32(np.cos(angle)) * x + np.float32(np.sin(angle)) * y
@@ -162,7 +162,7 @@ def spread(field: np.ndarray) -> np.ndarray:
 
 
 def paint(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Color a random field by a random palette.
+    """Color a random field with a random palette.
 
     Returns:
         np.ndarray: RGB ``(size, size, 3)`` in [0, 1].

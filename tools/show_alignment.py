@@ -1,10 +1,13 @@
-"""Draw what FYD's alignment does: the mean image before and after it, and
-images before (upper row) and after (lower row)."""
+"""Draw images before and after the alignment of FYD.
+
+The first row shows the mean image before and after the alignment. Below it
+are single images, before (upper row) and after (lower row).
+"""
 import argparse
 
-from mmad.interrupt import watch_imports
+from mmad.interrupt import exit_quietly_on_interrupt
 
-watch_imports()
+exit_quietly_on_interrupt()
 
 import cv2
 import numpy as np
@@ -19,7 +22,7 @@ from mmad.registry import DATASETS
 from mmad.utils import write_atomically
 from mmad.utils.command_line import (
     add_common_arguments,
-    at_least,
+    check_at_least,
     load_config,
     one_sentence_errors,
 )
@@ -31,14 +34,14 @@ _COLUMNS = 8
 
 
 def as_image(image: torch.Tensor) -> np.ndarray:
-    """``(3, H, W)`` from 0 to 255 as ``(H, W, 3)`` uint8 with a border."""
+    """Convert ``(3, H, W)`` to ``(H, W, 3)`` uint8, and add a border."""
     image = image.round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
     return np.pad(image, ((0, _GAP), (0, _GAP), (0, 0)))
 
 
 def arrange(means: list[torch.Tensor],
             pairs: list[list[torch.Tensor]]) -> np.ndarray:
-    """The means in a row, beneath it the pairs, eight to a row."""
+    """Arrange the mean images in a row, and pairs below it, 8 per row."""
     rows = [np.concatenate([as_image(mean) for mean in means], 1)]
     for start in range(0, len(pairs), _COLUMNS):
         rows.append(
@@ -65,10 +68,10 @@ def main() -> None:
         '--number',
         type=int,
         default=16,
-        help='images to show besides the means')
+        help='number of images to show besides the means (default: 16)')
     parser.add_argument('--out', default='work_dirs/alignment.png')
     args = parser.parse_args()
-    at_least('--number', args.number, 0)
+    check_at_least('--number', args.number, 0)
     if not args.out.endswith('.png'):
         raise InputError(f'--out must end in .png, got "{args.out}".')
     check_file(args.out, '--out')
@@ -78,11 +81,11 @@ def main() -> None:
     if not isinstance(detector, FYD):
         raise InputError(f'"{args.checkpoint}" is of a '
                          f'{type(detector).__name__}, which aligns nothing; '
-                         'this tool is for FYD.')
+                         'give a checkpoint of FYD.')
     loader = cfg.get(f'{args.split}_dataloader')
     if loader is None:
         raise InputError(f'"{args.config}" has no {args.split}_dataloader; '
-                         'take another --split.')
+                         'use another --split.')
     dataset = DATASETS.build(loader.dataset)
     shown = set(
         np.linspace(

@@ -1,4 +1,4 @@
-"""Fit and test every category of a data set, and write one table of all."""
+"""Fit and test every category of a data set, and write a table of all."""
 import argparse
 import json
 import os
@@ -13,9 +13,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import Event
 
-from mmad.interrupt import STATUS, watch_imports
+from mmad.interrupt import INTERRUPT_STATUS, exit_quietly_on_interrupt
 
-watch_imports()
+exit_quietly_on_interrupt()
 
 import torch
 from mmengine.config import Config
@@ -28,7 +28,7 @@ from mmad.utils.checkpoint import latest_checkpoint
 from mmad.utils.command_line import (
     add_config_arguments,
     add_weights_argument,
-    at_least,
+    check_at_least,
     load_config,
     one_sentence_errors,
 )
@@ -47,7 +47,7 @@ interrupted = Event()
 
 
 class CategoryError(Exception):
-    """The fit or the test of a category failed; what it said last."""
+    """Raised when a category fails, with the last line of its log."""
 
 
 @one_sentence_errors
@@ -60,25 +60,28 @@ def main() -> None:
         '--categories',
         nargs='+',
         metavar='NAME',
-        help='categories to go through (default: all of the data set)')
+        help='categories to run (default: all of the data set)')
     parser.add_argument(
         '--work-dir',
-        help='folder for the table and a folder per category '
+        help='folder for the table, and for a folder per category '
         '(default: work_dirs/CONFIG)')
     parser.add_argument(
         '--jobs',
         type=int,
-        help='categories at the same time (default: one per GPU, else 1)')
+        help='number of categories to run at the same time (default: one per '
+        'GPU, or 1 without a GPU)')
     parser.add_argument(
         '--resume',
         action='store_true',
-        help='leave out what is finished with the same config, and go on')
+        help='continue, and skip categories that are finished with the same '
+        'config')
     args = parser.parse_args()
     if args.jobs is not None:
-        at_least('--jobs', args.jobs, 1)
+        check_at_least('--jobs', args.jobs, 1)
     if args.work_dir is not None:
         check_folder(args.work_dir, '--work-dir')
-    # Before what may take long; all categories have the same parts.
+    # Check before anything takes long; the parts are the same for all
+    # categories.
     cfg = load_config(argparse.Namespace(**vars(args), category=None))
     check_config(cfg, ['train', 'test'])
     check_files(cfg)
@@ -91,31 +94,32 @@ def main() -> None:
         check_folder(folder / name, '--work-dir')
         configs[name] = load_config(
             argparse.Namespace(**vars(args), category=name)).pretty_text
-    # As Ctrl-C, so that the processes started here end with this one.
+    # Treat it as Ctrl-C, so that the started processes end with this one.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         run_all(configs,
                 Path(cfg.filename).name, table, folder,
                 make_slots(args.jobs, len(configs)), args.resume)
     except KeyboardInterrupt:
-        print(f'Interrupted; what is finished is in {folder}/sweep.md, and '
-              '--resume goes on from there.')
-        sys.exit(STATUS)
+        print(f'Interrupted; finished categories are in {folder}/sweep.md. '
+              'Use --resume to continue.')
+        sys.exit(INTERRUPT_STATUS)
     print(f'\n{table.to_markdown()}\nThis table is in {folder}/sweep.md and '
           'sweep.json.')
     if table.failures:
-        print(f'Failed: {", ".join(table.failures)}. Repair and add --resume.')
+        print(f'Failed: {", ".join(table.failures)}. Correct the cause and '
+              'run again with --resume.')
         sys.exit(1)
 
 
 def make_table(cfg: Config, chosen: Sequence[str] | None) -> SweepTable:
-    """An empty table of the categories chosen, or of all there are."""
+    """Make an empty table of the chosen categories, or of all categories."""
     dataset = cfg.test_dataloader.dataset
     kind = find_type('test_dataloader.dataset', dataset, DATASETS)
     if 'category' not in dataset:
         raise InputError(
             f'the {kind.__name__} of this config has no `category`, so there '
-            'is nothing to go through; use tools/train.py.')
+            'are no categories to run; use tools/train.py.')
     known = getattr(kind, 'CATEGORIES', ())
     for name in chosen or ():
         check_category(name)
@@ -130,7 +134,7 @@ def make_table(cfg: Config, chosen: Sequence[str] | None) -> SweepTable:
     if not chosen:
         raise InputError(
             f'there is no CATEGORY/train/good in "{dataset.data_root}"; name '
-            'the place with --data-root, or a category with --categories.')
+            'the folder with --data-root, or a category with --categories.')
     groups = {
         name.lower(): getattr(kind, name)
         for name in ('TEXTURES', 'OBJECTS') if hasattr(kind, name)
@@ -139,8 +143,10 @@ def make_table(cfg: Config, chosen: Sequence[str] | None) -> SweepTable:
 
 
 def make_slots(jobs: int | None, runs: int) -> list[dict[str, str]]:
-    """For each of the jobs at the same time the environment variables that
-    give it a GPU and its share of the cores."""
+    """Return the environment variables of each job that runs in parallel.
+
+    They assign a GPU and a share of the CPU cores to the job.
+    """
     count = torch.cuda.device_count()
     gpus = os.environ.get('CUDA_VISIBLE_DEVICES',
                           ','.join(map(str, range(count)))).split(',')
@@ -159,9 +165,9 @@ def make_slots(jobs: int | None, runs: int) -> list[dict[str, str]]:
 def run_all(configs: dict[str, str], filename: str, table: SweepTable,
             folder: Path, slots: Sequence[dict[str,
                                                str]], resume: bool) -> None:
-    """Fit and test the categories, as many at a time as there are slots.
+    """Fit and test the categories, with one parallel job per slot.
 
-    One that fails takes none of the others along. The table is written at the
+    If one category fails, the others continue. The table is written at the
     start and after each category.
     """
     for name, text in configs.items():
@@ -170,7 +176,7 @@ def run_all(configs: dict[str, str], filename: str, table: SweepTable,
             path.unlink(missing_ok=True)
         record = json.loads(path.read_text()) if path.is_file() else {}
         if record and record['config'] != text:
-            print(f'{name}: the config has changed, starting anew')
+            print(f'{name}: the config has changed, starting again')
         elif 'result' in record:
             print(f'{name}: finished before')
             table.results[name] = record['result']
@@ -220,13 +226,15 @@ def run_all(configs: dict[str, str], filename: str, table: SweepTable,
 
 def fit_and_test(folder: Path, filename: str, config: str,
                  slot: dict[str, str]) -> dict:
-    """The result of one category; what is done is in its record.
+    """Fit and test one category, and return its result.
+
+    The finished steps are recorded in a file, for ``--resume``.
 
     Raises:
-        CategoryError: The fit or the test failed.
+        CategoryError: If the fit or the test failed.
     """
     path = folder / RECORD
-    # A folder of its own: the runner writes a file of this name, too.
+    # In its own folder, since the runner also writes a file of this name.
     config_file = folder / 'sweep_config' / filename
     record = json.loads(path.read_text()) if path.is_file() else {}
 
@@ -235,7 +243,7 @@ def fit_and_test(folder: Path, filename: str, config: str,
         write_atomically(path, json.dumps(record, indent=2).encode())
 
     if record.get('config') != config:
-        # Checkpoints stay, but no fit goes on from one of them.
+        # Checkpoints are kept, but the fit does not continue from them.
         for name in (RECORD, 'metrics.json', 'last_checkpoint', 'sweep.log'):
             (folder / name).unlink(missing_ok=True)
         record = {}
@@ -250,8 +258,7 @@ def fit_and_test(folder: Path, filename: str, config: str,
         if latest_checkpoint(folder) is None:
             raise CategoryError('the fit wrote no checkpoint; the config '
                                 'needs `default_hooks.checkpoint`.')
-        # Of a fit that went on from a checkpoint, nobody knows how long the
-        # part before took.
+        # For a resumed fit, the time before the checkpoint is not known.
         save(fit_seconds=None if begun else seconds)
     metrics_file = folder / 'metrics.json'
     metrics_file.unlink(missing_ok=True)
@@ -273,8 +280,7 @@ def fit_and_test(folder: Path, filename: str, config: str,
 
 def start(folder: Path, slot: dict[str, str], tool: str, *args:
           object) -> float:
-    """Run a tool to its end, with its output in ``sweep.log``, and return
-    the seconds that it took."""
+    """Run a tool with its output in ``sweep.log``, and return its seconds."""
     command = [
         sys.executable,
         str(TOOLS / tool), *map(str, args), '--work-dir',
@@ -284,7 +290,7 @@ def start(folder: Path, slot: dict[str, str], tool: str, *args:
     with log.open('a') as file:
         file.write(f'$ {shlex.join(command)}\n')
         file.flush()
-        # Unbuffered: the log can be followed, and errors come last.
+        # Unbuffered, so that the log is up to date and errors come last.
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -301,7 +307,7 @@ def start(folder: Path, slot: dict[str, str], tool: str, *args:
     processes.discard(process)
     if status < 0:
         name = signal.Signals(-status).name
-        reason = ', often for want of memory' if name == 'SIGKILL' else ''
+        reason = ', often for lack of memory' if name == 'SIGKILL' else ''
         raise CategoryError(f'ended by {name}{reason}.')
     if status:
         lines = log.read_text(errors='replace').split('\n')

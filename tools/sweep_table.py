@@ -12,8 +12,8 @@ from rich.table import Table
 from mmad.evaluation.report import (
     UNDEFINED,
     describe_conditions,
-    is_cell,
     is_known,
+    is_table_value,
     plain_value,
     short_value,
 )
@@ -21,15 +21,15 @@ from mmad.utils import write_atomically
 
 
 class SweepTable:
-    """A row per category, then their unweighted means.
+    """Table with a row per category and rows of their unweighted means.
 
     Args:
         title (str): Heading of the table.
-        categories (Sequence[str]): What the sweep goes through, in the order
-            of the rows.
+        categories (Sequence[str]): Categories of the sweep, in the order of
+            the rows.
         whole (Sequence[str]): All categories of the data set.
-        groups (dict[str, Sequence[str]]): Parts of ``whole`` with a mean of
-            their own, such as ``textures``.
+        groups (dict[str, Sequence[str]]): Groups of categories for which
+            there is a separate mean, such as ``textures``.
     """
 
     def __init__(self, title: str, categories: Sequence[str],
@@ -49,7 +49,7 @@ class SweepTable:
         write_atomically(folder / 'sweep.json', text.encode())
 
     def summarize(self) -> dict:
-        """Results, means, failures and what is missing, as plain values."""
+        """Return results, means, failures and missing categories as a dict."""
         done = {
             name: plain_value(self.results[name])
             for name in self.categories if name in self.results
@@ -57,7 +57,7 @@ class SweepTable:
         metrics = list(
             dict.fromkeys(name for row in done.values()
                           for name, value in row['metrics'].items()
-                          if is_cell(value)))
+                          if is_table_value(value)))
         means = []
         for group, members in {**self.groups, '': self.whole}.items():
             rows = [name for name in done if name in members]
@@ -94,7 +94,7 @@ class SweepTable:
             ])
 
     def to_markdown(self) -> str:
-        """The table as papers print it, and below it what it rests on."""
+        """Format the table as in papers, with the conditions below it."""
         summary = self.summarize()
         metrics, done = summary['metrics'], summary['categories']
         table = Table('category', box=box.MARKDOWN)
@@ -110,7 +110,7 @@ class SweepTable:
                   for metric in metrics),
                 *('-' if row[key] is None else f'{row[key]:.0f}'
                   for key in ('fit_seconds', 'test_seconds') if key in row))
-        # As wide as the table is, and without markup in names.
+        # As wide as needed, and without interpreting names as markup.
         console = Console(
             file=io.StringIO(),
             width=10**4,
@@ -153,10 +153,10 @@ def _mean(values: list) -> float | str:
 
 
 def list_figures(result: Mapping) -> str:
-    """The metrics and the seconds of one category in a line."""
+    """Format the metrics and the times of one category in a line."""
     figures = [
         f'{name} {short_value(name, value, "%")}'
-        for name, value in result['metrics'].items() if is_cell(value)
+        for name, value in result['metrics'].items() if is_table_value(value)
     ]
     seconds = [
         f'{name} {result[f"{name}_seconds"] or 0:.0f} s'

@@ -1,13 +1,13 @@
-"""Test a checkpoint: metrics, and images if asked for."""
+"""Test a checkpoint: compute metrics and, on request, draw heat maps."""
 import argparse
 import shlex
 import sys
 from functools import partial
 from pathlib import Path
 
-from mmad.interrupt import watch_imports
+from mmad.interrupt import exit_quietly_on_interrupt
 
-watch_imports()
+exit_quietly_on_interrupt()
 
 from mmad.command_options import add_run_arguments
 from mmad.terminal import open_terminal, say, shown_path
@@ -19,18 +19,18 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file')
     add_run_arguments(parser)
     parser.add_argument(
-        '--show-dir', help='draw a heat map of every test image there')
+        '--show-dir', help='folder for heat maps of the test images')
     parser.add_argument(
         '--interval',
         type=int,
         default=1,
-        help='with --show-dir: draw every so many images')
+        help='with --show-dir: draw one image out of this many (default: 1)')
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    # Imported late, as in `test`, for a quick --help.
+    # Imported here and in `test`, so that --help is quick.
     open_terminal(args.launcher, args.verbose)
     from mmad.utils.command_line import one_sentence_errors
 
@@ -41,8 +41,8 @@ def test(args: argparse.Namespace) -> None:
     from mmad.engine import ToolRunner, refuse_unsupported
     from mmad.errors import InputError
     from mmad.utils.command_line import (
-        at_least,
-        check_beforehand,
+        check_at_least,
+        check_before_run,
         check_data,
         finish_config,
         load_config,
@@ -51,12 +51,13 @@ def test(args: argparse.Namespace) -> None:
     from mmad.utils.path_checks import check_folder
     from mmad.utils.setup_env import setup_environment
 
-    at_least('--interval', args.interval, 1)
+    check_at_least('--interval', args.interval, 1)
     cfg = load_config(args)
     if cfg.get('test_dataloader') is None:
         raise InputError(
-            f'"{args.config}" has no `test_dataloader`: a '
-            f'{type_name(cfg.get("model", {}).get("type"))} cannot be tested.')
+            f'"{args.config}" has no `test_dataloader`, so its '
+            f'{type_name(cfg.get("model", {}).get("type"))} cannot be tested; '
+            'give the config of a detector.')
     finish_config(cfg, args)
     if args.show_dir is not None:
         check_folder(args.show_dir, '--show-dir')
@@ -68,18 +69,18 @@ def test(args: argparse.Namespace) -> None:
             out_dir=args.show_dir,
             interval=args.interval)
     cfg.load_from = args.checkpoint
-    # The config of a work directory may be that of a resumed training.
+    # The config may come from the work directory of a resumed training.
     cfg.resume = False
-    check_beforehand(cfg, ['test'], None if args.weights else args.checkpoint)
+    check_before_run(cfg, ['test'], None if args.weights else args.checkpoint)
     refuse_unsupported(cfg)
     say('Config', args.config)
     say('Method', f'{type_name(cfg.model.type)}, from {args.checkpoint}')
     check_data(cfg, ['test_dataloader'])
     setup_environment(args.launcher)
     runner = ToolRunner.from_cfg(cfg)
-    runner.say_places()
+    runner.say_output_paths()
     runner.test()
-    runner.say_metrics()
+    runner.say_metrics_path()
     if args.show_dir is None:
         maps = shown_path(Path(runner.work_dir, 'heat_maps'))
         say(

@@ -6,9 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmad.interrupt import watch_imports
+from mmad.interrupt import exit_quietly_on_interrupt
 
-watch_imports()
+exit_quietly_on_interrupt()
 
 from mmad.command_options import add_run_arguments
 from mmad.terminal import open_terminal, say, shown_path
@@ -26,17 +26,18 @@ def parse_args() -> argparse.Namespace:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='go on from this checkpoint, or from the latest of the work dir')
+        help='resume from this checkpoint, or without one from the latest '
+        'checkpoint of the work dir')
     parser.add_argument(
-        '--amp', action='store_true', help='train in mixed precision')
+        '--amp', action='store_true', help='train with mixed precision')
     parser.add_argument(
-        '--no-validate', action='store_true', help='do not validate')
+        '--no-validate', action='store_true', help='train without validation')
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    # Imported late, as in `train`, for a quick --help.
+    # Imported here and in `train`, so that --help is quick.
     open_terminal(args.launcher, args.verbose)
     from mmad.utils.command_line import one_sentence_errors
 
@@ -47,11 +48,11 @@ def train(args: argparse.Namespace) -> None:
     from mmad.engine import ToolRunner, refuse_unsupported
     from mmad.utils.checkpoint import latest_checkpoint
     from mmad.utils.command_line import (
-        check_beforehand,
+        check_before_run,
         check_data,
         check_optimizer,
+        enable_amp,
         finish_config,
-        guard_amp,
         load_config,
     )
     from mmad.utils.config_parts import type_name
@@ -60,7 +61,7 @@ def train(args: argparse.Namespace) -> None:
     cfg = load_config(args)
     finish_config(cfg, args)
     if args.amp:
-        guard_amp(cfg)
+        enable_amp(cfg)
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.resume is not None:
@@ -68,14 +69,14 @@ def train(args: argparse.Namespace) -> None:
         cfg.load_from = latest_checkpoint(
             cfg.work_dir) if auto else args.resume
         cfg.resume = True
-    check_beforehand(cfg, ['train'], cfg.load_from if args.resume else None)
+    check_before_run(cfg, ['train'], cfg.load_from if args.resume else None)
     refuse_unsupported(cfg)
     say('Config', args.config)
     say('Method', type_name(cfg.model.type))
     check_data(cfg, ['train_dataloader', 'val_dataloader'])
     setup_environment(args.launcher)
     runner = ToolRunner.from_cfg(cfg)
-    runner.say_places()
+    runner.say_output_paths()
     if args.resume is not None:
         say('Resumed from', cfg.load_from or 'the start: no checkpoint yet')
     check_optimizer(runner)
@@ -84,12 +85,12 @@ def train(args: argparse.Namespace) -> None:
 
 
 def say_results(runner: 'ToolRunner', checkpoint: str | None) -> None:
-    """Name what was written and the command that goes on from there."""
+    """Log the written files and the command that tests the checkpoint."""
     if checkpoint is None:
         return
     say('Checkpoint', shown_path(checkpoint))
     if runner.val_loop is not None:
-        runner.say_metrics()
+        runner.say_metrics_path()
     if runner.cfg.get('test_dataloader') is not None:
         maps = shown_path(Path(runner.work_dir, 'heat_maps'))
         say(

@@ -1,4 +1,4 @@
-# Ablation: fine alignment only, without a transformer.
+# Ablation with the fine alignment only, without spatial transformers.
 _base_ = [
     '../_base_/models/fyd_resnet18.py', '../_base_/datasets/rd_mvtec_ad.py',
     '../_base_/schedules/sgd_10e.py', '../_base_/default_runtime.py'

@@ -1,4 +1,4 @@
-# Ablation: without the transformers of the stages.
+# Ablation without the alignment of features.
 _base_ = [
     '../_base_/models/fyd_resnet18.py', '../_base_/datasets/rd_mvtec_ad.py',
     '../_base_/schedules/sgd_10e.py', '../_base_/default_runtime.py'

@@ -1,4 +1,4 @@
-# On parts that are not aligned, in the short schedule.
+# Objects that are not aligned, with the short schedule.
 _base_ = [
     '../_base_/models/fyd_resnet18.py', '../_base_/datasets/rd_mvtec_ad.py',
     '../_base_/schedules/sgd_10e.py', '../_base_/default_runtime.py'

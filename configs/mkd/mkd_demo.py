@@ -1,4 +1,4 @@
-# Runs anywhere without a download: generated data, a backbone in the package.
+# Needs no download: the data are generated, and the backbone is part of mmad.
 _base_ = [
     '../_base_/models/mkd_resnet18.py', '../_base_/datasets/mvtec_ad_128.py',
     '../_base_/schedules/adam_600e.py', '../_base_/default_runtime.py'

@@ -1,4 +1,4 @@
-# For a CPU: small batches, so that few epochs are enough.
+# For a CPU: with small batches, few epochs are enough.
 _base_ = [
     '../_base_/models/mkd_resnet18.py', '../_base_/datasets/mvtec_ad_128.py',
     '../_base_/schedules/adam_600e.py', '../_base_/default_runtime.py'

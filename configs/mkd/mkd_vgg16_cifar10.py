@@ -1,5 +1,5 @@
-# CIFAR-10, one class normal, at 224 pixels and normalized for ImageNet, as in
-# the authors' code.
+# CIFAR-10 with one normal class. As in the code of the authors, images are
+# resized to 224 pixels and normalized for ImageNet.
 _base_ = 'mkd_vgg16_one_class.py'
 
 model = dict(

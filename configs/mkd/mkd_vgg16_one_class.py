@@ -1,5 +1,5 @@
-# MNIST or Fashion-MNIST, one class normal, at 32 pixels: 28 would be gone
-# before the last pooling.
+# MNIST or Fashion-MNIST with one normal class. Images are resized to 32
+# pixels, since 28 pixels are too few for five pooling layers.
 _base_ = [
     '../_base_/models/mkd_vgg16.py', '../_base_/datasets/one_class.py',
     '../_base_/schedules/adam_600e.py', '../_base_/default_runtime.py'

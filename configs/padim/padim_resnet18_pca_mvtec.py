@@ -1,4 +1,4 @@
-# The first epoch is for the principal components, the second for the
+# The first epoch computes the principal components, the second one the
 # Gaussians.
 _base_ = 'padim_resnet18_mvtec.py'
 

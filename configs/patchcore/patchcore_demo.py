@@ -1,4 +1,4 @@
-# Runs anywhere without a download: generated data, a backbone in the package.
+# Needs no download: the data are generated, and the backbone is part of mmad.
 _base_ = 'patchcore_resnet18_1pct_mvtec.py'
 
 model = dict(

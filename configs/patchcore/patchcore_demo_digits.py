@@ -1,5 +1,5 @@
-# Runs anywhere without a download: the digits of scikit-learn, a backbone in
-# the package.
+# Needs no download: the data are the digits of scikit-learn, and the backbone
+# is part of mmad.
 _base_ = 'patchcore_resnet18_1pct_one_class.py'
 
 model = dict(

@@ -1,5 +1,5 @@
-# patchcore_demo.py as a pure-Python config of MMEngine: bases are imported,
-# and each type is a class, which an editor can complete, check and jump to.
+# patchcore_demo.py as a pure-Python config of MMEngine. Bases are imported,
+# and each type is a class, so an editor can complete names and find them.
 from mmengine.config import read_base
 from mmengine.dataset import DefaultSampler
 from mmengine.model import ImgDataPreprocessor

@@ -1,8 +1,9 @@
-# PatchCore on the patch tokens of DINOv2, small. Whole images at 448 pixels,
-# as in AnomalyDINO (arXiv 2405.14529): 32 x 32 patches of 14 pixels. DINOv2
-# ended its training at 518 pixels, which is 37 x 37 patches and a third more.
-# The tokens of the last block are normalized, as its authors use them, and
-# have seen their surroundings: no neighborhoods are averaged.
+# PatchCore on the patch tokens of the small DINOv2. Whole images are resized
+# to 448 pixels, as in AnomalyDINO (arXiv 2405.14529), which is 32 x 32 patches
+# of 14 pixels. The training of DINOv2 ended at 518 pixels, or 37 x 37 patches.
+# The tokens of the last block are normalized, as in the code of its authors.
+# Neighborhoods are not averaged, since tokens already depend on their
+# surroundings.
 _base_ = 'patchcore_resnet18_1pct_mvtec.py'
 
 model = dict(

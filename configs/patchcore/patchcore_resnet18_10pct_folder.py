@@ -1,4 +1,4 @@
-# Your own images: name the folders here, or inherit from this file.
+# Your own images. Set the folders here, or inherit from this file.
 _base_ = [
     '../_base_/models/patchcore_resnet18.py', '../_base_/datasets/folder.py',
     '../_base_/schedules/fit_once.py', '../_base_/default_runtime.py'

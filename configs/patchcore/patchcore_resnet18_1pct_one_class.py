@@ -1,4 +1,4 @@
-# MNIST; docs/data.md says how to take another data set.
+# MNIST; docs/data.md explains how to use another data set.
 _base_ = [
     '../_base_/models/patchcore_resnet18.py',
     '../_base_/datasets/one_class.py', '../_base_/schedules/fit_once.py',

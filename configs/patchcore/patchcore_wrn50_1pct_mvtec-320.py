@@ -1,4 +1,5 @@
-# The large setting of the authors' code: 366 pixels, of which the central 320.
+# The large setting of the code of the authors: images are resized to 366
+# pixels and cropped to the central 320.
 _base_ = 'patchcore_resnet18_1pct_mvtec.py'
 
 model = dict(backbone=dict(name='wide_resnet50_2'))

@@ -1,4 +1,4 @@
-# Runs anywhere without a download: generated data, a backbone in the package.
+# Needs no download: the data are generated, and the backbone is part of mmad.
 _base_ = 'spade_resnet18_mvtec.py'
 
 model = dict(

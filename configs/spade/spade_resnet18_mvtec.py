@@ -3,6 +3,6 @@ _base_ = [
     '../_base_/schedules/fit_once.py', '../_base_/default_runtime.py'
 ]
 
-# A test takes seconds per image: small batches show how far it is.
+# A test takes seconds per image, so small batches show the progress better.
 val_dataloader = dict(batch_size=4)
 test_dataloader = dict(batch_size=4)

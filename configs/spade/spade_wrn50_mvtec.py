@@ -1,4 +1,4 @@
-# The paper's: the pooled fourth stage is the image feature.
+# As in the paper, the image feature is the pooled fourth stage.
 _base_ = 'spade_resnet18_mvtec.py'
 
 model = dict(

@@ -13,5 +13,5 @@ pipeline = [
 ]
 train_dataloader = dict(dataset=dict(pipeline=pipeline))
 
-# Two, since an old one is removed before a new one is written.
+# Keep two, since an old checkpoint is removed before a new one is written.
 default_hooks = dict(checkpoint=dict(max_keep_ckpts=2))

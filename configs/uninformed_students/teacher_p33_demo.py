@@ -1,4 +1,4 @@
-# Runs anywhere: few channels, few steps, the backbone of the package.
+# Runs on any machine: few channels, few steps, and the backbone of mmad.
 _base_ = 'teacher_p33.py'
 
 model = dict(

@@ -1,4 +1,4 @@
-# For a CPU: few channels, few steps, and a shallower source.
+# For a CPU: few channels, few steps, and a smaller source network.
 _base_ = 'teacher_p33.py'
 
 model = dict(

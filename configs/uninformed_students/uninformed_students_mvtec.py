@@ -4,7 +4,7 @@ _base_ = [
     '../_base_/default_runtime.py'
 ]
 
-# Whole images, one per step, and a tenth kept from training for calibration.
+# One whole image per step; a tenth of the images is held out for calibration.
 pipeline = [
     dict(type='LoadImage'),
     dict(type='LoadMask'),
@@ -16,5 +16,5 @@ train_dataloader = dict(
 val_dataloader = dict(batch_size=1, dataset=dict(pipeline=pipeline))
 test_dataloader = dict(batch_size=1, dataset=dict(pipeline=pipeline))
 
-# Two, since an old one is removed before a new one is written.
+# Keep two, since an old checkpoint is removed before a new one is written.
 default_hooks = dict(checkpoint=dict(interval=20, max_keep_ckpts=2))

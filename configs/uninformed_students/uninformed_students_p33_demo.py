@@ -1,4 +1,4 @@
-# Runs anywhere: generated data at 128 pixels, one scale, few channels.
+# Runs on any machine: generated images of 128 pixels, one scale, few channels.
 _base_ = [
     '../_base_/models/uninformed_students.py',
     '../_base_/datasets/mvtec_ad.py', '../_base_/schedules/adam_students.py',

@@ -1,4 +1,4 @@
-# For a CPU: one scale, few channels, 128 pixels, few epochs.
+# For a CPU: one scale, few channels, images of 128 pixels, few epochs.
 _base_ = 'uninformed_students_mvtec.py'
 
 model = dict(scales=[

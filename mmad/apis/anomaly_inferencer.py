@@ -13,29 +13,31 @@ from mmad.structures import AnomalyDataSample
 
 from .image_pipeline import ImagePipeline, find_pipeline
 from .images import OneImage, describe_image, find_images
-from .model import first_line, init_model
+from .model import init_model, summarize_error
 
 
 class AnomalyInferencer:
-    """Scores images with a fitted detector.
+    """Score images with a fitted detector.
 
-    The scores are those of ``tools/test.py``: images go through the test
-    pipeline of the config.
+    Images go through the test pipeline of the config, so the scores are the
+    same as those of ``tools/test.py``.
 
     Args:
-        checkpoint (str | Path): Written by ``tools/train.py``.
-        config (str | Path | Config, optional): A config file is code, and is
-            trusted. Defaults to None: the config in the checkpoint, which is
-            read as data and may only name classes of mmad.
-        device (str | torch.device, optional): Defaults to None: CUDA if there
-            is any.
+        checkpoint (str | Path): Checkpoint written by ``tools/train.py``.
+        config (str | Path | Config, optional): Config, or path of a config
+            file. A config file is Python code, so it must be trusted.
+            Defaults to None: the config in the checkpoint, which is read as
+            data and may only name classes of mmad.
+        device (str | torch.device, optional): Device of the model. Defaults
+            to None: CUDA if it is available.
         modules (str | Sequence[str]): Names of modules that define parts of
             your own, such as ``'my_package.detectors'``. They are imported,
             and the config in the checkpoint may name the classes that they
             register. Defaults to none.
 
     Raises:
-        InputError: The checkpoint, the config or the device cannot be used.
+        InputError: If the checkpoint, the config or the device cannot be
+            used.
 
     Examples:
         >>> inferencer = AnomalyInferencer('work_dirs/demo/epoch_1.pth')
@@ -57,8 +59,8 @@ class AnomalyInferencer:
         if steps is None:
             raise InputError(
                 f'the config of "{checkpoint}" has no test pipeline '
-                '(`test_dataloader.dataset.pipeline`); give one that has with '
-                '`config=`.')
+                '(`test_dataloader.dataset.pipeline`); give a config that has '
+                'one with `config=`.')
         with DefaultScope.overwrite_default_scope('mmad'):
             self._pipeline = ImagePipeline(steps)
 
@@ -70,31 +72,32 @@ class AnomalyInferencer:
         Args:
             images: A file, a folder, an ``(H, W, 3)`` uint8 BGR array, a PIL
                 image, or several images as a sequence or an iterator.
-            batch_size (int): Most images per forward pass. The last bits of
-                a score may depend on it. Defaults to 8.
+            batch_size (int): Maximum number of images per forward pass. The
+                last bits of a score may depend on it. Defaults to 8.
 
         Returns:
-            list[AnomalyDataSample]: In the order given, with ``pred_score``
-            and ``pred_map``, on the CPU.
-            :meth:`~mmad.structures.AnomalyDataSample.original_map` brings the
-            map to the pixels of the image as it was given.
+            list[AnomalyDataSample]: One sample per image, in the given order,
+            with ``pred_score`` and ``pred_map``, on the CPU. Use
+            :meth:`~mmad.structures.AnomalyDataSample.original_map` for the
+            map at the size of the original image.
 
         Raises:
-            InputError: An image cannot be read or is none, a folder has none,
-                images leave the pipeline in several sizes, or ``batch_size``
-                is no positive integer.
+            InputError: If an image cannot be read, a folder contains no
+                images, the images have different sizes after the pipeline, or
+                ``batch_size`` is not a positive integer.
         """
         return list(self.stream(images, batch_size))
 
     def stream(self,
                images: OneImage | Iterable[OneImage],
                batch_size: int = 8) -> Iterator[AnomalyDataSample]:
-        """Score images one by one, for sets that exceed the memory.
+        """Score images one after the other, for sets larger than the memory.
 
-        No more images are read, or taken from an iterator, than are needed
-        for the next batch.
+        Only the images of the next batch are read, or taken from an iterator.
+        The arguments and errors are those of :meth:`__call__`.
         """
-        # Not in the generator, so that bad arguments are refused right away.
+        # Check the arguments here, since a generator would do so only when
+        # its first element is requested.
         return self._stream(find_images(images), _check_size(batch_size))
 
     def _stream(self, images: Iterable[OneImage],
@@ -110,38 +113,37 @@ class AnomalyInferencer:
 
     @torch.no_grad()
     def _score(self, batch: list[dict]) -> list[AnomalyDataSample]:
-        with self._blame_stored_config():
+        with self._explain_errors():
             samples = self.model.test_step(pseudo_collate(batch))
             return [sample.cpu() for sample in samples]
 
     @contextmanager
-    def _blame_stored_config(self) -> Iterator[None]:
-        """Turn errors into an :class:`InputError` where the config comes
-        from the checkpoint."""
+    def _explain_errors(self) -> Iterator[None]:
+        """Raise an :class:`InputError` for errors of a stored config."""
         try:
             yield
         except InputError:
             raise
-        # Anybody may have written it, and what is wrong with its values shows
-        # in any place; the traceback stays as the cause.
+        # The config of an untrusted checkpoint can cause any error anywhere.
+        # The traceback is kept as the cause.
         except Exception as error:
             if self._stored_in is None:
                 raise
             raise InputError(
                 f'images cannot be scored with the model and the test '
                 f'pipeline in checkpoint "{self._stored_in}" '
-                f'({first_line(error)}); give the config file with '
+                f'({summarize_error(error)}); give the config file with '
                 '`config=`.') from error
 
     def _prepare(self, image: OneImage, number: int) -> dict:
         results = describe_image(image, number)
         try:
-            with self._blame_stored_config():
+            with self._explain_errors():
                 return self._pipeline(results)
         except InputError as error:
             if 'img_path' in results:
                 raise
-            # The steps know no path to name.
+            # The message of the step has no path, so add the number.
             raise InputError(f'image number {number}: {error}') from error
 
 

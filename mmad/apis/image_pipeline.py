@@ -9,17 +9,17 @@ from mmad.registry import TRANSFORMS
 
 
 def find_pipeline(config: Mapping, origin: str) -> list | None:
-    """Find the pipeline of a config's test data, also inside wrappers.
+    """Find the test pipeline of a config, also inside data set wrappers.
 
     Args:
         config (Mapping): The whole config.
-        origin (str): Where it is from, for the message.
+        origin (str): Where the config comes from, for the message.
 
     Returns:
-        list | None: None if there is none.
+        list | None: Configs of the transforms; None if there is no pipeline.
 
     Raises:
-        InputError: There are several, and they differ.
+        InputError: If there are several pipelines that differ.
     """
     loader = config.get('test_dataloader')
     if not isinstance(loader, Mapping):
@@ -28,8 +28,8 @@ def find_pipeline(config: Mapping, origin: str) -> list | None:
     if any(pipeline != found[0] for pipeline in found):
         raise InputError(
             f'the config {origin} has a `test_dataloader` of several data '
-            'sets whose pipelines differ; give a config with the one that '
-            'is meant.')
+            'sets whose pipelines differ; give a config with only one of '
+            'them.')
     return found[0] if found else None
 
 
@@ -46,18 +46,18 @@ def _pipelines(dataset: object) -> Iterator[list]:
 
 
 class ImagePipeline:
-    """A test pipeline without labels, for files as well as for arrays.
+    """The test pipeline for images without labels, from files or arrays.
 
-    Steps are told by their class, wherever they stand, in wrappers too:
-    :class:`~mmad.datasets.transforms.LoadMask` is left out; what loads the
-    image is left out for arrays. Where nothing loads it, since the data set
-    does, :class:`~mmad.datasets.transforms.LoadImage` comes first for files.
+    The steps of :class:`~mmad.datasets.transforms.LoadMask` are removed, also
+    inside wrappers. For arrays, the steps that load images are removed as
+    well. If no step loads images, since the data set does so, a
+    :class:`~mmad.datasets.transforms.LoadImage` is added for files.
 
     Args:
         steps (Sequence[dict]): Configs of the transforms.
 
     Raises:
-        InputError: A step is not registered or has wrong arguments.
+        InputError: If a step is not registered or has wrong arguments.
     """
 
     def __init__(self, steps: Sequence[dict]) -> None:
@@ -70,7 +70,8 @@ class ImagePipeline:
             self._for_arrays = Compose(for_arrays)
         except InputError:
             raise
-        # Each step checks its arguments in its own way, mmcv's by assertions.
+        # Each step checks its arguments in its own way; those of MMCV use
+        # assertions.
         except Exception as error:
             raise InputError(
                 f'the test pipeline cannot be built ({type(error).__name__}: '
@@ -80,14 +81,14 @@ class ImagePipeline:
         """Transform one image.
 
         Args:
-            results (dict): ``img_path``; or ``img``, ``img_shape`` and
-                ``ori_shape``.
+            results (dict): Dict with ``img_path``, or with ``img``,
+                ``img_shape`` and ``ori_shape``.
 
         Returns:
-            dict: ``inputs`` and ``data_samples``.
+            dict: Dict with ``inputs`` and ``data_samples``.
 
         Raises:
-            InputError: The steps end without an input for the model.
+            InputError: If the steps make no input for the model.
         """
         steps = self._for_arrays if 'img' in results else self._for_files
         packed = steps(results)
@@ -98,7 +99,7 @@ class ImagePipeline:
 
 
 def _without(steps: Sequence, kind: type) -> list:
-    """Leave out the steps of a class, at every depth."""
+    """Remove the steps of a class, at any depth of nesting."""
     kept = []
     for step in steps:
         if isinstance(step, list | tuple):
@@ -120,11 +121,11 @@ def _class_of(step: Mapping) -> type:
     if isinstance(kind, str):
         try:
             kind = TRANSFORMS.get(kind)
-        except RuntimeError:  # so MMEngine says that a dotted name is unknown
+        except RuntimeError:  # MMEngine does not know a name with a dot
             kind = None
     if kind is None:
         raise InputError(
             f'the test pipeline has a step of the type {step.get("type")!r}, '
-            'which is not registered; mind the spelling, or name the module '
+            'which is not registered; check the spelling, or name the module '
             'that defines it with `modules=`.')
     return kind if isinstance(kind, type) else type(kind)

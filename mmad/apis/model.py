@@ -13,9 +13,9 @@ from mmad.models import BaseDetector
 from mmad.registry import MODELS
 from mmad.utils import load_checkpoint
 from mmad.utils.config_file import is_module_name, read_config
-from mmad.utils.weights import forget_weights
+from mmad.utils.weights import remove_weights
 
-from .building import limit_building
+from .model_size_limit import limit_model_size
 from .stored_config import read_stored_config
 
 
@@ -27,27 +27,29 @@ def init_model(
 ) -> BaseDetector:
     """Build a detector from a checkpoint, ready to predict.
 
-    Nothing of it outlasts the call: MMEngine's default scope, its loader of
-    checkpoints and its file back ends stay as the process has them.
+    The call does not change MMEngine in this process: its default scope, its
+    checkpoint loader and its file back ends stay as they are.
 
     Args:
-        checkpoint (str | Path): Written by ``tools/train.py``. It is complete
-            in itself: nothing is downloaded.
-        config (str | Path | Config, optional): A config file is code, and is
-            trusted. Defaults to None: the config in the checkpoint, which is
-            read as data and may only name classes of mmad.
-        device (str | torch.device, optional): Defaults to None: CUDA if there
-            is any.
-        modules (str | Sequence[str]): Names of modules to import, whose
-            registered classes the config in the checkpoint may name as well.
+        checkpoint (str | Path): Checkpoint written by ``tools/train.py``. It
+            contains all weights, so nothing is downloaded.
+        config (str | Path | Config, optional): Config, or path of a config
+            file. A config file is Python code, so it must be trusted.
+            Defaults to None: the config in the checkpoint, which is read as
+            data and may only name classes of mmad.
+        device (str | torch.device, optional): Device of the model. Defaults
+            to None: CUDA if it is available.
+        modules (str | Sequence[str]): Names of modules to import. The config
+            in the checkpoint may also name the classes that they register.
             Defaults to none.
 
     Returns:
-        BaseDetector: In evaluation mode, with its config as ``.cfg``; of the
-        one in the checkpoint that is the model and the test pipeline.
+        BaseDetector: The detector, in evaluation mode. Its attribute ``cfg``
+        has the config; of the config in the checkpoint, only the model and
+        the test pipeline.
 
     Raises:
-        InputError: The checkpoint is missing, broken, unsafe or of another
+        InputError: If the checkpoint is missing, broken, unsafe or of another
             model, or another argument cannot be used.
     """
     device = _find_device(device)
@@ -55,16 +57,18 @@ def init_model(
     state = load_checkpoint(str(checkpoint), map_location='cpu')
     with DefaultScope.overwrite_default_scope('mmad'):
         if config is None:
-            model, config = _from_stored(state, str(checkpoint), modules)
+            model, config = _build_from_stored_config(state, str(checkpoint),
+                                                      modules)
         else:
-            model, config = _from_given(config, str(checkpoint))
+            model, config = _build_from_given_config(config, str(checkpoint))
     _load(model, state.get('state_dict'), str(checkpoint))
     model.cfg = config
     return model.to(device).eval()
 
 
-def _from_stored(state: dict, checkpoint: str,
-                 modules: Sequence[str]) -> tuple[BaseDetector, Config]:
+def _build_from_stored_config(
+        state: dict, checkpoint: str,
+        modules: Sequence[str]) -> tuple[BaseDetector, Config]:
     meta = state.get('meta')
     text = meta.get('cfg') if isinstance(meta, Mapping) else None
     if text is None:
@@ -72,23 +76,23 @@ def _from_stored(state: dict, checkpoint: str,
                          'one with `config=`.')
     config = read_stored_config(text, checkpoint, modules)
     try:
-        forget_weights(config.model)
-        with limit_building():
+        remove_weights(config.model)
+        with limit_model_size():
             return MODELS.build(config.model), config
     except InputError as error:
         raise InputError(f'the config stored in checkpoint "{checkpoint}" is '
                          f'refused: {error}') from error
-    # Its values come from a file, which anybody may have written: whatever is
-    # wrong with them is not a fault of the code.
+    # The values come from an untrusted file, so any error is an error of the
+    # input and not of the code.
     except Exception as error:
         raise InputError(
             f'the model of the config stored in checkpoint "{checkpoint}" '
-            f'cannot be built ({first_line(error)}); give the config file '
-            'with `config=`.') from error
+            f'cannot be built ({summarize_error(error)}); give the config '
+            'file with `config=`.') from error
 
 
-def _from_given(config: str | Path | Config,
-                checkpoint: str) -> tuple[BaseDetector, Config]:
+def _build_from_given_config(config: str | Path | Config,
+                             checkpoint: str) -> tuple[BaseDetector, Config]:
     if not isinstance(config, Config | str | Path):
         raise InputError('`config` must be the path of a config file or a '
                          f'Config of MMEngine, got a {type(config).__name__}.')
@@ -98,7 +102,7 @@ def _from_given(config: str | Path | Config,
         name, config = f'config "{config}"', read_config(config)
     if not isinstance(config.get('model'), Mapping):
         raise InputError(f'{name} has no `model`.')
-    forget_weights(config.model)
+    remove_weights(config.model)
     try:
         model = MODELS.build(config.model)
     except KeyError as error:
@@ -106,32 +110,33 @@ def _from_given(config: str | Path | Config,
             raise
         raise InputError(
             f'{name} names a class that is not registered '
-            f'({first_line(error)}); mind the spelling, or name the module '
-            'that defines it with `modules=`.') from error
+            f'({summarize_error(error)}); check the spelling, or name the '
+            'module that defines it with `modules=`.') from error
     if not isinstance(model, BaseDetector):
         raise InputError(
             f'checkpoint "{checkpoint}" is of a {type(model).__name__}, which '
-            'is no detector and cannot predict.')
+            'is no detector and cannot predict; give the checkpoint of a '
+            'detector.')
     return model, config
 
 
 def _load(model: BaseDetector, state: object, checkpoint: str) -> None:
     if not isinstance(state, Mapping) or not state:
         raise InputError(
-            f'checkpoint "{checkpoint}" holds no fitted state; it must be one '
+            f'checkpoint "{checkpoint}" contains no fitted state; give one '
             'that tools/train.py wrote.')
     try:
         load_state_dict(model, state, strict=True)
     except InputError as error:
         raise InputError(f'checkpoint "{checkpoint}": {error}') from error
-    # What torch and a model's own loading say of a state that is not theirs,
-    # up to a lack of memory.
+    # PyTorch and the loading methods of models raise many kinds of errors for
+    # the state of another model, including a lack of memory.
     except Exception as error:
         raise InputError(
             f'the state of checkpoint "{checkpoint}" does not fit its '
-            f'{type(model).__name__} ({first_line(error)}); it is damaged or '
-            'of another model: fit again, or give the config that it was '
-            'fitted with.') from error
+            f'{type(model).__name__} ({summarize_error(error)}); it is '
+            'damaged or of another model: fit again, or give the config that '
+            'it was fitted with.') from error
 
 
 def _import(modules: str | Sequence[str]) -> list[str]:
@@ -157,18 +162,18 @@ def _find_device(device: str | torch.device | None) -> torch.device:
     try:
         found = torch.device(device)
         torch.zeros(1, device=found).cpu()
-    # As torch says that it does not know a device, or lacks it.
+    # PyTorch raises any of these for a device that is unknown or missing.
     except (AssertionError, ImportError, NotImplementedError, RuntimeError,
             TypeError) as error:
         raise InputError(f'the device "{device}" cannot be used here '
-                         f'({first_line(error)}); use "cpu", or leave it '
+                         f'({summarize_error(error)}); use "cpu", or leave it '
                          'out.') from error
     return found
 
 
-def first_line(error: Exception) -> str:
-    """The type of an error and the beginning of its message, in one line."""
+def summarize_error(error: Exception) -> str:
+    """Return the type of an error and the start of its message, in a line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    # torch names what is wrong below the heading.
+    # The second line of a message of PyTorch says what is wrong.
     text = printable(' '.join(lines[:2]))
     return f'{type(error).__name__}: {text[:300]}'.rstrip(': .')

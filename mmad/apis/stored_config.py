@@ -1,4 +1,4 @@
-"""Reading the config that a checkpoint stores, as data only."""
+"""Read the config that is stored in a checkpoint, without running it."""
 import ast
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -17,9 +17,10 @@ from mmad.registry import MODELS, TRANSFORMS
 
 from .image_pipeline import find_pipeline
 
-# Classes of other packages that neither run, import nor read what an argument
-# names. RandomResize runs its `resize_type`, any callable; KeyMapper can make
-# the path of an image out of an argument of another step.
+# Classes of other packages that do not run, import or read anything that an
+# argument names. Not among them are RandomResize, which calls its
+# `resize_type`, and KeyMapper, which can turn an argument into the path of an
+# image.
 _FOREIGN = tuple(
     getattr(module, name) for module, names in (
         (mmengine.model, ('BaseDataPreprocessor', 'ImgDataPreprocessor')),
@@ -27,37 +28,37 @@ _FOREIGN = tuple(
                            'Normalize', 'Pad', 'RandomApply', 'RandomChoice',
                            'RandomFlip', 'RandomGrayscale', 'Resize')),
     ) for name in names)
-# A back end for files may import modules from a folder that it is given.
+# A file back end may import modules from a folder that an argument names.
 _REFUSED_ARGUMENTS = ('backend_args', 'file_client_args', 'init_cfg')
 _MAX_DEPTH = 50
-# A config has a few thousand characters; parsing takes a hundred times the
-# memory.
+# In characters. A config has a few thousand, and parsing takes a hundred
+# times as much memory.
 _MAX_LENGTH = 1 << 20
 
 
 def read_stored_config(text: str, checkpoint: str,
                        modules: Sequence[str] = ()) -> Config:
-    """Read the config that a checkpoint stores, without trusting it.
+    """Read the config that is stored in a checkpoint, without trusting it.
 
-    It is parsed as data, and of it only the model and the test pipeline are
-    kept. Each ``type`` in them, at every depth, must be the registered name of
-    a class of mmad, of some harmless ones of MMEngine and mmcv, or of a class
-    that is defined in ``modules``. The names are replaced by the classes, so
-    that nothing is looked up by name later. Nothing is built here.
+    The config is parsed as data, and only the model and the test pipeline are
+    kept. Each ``type`` in them, at any depth, must be the registered name of
+    a class of mmad, of one of a few harmless classes of MMEngine and MMCV, or
+    of a class that is defined in ``modules``. The names are replaced by the
+    classes, so nothing is looked up by name later. Nothing is built.
 
     Args:
-        text (str): As MMEngine dumps a config.
-        checkpoint (str): Its path, for the messages.
+        text (str): Text of the config, as dumped by MMEngine.
+        checkpoint (str): Path of the checkpoint, for the messages.
         modules (Sequence[str]): Names of imported modules whose registered
             classes, and those of their submodules, are allowed as well.
 
     Returns:
-        Config: With ``model`` and, if there is a test pipeline,
+        Config: Config with ``model`` and, if there is a test pipeline,
         ``test_dataloader.dataset.pipeline``.
 
     Raises:
-        InputError: The config is not plain data, lacks a model, or names
-            anything else.
+        InputError: If the config is not plain data, has no model, or names a
+            class that is not allowed.
     """
     stored = _parse(text, checkpoint)
     model = stored.get('model')
@@ -72,7 +73,7 @@ def read_stored_config(text: str, checkpoint: str,
         raise InputError(
             f'checkpoint "{checkpoint}" is of a '
             f'{getattr(kind, "__name__", None)}, which is no detector and '
-            'cannot predict.')
+            'cannot predict; give the checkpoint of a detector.')
     pipeline = find_pipeline(stored, f'stored in checkpoint "{checkpoint}"')
     if pipeline is not None:
         config['test_dataloader'] = dict(
@@ -82,7 +83,7 @@ def read_stored_config(text: str, checkpoint: str,
 
 
 class _Reader:
-    """Replaces the names of classes in a config by the classes."""
+    """Replaces the class names in a config by the classes."""
 
     def __init__(self, stored: dict, checkpoint: str,
                  modules: Sequence[str]) -> None:
@@ -104,7 +105,7 @@ class _Reader:
         if 'type' in node:
             kind = self.find(node['type'], registry, place)
             if any(_is_within(kind, module) for module in self.modules):
-                # Its weights are in the checkpoint.
+                # The weights are in the checkpoint.
                 node = {
                     key: None if key == 'init_cfg' else value
                     for key, value in node.items()
@@ -119,17 +120,18 @@ class _Reader:
         return found if kind is None else dict(found, type=kind)
 
     def find(self, name: object, registry: Registry, place: str) -> Callable:
-        """Find the class that a registered name stands for.
+        """Find the class that a name stands for, without importing anything.
 
-        Besides ``'Name'`` and ``'scope.Name'`` that is where it can be
-        imported from, which lazy configs hold; of ``modules`` that may be a
-        model or a transform that is not registered, too. Nothing is imported.
+        The name is ``'Name'``, ``'scope.Name'``, or as in lazy configs
+        ``'module.Name'``. A model or a transform of ``modules`` need not be
+        registered if it is named by its module.
         """
         if isinstance(name, str):
             registry.import_from_location()
             prefix, _, last = name.rpartition('.')
             own = (registry, registry.parent)
-            # Registries of other packages, whose classes `modules` allow.
+            # Also look in the registries of other packages, whose classes
+            # `modules` may allow.
             for each in (*own, *registry.parent.children.values()):
                 found = each.module_dict.get(last)
                 if found is not None and self.allows(found) and (
@@ -148,7 +150,7 @@ class _Reader:
             _is_within(kind, module) for module in ('mmad', *self.modules))
 
     def exports(self, prefix: str, name: str, kind: Callable) -> bool:
-        """Whether ``prefix.name`` is this class."""
+        """Return whether ``prefix.name`` is this class."""
         return _is_within(kind, prefix) or (prefix.startswith(
             ('mmad.', 'mmcv.', 'mmengine.')) and vars(
                 sys.modules.get(prefix, object)).get(name) is kind)
@@ -168,13 +170,13 @@ class _Reader:
 
 
 def _is_within(kind: Callable, package: str) -> bool:
-    # A registry may also hold what has no module, such as a partial.
+    # A registry may also contain objects without a module, such as a partial.
     module = getattr(kind, '__module__', '')
     return module == package or module.startswith(package + '.')
 
 
 def _own_modules(stored: dict) -> list[str]:
-    """Find the modules of the user's own that the training imported."""
+    """Return the modules of the user that the training imported."""
     imports = stored.get('custom_imports')
     names = imports.get('imports') if isinstance(imports, dict) else None
     names = [names] if isinstance(names, str) else names
@@ -193,17 +195,18 @@ def _parse(text: object, checkpoint: str) -> dict:
             name: ast.literal_eval(_DictCalls().visit(value))
             for name, value in _assignments(text)
         }
-    # As literal_eval reports what is no literal, and nesting beyond limits.
+    # literal_eval raises any of these for what is not a literal, or is nested
+    # too deeply.
     except (AttributeError, IndexError, KeyError, MemoryError, RecursionError,
             SyntaxError, TypeError, ValueError) as error:
         raise InputError(
-            f'the config stored in checkpoint "{checkpoint}" holds more than '
-            'plain values; give the config file with `config=` '
+            f'the config stored in checkpoint "{checkpoint}" contains more '
+            'than plain values; give the config file with `config=` '
             'instead.') from error
 
 
 def _assignments(text: object) -> Iterator[tuple[str, ast.AST]]:
-    # Bytes may name an encoding of their own.
+    # Only str: bytes could declare their own encoding.
     if not isinstance(text, str) or len(text) > _MAX_LENGTH:
         raise ValueError('no text of a config')
     for statement in ast.parse(text).body:
@@ -214,11 +217,12 @@ def _assignments(text: object) -> Iterator[tuple[str, ast.AST]]:
 
 
 class _DictCalls(ast.NodeTransformer):
-    """Turns what MMEngine dumps into literals; other calls and names stay.
+    """Replaces the calls and names in a dumped config by literals.
 
-    That is ``dict(key=value)``, ``dict({'any key': value}, key=value)``,
-    ``inf`` and ``nan``. Integers that no array holds are refused: they can
-    neither be shown nor compared with other numbers.
+    MMEngine writes ``dict(key=value)``, ``dict({'any key': value},
+    key=value)``, ``inf`` and ``nan``. Other calls and names are not changed.
+    Integers of more than 64 bits are refused, since they can neither be
+    printed nor compared with other numbers.
     """
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:

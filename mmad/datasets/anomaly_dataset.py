@@ -14,8 +14,8 @@ from .files import (
     find_images,
     list_folders,
     list_images,
-    plain_name,
     require_folder_or_nothing,
+    require_plain_name,
 )
 from .indices import check_indices
 from .mask_matching import match_masks
@@ -25,7 +25,7 @@ from .scan_log import log_scan
 
 @DATASETS.register_module()
 class AnomalyDataset(BaseDataset):
-    """A data set in the layout of MVTec AD.
+    """Base class of the data sets, for data in the layout of MVTec AD.
 
     ::
 
@@ -34,40 +34,43 @@ class AnomalyDataset(BaseDataset):
                              test/DEFECT_TYPE/STEM.png
                              ground_truth/DEFECT_TYPE/STEM_mask.png
 
-    Any usual image suffix will do, for masks too, with or without ``_mask``.
-    Without a folder ``ground_truth`` there are no pixel-level labels. What is
-    taken, and what is left out and why, is a line of the log. A
-    subclass for a data set with other names sets the attributes below.
+    Images and masks may have any common image suffix, and the names of masks
+    may or may not end in ``_mask``. Without a folder ``ground_truth``, there
+    are no pixel-level labels. The log says which files were used, and which
+    were skipped and why. A subclass for a data set with other names sets the
+    attributes below.
 
     Args:
         data_root (str): Folder of the data set.
         split (str): ``'train'`` or ``'test'``.
-        category (str, optional): Folder directly in ``data_root``, a plain
-            name. Defaults to None: ``data_root`` is that of the category
-            itself.
-        pipeline (Sequence[dict]): Transforms.
-        indices (int | Sequence[int], optional): Use only the first so many
-            images, or these. Defaults to None.
+        category (str, optional): Name of the folder of the category, which is
+            directly in ``data_root``. Defaults to None: ``data_root`` itself
+            is the folder of the category.
+        pipeline (Sequence[dict]): Configs of the transforms.
+        indices (int | Sequence[int], optional): Use only this many images
+            from the start, or only the images with these indices. Defaults to
+            None: all images.
         lazy_init (bool): Scan the folders on first use. Defaults to False.
         metainfo (dict, optional): Further information on the data set, or
             other names of its ``classes``. Defaults to None.
         serialize_data (bool): Keep the annotations in one array, which worker
             processes share. Defaults to True.
-        max_refetch (int): How often another image, drawn at random, takes the
-            place of one for which the pipeline returns None. Only for
-            training by gradients. Defaults to 0: this is an error.
+        max_refetch (int): How often an image for which the pipeline returns
+            None is replaced by another one, drawn at random. Only for
+            training by gradients. Defaults to 0: raise an error instead.
 
     Attributes:
-        CATEGORIES (tuple[str, ...]): What ``category`` may be. Empty: any
-            name, or None.
-        NORMAL (str): Folder of the good parts.
-        TRUTH (str, optional): Folder of the masks. None: image level only.
-        LAYOUT (str): Description of the folders, for errors.
+        CATEGORIES (tuple[str, ...]): Allowed values of ``category``; if
+            empty, any name or None.
+        NORMAL (str): Name of the folder of the normal images.
+        TRUTH (str, optional): Name of the folder of the masks; None if there
+            are only image-level labels.
+        LAYOUT (str): Description of the folders, for messages.
 
     Raises:
-        InputError: The category is unknown, the folder, the training images
-            or a mask is missing, a mask might belong to several images, or
-            an image is a training image and a test image.
+        InputError: If the category is unknown, the folder, the training
+            images or a mask is missing, a mask might belong to several
+            images, or an image is both a training image and a test image.
     """
 
     METAINFO = dict(classes=('normal', 'anomalous'))
@@ -99,7 +102,7 @@ class AnomalyDataset(BaseDataset):
                 f'{type(self).__name__} has no category "{category}"; it has '
                 f'{", ".join(self.CATEGORIES)}.')
         if category:
-            plain_name(category, '`category`')
+            require_plain_name(category, '`category`')
         self.split = split
         self.category = category
         super().__init__(
@@ -126,63 +129,67 @@ class AnomalyDataset(BaseDataset):
         return entries
 
     def prepare_data(self, idx: int) -> Any:
-        """Put one image through the pipeline.
+        """Pass one image through the pipeline.
 
         Raises:
-            InputError: The pipeline returns None, and no other image may take
-                the place.
+            InputError: If the pipeline returns None, and the image may not be
+                replaced by another one.
         """
         data = super().prepare_data(idx)
         if data is None and (self.test_mode or not self.max_refetch):
             raise InputError(
                 'the pipeline returns None for the image '
-                f'"{self.get_data_info(idx)["img_path"]}", and each image is '
+                f'"{self.get_data_info(idx)["img_path"]}", but each image is '
                 'needed; correct the step that leaves it out, or, for '
                 'training by gradients, set `max_refetch` of the data set.')
         return data
 
     def require_folder(self) -> None:
-        """Raise :class:`InputError` if there is no such folder."""
+        """Check that the folder of the category exists.
+
+        Raises:
+            InputError: If it does not.
+        """
         if not self.folder.is_dir():
             problem = ('is a file'
                        if self.folder.is_file() else 'does not exist')
             raise InputError(
                 f'the data folder "{self.folder}" {problem}; '
-                f'{self.expected}. Name the place with --data-root (and '
+                f'{self.expected}. Name the folder with --data-root (and '
                 '--category).')
 
     def files(self) -> list[Path]:
-        """List the image files, in order; none where images are arrays."""
+        """List the image files in order; empty if images are arrays."""
         paths = (
             Path(self.get_data_info(index)['img_path'])
             for index in range(len(self)))
         return [path for path in paths if path.is_file()]
 
     def check_overlap(self, test: BaseDataset) -> None:
-        """Refuse a test set that has an image of this training set.
+        """Refuse a test set that contains an image of this training set.
 
         Args:
-            test (BaseDataset): The test set, which may lie elsewhere.
+            test (BaseDataset): The test set, which may be in another folder.
 
         Raises:
-            InputError: An image is in both.
+            InputError: If an image is in both data sets.
         """
         if isinstance(test, AnomalyDataset):
             report_overlap(type(self).__name__, self.files(), test.files())
 
     def report(self, entries: list[dict], skipped: Skipped) -> None:
-        """Log which files were taken and which were left out."""
+        """Log which files were used and which were skipped."""
         log_scan(f'{type(self).__name__} ({self.split})', self.folder, entries,
                  skipped)
 
     def filter_data(self) -> list[dict]:
-        """Keep all images; check that ``indices`` are among them."""
+        """Keep all images, and check that ``indices`` are in range."""
         check_indices(self._indices, len(self.data_list))
         return self.data_list
 
     @property
     def expected(self) -> str:
-        """Description of the layout, for errors."""
+        """Description of the layout, for messages."""
         return (f'{type(self).__name__} expects {self.LAYOUT} below '
                 f'"{self.folder}"')
 
@@ -191,9 +198,9 @@ class AnomalyDataset(BaseDataset):
         normal, skipped = find_images(folder)
         if not normal:
             raise InputError(
-                f'there are no images in "{folder}"; training needs '
-                f'images of good parts there ({self.expected}).')
-        add_skipped(skipped, *self._beside('train', [self.NORMAL]))
+                f'there are no images in "{folder}"; put normal images for '
+                f'training there ({self.expected}).')
+        add_skipped(skipped, *self._find_unread_files('train', [self.NORMAL]))
         return [self.entry(path, 'good') for path in normal], skipped
 
     def _load_test(self) -> tuple[list[dict], Skipped]:
@@ -204,18 +211,18 @@ class AnomalyDataset(BaseDataset):
             if name.casefold() in normal and name not in normal:
                 raise InputError(
                     f'the folder "{test / name}" would be a defect type, '
-                    f'since good parts are in "{self.NORMAL}"; rename it.')
+                    f'since normal images are in "{self.NORMAL}"; rename it.')
         found: dict[str, list[Path]] = {}
         skipped: Skipped = {}
         for name in names:
             found[name], more = find_images(test / name)
             add_skipped(skipped, more)
-        add_skipped(skipped, *self._beside('test', names))
+        add_skipped(skipped, *self._find_unread_files('test', names))
         if not any(found.values()):
             raise InputError(
-                f'there are no images in "{test}/DEFECT_TYPE"; testing needs '
-                f'good ones in "{test / self.NORMAL}" and defective ones '
-                f'beside it ({self.expected}).')
+                f'there are no images in "{test}/DEFECT_TYPE"; put normal '
+                f'images in "{test / self.NORMAL}" and defective ones beside '
+                f'it ({self.expected}).')
         truth = self.folder / self.TRUTH if self.TRUTH else None
         images = [path for name in names for path in found[name]]
         report_overlap(
@@ -236,8 +243,9 @@ class AnomalyDataset(BaseDataset):
             for path in found[name]
         ], skipped
 
-    def _beside(self, part: str, names: list[str]) -> tuple[Skipped, Skipped]:
-        """Find the files beside the folders that are read."""
+    def _find_unread_files(self, part: str,
+                           names: list[str]) -> tuple[Skipped, Skipped]:
+        """Find the files that are in none of the folders that are read."""
         parent = self.folder / part
         images, skipped = find_images(
             parent, recursive=True, without=[parent / name for name in names])
@@ -247,13 +255,13 @@ class AnomalyDataset(BaseDataset):
               path: Path,
               defect_type: str,
               mask: Path | None = None) -> dict:
-        """Make the annotation of one image, which the pipeline starts from.
+        """Make the annotation of one image, the input of the pipeline.
 
         Raises:
-            InputError: The defect type is no name that a folder could have.
+            InputError: If the defect type is not a valid name of a folder.
         """
         for part in defect_type.split('/'):
-            plain_name(part, f'the defect type of "{path}"')
+            require_plain_name(part, f'the defect type of "{path}"')
         return dict(
             img_path=str(path),
             mask_path=None if mask is None else str(mask),

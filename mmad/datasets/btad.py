@@ -10,7 +10,7 @@ class BTAD(AnomalyDataset):
     Mishra et al., "VT-ADL: A Vision Transformer Network for Image Anomaly
     Detection and Localization", ISIE 2021.
 
-    Read as it comes::
+    It is read in the layout of the download::
 
         DATA_ROOT/CATEGORY/train/ok/*.bmp
                            test/ok/*.bmp

@@ -1,4 +1,4 @@
-"""Reading classification data sets into arrays."""
+"""Read classification data sets into arrays."""
 import os
 import tempfile
 from collections.abc import Callable
@@ -9,13 +9,13 @@ import torchvision
 
 from mmad.errors import InputError
 
-# What torchvision looks for first below its root.
+# A file of each data set, relative to the root folder of torchvision.
 _FILES = dict(
     MNIST='MNIST/raw/train-images-idx3-ubyte',
     FashionMNIST='FashionMNIST/raw/train-images-idx3-ubyte',
     CIFAR10='cifar-10-batches-py/data_batch_1')
 NAMES = (*_FILES, 'digits')
-# scikit-learn's digits come without a split; they are in order of writing.
+# The digits of scikit-learn have no split. They are sorted by writer.
 _NUM_TRAIN_DIGITS = 1000
 
 
@@ -27,21 +27,21 @@ def load_classification_set(
     """Read the training or test part of a data set of ten classes.
 
     Args:
-        name (str): ``'MNIST'``, ``'FashionMNIST'``, ``'CIFAR10'`` of
-            torchvision or ``'digits'`` of scikit-learn, which needs no files
-            and of which the first 1000 are the training part.
-        root (Path): Folder as torchvision fills it.
-        train (bool): The training part rather than the test part.
-        download (bool): Let torchvision fetch what is missing. Defaults to
+        name (str): ``'MNIST'``, ``'FashionMNIST'`` or ``'CIFAR10'`` of
+            torchvision, or ``'digits'`` of scikit-learn, which needs no files
+            and whose first 1000 images are the training part.
+        root (Path): Root folder of the data sets of torchvision.
+        train (bool): Read the training part instead of the test part.
+        download (bool): Let torchvision download missing files. Defaults to
             False.
 
     Returns:
         tuple[np.ndarray, np.ndarray, list[str]]: Images ``(N, H, W)`` gray
         or ``(N, H, W, 3)`` RGB, uint8; labels ``(N,)`` int64; the names of
-        the ten classes, which can name files.
+        the ten classes, which are valid file names.
 
     Raises:
-        InputError: The files are missing or broken, or cannot be fetched.
+        InputError: If the files are missing, broken or cannot be downloaded.
     """
     if name == 'digits':
         return _load_digits(train)
@@ -50,15 +50,15 @@ def load_classification_set(
         if download:
             _download(make, name, root)
         data = make(str(root), train=train)
-    # The readers of torchvision report a broken file in any of these.
+    # torchvision raises any of these for a broken file.
     except (RuntimeError, OSError, ValueError, EOFError, KeyError,
             AssertionError) as error:
         raise InputError(
             f'{name} cannot be read from "{root}" ({type(error).__name__}); '
             f'torchvision.datasets.{name} expects "{root / _FILES[name]}" and '
-            'what belongs to it. Name the place with --data-root, or remove '
-            'what is broken there and set `download=True` in the config\'s '
-            'data sets.') from error
+            'the files that belong to it. Name the folder with --data-root, '
+            'or remove broken files and set `download=True` in the data sets '
+            'of the config.') from error
     classes = [text.split(' - ')[0].replace('/', '-') for text in data.classes]
     return np.asarray(data.data), np.asarray(data.targets, np.int64), classes
 

@@ -5,14 +5,14 @@ from mmad.registry import DATASETS
 
 @DATASETS.register_module()
 class ConcatDataset(_ConcatDataset):
-    """MMEngine's data set of several, with its images numbered through.
+    """Concatenation of data sets, with unique sample indices.
 
-    The numbers of the parts would occur several times, and what is fitted
-    tells images by them.
+    In the data set of MMEngine, the indices of the parts would repeat, but
+    models that are fitted identify images by them.
     """
 
     def get_data_info(self, idx: int) -> dict:
-        """Describe an image by its position in all parts together."""
+        """Get the annotation of an image, with its position in all parts."""
         return dict(super().get_data_info(idx), sample_idx=idx)
 
     def __getitem__(self, idx: int) -> dict:

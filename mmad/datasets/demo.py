@@ -1,4 +1,4 @@
-"""A generated data set: images of a metal plate, sound and defective."""
+"""Generate the demo data set: normal and defective metal plates."""
 import json
 import os
 import tempfile
@@ -25,24 +25,25 @@ def generate_demo(root: str | Path,
                   size: int = 256) -> Path:
     """Generate the demo data set in the layout of MVTec AD.
 
-    The data set is written as a whole or not at all. An image depends on
-    nothing but ``seed``, ``size``, its split and its number there. If the same
-    data set is there already, nothing happens.
+    The data set is written as a whole or not at all. If the same data set
+    already exists, nothing is written. An image only depends on ``seed``,
+    ``size``, its split and its number in the split.
 
     Args:
-        root (str | Path): Folder to write ``plate/`` into.
+        root (str | Path): Folder to write the folder ``plate`` to.
         seed (int): Seed of all images. Defaults to 0.
-        num_train (int): Number of sound parts to train on. Defaults to 80.
-        num_good (int): Number of sound parts to test on. Defaults to 20.
-        num_per_defect_type (int): Number of defective parts of each of the
-            five defect types. Defaults to 12.
+        num_train (int): Number of normal training images. Defaults to 80.
+        num_good (int): Number of normal test images. Defaults to 20.
+        num_per_defect_type (int): Number of test images of each of the five
+            defect types. Defaults to 12.
         size (int): Side of the images in pixels. Defaults to 256.
 
     Returns:
-        Path: ``ROOT/plate``.
+        Path: The folder ``ROOT/plate``.
 
     Raises:
-        InputError: ``ROOT/plate`` holds something else or cannot be written.
+        InputError: If ``ROOT/plate`` contains something else or cannot be
+            written.
     """
     target = Path(root) / CATEGORY
     settings = dict(
@@ -55,8 +56,8 @@ def generate_demo(root: str | Path,
         return target
     if target.exists():
         raise InputError(
-            f'"{target}" exists and is not the whole demo data set of these '
-            'settings; remove it or choose another folder.')
+            f'"{target}" exists, but is not the complete demo data set with '
+            'these settings; remove it or choose another folder.')
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(
@@ -76,7 +77,10 @@ def generate_demo(root: str | Path,
 
 
 def _names(settings: dict) -> Iterator[tuple[str, str | None, int, str]]:
-    """Split, defect type, number in the split, name ``DEFECT_TYPE/NNN``."""
+    """Yield the split, defect type, number and name of each image.
+
+    The number is that in the split, and the name is ``DEFECT_TYPE/NNN``.
+    """
     for index in range(settings['num_train']):
         yield 'train', None, index, f'good/{index:03d}'
     for index in range(settings['num_good']):

@@ -1,7 +1,7 @@
-"""Drawing a metal plate: brushed, drilled, printed, with a woven insert.
+"""Draw a brushed, drilled and printed metal plate with a woven insert.
 
-Lengths are in units of 1/256 of the image's side. A part has coordinates
-``(u, v)`` of its own, right and down from its center.
+Lengths are in units of 1/256 of the side of the image. The coordinates
+``(u, v)`` of a plate start at its center and point right and down.
 """
 import math
 
@@ -35,17 +35,17 @@ def render(seed: int,
            index: int,
            defect_type: str | None = None,
            size: int = 256) -> tuple[np.ndarray, np.ndarray]:
-    """Draw one part.
+    """Draw one plate and its mask.
 
-    With and without ``defect_type`` it is the same part under the same light,
-    so the two images differ by the defect alone.
+    With and without ``defect_type``, it is the same plate in the same light,
+    so the two images only differ by the defect.
 
     Args:
         seed (int): Seed of the data set.
         split (str): ``'train'`` or ``'test'``.
-        index (int): Number of the part in its split.
+        index (int): Number of the image in its split.
         defect_type (str, optional): One of :data:`DEFECT_TYPES`. Defaults to
-            None: the part is sound.
+            None: no defect.
         size (int): Side of the image in pixels. Defaults to 256.
 
     Returns:
@@ -81,7 +81,7 @@ def render(seed: int,
 
 def _pose(rng: np.random.Generator,
           size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The part's coordinates of each pixel: slightly moved and turned."""
+    """Return the coordinates of each pixel on a slightly rotated plate."""
     y, x = (np.mgrid[:size, :size].astype(np.float32) + 0.5) * 256 / size - 128
     turn = math.radians(rng.uniform(-1, 1))
     scale = rng.uniform(0.99, 1.01)
@@ -91,20 +91,20 @@ def _pose(rng: np.random.Generator,
 
 
 def _cover(depth: np.ndarray, softness: float = 1.0) -> np.ndarray:
-    """Opacity of a shape by the signed distance inside it."""
+    """Convert the signed distance inside a shape to its opacity."""
     return np.clip(depth / softness + 0.5, 0, 1)
 
 
 def _square(u: np.ndarray, v: np.ndarray, half: float,
             corner: float) -> np.ndarray:
-    """Signed distance inside a square with round corners."""
+    """Compute the signed distance inside a square with round corners."""
     x, y = np.abs(u) - half + corner, np.abs(v) - half + corner
     outside = np.hypot(np.maximum(x, 0), np.maximum(y, 0))
     return corner - outside - np.minimum(np.maximum(x, y), 0)
 
 
 def _to_path(u: np.ndarray, v: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Distance to a chain of segments through ``points`` ``(N, 2)``."""
+    """Compute the distance to the polyline ``points`` of shape (N, 2)."""
     nearest = np.full_like(u, np.inf)
     steps = np.diff(points, axis=0)
     for (x, y), (dx, dy) in zip(points[:-1].tolist(), steps.tolist()):
@@ -117,7 +117,7 @@ def _to_path(u: np.ndarray, v: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 def _noise(rng: np.random.Generator, u: np.ndarray, v: np.ndarray,
            cell_u: float, cell_v: float) -> np.ndarray:
-    """Smooth noise, unit variance at its nodes, fixed to the part."""
+    """Draw smooth noise on the plate, with unit variance at its nodes."""
     rows, columns = int(300 / cell_v) + 3, int(300 / cell_u) + 3
     nodes = rng.standard_normal((rows, columns), dtype=np.float32)
     return cv2.remap(
@@ -129,7 +129,7 @@ def _noise(rng: np.random.Generator, u: np.ndarray, v: np.ndarray,
 
 def _plate(rng: np.random.Generator, u: np.ndarray, v: np.ndarray,
            rivets: list) -> tuple[np.ndarray, np.ndarray]:
-    """Albedo ``(H, W, 3)`` and height ``(H, W)`` of a plate on the belt."""
+    """Draw the albedo (H, W, 3) and the height (H, W) of a plate."""
     inside = _square(u, v, _EDGE, 20)
     radius = np.hypot(u, v)
     belt = 1 + 0.06 * _noise(rng, u, v, 9, 9) + 0.05 * _noise(rng, u, v, 2, 2)
@@ -162,7 +162,7 @@ def _plate(rng: np.random.Generator, u: np.ndarray, v: np.ndarray,
 
 def _weave(rng: np.random.Generator, u: np.ndarray,
            v: np.ndarray) -> np.ndarray:
-    """Brightness of a plain weave that lies a little differently each time."""
+    """Draw the brightness of a plain weave at a slightly random position."""
     pitch = rng.uniform(6.95, 7.05)
     return _threads(u + rng.uniform(-1.5, 1.5), v + rng.uniform(-1.5, 1.5),
                     pitch) * (1 + 0.04 * _noise(rng, u, v, 4, 4))
@@ -198,7 +198,7 @@ def _misdrill(rng: np.random.Generator, u: np.ndarray, v: np.ndarray,
 
 def _disturb_weave(rng: np.random.Generator, u: np.ndarray, v: np.ndarray,
                    woven: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pull the weave askew or clog it, in a spot."""
+    """Distort or clog the weave in one spot."""
     angle = rng.uniform(0, 2 * math.pi)
     far = rng.uniform(0, 22)
     x, y = far * math.cos(angle), far * math.sin(angle)
@@ -216,7 +216,7 @@ def _disturb_weave(rng: np.random.Generator, u: np.ndarray, v: np.ndarray,
 
 def _scratch(rng: np.random.Generator, u: np.ndarray, v: np.ndarray,
              albedo: np.ndarray, height: np.ndarray) -> np.ndarray:
-    """Draw a thin, bent line, in place; lighter or darker."""
+    """Draw a thin, bent line that is lighter or darker, in place."""
     x, y = _spot(rng, 0)
     length = rng.uniform(25, 60)
     angle = rng.uniform(0.25, np.pi - 0.25)
@@ -235,7 +235,7 @@ def _scratch(rng: np.random.Generator, u: np.ndarray, v: np.ndarray,
 
 def _pit(rng: np.random.Generator, u: np.ndarray, v: np.ndarray,
          albedo: np.ndarray, height: np.ndarray) -> np.ndarray:
-    """Sink a small, irregular pit, in place."""
+    """Draw a small, irregular pit, in place."""
     radius = rng.uniform(2.2, 4.2)
     pit = _blob(rng, u, v, *_spot(rng, 6), radius)
     pit = np.clip(2.5 * (pit - 0.5) + 0.5, 0, 1)
@@ -256,7 +256,7 @@ def _stain(rng: np.random.Generator, u: np.ndarray, v: np.ndarray,
 
 def _blob(rng: np.random.Generator, u: np.ndarray, v: np.ndarray, x: float,
           y: float, radius: float) -> np.ndarray:
-    """A lobed patch that fades from one inside to zero; half at its rim."""
+    """Draw a patch with lobes, from 1 inside to 0 outside, 0.5 at its rim."""
     angle = np.arctan2(v - y, u - x)
     rim: float | np.ndarray = 1.0
     for lobes in (2, 3, 5):
@@ -266,7 +266,7 @@ def _blob(rng: np.random.Generator, u: np.ndarray, v: np.ndarray, x: float,
 
 
 def _spot(rng: np.random.Generator, margin: float) -> tuple[float, float]:
-    """A place on bare metal, ``margin`` away from what is drilled there."""
+    """Choose a place on the metal, ``margin`` away from all holes."""
     holes = [
         *((*at, _RIVET) for at in _RIVETS), *((*at, _SCREW) for at in _SCREWS),
         (0, 0, _MESH + 11)
@@ -280,7 +280,7 @@ def _spot(rng: np.random.Generator, margin: float) -> tuple[float, float]:
 
 
 def _dust(rng: np.random.Generator, albedo: np.ndarray) -> None:
-    """Strew harmless specks and hairs along the grain, in place."""
+    """Add specks and hairs that do not count as defects, in place."""
     size = len(albedo)
     for x, y in rng.integers(0, size, (rng.integers(15, 40), 2)):
         length = rng.integers(2, 7) if rng.random() < 0.3 else 1
@@ -289,7 +289,7 @@ def _dust(rng: np.random.Generator, albedo: np.ndarray) -> None:
 
 def _photograph(rng: np.random.Generator, albedo: np.ndarray,
                 height: np.ndarray) -> np.ndarray:
-    """Light the part from the upper left and take an image of it."""
+    """Render the plate under light from the upper left."""
     size = len(height)
     down, right = np.gradient(height * size / 256)
     angle = math.radians(rng.uniform(215, 235))

@@ -1,4 +1,4 @@
-"""Finding images in folders."""
+"""Find image files in folders."""
 import os
 from collections import defaultdict
 from collections.abc import Iterable
@@ -10,13 +10,13 @@ from mmad.errors import InputError
 from mmad.utils.safe_path import leads_outside
 
 IMAGE_SUFFIXES = ('.bmp', '.jpeg', '.jpg', '.png', '.tif', '.tiff', '.webp')
-# What file servers and systems leave behind, beside names with a dot.
+# Files of file servers and operating systems, besides names with a dot.
 _SYSTEM_NAMES = {
     '@eadir', '@recycle', '@recently-snapshot', '#recycle', '#snapshot',
     '$recycle.bin', '__macosx', 'desktop.ini', 'lost+found', 'thumbs.db',
     'system volume information'
 }
-# Why files are left out; hidden ones are nothing to warn of.
+# Reasons why files are skipped. For hidden files there is no warning.
 HIDDEN = 'hidden'
 SUFFIX = 'without the suffix of an image'
 DEEPER = 'in a deeper folder'
@@ -25,19 +25,19 @@ Skipped = dict[str, list[Path]]
 
 
 def is_hidden(name: str) -> bool:
-    """Tell whether a file or folder of this name is never data."""
+    """Return whether a file or folder of this name is never data."""
     return name.startswith('.') or name.lower() in _SYSTEM_NAMES
 
 
-def plain_name(name: str, what: str) -> str:
-    """Check that a name is that of a file or folder, without a path.
+def require_plain_name(name: str, what: str) -> str:
+    """Return a name if it is a plain file name, without folders.
 
     Args:
-        name (str): Made from data, or a category.
-        what (str): What an error calls it, with its place.
+        name (str): Name from data, or a category.
+        what (str): Description of the name, for messages.
 
     Raises:
-        InputError: It is empty, ``.`` or ``..``, or has a separator.
+        InputError: If it is empty, ``.`` or ``..``, or has a separator.
     """
     if (not isinstance(name, str) or name in ('', '.', '..')
             or any(mark in name for mark in '/\\\0')):
@@ -46,16 +46,16 @@ def plain_name(name: str, what: str) -> str:
     return name
 
 
-def path_below(root: Path, name: str, what: str) -> Path:
-    """Check that a path of a table lies below a folder, and join both.
+def join_below(root: Path, name: str, what: str) -> Path:
+    """Join a relative path from data to a folder without leaving it.
 
     Args:
         root (Path): The folder.
-        name (str): Relative path with ``/``, as the table has it.
-        what (str): What an error calls it, with its place.
+        name (str): Relative path with ``/``.
+        what (str): Description of the path, for messages.
 
     Raises:
-        InputError: The path is absolute, or has a part ``..``.
+        InputError: If the path is absolute, or has a part ``..``.
     """
     parts = PurePosixPath(name or '').parts
     if (not parts or leads_outside(name) or '\\' in name or ':' in parts[0]):
@@ -65,9 +65,9 @@ def path_below(root: Path, name: str, what: str) -> Path:
 
 
 def list_images(folder: str | Path, recursive: bool = False) -> list[Path]:
-    """List the image files below a folder, sorted by path.
+    """List the image files in a folder, sorted by path.
 
-    See :func:`find_images`.
+    The arguments and errors are those of :func:`find_images`.
     """
     return find_images(folder, recursive)[0]
 
@@ -77,44 +77,45 @@ def find_images(
     recursive: bool = False,
     without: Iterable[Path] = ()
 ) -> tuple[list[Path], Skipped]:
-    """Find the image files below a folder, and the files that are none.
+    """Find the image files in a folder, and the files that are skipped.
 
-    Links are followed, but no folder is read twice, and none that the folder
-    itself lies in. Names with a dot in front and what systems leave behind
+    Links are followed, but no folder is read twice, nor any parent of the
+    folder. Files whose names start with a dot and files of the system
     (``@eaDir``, ``__MACOSX``, ``Thumbs.db``) are never data.
 
     Args:
-        folder (str | Path): Where to look.
-        recursive (bool): In deeper folders too. Defaults to False.
-        without (Iterable[Path]): Deeper folders to leave out without a word.
+        folder (str | Path): Folder to search.
+        recursive (bool): Also search deeper folders. Defaults to False.
+        without (Iterable[Path]): Deeper folders that are neither searched nor
+            reported.
 
     Returns:
-        tuple[list[Path], Skipped]: The images, sorted by path, none if the
-        folder is missing; and what was left out, by reason.
+        tuple[list[Path], Skipped]: The images, sorted by path, or none if the
+        folder is missing; and the skipped files, by reason.
 
     Raises:
-        InputError: A folder cannot be read, or what is named like an image is
-            no regular file.
+        InputError: If a folder cannot be read, or something with the suffix
+            of an image is not a regular file.
     """
     start = str(folder)
     found, skipped = [], defaultdict(list)
     if not os.path.isdir(start):
         return [], {}
-    left_out = {identity(path) for path in without if os.path.isdir(path)}
+    left_out = {file_identity(path) for path in without if os.path.isdir(path)}
     home = Path(os.path.realpath(start))
-    seen = {identity(path) for path in (home, *home.parents)}
+    seen = {file_identity(path) for path in (home, *home.parents)}
     pending = [start]
     links: list[str] = []
     while pending or links:
         if not pending:
-            # Last, so that the folder itself is read where it lies.
+            # Follow links last, so that a folder is read at its own path.
             links.sort(reverse=True)
             current = links.pop()
-            if identity(current) in seen:
+            if file_identity(current) in seen:
                 skipped['linked to a folder that is read '
                         'elsewhere'].append(Path(current))
                 continue
-            seen.add(identity(current))
+            seen.add(file_identity(current))
         else:
             current = pending.pop()
         for entry in _entries(current):
@@ -122,14 +123,14 @@ def find_images(
             if is_hidden(entry.name):
                 skipped[HIDDEN].append(Path(path))
             elif _is_folder(entry):
-                if identity(path) in left_out:
+                if file_identity(path) in left_out:
                     continue
                 if not recursive:
                     skipped[DEEPER] += list_images(path, recursive=True)
                 elif entry.is_symlink():
                     links.append(path)
                 else:
-                    seen.add(identity(path))
+                    seen.add(file_identity(path))
                     pending.append(path)
             elif entry.name.lower().endswith(IMAGE_SUFFIXES):
                 _require_file(entry)
@@ -145,19 +146,20 @@ def find_images(
 def list_folders(folder: Path) -> list[str]:
     """List the names of the folders in a folder, sorted.
 
-    Without hidden ones, and links to a folder that it lies in itself.
+    Hidden folders and links to a parent of the folder are skipped.
     """
     if not folder.is_dir():
         return []
     home = Path(os.path.realpath(folder))
-    around = {identity(path) for path in (home, *home.parents)}
+    around = {file_identity(path) for path in (home, *home.parents)}
     return sorted(
-        entry.name for entry in _entries(folder) if _is_folder(entry)
-        and not is_hidden(entry.name) and identity(entry.path) not in around)
+        entry.name for entry in _entries(folder)
+        if _is_folder(entry) and not is_hidden(entry.name)
+        and file_identity(entry.path) not in around)
 
 
 def add_skipped(skipped: Skipped, *others: Skipped) -> Skipped:
-    """Add files that were left out to those of ``skipped``, by reason."""
+    """Add skipped files to those in ``skipped``, in place, by reason."""
     for other in others:
         for why, paths in other.items():
             if paths:
@@ -165,14 +167,14 @@ def add_skipped(skipped: Skipped, *others: Skipped) -> Skipped:
     return skipped
 
 
-def identity(path: str | Path) -> tuple[int, int]:
-    """Identify a file or folder, whichever path leads to it."""
+def file_identity(path: str | Path) -> tuple[int, int]:
+    """Return the device and inode of a file, the same for every path to it."""
     status = os.stat(path)
     return status.st_dev, status.st_ino
 
 
 def relative_stem(path: Path, folder: str | Path) -> str:
-    """Get the path below a folder, with ``/`` and without the suffix."""
+    """Return the path relative to a folder, with ``/``, without a suffix."""
     return path.relative_to(folder).with_suffix('').as_posix()
 
 
@@ -213,12 +215,12 @@ def _require_file(entry: os.DirEntry) -> None:
 
 
 def require_folder_or_nothing(folder: Path | None) -> None:
-    """Refuse a path to something else than a folder.
+    """Check that a path is a folder or does not exist.
 
     Raises:
-        InputError: It would count as missing in silence.
+        InputError: If something else has this path.
     """
     if folder is not None and os.path.lexists(folder) and not folder.is_dir():
         what = 'a link to nothing' if folder.is_symlink() else 'no folder'
         raise InputError(f'"{folder}" is {what}, but the masks should be '
-                         'there; mend or remove it.')
+                         'there; correct or remove it.')

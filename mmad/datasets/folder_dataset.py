@@ -16,41 +16,43 @@ _SETTINGS = ('normal_dir', 'normal_test_dir', 'abnormal_dir', 'mask_dir')
 
 @DATASETS.register_module()
 class FolderDataset(AnomalyDataset):
-    """Images of your own, in folders of any names.
+    """Your own images, in folders with any names.
 
-    Folders are searched with all that is below them, except for another of
-    these folders and hidden ones. The defect type of an image is the path of
-    its folder inside ``abnormal_dir``. What is taken, and what is left out and
-    why, is a line of the log.
+    Folders are searched recursively, except for hidden folders and for
+    folders that another argument names. The defect type of an image is the
+    path of its folder relative to ``abnormal_dir``. The log says which files
+    were used, and which were skipped and why.
 
     Args:
-        data_root (str): Folder that the others are relative to; they may be
-            absolute, too.
+        data_root (str): Folder that the other folders are relative to, unless
+            they are absolute.
         split (str): ``'train'`` or ``'test'``.
-        normal_dir (str | Sequence[str]): Images of good parts, in a folder or
-            several.
-        normal_test_dir (str | Sequence[str], optional): Good parts to test
-            with. Defaults to None: ``holdout`` of ``normal_dir`` is kept from
-            training.
-        abnormal_dir (str, optional): Images of bad parts. A
-            folder called ``good`` directly in it holds good parts.
-        mask_dir (str, optional): Masks at the same relative paths as in
-            ``abnormal_dir``, with or without ``_mask`` before the suffix.
-        holdout (float): Share of ``normal_dir`` to test with where there is
-            no ``normal_test_dir``, drawn with ``seed``. Defaults to 0.2.
-        seed (int): Seed of that draw. Defaults to 0.
-        pipeline (Sequence[dict]): Transforms.
-        indices (int | Sequence[int], optional): Use only the first so many
-            images, or these. Defaults to None.
+        normal_dir (str | Sequence[str]): Folder or folders of normal images.
+        normal_test_dir (str | Sequence[str], optional): Folder or folders of
+            normal test images. Defaults to None: a share ``holdout`` of
+            ``normal_dir`` is held out from training.
+        abnormal_dir (str, optional): Folder of anomalous images. Images in a
+            folder ``good`` directly in it are normal. Defaults to None.
+        mask_dir (str, optional): Folder of masks, at the same relative paths
+            as in ``abnormal_dir``, with or without ``_mask`` before the
+            suffix. Defaults to None.
+        holdout (float): Share of ``normal_dir`` that is used for testing if
+            there is no ``normal_test_dir``, chosen at random. Defaults to
+            0.2.
+        seed (int): Seed of that choice. Defaults to 0.
+        pipeline (Sequence[dict]): Configs of the transforms.
+        indices (int | Sequence[int], optional): Use only this many images
+            from the start, or only the images with these indices. Defaults to
+            None: all images.
         lazy_init (bool): Scan the folders on first use. Defaults to False.
         metainfo, serialize_data, max_refetch: See
             :class:`~mmad.datasets.AnomalyDataset`.
-        category (str, optional): Must be None: there are no categories.
+        category (str, optional): Must be None, since there are no categories.
 
     Raises:
-        InputError: A folder is missing or empty, a mask is missing or might
-            belong to several images, or an image is to be trained and tested
-            with.
+        InputError: If a folder is missing or empty, a mask is missing or
+            might belong to several images, or an image is both a training
+            image and a test image.
     """
 
     def __init__(self,
@@ -79,15 +81,14 @@ class FolderDataset(AnomalyDataset):
         self.abnormal_dir = abnormal_dir
         self.mask_dir = mask_dir
         if normal_dir is None:
-            raise InputError('`normal_dir` must name the folder of the good '
-                             'parts, got None.')
+            raise InputError('`normal_dir` must name the folder of the normal '
+                             'images, got None.')
         for name in _SETTINGS:
             self._check_setting(name)
         if mask_dir is not None and abnormal_dir is None:
             raise InputError(
                 f'`mask_dir` is "{mask_dir}", but there is no `abnormal_dir` '
-                'whose images the masks could belong to; set it, or leave '
-                'both out.')
+                'with images for the masks; set it, or leave both out.')
         check_number('seed', seed, low=0, integer=True)
         self.holdout = holdout
         self.seed = seed
@@ -112,7 +113,7 @@ class FolderDataset(AnomalyDataset):
             if not normal:
                 raise InputError(
                     f'`normal_dir` "{self._folders("normal_dir")[0]}" holds '
-                    'one image only and it was held out for testing; add '
+                    'only one image, which was held out for testing; add '
                     'more, or set `normal_test_dir`.')
             skipped_test = skipped
         else:
@@ -147,7 +148,8 @@ class FolderDataset(AnomalyDataset):
         if self.mask_dir is not None:
             truth, = self._folders('mask_dir')
             if not list_images(truth, recursive=True):
-                raise InputError(f'`mask_dir` "{truth}" holds no images.')
+                raise InputError(f'`mask_dir` "{truth}" holds no images; name '
+                                 'the folder of the masks, or leave it out.')
             defective = [
                 path for path in paths if defect_types[path] != 'good'
             ]
@@ -178,8 +180,9 @@ class FolderDataset(AnomalyDataset):
         return [self.folder / Path(folder).expanduser() for folder in values]
 
     def _list(self, name: str) -> tuple[list[Path], Skipped]:
-        """List the images of a setting, and what else is in its folders."""
-        # A folder within another one belongs to its own setting alone.
+        """List the images and the skipped files of a setting."""
+        # A folder inside the folder of another setting belongs only to its
+        # own setting.
         others = [
             folder for other in _SETTINGS if other != name
             for folder in self._folders(other)
@@ -191,10 +194,11 @@ class FolderDataset(AnomalyDataset):
             found, more = find_images(folder, recursive=True, without=others)
             if not found:
                 raise InputError(
-                    f'`{name}` "{folder}" does not exist or holds no images.')
+                    f'`{name}` "{folder}" does not exist or holds no images; '
+                    'correct the path.')
             add_skipped(skipped, more)
             for path in found:
-                # Of listed folders, one may lie in another.
+                # One folder of a list may be inside another one.
                 place = os.path.realpath(path.parent), path.name
                 if place not in known:
                     known.add(place)

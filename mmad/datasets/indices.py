@@ -10,13 +10,13 @@ def check_indices(value: int | Sequence[int] | None,
     """Check the argument ``indices`` of a data set.
 
     Args:
-        value (int | Sequence[int], optional): Number of images, or their
+        value (int | Sequence[int], optional): Number of images, or a list of
             indices.
-        number (int, optional): Images that there are. Defaults to None: not
-            known.
+        number (int, optional): Number of images in the data set. Defaults to
+            None: not known yet.
 
     Raises:
-        InputError: It chooses no images, or images that there are not.
+        InputError: If it chooses no images, or an index is out of range.
     """
     if value is None:
         return
@@ -29,10 +29,10 @@ def check_indices(value: int | Sequence[int] | None,
             '`indices` must be a positive number of images, or a list of '
             f'indices, got {value!r}.')
     if not values:
-        raise InputError('`indices` is empty; name an index at least, or '
+        raise InputError('`indices` is empty; give at least one index, or '
                          'leave it out.')
     if values is value and number is not None:
         for index in values:  # type: ignore[union-attr]
             if not -number <= index < number:
                 raise InputError(f'`indices` names {index}, but there are '
-                                 f'{number} images.')
+                                 f'{number} images; correct it.')

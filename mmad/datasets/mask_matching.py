@@ -1,4 +1,4 @@
-"""Matching mask files to image files."""
+"""Match mask files to image files."""
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,23 +13,23 @@ def match_masks(defective: Iterable[Path], images: Iterable[Path],
                 mask_root: Path) -> tuple[dict[Path, Path], Skipped]:
     """Match each defective image with its mask file.
 
-    ``scratch/000_mask.png`` and ``scratch/000.png`` both may belong to the
-    image ``scratch/000.*``. Files that fit one image only are given to it
-    first, so that ``000_mask.png`` may be the name of an image as well.
+    The mask of the image ``scratch/000.*`` may be ``scratch/000_mask.png`` or
+    ``scratch/000.png``. Masks that match only one image are assigned first,
+    so ``000_mask.png`` may also be the name of an image.
 
     Args:
         defective (Iterable[Path]): Images that need a mask.
-        images (Iterable[Path]): All images that may have one.
-        image_root (Path): Folder that the relative paths of images begin at.
-        mask_root (Path): Folder of the masks.
+        images (Iterable[Path]): All images that may have a mask.
+        image_root (Path): Folder that paths of images are relative to.
+        mask_root (Path): Folder that paths of masks are relative to.
 
     Returns:
         tuple[dict[Path, Path], Skipped]: The mask of each defective image,
-        and the files of the mask folder that were left out, by reason.
+        and the skipped files of the mask folder, by reason.
 
     Raises:
-        InputError: An image has no mask or might have several, or several
-            images might have the same.
+        InputError: If an image has no mask, an image might have several
+            masks, or several images might have the same mask.
     """
     found, skipped = find_images(mask_root, recursive=True)
     files = defaultdict(list)
@@ -70,7 +70,7 @@ def _assign(images: Iterable[Path], image_root: Path,
         if mask in owner:
             raise InputError(
                 f'mask "{mask}" might belong to "{owner[mask]}" or to '
-                f'"{image}"; give each image a name, and a mask, of its own.')
+                f'"{image}"; give each image its own name and its own mask.')
         owner[mask] = image
         for rival in rivals[mask]:
             files = choices[rival]
@@ -82,5 +82,5 @@ def _assign(images: Iterable[Path], image_root: Path,
         if len(files) > 1:
             raise InputError(
                 f'image "{image}" might have the mask "{files[0]}" or '
-                f'"{files[1]}"; keep the right one.')
+                f'"{files[1]}"; keep only the right one.')
     return {image: files[0] for image, files in choices.items()}

@@ -11,15 +11,15 @@ class MVTecLOCO(AnomalyDataset):
     Unsupervised Anomaly Detection and Localization", IJCV 2022.
     CC BY-NC-SA 4.0.
 
-    Read as it comes::
+    It is read in the layout of the download::
 
         DATA_ROOT/CATEGORY/train/good/*.png
                            test/good/*.png
                            test/logical_anomalies/*.png
                            test/structural_anomalies/*.png
 
-    Its masks are not read: the set's own measure of localization, the
-    saturated per-region overlap, is not there yet, and the usual pixel
+    The masks are not read: the localization metric of this data set, the
+    saturated per-region overlap, is not implemented, and the usual pixel
     metrics are not comparable with it. ``validation/good`` is not read
     either.
 

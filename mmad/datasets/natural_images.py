@@ -17,32 +17,34 @@ from .scan_log import log_scan
 class NaturalImages(BaseDataset):
     """Natural images of a folder, to train teachers of Uninformed Students.
 
-    The folder is searched with all folders below it. Results on images that a
-    teacher has seen would not be honest, so a folder is refused that
+    The folder is searched recursively. A teacher must not be trained on
+    images of an anomaly detection data set, since results on that data set
+    would be too good. Therefore a folder is refused if it
 
-    - lies in one of ``forbidden_roots`` or holds one, or
-    - looks like such data: there are ``train/good`` (or ``train/ok``) and
-      ``test``, or ``ground_truth`` and ``test``, or ``Images/Anomaly``,
-      around an image.
+    - is inside one of ``forbidden_roots`` or contains one, or
+    - looks like anomaly data: an image is below a folder with ``train/good``
+      (or ``train/ok``) and ``test``, with ``ground_truth`` and ``test``, or
+      with ``Images/Anomaly``.
 
-    Links are followed before this is checked.
+    Links are resolved before this check.
 
     Args:
         data_root (str): Folder of the images.
-        length (int): Number of draws in an epoch, whatever the number of
-            images. Defaults to 64000.
+        length (int): Number of samples per epoch, independent of the number
+            of images. Defaults to 64000.
         forbidden_roots (Sequence[str]): Folders of anomaly data.
-        pipeline (Sequence[dict]): Transforms.
+        pipeline (Sequence[dict]): Configs of the transforms.
         lazy_init (bool): Scan the folder on first use. Defaults to False.
-        indices (int | Sequence[int], optional): Use only the first so many
-            images, or these. Defaults to None.
+        indices (int | Sequence[int], optional): Use only this many images
+            from the start, or only the images with these indices. Defaults to
+            None: all images.
         metainfo, serialize_data: See :class:`~mmad.datasets.AnomalyDataset`.
-        max_refetch (int): How often another image, drawn at random, takes the
-            place of one for which the pipeline returns None. Defaults to
+        max_refetch (int): How often an image for which the pipeline returns
+            None is replaced by another one, drawn at random. Defaults to
             1000.
 
     Raises:
-        InputError: There are no images, or they are anomaly data.
+        InputError: If there are no images, or they are anomaly data.
     """
 
     def __init__(self,
@@ -103,10 +105,10 @@ class NaturalImages(BaseDataset):
         return self.data_list
 
     def get_data_info(self, idx: int) -> dict:
-        """Get the annotation of a draw. The draws go round all images.
+        """Get the annotation of a sample; the images repeat in a cycle.
 
         Args:
-            idx (int): Number of the draw over all epochs.
+            idx (int): Index of the sample over all epochs.
         """
         number = super().__len__()
         info = super().get_data_info(idx % number)
@@ -114,7 +116,14 @@ class NaturalImages(BaseDataset):
         return info
 
     def refuse_anomaly_data(self, images: Iterable[Path] = ()) -> None:
-        """Raise :class:`InputError` if the images are anomaly data."""
+        """Check that the images are not anomaly data.
+
+        Args:
+            images (Iterable[Path]): Image files of the folder.
+
+        Raises:
+            InputError: If they are.
+        """
         home = Path(os.path.realpath(self.folder))
         places = {home}
         for parent in {path.parent for path in images}:
@@ -141,13 +150,13 @@ class NaturalImages(BaseDataset):
     def _refuse(self, folder: Path) -> None:
         raise InputError(
             f'the images of "{self.folder}" belong to anomaly data '
-            f'("{folder}"); a teacher must never see these: name a folder '
-            'with other, natural images with --data-root.')
+            f'("{folder}"), which a teacher must not be trained on; name a '
+            'folder with natural images with --data-root.')
 
 
 def _looks_like_anomaly_data(folder: Path) -> bool:
-    parted = (folder / 'test').is_dir() and any(
+    is_split = (folder / 'test').is_dir() and any(
         (folder / name).is_dir()
         for name in ('train/good', 'train/ok', 'ground_truth'))
-    # The second is VisA.
-    return parted or (folder / 'Images' / 'Anomaly').is_dir()
+    # The second condition is for VisA.
+    return is_split or (folder / 'Images' / 'Anomaly').is_dir()

@@ -13,41 +13,40 @@ from .classification_sets import NAMES, load_classification_set
 
 @DATASETS.register_module()
 class OneClassDataset(AnomalyDataset):
-    """A classification data set of which one class is normal.
+    """A classification data set in which one class is normal.
 
-    The other nine classes are anomalous.
+    The other nine classes are anomalous. This is the protocol of Ruff et al.,
+    "Deep One-Class Classification", ICML 2018: a model is trained on the
+    training images of the normal class and tested on the whole test part, and
+    results are averaged over ten runs, one for each class. There are no
+    masks, so only image-level metrics are defined.
 
-    The protocol of Ruff et al., "Deep One-Class Classification", ICML 2018:
-    the training images of the normal class to train on, the whole test part
-    to test on, ten such runs and their mean. There are no masks, so only
-    image-level metrics are defined.
-
-    The images come with the annotation, under the keys ``img``,
-    ``img_shape`` and ``ori_shape``, as from
-    :class:`~mmad.datasets.transforms.LoadImage`, which has no place in the
-    pipeline then. ``defect_type`` is the name of the class, or ``'good'``;
-    ``img_path`` names no file.
+    The annotation contains the pixels, under the keys ``img``, ``img_shape``
+    and ``ori_shape``, so the pipeline must not contain
+    :class:`~mmad.datasets.transforms.LoadImage`. ``defect_type`` is the name
+    of the class, or ``'good'``. ``img_path`` is not the path of a file.
 
     Args:
         name (str): ``'MNIST'``, ``'FashionMNIST'`` or ``'CIFAR10'`` of
-            torchvision, or ``'digits'``, which comes with scikit-learn; its
-            first 1000 images of 1797 are the training part.
-        data_root (str): Folder as torchvision fills it; without effect for
-            ``'digits'``.
+            torchvision, or ``'digits'`` of scikit-learn, of whose 1797 images
+            the first 1000 are the training part.
+        data_root (str): Root folder of the data sets of torchvision; it has
+            no effect for ``'digits'``.
         category (str): Index of the normal class, ``'0'`` to ``'9'``.
         split (str): ``'train'`` or ``'test'``.
-        download (bool): Let torchvision fetch what is missing. Defaults to
+        download (bool): Let torchvision download missing files. Defaults to
             False.
-        pipeline (Sequence[dict]): Transforms.
-        indices (int | Sequence[int], optional): Use only the first so many
-            images, or these. Defaults to None.
+        pipeline (Sequence[dict]): Configs of the transforms.
+        indices (int | Sequence[int], optional): Use only this many images
+            from the start, or only the images with these indices. Defaults to
+            None: all images.
         lazy_init (bool): Read the images on first use. Defaults to False.
         metainfo, serialize_data, max_refetch: See
             :class:`~mmad.datasets.AnomalyDataset`.
 
     Raises:
-        InputError: The name or the category is unknown, or files are missing
-            or broken.
+        InputError: If the name or the category is unknown, or files are
+            missing or broken.
     """
 
     CATEGORIES = tuple('0123456789')
@@ -70,7 +69,7 @@ class OneClassDataset(AnomalyDataset):
                 f'{", ".join(NAMES)}.')
         self.name = name
         self.download = download
-        # --cfg-options makes a number of it.
+        # --cfg-options converts the category to a number.
         super().__init__(data_root, split, str(category), pipeline, indices,
                          lazy_init, metainfo, serialize_data, max_refetch)
 
@@ -82,7 +81,7 @@ class OneClassDataset(AnomalyDataset):
         if self.split == 'train':
             images, labels = images[normal], labels[normal]
             normal = normal[normal]
-        # Beside the list, which MMEngine pickles image by image.
+        # Not in the list, since MMEngine pickles each of its entries.
         self._images = images
         folder = root / self.name / self.split
         return [

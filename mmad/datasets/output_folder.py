@@ -1,4 +1,4 @@
-"""Check that heat maps cannot replace the images that they are drawn from."""
+"""Check that drawings cannot replace the images of a data set."""
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,13 +13,13 @@ def check_output_folder(folder: str | Path,
     """Refuse an output folder in which drawings might replace data.
 
     Args:
-        folder (str | Path): Folder of the files ``DEFECT_TYPE/STEM.png``.
+        folder (str | Path): Folder for the files ``DEFECT_TYPE/STEM.png``.
         datasets (Iterable[BaseDataset]): Data sets of image files, or
-            MMEngine's wrappers around them. Other objects are not looked at.
+            wrappers of MMEngine around them. Other objects are ignored.
 
     Raises:
-        InputError: It lies in a folder of images or masks, or the one of a
-            defect type would be such a folder.
+        InputError: If the folder is inside a folder of images or masks, or
+            the folder of a defect type would be such a folder.
     """
     parents, defect_types = set(), {''}
     for dataset in datasets:

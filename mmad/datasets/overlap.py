@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mmad.errors import InputError
 
-from .files import identity
+from .files import file_identity
 from .scan_log import log_once
 
 _MOST_NAMES = 5
@@ -20,11 +20,11 @@ def report_overlap(name: str, train: Iterable[Path],
                    test: Iterable[Path]) -> None:
     """Refuse test images that are also training images.
 
-    Different files with equal content are named in the log, except in large
+    Different files with the same content cause a warning, except in large
     data sets, where too many files would have to be read.
 
     Raises:
-        InputError: A file is a training image and a test image.
+        InputError: If a file is both a training image and a test image.
     """
     train, test = list(train), list(test)
     same = _same_files(train, test)
@@ -45,25 +45,26 @@ def report_overlap(name: str, train: Iterable[Path],
         pairs = ', '.join(f'"{a}" = "{b}"' for a, b in equal[:_MOST_NAMES])
         log_once(
             f'{name}: {len(equal)} of the test images have the same content '
-            f'as a training image, so results mislead: '
+            f'as a training image, so the results are misleading: '
             f'{pairs}{", ..." if len(equal) > _MOST_NAMES else ""}.',
             logging.WARNING)
 
 
 def _same_files(first: Iterable[Path],
                 second: Iterable[Path]) -> list[tuple[Path, Path]]:
-    """Find pairs of paths, one of each list, to one file; links count."""
-    known = {identity(path): path for path in first}
+    """Find pairs of paths, one of each list, that lead to the same file."""
+    known = {file_identity(path): path for path in first}
     return [(known[key], path) for path in second
-            if (key := identity(path)) in known]
+            if (key := file_identity(path)) in known]
 
 
 def _equal_files(first: Iterable[Path],
                  second: Iterable[Path]) -> list[tuple[Path, Path]]:
     """Find pairs of files, one of each list, with the same content.
 
-    Only those of the same size with the same bytes in the middle are read,
-    and none where more than 10,000 files have the size of another.
+    Only files with the same size and the same bytes in the middle are read
+    completely. If more than 10,000 files remain at a step, the search ends
+    without a result.
     """
     first, second = list(first), list(second)
     for key in (os.path.getsize, _middle, _digest):

@@ -12,28 +12,29 @@ from mmad.registry import DATA_SAMPLERS
 
 from .anomaly_dataset import AnomalyDataset
 
-# They do not take an index beyond their length, or forget the epoch in it.
+# These data sets refuse an index beyond their length, or reduce it so that
+# every epoch is the same.
 _NOT_FOR = (AnomalyDataset, ClassBalancedDataset, ConcatDataset, RepeatDataset)
 
 
 @DATA_SAMPLERS.register_module()
 class RunningIndexSampler(DefaultSampler):
-    """Sampler whose indices run on from epoch to epoch.
+    """Sampler whose indices continue from one epoch to the next.
 
-    Where MMEngine's sampler deals out 0 to N - 1 in every epoch, this one
-    deals out N to 2 N - 1 in the second epoch and so forth. A data set that
-    derives its random numbers from the index so has new ones in every epoch,
-    the same after a resumption, and the same for any number of workers.
+    The indices are 0 to N - 1 in the first epoch, N to 2 N - 1 in the second
+    epoch, and so on. A data set that derives its random numbers from the
+    index has new random numbers in every epoch. They are the same after
+    resuming, and for any number of workers.
 
     Args:
-        dataset (Sized): A data set that takes any index, such as
+        dataset (Sized): A data set that accepts any index, such as
             :class:`~mmad.datasets.NaturalImages`.
-        shuffle (bool): Draw in a random order. Defaults to True.
-        seed (int, optional): Seed of the order; it must be the same in all
-            processes. Defaults to None: a common random one.
+        shuffle (bool): Shuffle the indices. Defaults to True.
+        seed (int, optional): Seed of the order, the same in all processes.
+            Defaults to None: a random seed that all processes share.
 
     Raises:
-        InputError: The data set takes only indices below its length.
+        InputError: If the data set only accepts indices below its length.
     """
 
     def __init__(self,
@@ -42,9 +43,9 @@ class RunningIndexSampler(DefaultSampler):
                  seed: int | None = None) -> None:
         if isinstance(dataset, _NOT_FOR):
             raise InputError(
-                'the RunningIndexSampler deals out indices beyond the length '
-                f'of the data set, which the {type(dataset).__name__} does '
-                'not take; use DefaultSampler.')
+                'the RunningIndexSampler yields indices beyond the length of '
+                f'the data set, which the {type(dataset).__name__} does not '
+                'accept; use DefaultSampler.')
         super().__init__(dataset, shuffle, seed)
 
     def __iter__(self) -> Iterator[int]:

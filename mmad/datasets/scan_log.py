@@ -1,4 +1,4 @@
-"""The line of the log that says which files a data set took."""
+"""Log which files a data set uses and which it skips."""
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -11,18 +11,18 @@ from mmad.utils import printable
 from .files import HIDDEN, Skipped
 
 _MOST_NAMES = 5
-_said: set[tuple[str, str]] = set()
+_logged: set[tuple[str, str]] = set()
 
 
 def log_scan(name: str, folder: Path, entries: Iterable[Mapping],
              skipped: Skipped) -> None:
-    """Log which files were taken, which were left out, and why, in one line.
+    """Log in one line which files were used, and which were skipped and why.
 
     Args:
         name (str): Name of the data set, and its split.
-        folder (Path): Files below it are named by their path in it.
-        entries (Iterable[Mapping]): The annotations of the images.
-        skipped (Skipped): Files that were left out, by reason.
+        folder (Path): Folder that paths of files are relative to.
+        entries (Iterable[Mapping]): Annotations of the images.
+        skipped (Skipped): Files that were skipped, by reason.
     """
     entries = list(entries)
     numbers = Counter(entry['defect_type'] for entry in entries
@@ -44,11 +44,11 @@ def log_scan(name: str, folder: Path, entries: Iterable[Mapping],
 
 
 def log_once(line: str, level: int) -> None:
-    """Log a line once per logger, since data sets are built several times."""
+    """Log a line only once per logger, as data sets are built repeatedly."""
     line = printable(line)
     logger = MMLogger.get_current_instance().instance_name
-    if (logger, line) not in _said:
-        _said.add((logger, line))
+    if (logger, line) not in _logged:
+        _logged.add((logger, line))
         print_log(line, 'current', level)
 
 

@@ -16,29 +16,30 @@ from .natural_images import NaturalImages
 
 @DATASETS.register_module()
 class TorchvisionImages(NaturalImages):
-    """Images of a torchvision data set, to train a teacher on.
+    """Images of a data set of torchvision, to train a teacher.
 
-    They come with the annotation, under the keys ``img``, ``img_shape`` and
-    ``ori_shape``, as from :class:`~mmad.datasets.transforms.LoadImage`,
-    which has no place in the pipeline then. Labels are not read.
+    The annotation contains the pixels, under the keys ``img``, ``img_shape``
+    and ``ori_shape``, so the pipeline must not contain
+    :class:`~mmad.datasets.transforms.LoadImage`. Labels are not used.
 
     Args:
-        name (str): Class in :mod:`torchvision.datasets` that takes a root and
-            yields images first, such as ``'CIFAR10'`` or ``'Places365'``.
-        data_root (str): Folder as torchvision fills it.
+        name (str): Class in :mod:`torchvision.datasets` that has a root as
+            its first argument and yields tuples that start with an image,
+            such as ``'CIFAR10'`` or ``'Places365'``.
+        data_root (str): Root folder for the class.
         options (dict, optional): Further arguments of the class, such as
             ``dict(split='train-standard', download=True)``. Defaults to None.
-        length (int): Number of draws in an epoch. Defaults to 64000.
+        length (int): Number of samples per epoch. Defaults to 64000.
         forbidden_roots (Sequence[str]): Folders of anomaly data.
-        pipeline (Sequence[dict]): Transforms.
+        pipeline (Sequence[dict]): Configs of the transforms.
         lazy_init (bool): Open the data set on first use. Defaults to False.
         indices, metainfo, serialize_data, max_refetch: See
             :class:`~mmad.datasets.NaturalImages`.
 
     Raises:
-        InputError: The name is unknown, the files are missing, broken or
-            none, they hold no images or lie within anomaly data, or the
-            options are not those of the class.
+        InputError: If the name is unknown, files are missing or broken, there
+            are no images, the images are anomaly data, or the options are not
+            arguments of the class.
     """
 
     def __init__(self,
@@ -74,18 +75,18 @@ class TorchvisionImages(NaturalImages):
             raise InputError(
                 f'the `options` of the data set do not suit {self.name} of '
                 f'torchvision: {error}.') from error
-        # The readers of torchvision report a broken file in any of these.
+        # torchvision raises any of these for a broken file.
         except (RuntimeError, OSError, ValueError, EOFError, KeyError,
                 AssertionError, ImportError) as error:
             raise InputError(
                 f'{self.name} cannot be read from "{self.folder}" '
-                f'({type(error).__name__}: {error}); name its place with '
+                f'({type(error).__name__}: {error}); name its folder with '
                 '--data-root, correct the `options` of the data set, or let '
-                'torchvision fetch it with `download=True` among '
+                'torchvision download it with `download=True` in '
                 'them.') from error
         if not number:
             raise InputError(f'{self.name} in "{self.folder}" is empty; name '
-                             'another place with --data-root.')
+                             'another folder with --data-root.')
         return [
             dict(img_path=f'{self.name}/{index}', number=index)
             for index in range(number)
@@ -100,12 +101,12 @@ class TorchvisionImages(NaturalImages):
         if not os.access(self.folder, os.W_OK):
             del options['download']
             return make(str(self.folder), **options)
-        # The first of several processes fetches the files.
+        # The first of several processes downloads the files.
         with FileLock(self.folder / f'.{self.name}.lock'):
             return make(str(self.folder), **options)
 
     def get_data_info(self, idx: int) -> dict:
-        """Get the annotation of a draw, with the pixels of its image."""
+        """Get the annotation of a sample, with the pixels of its image."""
         info = super().get_data_info(idx)
         try:
             image = self._images[info.pop('number')][0]
@@ -115,7 +116,7 @@ class TorchvisionImages(NaturalImages):
                     f'{type(image).__name__} where an image was expected; '
                     'take another data set, or other `options`.')
             image = image.convert('RGB')
-        # Pillow reports a broken image in the one or the other.
+        # Pillow raises these for a broken image.
         except (OSError, SyntaxError) as error:
             raise InputError(
                 f'the image "{info["img_path"]}" in "{self.folder}" cannot '

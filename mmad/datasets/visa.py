@@ -10,9 +10,9 @@ from .files import (
     Skipped,
     add_skipped,
     find_images,
-    path_below,
-    plain_name,
+    join_below,
     require_folder_or_nothing,
+    require_plain_name,
 )
 from .overlap import report_overlap
 
@@ -26,7 +26,7 @@ class VisA(AnomalyDataset):
     Zou et al., "SPot-the-Difference Self-Supervised Pre-training for Anomaly
     Detection and Segmentation", ECCV 2022. CC BY 4.0.
 
-    Read as it comes::
+    It is read in the layout of the download::
 
         DATA_ROOT/split_csv/1cls.csv
                   CATEGORY/Data/Images/Normal/*.JPG
@@ -39,10 +39,10 @@ class VisA(AnomalyDataset):
     ``category`` is one of :attr:`CATEGORIES`.
 
     Raises:
-        InputError: The category is unknown, the table is missing or another
-            one, an image or a mask that it lists is missing or lies, by its
-            path, outside ``data_root``, or an image is to be trained and
-            tested with.
+        InputError: If the category is unknown, the table is missing or
+            invalid, an image or a mask in the table is missing or has a path
+            outside ``data_root``, or an image is both a training image and a
+            test image.
     """
 
     CATEGORIES = ('candle', 'capsules', 'cashew', 'chewinggum', 'fryum',
@@ -56,27 +56,27 @@ class VisA(AnomalyDataset):
             raise InputError(
                 f'the table "{table}" does not exist; VisA expects '
                 f'split_csv/1cls.csv and {self.category}/Data/Images below '
-                f'"{root}". Name the place with --data-root.')
+                f'"{root}". Name the folder with --data-root.')
         try:
             return self._load_table(root, table)
         except (csv.Error, UnicodeDecodeError) as error:
             raise InputError(f'the table "{table}" cannot be read ({error}); '
-                             'take the one of the download.') from error
+                             'use that of the download.') from error
 
     def _load_table(self, root: Path, table: Path) -> list[dict]:
-        # A spreadsheet that saved it puts a mark in front.
+        # Spreadsheet programs write a byte order mark.
         with open(table, newline='', encoding='utf-8-sig') as file:
             reader = csv.DictReader(file)
             if not set(_COLUMNS) <= set(reader.fieldnames or ()):
                 raise InputError(
                     f'the table "{table}" does not have the columns '
-                    f'{",".join(_COLUMNS)}; take the one of the download.')
+                    f'{",".join(_COLUMNS)}; use that of the download.')
             listed = [row for row in reader if row['object'] == self.category]
         rows = [row for row in listed if row['split'] == self.split]
         if not rows:
             raise InputError(
                 f'the table "{table}" lists no images of {self.category} to '
-                f'{self.split} with; take the one of the download.')
+                f'{self.split} with; use that of the download.')
         rows.sort(key=lambda row: row['image'] or '')
         entries = [self._read(row, root, table) for row in rows]
         for one, other in pairwise(entries):
@@ -107,7 +107,7 @@ class VisA(AnomalyDataset):
 
     @staticmethod
     def _path(row: dict, column: str, root: Path, table: Path) -> Path:
-        return path_below(root, row[column],
+        return join_below(root, row[column],
                           f'the {column} in a row of "{table}"')
 
     def _read(self, row: dict, root: Path, table: Path) -> dict:
@@ -120,16 +120,17 @@ class VisA(AnomalyDataset):
             return self.entry(image, 'good')
         if self.split == 'train':
             raise InputError(
-                f'the table "{table}" wants the defective "{image}" in '
-                'training; take the one-class table of the download.')
+                f'the table "{table}" lists the defective "{image}" for '
+                'training; use the one-class table of the download.')
         if (self.folder / 'Data' / 'Masks').is_dir():
             mask = self._path(row, 'mask', root, table)
             if not mask.is_file():
-                raise InputError(
-                    f'image "{image}" has no mask; expected "{mask}".')
-        label = plain_name(row['label'], f'the label in a row of "{table}"')
+                raise InputError(f'image "{image}" has no mask; expected '
+                                 f'"{mask}"; unpack the whole download.')
+        label = require_plain_name(row['label'],
+                                   f'the label in a row of "{table}"')
         if label == 'good':
             raise InputError(
-                f'the table "{table}" gives "{image}" the label "good"; the '
-                'label of good parts is "normal" there.')
+                f'the table "{table}" gives "{image}" the label "good"; use '
+                'the label "normal" for normal images.')
         return self.entry(image, label, mask)

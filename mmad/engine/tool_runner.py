@@ -15,40 +15,40 @@ from .hooks import ProgressHook, ReportHook
 
 
 class ToolRunner(Runner):
-    """MMEngine's runner as the tools use it: quiet on the terminal.
+    """The runner of the command-line tools, which is quiet on the terminal.
 
-    What it computes and writes is the same. The messages of a run go to its
-    log file, and to the terminal as far as
-    :func:`~mmad.terminal.open_terminal` has set it up. In the log and
-    in the work directory the config has every pipeline once.
+    It computes and writes the same as MMEngine's runner. All messages of a
+    run go to its log file. :func:`~mmad.terminal.open_terminal` decides which
+    of them the terminal shows. In the log and in the work directory, the
+    config contains each pipeline only once.
     """
 
     _terminals: list[TerminalHandler]
 
     def build_logger(self, *args, **kwargs) -> MMLogger:
-        """Build the logger of the run, with the terminal of the tool."""
+        """Build the logger of the run and connect it to the terminal."""
         logger = super().build_logger(*args, **kwargs)
         self._terminals = use_terminal(logger)
         self._config_text = config_text(self.cfg)
 
-        def shorten(record):
-            # The runner gives no other access to what it logs there.
+        def shorten_config(record):
+            # The runner offers no other way to change how it logs its config.
             if str(record.msg).startswith('Config:\n'):
                 record.msg = f'Config:\n{self._config_text}'
             return True
 
-        logger.addFilter(shorten)
+        logger.addFilter(shorten_config)
         return logger
 
     def train(self) -> nn.Module:
-        """Train; whatever ends it, no bar is left open."""
+        """Train the model, and close all progress bars however it ends."""
         try:
             return super().train()
         finally:
             self._close_bars()
 
     def test(self) -> dict:
-        """Test; whatever ends it, no bar is left open."""
+        """Test the model, and close all progress bars however it ends."""
         try:
             return super().test()
         finally:
@@ -60,30 +60,30 @@ class ToolRunner(Runner):
                 hook.close()
 
     def register_hooks(self, *args, **kwargs) -> None:
-        """Register the hooks, which may replace lines of the logger."""
+        """Register the hooks, and hide the log lines that they replace."""
         super().register_hooks(*args, **kwargs)
-        kinds = tuple(map(type, self.hooks))
+        hook_types = tuple(map(type, self.hooks))
         for terminal in self._terminals:
-            if ProgressHook in kinds:
+            if ProgressHook in hook_types:
                 terminal.replaced |= {'after_val_iter', 'after_test_iter'}
                 if not self.optim_wrapper:
                     terminal.replaced.add('after_train_iter')
-            if ReportHook in kinds:
+            if ReportHook in hook_types:
                 terminal.replaced |= {'after_val_epoch', 'after_test_epoch'}
 
     @property
     def config_path(self) -> Path:
-        """Where the config of this run is written."""
+        """Path of the file that the config of this run is written to."""
         name = Path(self.cfg.filename or '').name or f'{self.timestamp}.py'
         return Path(self.work_dir, name)
 
-    def say_places(self) -> None:
-        """Name the folder of the results and the log file."""
+    def say_output_paths(self) -> None:
+        """Log the folder of the results and the path of the log file."""
         say('Results', shown_path(self.work_dir))
         say('Log', shown_path(self.logger.log_file))
 
-    def say_metrics(self) -> None:
-        """Name the file with the metrics, if a hook writes one."""
+    def say_metrics_path(self) -> None:
+        """Log the path of the file with the metrics, if a hook writes one."""
         path = Path(self.work_dir, 'metrics.json')
         if path.is_file() and any(
                 isinstance(hook, ReportHook) for hook in self.hooks):
@@ -98,7 +98,7 @@ class ToolRunner(Runner):
             super().dump_config()
 
     def load_checkpoint(self, *args, **kwargs) -> dict:
-        """Load a checkpoint; MMEngine prints which, even in a quiet run."""
+        """Load a checkpoint without the line that MMEngine prints."""
         if not self._terminals:
             return super().load_checkpoint(*args, **kwargs)
         printed = StringIO()

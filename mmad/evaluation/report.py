@@ -1,4 +1,4 @@
-"""Plain values of metrics for files and tables, in order and in words."""
+"""Convert and format metrics for files and tables."""
 import math
 import os
 from collections.abc import Mapping
@@ -17,19 +17,19 @@ _NAMES = IMAGE_METRICS + PIXEL_METRICS
 
 
 def is_known(name: str) -> bool:
-    """Tell whether a metric, with or without a prefix, is one of mmad."""
+    """Return whether a metric, with or without a prefix, is one of mmad."""
     return name.rpartition('/')[2] in _NAMES
 
 
-def in_order(values: Mapping[Any, Any]) -> dict[str, Any]:
-    """Make plain values of metrics, with those of mmad first.
+def sort_metrics(values: Mapping[Any, Any]) -> dict[str, Any]:
+    """Convert metrics to plain values, and sort those of mmad first.
 
     Args:
-        values (Mapping): Metrics by name. A dict among them becomes one
+        values (Mapping): Metrics by name. A metric that is a dict becomes one
             metric for each of its entries, named ``name/key``.
 
     Returns:
-        dict[str, Any]: See :func:`plain_value`.
+        dict[str, Any]: Plain values by name, see :func:`plain_value`.
     """
     plain = _flat(plain_value(values))
     known = sorted(
@@ -40,7 +40,7 @@ def in_order(values: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _flat(values: dict[str, Any]) -> dict[str, Any]:
-    """Put the entries of nested dicts into one dict."""
+    """Move the entries of nested dicts into one dict."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         inner = ({
@@ -50,17 +50,18 @@ def _flat(values: dict[str, Any]) -> dict[str, Any]:
             name: value
         })
         taken = flat.keys() | values.keys() - {name}
-        # Rather nested than lost.
+        # Keep a dict nested if its entries would replace others.
         flat.update({name: value} if inner.keys() & taken else inner)
     return flat
 
 
 def plain_value(value: Any) -> Any:
-    """Convert a value to what JSON can hold.
+    """Convert a value to one that JSON can represent.
 
-    Numbers of NumPy and PyTorch become those of Python, and arrays lists; an
-    array of one element is a number. NaN is ``'undefined'``, infinity
-    ``'infinity'``. Of anything else the name of the type remains.
+    Numbers of NumPy and PyTorch become Python numbers. Arrays become lists,
+    and an array with one element becomes a number. NaN becomes
+    ``'undefined'``, and infinity ``'infinity'``. Other objects are replaced by
+    the name of their type.
 
     Args:
         value (Any): Any value.
@@ -96,8 +97,8 @@ def _plain_float(number: float) -> float | str:
     return number
 
 
-def is_cell(value: Any) -> bool:
-    """Tell whether a plain value can stand in a table of numbers."""
+def is_table_value(value: Any) -> bool:
+    """Return whether a plain value can be shown in a table of numbers."""
     return (isinstance(value, int | float) or value in (UNDEFINED, *INFINITE))
 
 
@@ -105,27 +106,28 @@ def short_value(name: str, value: Any, percent: str = '') -> str:
     """Format a plain value in a few characters.
 
     Args:
-        name (str): Name of the metric; those of mmad come in %.
+        name (str): Name of the metric; those of mmad are shown in %.
         value (Any): A plain value.
-        percent (str): What follows a number in %. Defaults to nothing.
+        percent (str): Text after a number in %. Defaults to ``''``.
 
     Returns:
-        str: A dash for what is no number.
+        str: The value, or a dash if it is not a number.
     """
     if isinstance(value, int | float):
         return (f'{100 * value:.1f}{percent}'
                 if is_known(name) else f'{value:.4g}')
-    return value if is_cell(value) else '-'
+    return value if is_table_value(value) else '-'
 
 
 def describe_conditions(conditions: Mapping[str, Any]) -> str:
     """Describe in words how the pixel metrics were computed.
 
     Args:
-        conditions (Mapping[str, Any]): ``conditions`` of ``metrics.json``.
+        conditions (Mapping[str, Any]): The section ``conditions`` of
+            ``metrics.json``.
 
     Returns:
-        str: One line, empty without pixel metrics.
+        str: One line; empty if there are no pixel metrics.
     """
     parts = []
     for name, resolution in conditions.items():
@@ -133,13 +135,13 @@ def describe_conditions(conditions: Mapping[str, Any]) -> str:
         prefix += slash
         limit = conditions.get(f'{prefix}fpr_limit')
         size = conditions.get(f'{prefix}map_size')
-        # A metric of another origin may have conditions of the same name.
+        # A metric of another package may have conditions of the same name.
         if (name != 'resolution' or resolution not in ('input', 'original')
                 or not isinstance(limit, int | float) or size is None):
             continue
         place = ('model input'
                  if resolution == 'input' else 'the original resolution')
-        # Missing in results that a sweep of an earlier version left.
+        # Missing in the results of a sweep with an earlier version.
         images = (' of anomalous images only'
                   if conditions.get(f'{prefix}anomalous_only') else '')
         text = (f'{prefix}pixel metrics{images} at {place} {size}; '

@@ -14,22 +14,27 @@ _MAPS = dict(gt_mask=torch.bool, pred_map=torch.float32, pred_mask=torch.bool)
 class AnomalyDataSample(BaseDataElement):
     """Annotation and prediction of one image.
 
-    Metainfo, as far as known: ``img_path``, ``mask_path``, ``defect_type``
-    (``'good'`` for a normal image), ``category``, ``sample_idx`` (position in
-    the data set), and as ``(height, width)`` ``ori_shape``, ``img_shape``,
-    ``resized_shape`` and ``crop_offset`` (place of the input in the resized
-    image, negative where a letterbox added a border), ``rotation`` (of the
-    resized image before the crop, in degrees), ``mask_area`` (number of
-    defective pixels of the mask file), and ``frame_lost`` (why the place of
-    the input in the original is not known, if it is not).
+    The metainfo has these entries, as far as they are known:
+
+    - ``img_path``, ``mask_path``, ``category``
+    - ``defect_type``: ``'good'`` for a normal image.
+    - ``sample_idx``: Position in the data set.
+    - ``ori_shape``, ``img_shape``, ``resized_shape``: Heights and widths.
+    - ``crop_offset``: Top and left of the input in the resized image,
+      negative if a letterbox added a border.
+    - ``rotation``: Rotation of the resized image before the crop, in degrees.
+    - ``mask_area``: Number of defective pixels in the mask file.
+    - ``frame_lost``: Why the place of the input in the original image is not
+      known, if it is not.
 
     Attributes:
         gt_label (Tensor): ``()`` int64, 1 for anomalous.
         gt_mask (Tensor): ``(H, W)`` bool at the model's input size.
         pred_score (Tensor): ``()`` float32, higher is more anomalous.
         pred_map (Tensor): ``(H, W)`` float32 at the model's input size.
-        pred_label (Tensor): ``()`` bool, the verdict at a threshold.
-        pred_mask (Tensor): ``(H, W)`` bool, the verdict per pixel.
+        pred_label (Tensor): ``()`` bool, whether the image counts as
+            anomalous at a threshold.
+        pred_mask (Tensor): ``(H, W)`` bool, the same for each pixel.
 
     Examples:
         >>> sample = AnomalyDataSample(metainfo=dict(defect_type='scratch'))
@@ -57,22 +62,22 @@ class AnomalyDataSample(BaseDataElement):
         super().__setattr__(name, value)
 
     def original_map(self) -> Tensor:
-        """Bring the anomaly map back to the original image.
+        """Resize the anomaly map to the original image.
 
         Returns:
-            Tensor: ``(H, W)`` float32 at ``ori_shape``, interpolated
-            bilinearly; NaN where the model did not see the image, so there is
-            no score.
+            Tensor: Map ``(H, W)`` float32 at ``ori_shape``, interpolated
+            bilinearly. It is NaN outside the crop that the model saw, where
+            there is no score.
 
         Raises:
-            InputError: The image was rotated or otherwise moved by the
-                pipeline, or its original size is not known.
+            InputError: If the pipeline rotated or otherwise moved the image,
+                or its original size is not known.
         """
         require_place(self, 'use `pred_map`')
         if self.get('ori_shape') is None:
             raise InputError(
-                'the original size of the image is not known; the pipeline '
-                'must pack `ori_shape`.')
+                'the original size of the image is not known; let the '
+                'pipeline pack `ori_shape`.')
         shape = tuple(self.pred_map.shape)
         values, window = map_to_original(
             self.pred_map.cpu().numpy(), tuple(self.ori_shape),

@@ -1,4 +1,4 @@
-"""The place of a model's input in the original image."""
+"""Relate the pixels of the model input to those of the original image."""
 from collections.abc import Mapping
 
 import numpy as np
@@ -8,9 +8,9 @@ from mmad.errors import InputError
 
 def scored_window(info: Mapping, shape: tuple[int,
                                               int]) -> tuple[slice, slice]:
-    """Find the rows and columns of a model's input that show the image.
+    """Find the rows and columns of the model input that show the image.
 
-    That is all of them, unless a letterbox added a border.
+    These are all rows and columns, unless a letterbox added a border.
 
     Args:
         info (Mapping): Metainfo of an image: ``resized_shape`` and
@@ -33,10 +33,10 @@ def require_place(info: Mapping, otherwise: str) -> None:
     Args:
         info (Mapping): Metainfo of an image: ``img_path``, ``frame_lost`` and
             ``rotation``, as far as known.
-        otherwise (str): What to do if it cannot be known, for the message.
+        otherwise (str): What else the user can do, for the message.
 
     Raises:
-        InputError: The pipeline rotated the image or otherwise moved it.
+        InputError: If the pipeline rotated or otherwise moved the image.
     """
     reason = info.get('frame_lost') or ('it was rotated by the pipeline'
                                         if info.get('rotation') else None)
@@ -53,12 +53,12 @@ def map_to_original(
     resized_shape: tuple[int, int] | None = None,
     crop_offset: tuple[int, int] = (0, 0)
 ) -> tuple[np.ndarray, tuple[slice, slice]]:
-    """Bring an anomaly map back to the pixels of the original image.
+    """Resize an anomaly map to the pixels of the original image.
 
     The model saw a crop of the resized image. The map is interpolated
     bilinearly, with half-pixel centers (``align_corners=False``), at exactly
-    those original pixels whose center lies inside the crop. The others were
-    never seen and have no score.
+    those original pixels whose center lies inside the crop. The other pixels
+    have no score.
 
     Args:
         anomaly_map (np.ndarray): Map at the size of the model input, shape
@@ -69,7 +69,7 @@ def map_to_original(
             image after resizing and before cropping, in pixels. Defaults to
             the shape of the map: no crop.
         crop_offset (tuple[int, int]): Top and left of the crop in the resized
-            image, in pixels; negative where a letterbox added a border.
+            image, in pixels; negative if a letterbox added a border.
             Defaults to (0, 0).
 
     Returns:
@@ -90,14 +90,14 @@ def map_to_original(
 
 def _axis(size: int, ori_size: int, resized_size: int,
           offset: int) -> tuple[slice, np.ndarray, np.ndarray, np.ndarray]:
-    # In units of 1 / (2 * ori_size) of a resized pixel every center and edge
-    # is an integer, so no rounding decides which pixels are inside.
+    # In units of 1 / (2 * ori_size) of a resized pixel, every center and edge
+    # is an integer, so rounding does not affect which pixels are inside.
     centers = (2 * np.arange(ori_size) + 1) * resized_size
     unit = 2 * ori_size
     first, last = np.searchsorted(centers,
                                   [offset * unit, (offset + size) * unit])
     position = centers[first:last] / unit - offset - 0.5
-    # Never from what a letterbox added.
+    # Do not interpolate from the border of a letterbox.
     start, stop = max(0, -offset), min(size, resized_size - offset)
     position = np.clip(position, start, stop - 1)
     lower = position.astype(np.intp)

@@ -1,4 +1,4 @@
-"""Checks of the arguments that parts get from a config."""
+"""Check the arguments that classes get from a config."""
 import math
 from collections.abc import Collection, Mapping, Sequence
 from numbers import Integral, Real
@@ -16,13 +16,11 @@ def check_number(name: str,
                  integer: bool = False,
                  optional: bool = False,
                  hint: str = '') -> None:
-    """Check that a value is a finite number and in its range.
-
-    A bool is no number here.
+    """Check that a value is a finite number in its range, and not a bool.
 
     Args:
-        name (str): Of the argument.
-        value: What was given for it.
+        name (str): Name of the argument.
+        value: Value of the argument.
         low (float, optional): Smallest value. Defaults to None: any.
         high (float, optional): Largest value. Defaults to None: any.
         above (float, optional): The value must exceed it. Defaults to None.
@@ -33,7 +31,7 @@ def check_number(name: str,
         hint (str): What else is allowed, for the message. Defaults to ``''``.
 
     Raises:
-        InputError: The value is not allowed.
+        InputError: If the value is not allowed.
     """
     if value is None and optional:
         return
@@ -59,10 +57,10 @@ def check_number(name: str,
 
 
 def check_numbers(name: str, values: Any, **limits: Any) -> None:
-    """Check that a value is a list of numbers, each by :func:`check_number`.
+    """Check that a value is a list of numbers, with :func:`check_number`.
 
     Raises:
-        InputError: It is none, or a number in it is not allowed.
+        InputError: If it is not a list, or a number in it is not allowed.
     """
     if isinstance(values, str) or not isinstance(values, Sequence):
         raise InputError(f'`{name}` must be a list of numbers, got '
@@ -75,7 +73,7 @@ def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
     """Check that a value is one of several names.
 
     Raises:
-        InputError: It is not.
+        InputError: If it is not one of them.
     """
     if not isinstance(value, str) or value not in choices:
         *others, last = (f'"{choice}"' for choice in choices)
@@ -88,17 +86,19 @@ def check_flag(name: str, value: Any) -> None:
     """Check that a value is True or False.
 
     Raises:
-        InputError: It is neither.
+        InputError: If it is neither.
     """
     if not isinstance(value, bool):
         raise InputError(f'`{name}` must be True or False, got {value!r}.')
 
 
 def as_size(name: str, value: Any) -> tuple[int, int]:
-    """Read a width and height in pixels, or one number that stands for both.
+    """Convert an argument to a width and height in pixels.
+
+    A single number stands for both.
 
     Raises:
-        InputError: It is not one positive integer, nor two.
+        InputError: If it is neither one nor two positive integers.
     """
     sides = [value, value] if isinstance(value, Integral) else value
     if not isinstance(sides, Sequence) or len(sides) != 2 or not all(
@@ -111,10 +111,10 @@ def as_size(name: str, value: Any) -> tuple[int, int]:
 
 
 def as_arguments(name: str, value: Any) -> dict:
-    """Read a dict of arguments; None stands for an empty one.
+    """Convert an argument to a dict of arguments; None becomes an empty one.
 
     Raises:
-        InputError: It is neither.
+        InputError: If it is neither a dict nor None.
     """
     if not isinstance(value, Mapping | None):
         raise InputError(f'`{name}` must be a dict of arguments or None, got '

@@ -1,4 +1,4 @@
-"""Writing files so that a crash leaves none of them half written."""
+"""Write files as a whole or not at all."""
 import os
 import tempfile
 from pathlib import Path
@@ -9,11 +9,11 @@ from mmad.errors import InputError
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:
-    """Write a file so that a crash leaves the old one, or none.
+    """Write a file as a whole; a crash leaves the old file, or none.
 
     Raises:
-        InputError: The content cannot be written (a full disk, say). A file
-            that was there before is untouched.
+        InputError: If the content cannot be written, for example to a full
+            disk. An existing file is not changed then.
     """
     path = Path(path)
     temporary = None
@@ -30,9 +30,9 @@ def write_atomically(path: str | Path, content: bytes) -> None:
         temporary = None
     except OSError as error:
         raise InputError(
-            f'"{path}" cannot be written ({error.strerror}); an earlier '
-            'version of it, if any, is untouched. Free some space or choose '
-            'another place.') from error
+            f'"{path}" cannot be written ({error.strerror}), and an earlier '
+            'version of it, if any, was not changed; free some space or '
+            'choose another place.') from error
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
@@ -45,7 +45,7 @@ def _umask() -> int:
 
 
 class AtomicLocalBackend(LocalBackend):
-    """MMEngine's local files, written atomically."""
+    """The local file back end of MMEngine, with atomic writes."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
         write_atomically(filepath, obj)
@@ -58,7 +58,7 @@ class AtomicLocalBackend(LocalBackend):
 
 
 def register_atomic_backend() -> None:
-    """Make MMEngine write local files, checkpoints first, atomically."""
+    """Make MMEngine write checkpoints and other local files atomically."""
     register_backend('local', AtomicLocalBackend, force=True, prefixes='')
-    # MMEngine goes on using what it made before.
+    # MMEngine would continue to use the back ends that it has cached.
     io.backend_instances.clear()

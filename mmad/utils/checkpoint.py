@@ -1,4 +1,4 @@
-"""Reading checkpoints without running what is in them."""
+"""Read checkpoints without running code from them."""
 import pickle
 import zipfile
 import zlib
@@ -18,25 +18,26 @@ from .remote_files import find_checkpoint
 def load_checkpoint(filename: str | Path, map_location=None) -> dict:
     """Read a checkpoint of MMEngine with ``weights_only=True``.
 
-    Besides tensors and plain containers only the training log that MMEngine
-    stores (``HistoryBuffer``, numpy scalars and arrays) is let through; a
-    file that asks for anything else is refused, wherever it comes from.
+    A file may contain tensors, plain containers and the training log of
+    MMEngine (``HistoryBuffer``, NumPy scalars and arrays). A file with
+    anything else is refused, wherever it comes from.
 
     Args:
-        filename (str | Path): Local path, also as ``file://``; the URL of a
-            checkpoint, or a name of MMEngine's model zoos such as
-            ``'torchvision://resnet18'``, which are downloaded into the folder
-            ``checkpoints`` of :func:`torch.hub.get_dir` once.
-        map_location: As in :func:`torch.load`.
+        filename (str | Path): Local path, also as ``file://``; URL of a
+            checkpoint; or name in one of the model zoos of MMEngine, such as
+            ``'torchvision://resnet18'``. A remote file is downloaded once,
+            into the folder ``checkpoints`` of :func:`torch.hub.get_dir`.
+        map_location: See :func:`torch.load`.
 
     Raises:
-        InputError: The file is missing, broken, damaged in any byte or
-            unsafe, or cannot be downloaded.
+        InputError: If the file is missing, broken, damaged or unsafe, or
+            cannot be downloaded.
     """
     filename = str(filename)
     state = _read(find_checkpoint(filename), filename, map_location)
-    # By the operators, since an OrderedDict of a file may bring methods of
-    # its own. MMEngine's runner would run `config` as Python when it resumes.
+    # Remove `config`, which the runner of MMEngine would run as Python when
+    # it resumes. Use dict.items, since an OrderedDict from a file may have
+    # overridden methods.
     if 'meta' in state and isinstance(state['meta'], dict):
         state['meta'] = {
             key: value
@@ -50,30 +51,31 @@ def load_checkpoint(filename: str | Path, map_location=None) -> dict:
 def _read(path: Path, filename: str, map_location) -> dict:
     try:
         if path.exists() and not path.is_file():
-            raise InputError(f'checkpoint "{filename}" cannot be read, it is '
-                             'no ordinary file.')
+            raise InputError(f'checkpoint "{filename}" cannot be read, since '
+                             'it is not a regular file; name a file.')
         check_sums(path, filename)
-        with torch.serialization.safe_globals(_log_globals()):
+        with torch.serialization.safe_globals(_training_log_globals()):
             state = torch.load(
                 path, map_location=map_location, weights_only=True)
     except FileNotFoundError as error:
-        raise InputError(f'checkpoint "{filename}" does not exist.') from error
+        raise InputError(f'checkpoint "{filename}" does not exist; check the '
+                         'path.') from error
     except pickle.UnpicklingError as error:
         raise InputError(
-            f'checkpoint "{filename}" was refused: it is broken or holds '
-            'more than tensors and a training log, and could run code when '
-            'loaded.') from error
+            f'checkpoint "{filename}" was refused: it is broken, or contains '
+            'more than tensors and a training log and could run code when '
+            'loaded; use one that tools/train.py wrote.') from error
     except InputError:
         raise
-    # Anybody may have written the file: torch and what it calls raise many
-    # kinds of errors for what is in it, up to a lack of memory.
+    # PyTorch raises many kinds of errors for the content of an untrusted
+    # file, including a lack of memory.
     except Exception as error:
         raise InputError(
-            f'checkpoint "{filename}" cannot be read, it may be truncated '
-            f'({type(error).__name__}).') from error
+            f'checkpoint "{filename}" cannot be read and may be truncated '
+            f'({type(error).__name__}); copy or write it again.') from error
     if not isinstance(state, dict):
-        raise InputError(f'checkpoint "{filename}" holds no state; it must be '
-                         'one that tools/train.py wrote.')
+        raise InputError(f'checkpoint "{filename}" contains no state; use one '
+                         'that tools/train.py wrote.')
     weights = state.get('state_dict', {})
     if not isinstance(weights, dict) or not all(
             isinstance(key, str) for key in weights):
@@ -83,16 +85,16 @@ def _read(path: Path, filename: str, map_location) -> dict:
 
 
 def check_sums(path: Path, filename: str) -> None:
-    """Check the sums of a file, since torch loads damaged bytes.
+    """Verify the checksums of a file, which PyTorch itself does not.
 
     Args:
-        path (Path): The file, of any form that torch writes. Only the newer
-            one, which is a zip file, has check sums.
-        filename (str): What the message calls it.
+        path (Path): File written by PyTorch. Files in the format before
+            version 1.6, which is not a zip file, have no checksums.
+        filename (str): Name of the file in messages.
 
     Raises:
-        InputError: A check sum is wrong, or the file unpacks to more than its
-            size.
+        InputError: If a checksum is wrong, or the unpacked content is larger
+            than the file.
     """
     if not path.exists() or not zipfile.is_zipfile(path):
         return
@@ -102,31 +104,31 @@ def check_sums(path: Path, filename: str) -> None:
             if size > path.stat().st_size:
                 raise InputError(
                     f'the file "{filename}" was refused: it unpacks to '
-                    f'{size} bytes, more than it has; it must be one that '
-                    'torch.save wrote, which compresses nothing.')
+                    f'{size} bytes, more than its size; use one that '
+                    'torch.save wrote, which does not compress.')
             damaged = file.testzip()
-    # What a damaged header makes of it.
+    # A damaged header causes any of these.
     except (NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error):
         damaged = 'a header'
     if damaged is not None:
         raise InputError(
-            f'the file "{filename}" is damaged (the check sum of {damaged} '
+            f'the file "{filename}" is damaged (the checksum of {damaged} '
             'is wrong); copy or write it again.')
 
 
 def latest_checkpoint(work_dir: str | Path) -> str | None:
-    """Find the checkpoint of a work directory that ``--resume`` goes on from.
+    """Find the latest checkpoint of a work directory, for ``--resume``.
 
-    MMEngine notes it in ``last_checkpoint``, but first removes earlier ones
-    and then writes that file in place. Where a run was killed in between, the
-    newest checkpoint that is there counts; ``find_latest_checkpoint`` of
-    MMEngine would name one that is gone, or fail.
+    MMEngine writes its path to ``last_checkpoint``, but removes older
+    checkpoints before that. If a run was killed in between, the newest
+    existing checkpoint is returned. ``find_latest_checkpoint`` of MMEngine
+    would return a missing file then, or fail.
 
     Args:
-        work_dir (str | Path): Of the run.
+        work_dir (str | Path): Work directory of the run.
 
     Returns:
-        str | None: Its path; None if there is none.
+        str | None: Path of the checkpoint; None if there is none.
     """
     work_dir = Path(work_dir)
     note = work_dir / 'last_checkpoint'
@@ -147,31 +149,31 @@ def latest_checkpoint(work_dir: str | Path) -> str | None:
 
 
 def register_safe_loader() -> None:
-    """Make MMEngine read every checkpoint through :func:`load_checkpoint`.
+    """Make MMEngine read every checkpoint with :func:`load_checkpoint`.
 
-    That is whatever its name begins with: MMEngine's own readers of URLs and
-    model zoos would run code from the file.
+    This includes URLs and model zoos, for which the loaders of MMEngine would
+    run code from the file.
     """
 
     def load_from_anywhere(filename, map_location=None, logger=None):
         return load_checkpoint(filename, map_location)
 
-    # MMEngine offers no list of its schemes, and '' is that of local files.
+    # MMEngine has no public list of its schemes; '' is for local files.
     CheckpointLoader.register_scheme(
         prefixes=['', *CheckpointLoader._schemes],
         loader=load_from_anywhere,
         force=True)
 
 
-def _history_buffer_getattr(obj, name):
-    # HistoryBuffer pickles its own methods by name; nothing else may use the
-    # builtin.
+def _get_history_buffer_method(obj, name):
+    # The pickle of a HistoryBuffer looks up its methods by name with the
+    # builtin getattr, which nothing else may use.
     if obj is HistoryBuffer and name in ('min', 'max', 'current', 'mean'):
         return getattr(obj, name)
     raise pickle.UnpicklingError(f'getattr of {name} is not allowed')
 
 
-def _log_globals() -> list:
+def _training_log_globals() -> list:
     rebuild = np.ndarray.__reduce__(np.empty(0))[0]
     scalar = np.float64(0).__reduce__()[0]
     dtypes = {type(np.dtype(kind)) for kind in 'fdilqILQB?'}
@@ -182,8 +184,8 @@ def _log_globals() -> list:
         *dtypes,
         rebuild,
         scalar,
-        # Names of the same two under numpy 1.
+        # The names of the same two functions in NumPy 1.
         (rebuild, 'numpy.core.multiarray._reconstruct'),
         (scalar, 'numpy.core.multiarray.scalar'),
-        (_history_buffer_getattr, 'builtins.getattr')
+        (_get_history_buffer_method, 'builtins.getattr')
     ]

@@ -1,4 +1,4 @@
-"""What the command-line tools share."""
+"""Functions shared by the command-line tools."""
 import argparse
 import logging
 import os
@@ -24,8 +24,8 @@ from mmad.errors import InputError
 from mmad.registry import DATASETS
 
 from .checkpoint import load_checkpoint
-from .config_check import check_config, check_shape
-from .config_file import KEYS, hint, read_config
+from .config_check import check_config, check_entry_types
+from .config_file import KEYS, advise_on_key, read_config
 from .config_parts import type_name
 from .inner_datasets import inner_datasets
 from .one_sentence_errors import one_sentence_errors
@@ -35,38 +35,38 @@ from .path_checks import (
     check_folder,
     check_folders,
 )
-from .weights import forget_weights, set_weights
+from .weights import remove_weights, set_weights
 
 __all__ = [
     'add_common_arguments', 'add_config_arguments', 'add_run_arguments',
-    'add_weights_argument', 'at_least', 'check_beforehand', 'check_data',
-    'check_optimizer', 'finish_config', 'guard_amp', 'load_config',
+    'add_weights_argument', 'check_at_least', 'check_before_run', 'check_data',
+    'check_optimizer', 'enable_amp', 'finish_config', 'load_config',
     'one_sentence_errors', 'use_checkpoint_backbone'
 ]
 
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
-def at_least(option: str, number: int, least: int) -> None:
-    """Check a number of the command line.
+def check_at_least(option: str, number: int, least: int) -> None:
+    """Check that a number of the command line is not too small.
 
     Raises:
-        InputError: It is too small.
+        InputError: If the number is below ``least``.
     """
     if number < least:
         raise InputError(f'{option} must be at least {least}, got {number}.')
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """Read the config and merge the command line into it.
+    """Read the config and merge the options of the command line into it.
 
     Raises:
-        InputError: The config cannot be read, has a key that nothing reads,
-            or an option has no place in it.
+        InputError: If the config cannot be read, has a key that nothing
+            reads, or an option does not apply to it.
     """
     cfg = read_config(args.config)
     _merge_options(cfg, args)
-    check_shape(cfg)
+    check_entry_types(cfg)
     for key in ('data_root', 'category'):
         value = getattr(args, key)
         if value is None:
@@ -78,15 +78,15 @@ def load_config(args: argparse.Namespace) -> Config:
                     raise InputError(
                         f'--{key.replace("_", "-")} does not apply: the '
                         f'{type_name(dataset.get("type"))} of this config '
-                        f'has no `{key}`.')
+                        f'has no `{key}`; leave it out.')
                 dataset[key] = value
     for loader in _LOADERS:
         if cfg.get(loader) is not None:
             check_category(cfg[loader].dataset.get('category'))
     if getattr(args, 'weights', None) is not None:
         if 'model' not in cfg:
-            raise InputError(f'--weights is for a model, and "{args.config}" '
-                             'has no `model`.')
+            raise InputError(f'--weights is for a model, but "{args.config}" '
+                             'has no `model`; leave it out.')
         set_weights(cfg.model, args.weights)
     return cfg
 
@@ -97,21 +97,22 @@ def _merge_options(cfg: Config, args: argparse.Namespace) -> None:
         first = key.split('.')[0]
         if first not in KEYS:
             raise InputError(f'--cfg-options {key}: nothing reads the key '
-                             f'`{first}`; {hint(first)}')
+                             f'`{first}`; {advise_on_key(first)}')
         if first in ('custom_imports', 'launcher'):
-            raise InputError(f'--cfg-options {first} is without effect; ' +
+            raise InputError(f'--cfg-options {first} has no effect; ' +
                              ('use --launcher.' if first ==
                               'launcher' else 'set it in the config file.'))
     for key, value in options.items():
         try:
             cfg.merge_from_dict({key: value})
-        # What MMEngine says to a path that leads through a number, a string,
-        # None, or past the end of a list.
+        # MMEngine raises any of these if the key leads through a number, a
+        # string or None, or past the end of a list.
         except (AssertionError, AttributeError, IndexError, KeyError,
                 TypeError, ValueError) as error:
             raise InputError(
                 f'--cfg-options {key} has no place in "{args.config}" '
-                f'({" ".join(str(error).split())[:200]}).') from error
+                f'({" ".join(str(error).split())[:200]}); check the '
+                'key.') from error
 
 
 def _parse_options(pairs: Sequence[str]) -> dict[str, Any]:
@@ -126,20 +127,22 @@ def _parse_options(pairs: Sequence[str]) -> dict[str, Any]:
     return found.options
 
 
-def check_beforehand(cfg: Config,
+def check_before_run(cfg: Config,
                      needs: Collection[str],
                      checkpoint: str | None = None) -> None:
-    """Check all that can be known before anything is computed or written.
+    """Check a config before anything is computed or written.
 
     Args:
-        cfg (Config): Finished.
-        needs (Collection[str]): ``'train'`` or ``'test'``.
-        checkpoint (str, optional): From which all weights are to come.
+        cfg (Config): Config after :func:`finish_config`.
+        needs (Collection[str]): Which of ``'train'`` and ``'test'`` the run
+            needs the entries for.
+        checkpoint (str, optional): Checkpoint that contains all weights.
             Defaults to None.
 
     Raises:
-        InputError: The config is incomplete or has what nothing takes, a file
-            that it names is missing, or its work dir cannot be written to.
+        InputError: If the config is incomplete or has a key that nothing
+            reads, a file that it names is missing, or its work directory
+            cannot be written to.
     """
     check_config(cfg, needs)
     check_folder(cfg.work_dir, '--work-dir')
@@ -147,9 +150,9 @@ def check_beforehand(cfg: Config,
                       or '').name, 'last_checkpoint', 'metrics.json'):
         if name and Path(cfg.work_dir, name).is_dir():
             raise InputError(
-                f'the work dir has a folder "{Path(cfg.work_dir, name)}" in '
-                'the place of a file that is written there; remove it or '
-                'choose another --work-dir.')
+                f'the work dir has a folder "{Path(cfg.work_dir, name)}" '
+                'where a file is to be written; remove it or choose another '
+                '--work-dir.')
     check_folders(cfg)
     if checkpoint is not None:
         use_checkpoint_backbone(cfg, checkpoint)
@@ -157,11 +160,11 @@ def check_beforehand(cfg: Config,
 
 
 def finish_config(cfg: Config, args: argparse.Namespace) -> None:
-    """Set launcher and work dir, and what follows from them."""
+    """Set the launcher, the work directory and the entries they affect."""
     cfg.launcher = args.launcher
     if (args.launcher != 'none' and not torch.cuda.is_available()
             and cfg.get('model_wrapper_cfg') is None):
-        # MMEngine's default asks for a CUDA device in every process.
+        # The default of MMEngine needs a CUDA device in every process.
         cfg.model_wrapper_cfg = dict(
             type='MMDistributedDataParallel',
             device_ids=None,
@@ -169,7 +172,7 @@ def finish_config(cfg: Config, args: argparse.Namespace) -> None:
             find_unused_parameters=cfg.get('find_unused_parameters', False))
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     for loader in _LOADERS:
-        # torch refuses the one without the other.
+        # PyTorch refuses persistent workers if there are no workers.
         if cfg.get(loader) is not None and cfg[loader].get('num_workers') == 0:
             cfg[loader].persistent_workers = False
     if args.work_dir is not None:
@@ -183,21 +186,21 @@ def finish_config(cfg: Config, args: argparse.Namespace) -> None:
 
 
 def use_checkpoint_backbone(cfg: Config, checkpoint: str) -> None:
-    """Take all weights from the checkpoint, which is complete in itself.
+    """Remove the weights from a config if the checkpoint contains them.
 
-    So nothing is downloaded, and the weights are those of the fit.
+    Then nothing is downloaded, and the weights are those of the fit.
     """
     state = load_checkpoint(checkpoint, map_location='cpu')
     if cfg.get('resume'):
-        _check_progress(state, checkpoint)
+        _check_resumable(state, checkpoint)
     if any(
             key.startswith(('backbone.', 'scales.'))
             for key in state.get('state_dict', {})):
-        forget_weights(cfg.model)
+        remove_weights(cfg.model)
 
 
-def _check_progress(state: dict, checkpoint: str) -> None:
-    """Refuse a checkpoint that does not say where its training stood."""
+def _check_resumable(state: dict, checkpoint: str) -> None:
+    """Refuse a checkpoint without the progress of its training."""
     meta, hub = state.get('meta'), state.get('message_hub')
     if isinstance(meta, dict) and isinstance(hub, dict):
         counts = [meta.get('epoch'), meta.get('iter')]
@@ -211,20 +214,20 @@ def _check_progress(state: dict, checkpoint: str) -> None:
                                  'resumed_keys'))):
             return
     raise InputError(
-        f'checkpoint "{checkpoint}" does not say where its training stood '
-        '(epoch, iter, seed and log), so it cannot go on; name one that '
-        'tools/train.py wrote, or leave out --resume.')
+        f'checkpoint "{checkpoint}" does not contain the progress of its '
+        'training (epoch, iter, seed and log), so training cannot be resumed; '
+        'name one that tools/train.py wrote, or leave out --resume.')
 
 
 def check_data(cfg: Config, loaders: Sequence[str]) -> None:
     """Scan the data sets before anything is built, downloaded or written.
 
-    The first image of each goes through its pipeline.
+    The first image of each data set is passed through its pipeline.
 
     Raises:
-        InputError: A folder, a category or a mask is missing, a pipeline
-            makes no input for a model, or an image is to be trained and
-            tested with.
+        InputError: If a folder, a category or a mask is missing, a pipeline
+            makes no input for a model, or an image is both a training image
+            and a test image.
     """
     init_default_scope('mmad')
     data = {
@@ -241,24 +244,24 @@ def check_data(cfg: Config, loaders: Sequence[str]) -> None:
         if not isinstance(item, dict) or not {'inputs', 'data_samples'
                                               } <= set(item):
             raise InputError(f'`{loader}.dataset.pipeline` of the config must '
-                             'end with a step that packs, such as '
+                             'end with a step that packs the inputs, such as '
                              "dict(type='PackInputs').")
 
 
 def _build_data(cfg: dict) -> BaseDataset:
-    """Build a data set that says what it has, by itself or here."""
+    """Build a data set, and log its size unless it does so itself."""
     records: list[logging.LogRecord] = []
 
-    def watch(record: logging.LogRecord) -> bool:
+    def collect(record: logging.LogRecord) -> bool:
         records.append(record)
         return True
 
     logger = MMLogger.get_current_instance()
-    logger.addFilter(watch)
+    logger.addFilter(collect)
     try:
         dataset = DATASETS.build(cfg)
     finally:
-        logger.removeFilter(watch)
+        logger.removeFilter(collect)
     if not any('images' in record.getMessage() for record in records):
         split = cfg.get('split')
         logger.info(
@@ -267,15 +270,15 @@ def _build_data(cfg: dict) -> BaseDataset:
     return dataset
 
 
-def guard_amp(cfg: Config) -> None:
-    """Switch mixed precision on, or say why not.
+def enable_amp(cfg: Config) -> None:
+    """Enable automatic mixed precision.
 
     Raises:
-        InputError: There is no GPU, or nothing is optimized.
+        InputError: If there is no GPU, or the config has no optimizer.
     """
     if not torch.cuda.is_available():
         raise InputError(
-            '--amp needs a CUDA GPU and there is none; leave it out.')
+            '--amp needs a CUDA GPU, but there is none; leave it out.')
     if not cfg.get('optim_wrapper'):
         raise InputError(
             '--amp is for training by gradients; this config has no '
@@ -285,14 +288,15 @@ def guard_amp(cfg: Config) -> None:
 
 
 def check_optimizer(runner: Runner) -> None:
-    """Refuse an optimizer that would have nothing to optimize.
+    """Check that the config and its optimizer suit the model of a runner.
 
     Raises:
-        InputError: There is one, and no parameter takes gradients; or the
-            config names a module that the model does not have.
+        InputError: If there is an optimizer but no parameter that requires
+            gradients, or the config names a module that the model does not
+            have.
     """
     model = runner.model
-    name_of_model = type_name(runner.cfg.model.type)
+    model_name = type_name(runner.cfg.model.type)
     modules = dict(model.named_modules())
     for key in ('activation_checkpointing', 'efficient_conv_bn_eval'):
         names = runner.cfg.get(key) or ()
@@ -300,12 +304,12 @@ def check_optimizer(runner: Runner) -> None:
             if name not in modules:
                 raise InputError(
                     f'`{key}` of the config names the module {name!r}, which '
-                    f'the {name_of_model} does not have; it has '
+                    f'the {model_name} does not have; it has '
                     f'{", ".join(name for name, _ in model.named_children())}'
                     ' and their parts.')
     if runner.optim_wrapper and not any(parameter.requires_grad
                                         for parameter in model.parameters()):
         raise InputError(
-            f'{name_of_model} as configured has nothing to train, but the '
+            f'{model_name} as configured has nothing to train, but the '
             'config has an optimizer; use the schedule '
             '`_base_/schedules/fit_once.py`.')

@@ -1,4 +1,4 @@
-"""Checks of a whole config before anything is built from it."""
+"""Check a whole config before anything is built from it."""
 import inspect
 from collections.abc import Collection
 
@@ -32,7 +32,7 @@ from .config_parts import (
     check_keys,
     check_part,
     find_type,
-    shown,
+    short_repr,
 )
 from .config_training import check_training
 
@@ -74,40 +74,41 @@ _PLAIN: dict[str, tuple[type, ...]] = dict(
 _LEVELS = ('CRITICAL', 'ERROR', 'WARNING', 'INFO', 'DEBUG', 'NOTSET')
 
 
-def check_shape(cfg: Config) -> None:
+def check_entry_types(cfg: Config) -> None:
     """Check the types of the top-level entries of a config.
 
     Raises:
-        InputError: One is missing or of the wrong type.
+        InputError: If an entry has the wrong type, or a loader no data set.
     """
     for key, kinds in _PLAIN.items():
         if key in cfg and not isinstance(cfg[key], kinds):
             wanted = ' or '.join('None' if kind is _NONE else kind.__name__
                                  for kind in kinds)
             raise InputError(f'`{key}` of the config must be {wanted}, got '
-                             f'{shown(cfg[key])}.')
+                             f'{short_repr(cfg[key])}.')
     for split in SPLITS:
         loader = cfg.get(f'{split}_dataloader')
         if loader is not None and not isinstance(loader.get('dataset'), dict):
             raise InputError(
                 f'`{split}_dataloader.dataset` of the config must be a dict '
-                f'with a `type`, got {shown(loader.get("dataset"))}.')
+                f'with a `type`, got {short_repr(loader.get("dataset"))}.')
 
 
 def check_config(cfg: Config, needs: Collection[str] = ()) -> None:
-    """Check every part of a config against the class it is for.
+    """Check every part of a config against the class that it configures.
 
     Args:
-        cfg (Config): Of which :func:`check_shape` holds.
+        cfg (Config): Config that has passed :func:`check_entry_types`.
         needs (Collection[str]): Which of ``'train'`` and ``'test'`` it must
             have the entries for.
 
     Raises:
-        InputError: An entry is missing, names what does not exist, has a key
-            that nothing reads, or a value of the wrong type or range.
+        InputError: If an entry is missing, names a class that does not exist,
+            has a key that nothing reads, or a value of the wrong type or
+            range.
     """
     init_default_scope('mmad')
-    _check_groups(cfg, needs)
+    _check_complete(cfg, needs)
     if 'model' in cfg:
         check_part('model', cfg.model, MODELS)
     for split in SPLITS:
@@ -138,7 +139,7 @@ def check_config(cfg: Config, needs: Collection[str] = ()) -> None:
     _check_environment(cfg)
 
 
-def _check_groups(cfg: Config, needs: Collection[str]) -> None:
+def _check_complete(cfg: Config, needs: Collection[str]) -> None:
     groups = dict(
         train=('train_dataloader', 'train_cfg', 'optim_wrapper'),
         val=('val_dataloader', 'val_cfg', 'val_evaluator'),
@@ -177,7 +178,7 @@ def _check_loader(place: str, loader: ConfigDict) -> None:
         if key in loader and not callable(loader[key]):
             if not isinstance(loader[key], dict):
                 raise InputError(f'`{place}.{key}` of the config must be a '
-                                 f'dict, got {shown(loader[key])}.')
+                                 f'dict, got {short_repr(loader[key])}.')
             find_type(f'{place}.{key}', loader[key], FUNCTIONS)
     for key, least in dict(
             batch_size=1,
@@ -221,7 +222,7 @@ def _check_evaluator(place: str, evaluator: object) -> None:
     elif evaluator is not None:
         if not isinstance(evaluator, list | tuple) or not evaluator:
             raise InputError(f'`{place}` of the config must be a list of '
-                             f'metrics, got {shown(evaluator)}.')
+                             f'metrics, got {short_repr(evaluator)}.')
         for index, metric in enumerate(evaluator):
             check_part(f'{place}.{index}', metric, METRICS)
             others = [
@@ -236,7 +237,7 @@ def _check_evaluator(place: str, evaluator: object) -> None:
 
 def _reports_alike(metric: dict, other: dict) -> bool:
     kinds = [find_type('', one, METRICS) for one in (metric, other)]
-    # What names others give their values is known to them only.
+    # The names that metrics of other packages report are not known.
     return (kinds[0] is kinds[1] and kinds[0].__module__.startswith('mmad.')
             and (metric.get('prefix') or '') == (other.get('prefix') or ''))
 
@@ -264,7 +265,7 @@ def _check_hooks(cfg: Config) -> None:
             raise InputError(
                 f'`{place}.priority` of the config must be a number from 0 to '
                 f'100 or one of {", ".join(Priority.__members__)}, got '
-                f'{shown(hook["priority"])}.') from error
+                f'{short_repr(hook["priority"])}.') from error
 
 
 def _check_environment(cfg: Config) -> None:
@@ -291,11 +292,12 @@ def _check_environment(cfg: Config) -> None:
         set(inspect.signature(Runner.set_randomness).parameters) - {'self'})
     if 'randomness' in cfg and 'seed' not in randomness:
         raise InputError('`randomness` of the config has no `seed`; set it '
-                         'there, None for a new one in each run.')
+                         'there, or set it to None for a new seed in each '
+                         'run.')
     check_integer('randomness', randomness, 'seed', 0, below=2**32)
     if cfg.get('sync_bn') not in (None, 'torch', 'mmcv'):
         raise InputError('`sync_bn` of the config must be None, "torch" or '
-                         f'"mmcv", got {shown(cfg.sync_bn)}.')
+                         f'"mmcv", got {short_repr(cfg.sync_bn)}.')
     level = cfg.get('log_level', 'INFO')
     if isinstance(level, str):
         check_choice('log_level', level, _LEVELS)

@@ -1,4 +1,4 @@
-"""Reading config files, and refusing keys in them that nothing reads."""
+"""Read config files, and refuse keys in them that nothing reads."""
 import difflib
 import importlib
 import inspect
@@ -13,14 +13,14 @@ from mmad.errors import InputError
 
 from .config_names import ConfigFile, fill_in_variables, read_names
 
-# The arguments of the runner, and what it reads without taking it as one.
+# The arguments of the runner, and the other keys that it reads.
 KEYS = frozenset(inspect.signature(Runner).parameters) - {'cfg'} | {
     'activation_checkpointing', 'compile', 'custom_imports',
     'efficient_conv_bn_eval', 'find_unused_parameters', 'model_wrapper_cfg',
     'sync_bn'
 }
-# What people set at top level, where no run reads it, and what to do instead.
-_READ_ELSEWHERE = dict(
+# Keys that have no effect at top level, and what to do instead.
+_ADVICE = dict(
     data_root='use --data-root, or set train_dataloader.dataset.data_root '
     'and the same of the other loaders',
     category='use --category, or set train_dataloader.dataset.category and '
@@ -38,34 +38,34 @@ _READ_ELSEWHERE = dict(
 def read_config(path: str | Path) -> Config:
     """Read a config file and its bases.
 
-    Helper variables, which the files themselves use further down, are left
-    out, so the result can be dumped and read again.
+    Helper variables, which only the files themselves use, are removed, so the
+    config can be dumped and read again.
 
     Args:
-        path (str | Path): Python, YAML or JSON.
+        path (str | Path): Path of a Python, YAML or JSON file.
 
     Returns:
-        Config: Its keys are among :data:`KEYS`.
+        Config: Config with keys among :data:`KEYS`.
 
     Raises:
-        InputError: A file is missing or no config, running it fails, or it
-            has a top-level key that nothing reads.
+        InputError: If a file is missing or not a config, running it fails, or
+            it has a top-level key that nothing reads.
     """
     chain = read_names(path)
     try:
         cfg = Config.fromfile(str(chain.path), import_custom_modules=False)
-    # A config is a program: whatever it raises is what is wrong with it.
+    # A config is a program, so it can raise any exception.
     except (Exception, SystemExit) as error:
-        raise InputError(_what_failed(error, chain)) from error
-    dead = chain.dead_names()
-    # What the files do not assign by name (by exec, or in another package)
-    # cannot be judged.
+        raise InputError(_describe_failure(error, chain)) from error
+    dead = chain.unread_names()
+    # For a key that is assigned otherwise (by exec, or in another package), it
+    # is not known whether the files use it.
     for name in [name for name in cfg if name not in KEYS]:
         if name in dead:
             raise InputError(
                 f'nothing reads the key `{name}` of config "{dead[name]}"; '
-                f'{hint(name)}')
-        # Not by popping, which would import what a lazy config names.
+                f'{advise_on_key(name)}')
+        # `pop` would import what a lazy config names.
         del cfg._cfg_dict[name]
     _import_modules(cfg, path)
     _fill_in(cfg._cfg_dict, chain.path)
@@ -73,26 +73,26 @@ def read_config(path: str | Path) -> Config:
     return cfg
 
 
-def hint(name: str) -> str:
-    """What to do about an unknown top-level key."""
-    if name in _READ_ELSEWHERE:
-        return f'{_READ_ELSEWHERE[name]}.'
+def advise_on_key(name: str) -> str:
+    """Return what to do about an unknown top-level key."""
+    if name in _ADVICE:
+        return f'{_ADVICE[name]}.'
     return nearest(name, KEYS) or 'remove it, or use it further down.'
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Ask whether the known name most like an unknown one was meant."""
+    """Suggest the known name that is most similar to an unknown one."""
     close = difflib.get_close_matches(str(name), sorted(known), 1)
     return f'did you mean `{close[0]}`?' if close else ''
 
 
 def is_module_name(name: object) -> bool:
-    """Whether a name has the form of a module, ``'package.module'``."""
+    """Return whether a name has the form of a module name."""
     return isinstance(name, str) and all(part.isidentifier()
                                          for part in name.split('.'))
 
 
-def _what_failed(error: BaseException, chain: ConfigFile) -> str:
+def _describe_failure(error: BaseException, chain: ConfigFile) -> str:
     where = f'config "{chain.path}"'
     paths = {path.resolve(): path for path in chain.all_paths()}
     for frame in traceback.extract_tb(error.__traceback__):
@@ -111,17 +111,19 @@ def _fill_in(node: object, path: Path) -> object:
     if isinstance(node, list | tuple):
         return type(node)(_fill_in(value, path) for value in node)
     if isinstance(node, dict):
-        # By the methods of dict: those of a lazy config import what it names.
+        # The methods of a lazy config would import what it names.
         for key, value in list(dict.items(node)):
             dict.__setitem__(node, key, _fill_in(value, path))
     return node
 
 
 def _import_types(node: object, path: Path) -> None:
-    """Import what a lazy config names, which its dicts do when they are read.
+    """Import the classes that a lazy config names.
+
+    The dicts of a lazy config import them when their values are read.
 
     Raises:
-        InputError: There is no such module, or nothing of that name in it.
+        InputError: If a module does not exist, or has nothing of that name.
     """
     if not isinstance(node, dict | list | tuple):
         return
@@ -130,17 +132,17 @@ def _import_types(node: object, path: Path) -> None:
     except ImportError as error:
         raise InputError(
             f'config "{path}" imports what cannot be found '
-            f'({" ".join(str(error).split())}); mind the spelling, and the '
-            'folder of a module of your own must be in PYTHONPATH.') from error
+            f'({" ".join(str(error).split())}); check the spelling, and add '
+            'the folder of a module of your own to PYTHONPATH.') from error
     for value in values:
         _import_types(value, path)
 
 
 def _import_modules(cfg: Config, path: str | Path) -> None:
-    """Import what ``custom_imports`` names.
+    """Import the modules that ``custom_imports`` names.
 
     Raises:
-        InputError: A module cannot be imported.
+        InputError: If a module cannot be imported.
     """
     wanted = cfg.get('custom_imports')
     if wanted is None:
@@ -164,5 +166,5 @@ def _import_modules(cfg: Config, path: str | Path) -> None:
                 continue
             raise InputError(
                 f'`custom_imports` of config "{path}" names the module '
-                f'"{module}", which cannot be imported ({error}); the folder '
-                'that holds it must be in PYTHONPATH.') from error
+                f'"{module}", which cannot be imported ({error}); add the '
+                'folder that contains it to PYTHONPATH.') from error

@@ -1,4 +1,4 @@
-"""Which top-level names config files assign, and which of them are read."""
+"""Find the top-level names that config files assign but never read."""
 import ast
 import json
 import os
@@ -11,48 +11,49 @@ import yaml
 from mmad.errors import InputError
 
 SUFFIXES = ('.py', '.yml', '.yaml', '.json')
-# As in MMEngine, which replaces text before it reads the file.
+# The same patterns as in MMEngine, which substitutes them in the text.
 _VARIABLE = re.compile(r'\{\{[\'"]?\s*\$(\w+)\s*\:\s*(\S*?)\s*[\'"]?\}\}')
 _BASE_NAME = re.compile(r'\{\{\s*_base_\.(\w+)')
 
 
 @dataclass
 class ConfigFile:
-    """The names that one file of a chain of configs assigns and reads.
+    """The names that a config file and its bases assign and read.
 
     Args:
-        path (Path): Of the file.
-        unread (set[str]): Names that it gives a value, at top level, and does
-            not read further down.
-        outside (set[str]): Names that it reads from its bases.
-        bases (list[ConfigFile]): The files that it inherits from, as far as
-            they are named by a path.
+        path (Path): Path of the file.
+        unread (set[str]): Names that the file assigns at top level and does
+            not read afterwards.
+        read_from_bases (set[str]): Names that the file reads from its bases.
+        bases (list[ConfigFile]): The files that it inherits from, except for
+            those of other packages.
     """
 
     path: Path
     unread: set[str] = field(default_factory=set)
-    outside: set[str] = field(default_factory=set)
+    read_from_bases: set[str] = field(default_factory=set)
     bases: list['ConfigFile'] = field(default_factory=list)
 
-    def dead_names(
+    def unread_names(
         self, read: frozenset[str] = frozenset()) -> dict[str, Path]:
-        """Find the names that are assigned in this chain and never read.
+        """Find the names that are assigned in these files and never read.
 
         Args:
-            read (frozenset[str]): Names that an heir of this file reads.
+            read (frozenset[str]): Names that are read by the files that
+                inherit from this one.
 
         Returns:
             dict[str, Path]: Each name with the file that assigns it.
         """
-        read = read | self.outside
-        dead = {}
+        read = read | self.read_from_bases
+        unread = {}
         for base in self.bases:
-            dead.update(base.dead_names(read))
-        dead.update((name, self.path) for name in self.unread - read)
-        return dead
+            unread.update(base.unread_names(read))
+        unread.update((name, self.path) for name in self.unread - read)
+        return unread
 
     def all_paths(self) -> list[Path]:
-        """The paths of this file and of all its bases."""
+        """Return the paths of this file and of all its bases."""
         return [self.path
                 ] + [path for base in self.bases for path in base.all_paths()]
 
@@ -61,32 +62,33 @@ def read_names(path: str | Path, heirs: tuple[Path, ...] = ()) -> ConfigFile:
     """Find the names in a config file and its bases without running them.
 
     Args:
-        path (str | Path): Of the file.
-        heirs (tuple[Path, ...]): The files that lead to this one.
+        path (str | Path): Path of the file.
+        heirs (tuple[Path, ...]): Files that inherit from this one.
 
     Raises:
-        InputError: A file is missing, no config, no valid Python, or its own
-            base; or an environment variable cannot stand in its text.
+        InputError: If a file is missing, not a config, not valid Python or
+            its own base, or the value of an environment variable cannot be
+            used in a config.
     """
     path = Path(path).expanduser()
-    said = f' (a base of "{heirs[-1]}")' if heirs else ''
+    note = f' (a base of "{heirs[-1]}")' if heirs else ''
     if path.suffix not in SUFFIXES:
-        raise InputError(f'"{path}"{said} is no config: the name must end in '
+        raise InputError(f'"{path}"{note} is no config: the name must end in '
                          f'{", ".join(SUFFIXES)}.')
     if not path.is_file():
         raise InputError(
-            f'config "{path}"{said} does not exist; `_base_` is relative to '
-            'the file that it stands in.'
-            if heirs else f'config "{path}" does not exist.')
+            f'config "{path}"{note} does not exist; `_base_` is relative to '
+            'the file that contains it.'
+            if heirs else f'config "{path}" does not exist; check the path.')
     if any(path.samefile(heir) for heir in heirs):
-        raise InputError(f'config "{path}" is a base of itself, by way of '
+        raise InputError(f'config "{path}" is a base of itself, through '
                          f'"{heirs[-1]}"; remove one of the two `_base_`.')
     try:
         text = path.read_text(encoding='utf-8')
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(
             f'config "{path}" cannot be read as text ({error}).') from error
-    file = ConfigFile(path, outside=set(_BASE_NAME.findall(text)))
+    file = ConfigFile(path, read_from_bases=set(_BASE_NAME.findall(text)))
     text = fill_in_variables(text, path)
     if path.suffix == '.py':
         tree = parse_python(text, path)
@@ -96,11 +98,11 @@ def read_names(path: str | Path, heirs: tuple[Path, ...] = ()) -> ConfigFile:
         content = _load(text, path)
         file.unread = set(content) - {'_base_'}
         if path.suffix != '.json':
-            file.unread -= _referred(text)
+            file.unread -= _anchored_keys(text)
         bases = content.get('_base_', ())
     bases = [bases] if isinstance(bases, str) else bases
     for base in bases:
-        # `package::config` is of another package, with names of its own.
+        # `package::config` is in another package, which may use other names.
         if '::' not in base:
             file.bases.append(read_names(path.parent / base, (*heirs, path)))
     return file
@@ -110,26 +112,26 @@ def fill_in_variables(text: str, path: Path) -> str:
     """Replace ``{{$NAME:default}}`` by the values of environment variables.
 
     Args:
-        text (str): Of a config or of a value in it.
-        path (Path): Of the config, for the message.
+        text (str): Text of a config, or of a value in it.
+        path (Path): Path of the config, for the message.
 
     Raises:
-        InputError: A value cannot stand in the text of a config.
+        InputError: If a value cannot be used in the text of a config.
     """
     return _VARIABLE.sub(lambda match: _value(match, path), text)
 
 
 def parse_python(text: str, path: Path) -> ast.Module:
-    """The syntax tree of a config.
+    """Parse a config into its syntax tree.
 
     Raises:
-        InputError: It is no valid Python.
+        InputError: If it is not valid Python.
     """
     try:
-        # Placeholders of MMEngine outside strings are no Python.
+        # Placeholders of MMEngine outside strings are not valid Python.
         return ast.parse(re.sub(r'\{\{\s*\w+\s*\}\}', '0', text))
-    # A null byte is a ValueError, nesting too deep a RecursionError or a
-    # MemoryError of the parser.
+    # A null byte causes a ValueError, and too deep nesting a RecursionError
+    # or a MemoryError.
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, 'lineno', None)
         where = '' if line is None else f', line {line}'
@@ -145,12 +147,13 @@ def _load(text: str, path: Path) -> dict:
         raise InputError(f'config "{path}" is no valid {path.suffix[1:]}: '
                          f'{" ".join(str(error).split())}.') from error
     if not isinstance(content, dict):
-        raise InputError(f'config "{path}" holds no keys with values.')
+        raise InputError(f'config "{path}" holds no keys with values; add '
+                         'some, or name another file.')
     return content
 
 
-def _referred(text: str) -> set[str]:
-    """Top-level keys of YAML whose anchors other keys refer to."""
+def _anchored_keys(text: str) -> set[str]:
+    """Return the top-level keys of YAML whose anchors other keys use."""
     owner: dict[int, str] = {}
     read = set()
     for key, value in yaml.compose(text, yaml.SafeLoader).value:
@@ -171,7 +174,7 @@ def _referred(text: str) -> set[str]:
 
 
 def _value(match: re.Match, path: Path) -> str:
-    """The value of an environment variable, if it can stand in a text."""
+    """Return the value of an environment variable, if it is allowed."""
     name, default = match.groups()
     if name not in os.environ:
         return default
@@ -182,7 +185,7 @@ def _value(match: re.Match, path: Path) -> str:
     })
     if value and not wrong:
         return value
-    what = (f'holds {" ".join(map(ascii, wrong))}, which cannot stand there'
+    what = (f'has {" ".join(map(ascii, wrong))}, which is not allowed there'
             if wrong else 'is empty')
     raise InputError(
         f'the environment variable {name}, which "{path}" puts into its '
@@ -199,7 +202,7 @@ def _bases(tree: ast.Module, path: Path) -> list[str]:
             try:
                 value = ast.literal_eval(node.value)
             except ValueError:
-                # Computed; MMEngine will find out.
+                # The value is computed, so only MMEngine can read it.
                 continue
             value = [value] if isinstance(value, str) else value
             if not isinstance(value, list | tuple) or not all(
@@ -217,36 +220,39 @@ def _bases(tree: ast.Module, path: Path) -> list[str]:
 
 
 def _collect(tree: ast.Module, file: ConfigFile) -> None:
-    """Note what is assigned at top level and what is read where."""
+    """Record which names are assigned at top level and which are read."""
     last_store: dict[str, int] = {}
     last_load: dict[str, float] = {}
     lazy = any(isinstance(node, ast.With) for node in tree.body)
     for place, statement in enumerate(tree.body):
         simple = isinstance(
             statement, ast.Assign | ast.AnnAssign | ast.AugAssign | ast.Expr)
-        # A function reads when it is called, a block also what it has
-        # assigned itself.
+        # A function reads names when it is called, and a block may read names
+        # that it has assigned itself.
         seen = place - 1 if simple else float('inf')
-        for name in _stored(statement):
+        for name in _assigned_names(statement):
             last_store[name] = place
         for node in ast.walk(statement):
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
                 last_load[node.id] = max(last_load.get(node.id, -1), seen)
             elif isinstance(node, ast.Attribute) and isinstance(
                     node.value, ast.Name) and node.value.id == '_base_':
-                file.outside.add(node.attr)
+                file.read_from_bases.add(node.attr)
     file.unread = {
         name
         for name, place in last_store.items()
         if last_load.get(name, -1) < place and name != '_base_'
     }
     if lazy:
-        # Imported with *, so under their own names.
-        file.outside |= set(last_load) - set(last_store)
+        # Bases of lazy configs are imported with *, under their own names.
+        file.read_from_bases |= set(last_load) - set(last_store)
 
 
-def _stored(statement: ast.stmt | ast.ExceptHandler) -> list[str]:
-    """Names that a statement assigns at top level, other than in passing."""
+def _assigned_names(statement: ast.stmt | ast.ExceptHandler) -> list[str]:
+    """Return the names that a statement assigns at top level.
+
+    Loop variables and names of functions and classes are not included.
+    """
     if isinstance(statement, ast.FunctionDef | ast.ClassDef):
         return []
     if isinstance(statement, ast.Assign | ast.AnnAssign | ast.AugAssign):
@@ -260,5 +266,5 @@ def _stored(statement: ast.stmt | ast.ExceptHandler) -> list[str]:
     return [
         name for part in ast.iter_child_nodes(statement)
         if isinstance(part, ast.stmt | ast.ExceptHandler)
-        for name in _stored(part)
+        for name in _assigned_names(part)
     ]

@@ -1,4 +1,4 @@
-"""Checks of the parts of a config against the classes they are for."""
+"""Check the parts of a config against the classes that they configure."""
 import inspect
 import numbers
 import types
@@ -27,16 +27,16 @@ from .arguments import check_number
 from .config_file import nearest
 from .one_sentence_errors import is_library
 
-# Which registry the parts of a part are in, by the key that they stand under.
-_NESTED: dict[Registry, dict[str, Registry]] = {
+# The registries of nested parts, by the key that they are stored under.
+_NESTED_REGISTRIES: dict[Registry, dict[str, Registry]] = {
     DATASETS: dict(pipeline=TRANSFORMS, dataset=DATASETS, datasets=DATASETS),
     TRANSFORMS: dict(transforms=TRANSFORMS),
     VISUALIZERS: dict(vis_backends=VISBACKENDS),
 }
-# What mmad reads itself in the config of a backbone of another package.
-_OF_BACKBONES = ('stages', 'weights')
-# Whose arguments `**kwargs` are.
-_PASSED_ON = {
+# Keys that mmad itself reads in the config of a backbone of another package.
+_BACKBONE_KEYS = ('stages', 'weights')
+# The functions that `**kwargs` of these hooks are passed to.
+_KWARGS_ARE_FOR = {
     CheckpointHook: Runner.save_checkpoint,
     EMAHook: ExponentialMovingAverage,
 }
@@ -51,25 +51,26 @@ def check_part(place: str,
     """Check a dict with a ``type`` against the constructor of that type.
 
     Args:
-        place (str): Where in the config, such as ``'model.backbone'``.
-        part (object): What stands there.
-        registry (Registry): Where its type is looked up.
+        place (str): Place in the config, such as ``'model.backbone'``.
+        part (object): The value at that place.
+        registry (Registry): Registry of the type.
         given (Collection[str]): Arguments that do not come from the config.
         extra (Collection[str]): Keys that are read before the constructor is
             called.
         default_type (str, optional): The type of a dict without one.
 
     Raises:
-        InputError: It is no dict, its type is unknown, a key is none of the
-            constructor's, one is missing, or a value is of the wrong type.
+        InputError: If it is not a dict, its type is unknown, it has a key
+            that is not an argument of the constructor, an argument is
+            missing, or a value has the wrong type.
     """
     if not isinstance(part, dict):
         raise InputError(f'`{place}` of the config must be a dict with a '
-                         f'`type`, got {shown(part)}.')
+                         f'`type`, got {short_repr(part)}.')
     kind = find_type(place, part, registry, default_type)
     name = type_name(kind)
     keys = {key for key in part if key not in ('type', '_scope_')}
-    parameters = accepted(kind)
+    parameters = constructor_parameters(kind)
     if parameters is not None:
         unknown = sorted(keys - set(parameters) - set(extra), key=str)
         if unknown:
@@ -90,12 +91,12 @@ def check_part(place: str,
         if (key in hints and parameters and key in parameters
                 and part[key] != parameters[key].default):
             check_value(f'{place}.{key}', part[key], hints[key])
-        # Without an annotation the default says what it is.
+        # Without an annotation, the default value shows the type.
         default = parameters and key in parameters and parameters[key].default
         if (key not in hints and isinstance(part[key], str)
                 and type(default) in (int, float)):
             raise InputError(f'`{place}.{key}` of the config must be a '
-                             f'number, got {shown(part[key])}.')
+                             f'number, got {short_repr(part[key])}.')
         nested = _nested(registry, key)
         if nested is not None:
             _check_inside(f'{place}.{key}', part[key], nested,
@@ -103,7 +104,7 @@ def check_part(place: str,
 
 
 def type_name(kind: object) -> str:
-    """The ``type`` of a part for a message; lazy configs have classes."""
+    """Return a ``type`` as text; in lazy configs it is a class."""
     return getattr(kind, '__name__', str(kind))
 
 
@@ -114,7 +115,7 @@ def find_type(place: str,
     """Find the class or function that the ``type`` of a dict names.
 
     Raises:
-        InputError: There is none of that name, or no ``type``.
+        InputError: If there is nothing of that name, or no ``type``.
     """
     wanted = part.get('type', default)
     if wanted is None:
@@ -123,7 +124,7 @@ def find_type(place: str,
         if callable(wanted):
             return wanted
         raise InputError(f'`{place}.type` of the config must be a name, got '
-                         f'{shown(wanted)}.')
+                         f'{short_repr(wanted)}.')
     with registry.switch_scope_and_registry(part.get('_scope_')) as found:
         kind = found.get(wanted)
     if kind is None:
@@ -139,18 +140,23 @@ def find_type(place: str,
     return kind
 
 
-def accepted(kind: object) -> dict[str, inspect.Parameter] | None:
-    """Find the parameters of a constructor; None if it takes any.
+def constructor_parameters(
+        kind: object) -> dict[str, inspect.Parameter] | None:
+    """Find the parameters of a constructor.
 
-    A ``**kwargs`` is followed where it is known what becomes of it: in the
-    libraries, where it is for the base class. What a base class needs counts
-    as given then: the class may fill it in.
+    In the libraries, ``**kwargs`` are passed to the base class, so the
+    parameters of its constructor are included. They count as optional, since
+    the class itself may pass them.
+
+    Returns:
+        dict[str, inspect.Parameter] | None: Parameters by name; None if the
+        constructor accepts any.
     """
     parameters: dict[str, inspect.Parameter] = {}
     followed = False
     classes = kind.__mro__ if inspect.isclass(kind) else (kind, )
     for one in classes:
-        # These take nothing, whatever their signatures say.
+        # These accept nothing, although their signatures say otherwise.
         if one in (object, nn.Module):
             break
         function: Any = one
@@ -173,8 +179,8 @@ def accepted(kind: object) -> dict[str, inspect.Parameter] | None:
         if not any(parameter.kind is parameter.VAR_KEYWORD
                    for parameter in found.values()):
             break
-        if one in _PASSED_ON:
-            for name in inspect.signature(_PASSED_ON[one]).parameters:
+        if one in _KWARGS_ARE_FOR:
+            for name in inspect.signature(_KWARGS_ARE_FOR[one]).parameters:
                 parameters.setdefault(
                     name,
                     inspect.Parameter(
@@ -190,16 +196,16 @@ def check_keys(place: str, part: object, known: Collection[str]) -> None:
     """Check that all keys of a dict are known.
 
     Raises:
-        InputError: It is no dict or has a key that nothing reads.
+        InputError: If it is not a dict, or has a key that nothing reads.
     """
     if not isinstance(part, dict):
         raise InputError(f'`{place}` of the config must be a dict, got '
-                         f'{shown(part)}.')
+                         f'{short_repr(part)}.')
     for key in part:
         if key not in known:
             raise InputError(f'nothing reads `{place}.{key}` of the config; ' +
                              (nearest(key, known)
-                              or f'known are {", ".join(sorted(known))}.'))
+                              or f'use one of {", ".join(sorted(known))}.'))
 
 
 def check_integer(place: str,
@@ -210,7 +216,7 @@ def check_integer(place: str,
     """Check that an entry is an integer in its range, None or missing.
 
     Raises:
-        InputError: It is there and is neither None nor such an integer.
+        InputError: If it is anything else.
     """
     check_number(
         f'{place}.{key}',
@@ -225,22 +231,22 @@ def check_value(place: str, value: object, annotation: object) -> None:
     """Check a plain value against the annotation of its argument.
 
     Raises:
-        InputError: The annotation consists of plain types, and the value is
-            of none of them.
+        InputError: If the annotation consists of plain types, and the value
+            has none of them.
     """
-    if not _fits(value, annotation):
+    if not _matches(value, annotation):
         raise InputError(
             f'`{place}` of the config must be '
-            f'{_describe_annotation(annotation)}, got {shown(value)}.')
+            f'{_describe_annotation(annotation)}, got {short_repr(value)}.')
 
 
-def shown(value: object) -> str:
-    """The ``repr`` of a value, cut to 60 characters."""
+def short_repr(value: object) -> str:
+    """Return the ``repr`` of a value, cut to 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else f'{text[:57]}...'
 
 
-def _fits(value: object, annotation: object) -> bool:
+def _matches(value: object, annotation: object) -> bool:
     if annotation is typing.Any or isinstance(annotation, typing.TypeVar):
         return True
     if annotation in (None, types.NoneType):
@@ -248,7 +254,7 @@ def _fits(value: object, annotation: object) -> bool:
     origin = typing.get_origin(annotation)
     inner = typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
-        return any(_fits(value, one) for one in inner)
+        return any(_matches(value, one) for one in inner)
     if origin is typing.Literal:
         return value in inner
     kind = origin or annotation
@@ -266,12 +272,12 @@ def _fits(value: object, annotation: object) -> bool:
         if not isinstance(value, list | tuple) or not ends:
             return True
         if kind is tuple and Ellipsis not in inner:
-            return len(value) == len(ends) and all(map(_fits, value, ends))
-        return all(_fits(one, ends[0]) for one in value)
+            return len(value) == len(ends) and all(map(_matches, value, ends))
+        return all(_matches(one, ends[0]) for one in value)
     if kind in (str, bool, dict):
         return isinstance(value, kind)
-    # A path, an array, a module: what can be made of a plain value is for
-    # the constructor to say; a number is never one.
+    # A path, an array or a module: the constructor decides whether it can be
+    # made from the value, but never from a number or None.
     return kind is object or not (value is None
                                   or isinstance(value, numbers.Number))
 
@@ -298,7 +304,7 @@ def _hints(kind: object) -> dict[str, object]:
     function = kind.__init__ if inspect.isclass(kind) else kind
     try:
         return typing.get_type_hints(function)
-    # Annotations of others may name what is not imported.
+    # The annotations of other packages may name what is not imported.
     except Exception:
         return {}
 
@@ -311,14 +317,14 @@ def _nested(registry: Registry, key: str) -> Registry | None:
     if registry is MODELS:
         if key == 'init_cfg':
             return WEIGHT_INITIALIZERS
-        # Layers of other packages name their parts so, and add arguments.
+        # Other packages use this suffix for layers, and add arguments.
         return None if str(key).endswith('_cfg') else MODELS
-    return _NESTED.get(registry, {}).get(key)
+    return _NESTED_REGISTRIES.get(registry, {}).get(key)
 
 
 def _check_inside(place: str, value: object, registry: Registry,
                   strict: bool) -> None:
-    """Check the parts in a value, at any depth of lists and plain dicts."""
+    """Check the parts inside a value, at any depth of lists and dicts."""
     if isinstance(value, list | tuple):
         for index, one in enumerate(value):
             _check_inside(f'{place}.{index}', one, registry, strict)
@@ -328,7 +334,7 @@ def _check_inside(place: str, value: object, registry: Registry,
         if strict or known:
             backend = registry is VISBACKENDS
             extra = ('name', ) if backend else (
-                _OF_BACKBONES if place.endswith('.backbone') else ())
+                _BACKBONE_KEYS if place.endswith('.backbone') else ())
             check_part(place, value, registry, ('save_dir', ) * backend, extra)
     elif isinstance(value, dict):
         if registry is TRANSFORMS:
@@ -337,4 +343,4 @@ def _check_inside(place: str, value: object, registry: Registry,
             _check_inside(f'{place}.{key}', value[key], registry, strict)
     elif registry is TRANSFORMS and value is not None and not callable(value):
         raise InputError(f'`{place}` of the config must be a dict with a '
-                         f'`type`, got {shown(value)}.')
+                         f'`type`, got {short_repr(value)}.')

@@ -1,4 +1,4 @@
-"""The text of a config, with what repeats in it written once."""
+"""Format a config as text in which repeated entries are written once."""
 from pprint import pformat
 from typing import Any
 
@@ -8,20 +8,20 @@ from mmengine.config import Config
 def config_text(cfg: Config) -> str:
     """Format a config as a Python file that loads as the same config.
 
-    An entry that is the same as an earlier one refers to it, as in
+    An entry that equals an earlier one refers to it, as in
     ``val_dataloader = test_dataloader``, and so does a pipeline, as in
-    ``pipeline=test_dataloader['dataset']['pipeline']``. No helper variable is
-    added, so that all its keys are keys of the config.
+    ``pipeline=test_dataloader['dataset']['pipeline']``. No helper variables
+    are added.
 
     Args:
-        cfg (Config): Of a run.
+        cfg (Config): Config of a run.
 
     Returns:
-        str: The text of a Python config.
+        str: Text of a Python config.
     """
     seen: dict[str, str] = {}
     names: dict[str, str] = {}
-    # In the order in which the entries are written.
+    # An entry can only refer to those that are written before it.
     entries = {
         key: _refer(value, str(key), True, seen, names)
         for key, value in sorted(cfg.to_dict().items())
@@ -35,7 +35,7 @@ def config_text(cfg: Config) -> str:
 
 def _refer(value: Any, name: str, may_refer: bool, seen: dict[str, str],
            names: dict[str, str]) -> Any:
-    """Replace what was seen before by a mark, here and further inside."""
+    """Replace repeated values by marks, at any depth."""
     if not isinstance(value, dict | list) or not value:
         return value
     if may_refer:

@@ -1,4 +1,4 @@
-"""Checks of what a config has for training by gradients."""
+"""Check the entries of a config for training by gradients."""
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -19,23 +19,23 @@ from mmad.registry import (
 
 from .arguments import check_choice
 from .config_parts import (
-    accepted,
     check_integer,
     check_keys,
     check_part,
+    constructor_parameters,
     find_type,
 )
 
 
 def check_training(cfg: Config) -> None:
-    """Check optimizer, schedule, and that training by gradients shuffles.
+    """Check the optimizer, the schedules and the sampler of a config.
 
     Args:
-        cfg (Config): Whose loaders are checked already.
+        cfg (Config): Config whose data loaders have been checked.
 
     Raises:
-        InputError: One of them cannot be built or has a key that nothing
-            reads; or the sampler does not shuffle.
+        InputError: If one of them cannot be built or has a key that nothing
+            reads, or training by gradients does not shuffle the images.
     """
     scheduler = cfg.get('param_scheduler')
     schedulers = scheduler if isinstance(
@@ -72,13 +72,13 @@ def check_training(cfg: Config) -> None:
     sampler = cfg.get('train_dataloader') and cfg.train_dataloader.sampler
     if not sampler or not isinstance(sampler, dict):
         return
-    parameters = accepted(
+    parameters = constructor_parameters(
         find_type('train_dataloader.sampler', sampler, DATA_SAMPLERS)) or {}
     if 'shuffle' in parameters and not sampler.get(
             'shuffle', parameters['shuffle'].default):
         raise InputError(
-            'the config trains by gradients and does not shuffle, so each '
-            'epoch would go through the same batches; set '
+            'the config trains by gradients but does not shuffle, so each '
+            'epoch would have the same batches; set '
             'train_dataloader.sampler.shuffle=True.')
 
 

@@ -1,4 +1,4 @@
-"""Opening image files, within limits."""
+"""Open image files, with limits on their size and format."""
 import os
 import stat
 import struct
@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-# The plugins register themselves.
+# Importing a plugin registers it.
 from PIL import BmpImagePlugin as BmpImagePlugin
 from PIL import Image, ImageOps
 from PIL import JpegImagePlugin as JpegImagePlugin
@@ -20,11 +20,11 @@ from PIL import WebPImagePlugin as WebPImagePlugin
 
 from mmad.errors import InputError
 
-# Those of which the readers start no other program.
+# The formats whose readers do not start another program.
 FORMATS = ('BMP', 'JPEG', 'PNG', 'TIFF', 'WEBP')
 MAX_PIXELS = 100_000_000
 
-# Pillow reports a broken file in any of these.
+# Pillow raises any of these for a broken file.
 _READ_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error,
                 LookupError, TypeError, ArithmeticError,
                 Image.DecompressionBombError)
@@ -46,21 +46,21 @@ def open_image(path: str | Path,
                what: str = 'image') -> Iterator[Image.Image]:
     """Open a file of one of the ``FORMATS``, whatever its suffix.
 
-    The size is checked before anything is decoded. What goes wrong while the
-    ``with`` block reads pixels is reported here too.
+    The size is checked before anything is decoded. Errors that occur while
+    the ``with`` block reads pixels are converted too.
 
     Args:
-        path (str | Path): The file.
-        max_pixels (int): Largest number of pixels. Defaults to 100 million.
-        what (str): What an error calls it. Defaults to ``'image'``.
+        path (str | Path): Path of the file.
+        max_pixels (int): Maximum number of pixels. Defaults to 100 million.
+        what (str): Word for the file in messages. Defaults to ``'image'``.
 
     Yields:
-        Image.Image: The image, not yet decoded, not yet turned as its
-        metadata say.
+        Image.Image: The image, not yet decoded, and not yet rotated according
+        to its metadata.
 
     Raises:
-        InputError: The file is missing, no regular file, of another format,
-            too large, broken, or holds several images.
+        InputError: If the file is missing, not a regular file, of another
+            format, too large or broken, or contains several images.
     """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
@@ -86,10 +86,10 @@ def open_image(path: str | Path,
 
 
 def bits_per_channel(image: Image.Image) -> int:
-    """Get the bits per channel in the file, which Pillow's mode does not tell.
+    """Return the bits per channel of a file, which Pillow's mode hides.
 
     Args:
-        image (Image.Image): As :func:`open_image` yields it, not decoded.
+        image (Image.Image): Image from :func:`open_image`, not decoded.
     """
     if image.format == 'TIFF':
         tags = image.tag_v2  # type: ignore[attr-defined]
@@ -101,25 +101,27 @@ def bits_per_channel(image: Image.Image) -> int:
 
 
 def read_pixels(image: Image.Image, path: str | Path) -> np.ndarray:
-    """Read all channels at the depth of the file, turned upright.
+    """Read all channels of an image, at the bit depth of the file.
+
+    The image is rotated upright according to its metadata.
 
     Args:
-        image (Image.Image): As :func:`open_image` yields it.
-        path (str | Path): Its file.
+        image (Image.Image): Image from :func:`open_image`.
+        path (str | Path): Path of the file.
 
     Returns:
-        np.ndarray: ``(H, W)``, or ``(H, W, C)`` in the order of Pillow's
-        mode.
+        np.ndarray: Array ``(H, W)``, or ``(H, W, C)`` with the channel order
+        of Pillow's mode.
 
     Raises:
-        InputError: The file has channels of a depth that cannot be read.
+        InputError: If the bit depth of the file cannot be read.
     """
     is_deep = bits_per_channel(image) > 8  # before the next line decodes
     orientation = image.getexif().get(_ORIENTATION)
     pixels = np.asarray(ImageOps.exif_transpose(image))
     if pixels.ndim == 2 or not is_deep:
         return pixels
-    # Of these Pillow drops the low bytes.
+    # Pillow reads only the high bytes of these files.
     deep: Any = cv2.imdecode(
         np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED
         | cv2.IMREAD_IGNORE_ORIENTATION)
@@ -138,12 +140,12 @@ def read_pixels(image: Image.Image, path: str | Path) -> np.ndarray:
 def _identify(file, path: str | Path, what: str) -> Image.Image:
     prefix = file.read(16)
     for name in FORMATS:
-        # Not by Image.open, which has a limit of its own.
+        # Image.open has its own limit on the number of pixels.
         factory, accept = Image.OPEN[name]
         if accept is not None and accept(prefix) is True:
             file.seek(0)
-            # Without the path: Pillow would map a TIFF file into memory and
-            # mix up the rows of one that is to be turned.
+            # With a path, Pillow would map a TIFF file into memory and mix up
+            # the rows of a rotated one.
             return factory(file, '')
     raise InputError(
         f'{what} "{path}" cannot be read: it is empty or in none of the '
@@ -156,7 +158,7 @@ def _refuse_pages(image: Image.Image, path: str | Path, what: str) -> None:
     if image.format in ('PNG', 'TIFF', 'WEBP'):
         number = getattr(image, 'n_frames', 1)
     if number > 1 and image.format == 'TIFF':
-        # A thumbnail of the first page is none.
+        # A thumbnail of the first page does not count as an image.
         pages = []
         for page in range(number):
             image.seek(page)
@@ -166,5 +168,5 @@ def _refuse_pages(image: Image.Image, path: str | Path, what: str) -> None:
         image.seek(0)
     if number > 1:
         raise InputError(
-            f'{what} "{path}" holds {number} images, of which one only could '
-            'be used; save each in a file of its own.')
+            f'{what} "{path}" holds {number} images, but only one could be '
+            'used; save each in a file of its own.')

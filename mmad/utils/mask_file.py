@@ -1,4 +1,4 @@
-"""Reading of mask files."""
+"""Read mask files."""
 import os
 from pathlib import Path
 
@@ -14,37 +14,37 @@ _MODES = ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'I', 'I;16', 'I;16B', 'I;16L',
 
 
 def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Read a mask file as ``(H, W)`` bool.
+    """Read a mask file as an array ``(H, W)`` of type bool.
 
-    What is not background is defect, in every file alike:
+    Every pixel that is not background is defective:
 
-    - Values, of any type and depth: all but 0. A color is defect unless all
-      its channels are 0, so a soft edge is defect as well.
-    - Palettes: all but index 0. A file is refused in which index 0 is neither
-      black nor transparent and another one in use is.
-    - Transparency: where all pixels have one color, all but alpha 0. Where the
-      colors differ, they decide; a file is refused in which the visible parts
-      and the colors disagree.
+    - Gray values and colors of any type and depth: a pixel is defective
+      unless all its channels are 0. This includes soft edges.
+    - Palettes: a pixel is defective unless its index is 0. A file is refused
+      if index 0 is neither black nor transparent, but another used index is.
+    - Transparency: if all pixels have the same color, a pixel is defective
+      unless its alpha value is 0. If the colors differ, they decide. A file is
+      refused if its colors and its transparency mark different regions.
 
     Args:
-        path (str | Path): A BMP, PNG, TIFF or WebP file. Lossy compression
-            blurs the values around a region, so JPEG and lossy WebP files are
-            refused.
-        max_pixels (int): Largest number of pixels. Defaults to 100 million.
+        path (str | Path): Path of a BMP, PNG, TIFF or WebP file. JPEG and
+            lossy WebP files are refused, since lossy compression changes the
+            values around a region.
+        max_pixels (int): Maximum number of pixels. Defaults to 100 million.
 
     Raises:
-        InputError: The file is missing, truncated, too large, no image, or it
-            is not clear what it marks.
+        InputError: If the file is missing, truncated, too large or not an
+            image, or it is not clear which pixels it marks.
     """
     with open_image(path, max_pixels, 'mask') as image:
         if _is_lossy(image, path):
             raise InputError(
-                f'mask "{path}" is compressed with losses, which blurs the '
+                f'mask "{path}" has lossy compression, which changes the '
                 'values around a region; save the mask as PNG, from its '
                 'source.')
         if image.mode not in _MODES:
             raise InputError(
-                f'mask "{path}" has the mode {image.mode}, of which the '
+                f'mask "{path}" has the mode {image.mode}, for which the '
                 'background is not known; save it as PNG, black where there '
                 'is no defect.')
         if image.mode == 'P':
@@ -94,14 +94,14 @@ def _from_palette(image: Image.Image, path: str | Path) -> np.ndarray:
     blank = alpha == 0 if 0 in alpha else ~np.any(colors, axis=1)
     if not blank[0] and blank[np.unique(indices)].any():
         raise InputError(
-            f'mask "{path}" has a palette of which index 0 is not the '
-            'background, by its color; save it in gray, 0 where there is no '
+            f'mask "{path}" has a palette in which the color of index 0 is '
+            'not the background; save it in gray, 0 where there is no '
             'defect.')
     return indices != 0
 
 
 def _from_layers(pixels: np.ndarray, path: str | Path) -> np.ndarray:
-    """The defect in pixels with an alpha channel, the last one."""
+    """Return the defective pixels of an array with a last channel alpha."""
     color, visible = pixels[..., :-1], pixels[..., -1] != 0
     colored = np.any(color, axis=2)
     # Where nothing varies, a uniform mask may be full or empty.

@@ -1,5 +1,7 @@
-"""What a command-line tool prints when it fails: a sentence for bad input, a
-traceback for a bug."""
+"""Make a command-line tool print wrong input as one sentence.
+
+A bug keeps its traceback.
+"""
 import functools
 import inspect
 import sys
@@ -11,36 +13,36 @@ from mmcv.transforms import BaseTransform
 from mmengine.registry import build_functions
 
 from mmad.errors import InputError, printable
-from mmad.interrupt import STATUS, is_interrupt
+from mmad.interrupt import INTERRUPT_STATUS, is_interrupt
 
 _LIBRARIES = ('mmengine', 'mmcv', 'torch', 'torchvision')
-# What the steps of mmcv call.
+# The libraries that the steps of MMCV call.
 _IMAGE_LIBRARIES = ('numpy', 'PIL', 'cv2')
 
 
 def one_sentence_errors(main: Callable) -> Callable:
-    """Let the main function of a tool end with a sentence for bad input.
+    """Decorate the main function of a tool to print errors as one sentence.
 
-    The sentence is that of an :class:`InputError`, or what a library says to
-    an argument from the config: one that its constructor or a step of a
-    pipeline refuses, or that no constructor has. The exit status is 2, after
-    Ctrl-C 130. Every other exception is a bug and keeps its traceback, as
-    does what a class of the user's own raises.
+    This applies to an :class:`InputError`, and to errors of a library about
+    an argument in the config that a constructor or a step of a pipeline does
+    not accept. The exit status is 2, and 130 after Ctrl-C. Any other
+    exception is a bug and keeps its traceback, including those that are
+    raised by classes of the user.
     """
 
     @functools.wraps(main)
     def wrapped() -> None:
         try:
             main()
-        # Each way out of here ends the process or raises again.
+        # Every branch ends the process or raises the exception again.
         except BaseException as error:
             if is_interrupt(error):
                 sys.stderr.write('interrupted.\n')
-                sys.exit(STATUS)
+                sys.exit(INTERRUPT_STATUS)
             sentence = _describe(error)
             if sentence is None:
                 raise
-            # A name in a file may have any characters.
+            # File names may have any characters.
             sys.stderr.write(f'error: {printable(sentence)}\n')
             sys.exit(2)
 
@@ -48,7 +50,7 @@ def one_sentence_errors(main: Callable) -> Callable:
 
 
 def _describe(error: BaseException) -> str | None:
-    """What the user is to put right, or None for a bug."""
+    """Return what the user has to correct, or None for a bug."""
     if isinstance(error, InputError):
         return _message(error)
     frames = _frames(error)
@@ -63,8 +65,8 @@ def _describe(error: BaseException) -> str | None:
 def _message(error: InputError) -> str:
     lines = str(error).strip().splitlines()
     if lines and lines[0].startswith('Caught '):
-        # From a worker process, with the traceback of that one; the message
-        # begins behind the name of the class.
+        # The error comes from a worker process and includes its traceback.
+        # The message follows the name of the class.
         starts = [
             number for number, line in enumerate(lines)
             if 'InputError: ' in line
@@ -76,7 +78,7 @@ def _message(error: InputError) -> str:
 
 def _describe_step(error: BaseException, frames: Sequence[types.FrameType],
                    text: str) -> str | None:
-    """What a step of a library or of mmad lacks or refuses."""
+    """Describe what a step of a library or of mmad needs or refuses."""
     calls = [
         number for number, frame in enumerate(frames)
         if frame.f_code is BaseTransform.__call__.__code__
@@ -90,7 +92,7 @@ def _describe_step(error: BaseException, frames: Sequence[types.FrameType],
             _are_of_libraries(inside, 'mmad', *_IMAGE_LIBRARIES)
             and error.args[0] not in results):
         return (f'the step {name} of a pipeline of the config needs '
-                f'`{error.args[0]}`, which no step before it has made; mind '
+                f'`{error.args[0]}`, which no step before it has made; check '
                 'their order.')
     if isinstance(error, AssertionError | TypeError
                   | ValueError | cv2.error) and _are_of_libraries(
@@ -103,7 +105,7 @@ def _describe_step(error: BaseException, frames: Sequence[types.FrameType],
 def _describe_constructor(error: BaseException,
                           frames: Sequence[types.FrameType],
                           text: str) -> str | None:
-    """What was wrong with the arguments that a config has for a part."""
+    """Describe what is wrong with the arguments of a part of a config."""
     calls = [
         number for number, frame in enumerate(frames)
         if frame.f_code is build_functions.build_from_cfg.__code__
@@ -113,12 +115,12 @@ def _describe_constructor(error: BaseException,
     found = frames[calls[-1]].f_locals
     kind, inside = found.get('obj_cls'), frames[calls[-1] + 1:]
     if kind is None:
-        # Not even the type was found.
+        # The type was not found.
         return None if inside or not isinstance(
             error, KeyError | TypeError) else (
                 f'a part of the config cannot be built: {text}.')
     if inside:
-        # The libraries check their arguments by these.
+        # The libraries raise these for wrong arguments.
         refused = isinstance(error, AssertionError | TypeError
                              | ValueError) and _are_of_libraries(inside)
     else:
@@ -134,19 +136,21 @@ def _accepts(kind: Callable, arguments: dict | None) -> bool:
     except TypeError:
         return False
     except ValueError:
-        # It tells nothing of its arguments.
+        # There is no signature.
         return True
     return True
 
 
 def is_library(module: str | None, *others: str) -> bool:
-    """Whether a module is one of MMEngine, MMCV, PyTorch or torchvision, or
-    of ``others``."""
+    """Return whether a module belongs to a library.
+
+    The libraries are MMEngine, MMCV, PyTorch, torchvision and ``others``.
+    """
     return str(module).split('.')[0] in (*_LIBRARIES, *others)
 
 
 def _are_of_libraries(frames: Sequence[types.FrameType], *others: str) -> bool:
-    """Whether no code of the user's own is among what was called."""
+    """Return whether only code of libraries was called."""
     return bool(frames) and all(
         is_library(frame.f_globals.get('__name__'), *others)
         for frame in frames)

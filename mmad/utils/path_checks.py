@@ -1,4 +1,4 @@
-"""Checks of the files and folders that a run reads and writes."""
+"""Check the files and folders that a run reads and writes."""
 import os
 import tempfile
 from pathlib import Path
@@ -11,25 +11,25 @@ from .safe_path import leads_outside
 
 
 def check_folder(folder: str | Path, option: str) -> None:
-    """Check that files can be written to a folder, which need not be there.
+    """Check that files can be written to a folder, which need not exist.
 
-    Nothing is made: a nameless file is opened and closed in the nearest
-    folder that there is.
+    Nothing is created, except for a temporary file without a name in the
+    nearest folder that exists.
 
     Args:
-        folder (str | Path): Place for files.
-        option (str): What names it, for the message.
+        folder (str | Path): Folder for files.
+        option (str): Name of the option, for the message.
 
     Raises:
-        InputError: A part of the path is a file or a broken link, or writing
-            fails.
+        InputError: If a part of the path is a file or a broken link, or
+            writing fails.
     """
     if not str(folder):
         raise InputError(f'{option} is empty; name a folder.')
     path = Path(folder)
     reason = None
     try:
-        # Every part, so that one with too long a name is found.
+        # Check every part, to find a name that is too long.
         there = [
             part for part in (path, *path.absolute().parents)
             if os.path.lexists(part)
@@ -48,8 +48,7 @@ def check_folder(folder: str | Path, option: str) -> None:
                 and not there[0].exists() else 'not a folder')
         else:
             try:
-                # The super-user may write everywhere, as os.access says, but
-                # not on a read-only or a full disk.
+                # os.access would not detect a read-only or full disk.
                 with tempfile.TemporaryFile(dir=there[0]) as file:
                     file.write(bytes(4096))
                     file.flush()
@@ -62,14 +61,14 @@ def check_folder(folder: str | Path, option: str) -> None:
 
 
 def check_file(file: str | Path, option: str) -> None:
-    """Check that a file can be written.
+    """Check that a file can be written or replaced.
 
     Args:
-        file (str | Path): Place for it; another file there is no obstacle.
-        option (str): What names it, for the message.
+        file (str | Path): Path of the file.
+        option (str): Name of the option, for the message.
 
     Raises:
-        InputError: It is a folder, or its folder cannot be written to.
+        InputError: If it is a folder, or its folder cannot be written to.
     """
     if not str(file) or os.path.isdir(file):
         raise InputError(f'{option} "{file}" must be a file, not a folder.')
@@ -77,10 +76,11 @@ def check_file(file: str | Path, option: str) -> None:
 
 
 def check_category(category: object) -> None:
-    """Check that the name of a category stays inside the data set.
+    """Check that the folder of a category is inside the data set.
 
     Raises:
-        InputError: It is absolute, has a part ``..``, or is no name at all.
+        InputError: If the name is absolute, has a part ``..``, or is not a
+            valid name.
     """
     if category is None:
         return
@@ -89,15 +89,15 @@ def check_category(category: object) -> None:
             or not name.isprintable()):
         raise InputError(
             f'the category {name!a} is no name of a folder inside '
-            'the data set; the folder of the data set itself is data_root '
-            '(--data-root).')
+            'the data set; set the folder of the data set itself with '
+            'data_root (--data-root).')
 
 
 def check_folders(cfg: Config) -> None:
-    """Check that the folders of hooks and visualizer can be written to.
+    """Check that the folders of hooks and visualizers can be written to.
 
     Raises:
-        InputError: Files cannot be written to one.
+        InputError: If files cannot be written to one of them.
     """
     parts = {
         f'default_hooks.{name}': hook
@@ -118,20 +118,20 @@ def check_folders(cfg: Config) -> None:
 
 
 def check_files(cfg: Config) -> None:
-    """Check that the files which the config names are there.
+    """Check that the files that the config names exist.
 
-    Teachers are looked for when the model is built, which knows how to get
-    one.
+    The files of teachers are checked when the model is built, whose messages
+    say how to get one.
 
     Raises:
-        InputError: A checkpoint or a file of weights is missing.
+        InputError: If a checkpoint or a file of weights is missing.
     """
     model = cfg.get('model') or {}
     named = {'load_from': cfg.get('load_from')}
     backbone = model.get('backbone')
     if isinstance(backbone, dict):
         weights = backbone.get('weights')
-        # Else the name of published weights.
+        # Otherwise it is the name of published weights.
         if isinstance(weights, str) and ('/' in weights or '.' in weights):
             named['model.backbone.weights'] = weights
     for place, name in named.items():
@@ -140,9 +140,9 @@ def check_files(cfg: Config) -> None:
             what = 'checkpoint' if place == 'load_from' else 'weights file'
             raise InputError(
                 f'{what} "{name}" {what_is_wrong(Path(name).expanduser())}; '
-                f'it is named by `{place}` of the config or its option.')
+                f'correct `{place}` of the config, or its option.')
 
 
 def what_is_wrong(file: Path) -> str:
-    """Say why a path is not the file that is needed."""
+    """Return why a path is not the file that is needed."""
     return 'is no file' if file.exists() else 'does not exist'

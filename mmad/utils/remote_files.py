@@ -1,4 +1,4 @@
-"""Finding the local file of a checkpoint, which may have to be fetched."""
+"""Find the local file of a checkpoint, and download it if necessary."""
 import hashlib
 import re
 from http.client import HTTPException
@@ -14,8 +14,9 @@ from mmad.errors import InputError
 
 _ZOOS = ('torchvision', 'modelzoo', 'openmmlab', 'open-mmlab', 'mmcls')
 
-# Whose files torchvision and MMEngine keep by the hash in their names. It is
-# short enough that anybody can make another file to match it.
+# Files of these hosts keep their names in the cache, where torchvision and
+# MMEngine look for them. Files of other hosts do not: the hash in their names
+# is so short that it can be forged.
 _SHARED = ('https://download.pytorch.org/', 'https://download.openmmlab.com/')
 
 
@@ -23,15 +24,16 @@ def find_checkpoint(filename: str) -> Path:
     """Find the local file of a checkpoint, and download it if necessary.
 
     Args:
-        filename (str): A path, a URL (``file``, ``http``, ``https``) or the
-            name of a model in a zoo that MMEngine knows, such as
+        filename (str): Path, URL (``file``, ``http`` or ``https``), or name
+            of a model in one of the model zoos of MMEngine, such as
             ``'torchvision://resnet18'``.
 
     Returns:
-        Path: Not necessarily of a file that exists, if a path is given.
+        Path: Path of the local file. If a path was given, it need not exist.
 
     Raises:
-        InputError: The scheme or the model is unknown, or the download fails.
+        InputError: If the scheme or the model is unknown, or the download
+            fails.
     """
     scheme, separator, name = filename.partition('://')
     if not separator:
@@ -58,7 +60,7 @@ def find_checkpoint(filename: str) -> Path:
 def _expand(path: str) -> Path:
     try:
         return Path(path).expanduser()
-    except RuntimeError:  # there is no such user
+    except RuntimeError:  # the user in ~user does not exist
         return Path(path)
 
 
@@ -71,7 +73,7 @@ def _split(url: str) -> SplitResult:
 
 
 def _look_up(zoo: str, name: str) -> str:
-    """Find the URL of a model in one of MMEngine's tables."""
+    """Return the URL of a model in a model zoo of MMEngine."""
     if zoo in ('torchvision', 'modelzoo'):
         urls = mmengine_checkpoint.get_torchvision_models()
     elif zoo == 'mmcls':
@@ -87,25 +89,26 @@ def _look_up(zoo: str, name: str) -> str:
 
 
 def _download(url: str) -> Path:
-    """Download a file into the folder of torch, unless it is there."""
+    """Download a file into the cache of PyTorch, unless it is there."""
     name = Path(_split(url).path).name or 'checkpoint'
     digest = re.search(r'-([0-9a-f]{8,})\.', name)
     if digest is None or not url.startswith(_SHARED):
-        # Many are called epoch_1.pth.
+        # Make the name unique, since many files are called epoch_1.pth.
         name = f'{hashlib.sha256(url.encode()).hexdigest()[:16]}-{name}'
     path = Path(torch.hub.get_dir(), 'checkpoints', name)
     try:
         if path.is_file():
             return path
         path.parent.mkdir(parents=True, exist_ok=True)
-        # One of the processes fetches it.
+        # Only one of several processes downloads the file.
         with FileLock(f'{path}.lock'):
             if not path.is_file():
                 torch.hub.download_url_to_file(url, str(path), digest
                                                and digest[1])
-    # As urllib reports a bad URL or no network, and torch a wrong hash.
+    # Raised by urllib for a wrong URL or without a network, and by PyTorch for
+    # a wrong hash.
     except (HTTPException, OSError, RuntimeError, ValueError) as error:
         raise InputError(
-            f'checkpoint "{url}" cannot be downloaded ({error}); fetch it '
-            'elsewhere and give its path.') from error
+            f'checkpoint "{url}" cannot be downloaded ({error}); download it '
+            'by other means and give its path.') from error
     return path

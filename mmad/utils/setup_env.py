@@ -8,8 +8,8 @@ from mmad.errors import InputError
 from .atomic_files import register_atomic_backend
 from .checkpoint import register_safe_loader
 
-# The variables in which a launcher tells a process its rank, how many there
-# are, and so on.
+# The environment variables in which launchers store the rank of a process,
+# the number of processes, and so on.
 _NUMBERS = dict(
     pytorch=('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'),
     slurm=('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
@@ -22,22 +22,22 @@ _STARTERS = dict(
 
 
 def setup_environment(launcher: str = 'none') -> None:
-    """Prepare the process of a tool: scope, safe files, process group.
+    """Set up MMEngine for a tool, and initialize the process group.
 
-    This changes MMEngine for the whole process: its default scope is mmad, it
-    reads every checkpoint with ``weights_only=True``, and writes local files
-    atomically. The tools call it, and so may scripts of one's own;
-    :func:`mmad.apis.init_model` needs none of it.
+    This changes MMEngine in the whole process: its default scope becomes
+    mmad, it reads every checkpoint with ``weights_only=True``, and it writes
+    local files atomically. The tools call this function, and your own scripts
+    may do so too. :func:`mmad.apis.init_model` does not need it.
 
-    MMEngine sets a CUDA device whatever the back end, so on a machine
-    without one the gloo group is made here, before its runner.
+    On a machine without CUDA, the process group of the gloo back end is
+    initialized here, since MMEngine would need a CUDA device to do so.
 
     Args:
         launcher (str): ``'none'``, ``'pytorch'``, ``'slurm'`` or ``'mpi'``.
 
     Raises:
-        InputError: The launcher has not started this process, or it does not
-            find the others.
+        InputError: If the launcher has not started this process, or the
+            processes cannot connect.
     """
     init_default_scope('mmad')
     register_safe_loader()
@@ -49,18 +49,21 @@ def setup_environment(launcher: str = 'none') -> None:
         _set_rendezvous(launcher)
         try:
             torch.distributed.init_process_group('gloo')
-        # A host that is not found, a port that is taken.
+        # Raised for an unknown host or a port that is in use.
         except (RuntimeError, ValueError) as error:
             raise InputError(
                 'the processes do not find each other at '
                 f'{os.environ.get("MASTER_ADDR")}:'
-                f'{os.environ.get("MASTER_PORT")} (MASTER_ADDR and '
-                'MASTER_PORT), or the port is taken '
-                f'({" ".join(str(error).split())[:200]}).') from error
+                f'{os.environ.get("MASTER_PORT")}, or the port is taken '
+                f'({" ".join(str(error).split())[:200]}); correct MASTER_ADDR '
+                'and MASTER_PORT in the environment.') from error
 
 
 def launched_rank(launcher: str) -> int:
-    """The rank that a launcher gave this process, before there is a group."""
+    """Return the rank that a launcher has given to this process.
+
+    It is known before the process group is initialized.
+    """
     name = _NUMBERS[launcher][0] if launcher in _NUMBERS else ''
     value = os.environ.get(name, '')
     return int(value) if value.isdecimal() else 0
@@ -70,21 +73,22 @@ def check_launcher(launcher: str) -> None:
     """Check that the launcher has started this process.
 
     Raises:
-        InputError: One of its variables is missing or no number.
+        InputError: If one of its environment variables is missing or not a
+            number.
     """
     for name in _NUMBERS.get(launcher, ()):
         value = os.environ.get(name, '')
         if not value or not (value.isdecimal() or name == 'MASTER_ADDR'):
             raise InputError(
                 f'--launcher {launcher} needs {", ".join(_NUMBERS[launcher])} '
-                f'in the environment, and {name} is '
+                f'in the environment, but {name} is '
                 f'{value or "missing"}; start this with the '
                 f'launcher itself{_STARTERS[launcher]}, or leave --launcher '
                 'out for a single process.')
 
 
 def _set_rendezvous(launcher: str) -> None:
-    """Translate the launcher's variables into those of torch."""
+    """Set the environment variables of PyTorch from those of a launcher."""
     if launcher == 'pytorch':
         return
     for target, name in zip(('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),

@@ -6,31 +6,33 @@ from typing import TextIO
 
 from mmengine.logging.logger import FilterDuplicateWarning
 
-# Of MMEngine's messages, those that a user waits for: everything of some
-# modules, and beginnings of others.
+# Messages of MMEngine that the terminal shows: all of some modules, and those
+# that start with certain words.
 _TOLD_MODULES = ('mmengine.hooks.early_stopping_hook',
                  'mmengine.hooks.profiler_hook')
 _TOLD = ('The best checkpoint', 'resumed epoch', 'LR is set based on')
-# Of its warnings, those that say nothing to a user: what it calls in itself
-# and will not call in future, and defaults that do not apply.
+# Warnings of MMEngine that do not concern the user: its own deprecated calls,
+# and defaults that do not apply.
 _NOISE = re.compile(r'deprecated|param_scheduler` is True|has no metainfo')
 _TIMES = re.compile(r'(\s)(data_time|time|memory): \S+')
 
 
 class TerminalHandler(logging.StreamHandler):
-    """Shows on the terminal what a person wants to know of a run.
+    """Shows the relevant messages of a run on the terminal.
 
-    This is every message of mmad and of the user's own code; of MMEngine's
-    messages it is the progress of a training, the best checkpoint, warnings
-    that concern the run and errors. Everything else is for the log file.
+    It shows all messages of mmad and of the user's own code. Of the messages
+    of MMEngine, it shows the progress of training, the best checkpoint,
+    errors, and warnings that concern the run. All other messages only go to
+    the log file.
 
     A record with the attribute ``quiet`` is not shown.
 
     Attributes:
-        replaced (set[str]): Methods of MMEngine's ``LoggerHook`` whose lines
-            are not shown, since bars or a table take their place.
-        has_begun (bool): Whether what the data sets took has been shown, so
-            that it need not be shown again.
+        replaced (set[str]): Methods of the ``LoggerHook`` of MMEngine whose
+            lines are not shown, since a progress bar or a table replaces
+            them.
+        has_begun (bool): Whether the run has begun. The messages of the data
+            sets have been shown by then and are not repeated.
 
     Args:
         level (int | str): The lowest level that is shown. Defaults to
@@ -46,11 +48,11 @@ class TerminalHandler(logging.StreamHandler):
 
     @property
     def stream(self) -> TextIO:
-        """The present standard output, above a bar if one is shown."""
+        """The current standard output, which keeps lines above a bar."""
         return sys.stdout
 
     def format(self, record: logging.LogRecord) -> str:
-        """The message alone; a line of progress without its timings."""
+        """Return only the message, and remove timings from progress lines."""
         text = record.getMessage().strip('\n')
         if record.exc_info:
             text += '\n' + logging.Formatter().formatException(record.exc_info)
@@ -82,7 +84,7 @@ def _is_of(package: str, module: str) -> bool:
 
 
 def _origin() -> str:
-    """The module that the message being handled comes from."""
+    """Return the module that the message being handled comes from."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         name = str(frame.f_globals.get('__name__'))

@@ -1,4 +1,4 @@
-"""The files of weights that a model config names."""
+"""Set or remove the weights that a model config names."""
 from collections.abc import MutableMapping
 from pathlib import Path
 
@@ -13,39 +13,39 @@ def set_weights(model: Config, weights: str) -> None:
     """Set the file with the weights of the backbone.
 
     Args:
-        model (Config): ``model`` of a config.
-        weights (str): Path.
+        model (Config): The entry ``model`` of a config.
+        weights (str): Path of the file.
 
     Raises:
-        InputError: The model has no backbone.
+        InputError: If the model has no backbone.
     """
     if model.get('backbone') is None:
         hint = ('name the teachers with --cfg-options '
                 'model.scales.0.teacher=FILE and so on'
                 if 'scales' in model else 'leave it out')
         raise InputError(
-            f'--weights is for a backbone, which the {type_name(model.type)} '
-            f'of this config has none of; {hint}.')
+            '--weights is for a backbone, but the '
+            f'{type_name(model.type)} of this config has none; {hint}.')
     model.backbone.weights = weights
 
 
-def forget_weights(model: Config) -> None:
-    """Remove all files of weights, which a checkpoint makes unnecessary.
+def remove_weights(model: Config) -> None:
+    """Remove all weights from a config, since they are in a checkpoint.
 
-    That holds for every part with ``weights``, ``pretrained``, ``init_cfg`` or
-    a ``teacher``, at any depth.
+    The entries ``weights``, ``pretrained``, ``init_cfg`` and ``teacher`` are
+    set to None, at any depth.
     """
-    _forget(model)
+    _remove_inside(model)
 
 
-def _forget(node: object) -> None:
+def _remove_inside(node: object) -> None:
     if isinstance(node, list | tuple):
         for value in node:
-            _forget(value)
+            _remove_inside(value)
     elif isinstance(node, MutableMapping | Config):
         if 'teacher' in node:
             node['teacher'] = None
-        # An argument of this name may be numbers, such as those of a loss.
+        # `weights` may also be numbers, such as those of a loss.
         for key in ('weights', 'pretrained'):
             if isinstance(node.get(key), str | Path):
                 node[key] = None
@@ -54,4 +54,4 @@ def _forget(node: object) -> None:
         if node.get('init_cfg') is not None:
             node['init_cfg'] = None
         for value in node.values():
-            _forget(value)
+            _remove_inside(value)

@@ -18,11 +18,11 @@ _UNSCORED = 128
 
 @VISUALIZERS.register_module()
 class AnomalyVisualizer(Visualizer):
-    """Draws an image, its heat map and their overlay side by side.
+    """Draw an image, its heat map and their overlay side by side.
 
-    The outline of the ground truth is green in all three; the banner tells
-    the defect type and the score. What has no score, such as the border that
-    a letterbox added or what the crop left out, is gray.
+    All three show the outline of the ground truth in green. A banner shows
+    the defect type and the anomaly score. Pixels without a score are gray:
+    the border of a letterbox, and the part of the image outside the crop.
     """
 
     def draw(self,
@@ -35,28 +35,30 @@ class AnomalyVisualizer(Visualizer):
         """Draw one image.
 
         Args:
-            image (np.ndarray): ``(H, W, 3)`` uint8 BGR: the model's view or
-                the original image, see ``frame``.
-            data_sample (AnomalyDataSample, optional): With, as far as known,
-                ``pred_map``, ``pred_score``, ``gt_mask`` and ``defect_type``.
-                Defaults to None.
-            value_range (tuple[float, float], optional): Map values for the
-                coldest and the hottest color; the same for all images of a
-                set, so that good parts look cold. Defaults to None: lowest
-                and highest of this map.
-            frame (str): ``'input'``, where the image is the model's view, or
-                ``'original'``, where it is the original image and the map is
-                brought back to that. Defaults to 'input'.
-            draw_gt (bool): Draw the outline of the truth. Defaults to True.
-            draw_pred (bool): Draw heat map and overlay. Defaults to True.
+            image (np.ndarray): Model input or original image, see ``frame``,
+                of shape ``(H, W, 3)``, uint8 BGR.
+            data_sample (AnomalyDataSample, optional): Sample with
+                ``pred_map``, ``pred_score``, ``gt_mask`` and ``defect_type``,
+                as far as known. Defaults to None.
+            value_range (tuple[float, float], optional): Map values of the
+                coldest and the hottest color. Use the same values for all
+                images of a data set, so that normal images look cold.
+                Defaults to None: minimum and maximum of this map.
+            frame (str): ``'input'`` if the image is the model input,
+                ``'original'`` if it is the original image; then the map is
+                resized to it. Defaults to 'input'.
+            draw_gt (bool): Draw the outline of the ground truth. Defaults to
+                True.
+            draw_pred (bool): Draw the heat map and the overlay. Defaults to
+                True.
 
         Returns:
-            np.ndarray: ``(H + 24, 3 W, 3)`` uint8 BGR; ``(H + 24, W, 3)``
-            without a map.
+            np.ndarray: Drawing of shape ``(H + 24, 3 W, 3)``, or
+            ``(H + 24, W, 3)`` without a map, uint8 BGR.
 
         Raises:
-            InputError: The image and its map do not have the same size, or
-                the map has no place in the original image.
+            InputError: If the image and its map have different sizes, or the
+                place of the map in the original image is not known.
         """
         if data_sample is None:
             data_sample = AnomalyDataSample()
@@ -91,28 +93,28 @@ class AnomalyVisualizer(Visualizer):
                        out_file: str | Path | None = None,
                        step: int = 0,
                        frame: str = 'input') -> None:
-        """Draw one image into a file, or hand it to the back ends.
+        """Draw one image, and write it to a file or to the back ends.
 
-        The arguments are those of the visualizers of MMEngine's family, by
-        keyword, ``value_range`` and ``frame`` apart.
+        Except for ``value_range`` and ``frame``, the arguments have the same
+        names as in the visualizers of other OpenMMLab packages.
 
         Args:
-            name (str): Identifier for the back ends, title of the window.
+            name (str): Identifier for the back ends, and title of the window.
             image (np.ndarray): ``(H, W, 3)`` uint8 BGR.
             data_sample (AnomalyDataSample, optional): See :meth:`draw`.
             value_range (tuple[float, float], optional): See :meth:`draw`.
             draw_gt (bool): See :meth:`draw`. Defaults to True.
             draw_pred (bool): See :meth:`draw`. Defaults to True.
-            show (bool): Show it in a window, too. Defaults to False.
-            wait_time (float): Seconds that the window stays; 0 until a key
-                is pressed. Defaults to 0.
-            out_file (str | Path, optional): PNG to write. Defaults to None:
-                the back ends get it.
+            show (bool): Also show the drawing in a window. Defaults to False.
+            wait_time (float): How many seconds the window is shown; 0 shows
+                it until a key is pressed. Defaults to 0.
+            out_file (str | Path, optional): Path of the PNG file to write.
+                Defaults to None: write to the back ends.
             step (int): Global step for the back ends. Defaults to 0.
             frame (str): See :meth:`draw`. Defaults to 'input'.
 
         Raises:
-            InputError: The file cannot be written, or see :meth:`draw`.
+            InputError: If the file cannot be written, or as in :meth:`draw`.
         """
         drawn = self.draw(image, data_sample, value_range, frame, draw_gt,
                           draw_pred)
@@ -121,7 +123,7 @@ class AnomalyVisualizer(Visualizer):
         if out_file is None:
             self._add_to_backends(name, drawn[..., ::-1], step)
             return
-        # cv2.imwrite would return False on a full disk and lose the reason.
+        # cv2.imwrite would return False for a full disk, without a reason.
         write_atomically(out_file, cv2.imencode('.png', drawn)[1].tobytes())
 
     @master_only
@@ -138,12 +140,12 @@ def draw_outline(image: np.ndarray, mask: np.ndarray) -> None:
 
 
 def _scores(sample: AnomalyDataSample, frame: str) -> np.ndarray:
-    """Get the map ``(H, W)``, NaN where there is no score."""
+    """Return the anomaly map ``(H, W)``, with NaN where there is no score."""
     if frame == 'original':
         return sample.original_map().numpy()
     if frame != 'input':
         raise InputError(
-            f"`frame` must be 'input' or 'original', not {frame!r}.")
+            f"`frame` must be 'input' or 'original', got {frame!r}.")
     scores = sample.pred_map.detach().cpu().numpy()
     window = scored_window(sample, scores.shape)
     framed = np.full_like(scores, np.nan)
@@ -153,7 +155,7 @@ def _scores(sample: AnomalyDataSample, frame: str) -> np.ndarray:
 
 def _truth(image: np.ndarray, sample: AnomalyDataSample,
            frame: str) -> np.ndarray:
-    """Get the mask ``(H, W)`` at the size of the image."""
+    """Return the mask ``(H, W)`` at the size of the image."""
     mask = sample.gt_mask.cpu()
     if frame == 'original' and mask.shape != image.shape[:2]:
         mask = AnomalyDataSample(
@@ -167,7 +169,8 @@ def _check_size(image: np.ndarray, shape: tuple[int, int], name: str,
         raise InputError(
             f'the image to draw is {image.shape[1]}x{image.shape[0]} and its '
             f'{name} {shape[1]}x{shape[0]} at frame={frame!r}; give the '
-            "model's view with 'input', the original image with 'original'.")
+            "model input with 'input', or the original image with "
+            "'original'.")
 
 
 def _heat(

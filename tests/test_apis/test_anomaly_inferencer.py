@@ -69,9 +69,9 @@ def test_stream_is_lazy(inferencer, expected):
 
 
 @pytest.mark.parametrize(('image', 'message'), [
-    (np.zeros((4, 4), np.uint8), r'got \(4, 4\) uint8'),
-    (np.zeros((4, 4, 4), np.uint8), r'got \(4, 4, 4\) uint8'),
-    (np.zeros((4, 4, 3)), r'got \(4, 4, 3\) float64'),
+    (np.zeros((4, 4), np.uint8), r'is \(4, 4\) uint8'),
+    (np.zeros((4, 4, 4), np.uint8), r'is \(4, 4, 4\) uint8'),
+    (np.zeros((4, 4, 3)), r'is \(4, 4, 3\) float64'),
 ])
 def test_wrong_arrays(inferencer, image, message):
     with pytest.raises(InputError, match=message):

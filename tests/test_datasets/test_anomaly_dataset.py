@@ -117,7 +117,7 @@ def test_folder_without_images(own_root):
     shutil.rmtree(folder)
     folder.mkdir()
     (folder / 'notes.txt').touch()
-    with pytest.raises(InputError, match='training needs images of good'):
+    with pytest.raises(InputError, match='put normal images for training'):
         build(own_root, 'train')
 
 

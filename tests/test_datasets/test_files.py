@@ -5,10 +5,10 @@ import pytest
 
 from mmad.datasets.files import (
     find_images,
+    join_below,
     list_folders,
     list_images,
-    path_below,
-    plain_name,
+    require_plain_name,
 )
 from mmad.errors import InputError
 
@@ -149,9 +149,9 @@ def test_folder_that_cannot_be_read(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     'name', ['', '.', '..', 'a/b', '/a', 'a\\b', 'a\0b', '../a', None, 3])
 def test_plain_name(name):
-    assert plain_name('a.b c', 'it') == 'a.b c'
+    assert require_plain_name('a.b c', 'it') == 'a.b c'
     with pytest.raises(InputError, match='it must be a plain name'):
-        plain_name(name, 'it')
+        require_plain_name(name, 'it')
 
 
 @pytest.mark.parametrize('name', [
@@ -159,6 +159,6 @@ def test_plain_name(name):
     'a\\..\\b', 'a\0'
 ])
 def test_path_below(tmp_path, name):
-    assert path_below(tmp_path, 'a/b.png', 'it') == tmp_path / 'a/b.png'
+    assert join_below(tmp_path, 'a/b.png', 'it') == tmp_path / 'a/b.png'
     with pytest.raises(InputError, match='it must be a relative path below'):
-        path_below(tmp_path, name, 'it')
+        join_below(tmp_path, name, 'it')

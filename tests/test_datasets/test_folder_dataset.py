@@ -134,7 +134,7 @@ def test_wrong_arguments(root, kwargs, message):
 
 def test_single_normal_image(tmp_path):
     draw(tmp_path, 'ok/0.png')
-    with pytest.raises(InputError, match='holds one image only'):
+    with pytest.raises(InputError, match='holds only one image'):
         build(tmp_path, 'train', abnormal_dir=None)
 
 

@@ -3,11 +3,11 @@ import math
 import pytest
 
 from mmad.evaluation.report import (
-    in_order,
-    is_cell,
     is_known,
+    is_table_value,
     plain_value,
     short_value,
+    sort_metrics,
 )
 
 
@@ -24,7 +24,7 @@ from mmad.evaluation.report import (
 ])
 def test_short_value(name, value, text):
     assert short_value(name, value, '%') == text
-    assert is_cell(value) == (text != '-')
+    assert is_table_value(value) == (text != '-')
 
 
 @pytest.mark.parametrize(('name', 'known'), [('aupro', True),
@@ -56,7 +56,7 @@ def test_no_entry_of_a_dict_is_lost():
         'x/y': 5,
         'z': {}
     }
-    assert in_order(values) == {
+    assert sort_metrics(values) == {
         'a/b/c': 1,
         'a/b': {
             'c': 2,

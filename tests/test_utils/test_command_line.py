@@ -9,9 +9,9 @@ from mmad.errors import InputError
 from mmad.utils import command_line
 from mmad.utils.command_line import (
     add_run_arguments,
-    check_beforehand,
+    check_before_run,
+    enable_amp,
     finish_config,
-    guard_amp,
     load_config,
     one_sentence_errors,
     use_checkpoint_backbone,
@@ -152,13 +152,13 @@ def test_amp(monkeypatch):
     cfg = Config(dict(optim_wrapper=dict(type='OptimWrapper')))
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     with pytest.raises(InputError, match='--amp needs a CUDA GPU'):
-        guard_amp(cfg)
+        enable_amp(cfg)
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
-    guard_amp(cfg)
+    enable_amp(cfg)
     assert cfg.optim_wrapper == dict(
         type='AmpOptimWrapper', loss_scale='dynamic')
     with pytest.raises(InputError, match='no optimizer'):
-        guard_amp(Config(dict(optim_wrapper=dict())))
+        enable_amp(Config(dict(optim_wrapper=dict())))
 
 
 @pytest.mark.parametrize(('message', 'line'), [
@@ -212,7 +212,7 @@ def test_a_training_goes_on_from_where_it_stood(tmp_path, state, resume):
     torch.save(state, path)
     cfg = Config(dict(model=dict(type='A'), resume=resume))
     if resume:
-        with pytest.raises(InputError, match=r'a\.pth" does not say where'):
+        with pytest.raises(InputError, match=r'a\.pth" does not contain the'):
             use_checkpoint_backbone(cfg, path)
     else:
         use_checkpoint_backbone(cfg, path)
@@ -227,10 +227,10 @@ def test_a_folder_in_the_place_of_a_file(parse, tmp_path, monkeypatch, name):
     args = parse('--work-dir', str(tmp_path / 'work'))
     cfg = load_config(args)
     finish_config(cfg, args)
-    check_beforehand(cfg, ['train'])
+    check_before_run(cfg, ['train'])
     (tmp_path / 'work' / name).mkdir(parents=True)
     with pytest.raises(InputError, match=f'has a folder ".*{name}"'):
-        check_beforehand(cfg, ['train'])
+        check_before_run(cfg, ['train'])
 
 
 @pytest.mark.parametrize('place', [
@@ -247,7 +247,7 @@ def test_folders_of_parts(parse, tmp_path, monkeypatch, place):
         cfg.default_hooks, cfg.custom_hooks = dict(timer=None), [{}]
         cfg.visualizer = dict(vis_backends=[{}])
         cfg.merge_from_dict({place: folder})
-        check_beforehand(cfg, ['train'])
+        check_before_run(cfg, ['train'])
     cfg.merge_from_dict({place: str(tmp_path / 'method.py/x')})
     with pytest.raises(InputError, match=f'`{place}`'):
-        check_beforehand(cfg, ['train'])
+        check_before_run(cfg, ['train'])

@@ -6,7 +6,7 @@ import pytest
 from mmengine.config import Config, ConfigDict
 
 from mmad.errors import InputError
-from mmad.utils.config_check import check_config, check_shape
+from mmad.utils.config_check import check_config, check_entry_types
 from mmad.utils.config_file import read_config
 
 ROOT = Path(__file__).resolve().parents[2] / 'configs'
@@ -25,7 +25,7 @@ def configs():
 @pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
 def test_shipped_configs_pass(path):
     cfg = read_config(path)
-    check_shape(cfg)
+    check_entry_types(cfg)
     check_config(cfg, ['train'] + ['test'] * ('test_dataloader' in cfg))
 
 
@@ -164,7 +164,7 @@ def test_entries_of_another_type(configs, key, value):
     cfg = copy.deepcopy(configs[0])
     cfg[key] = value
     with pytest.raises(InputError, match=f'`{key}` of the config must be'):
-        check_shape(cfg)
+        check_entry_types(cfg)
 
 
 @pytest.mark.parametrize('needs', [['train'], ['test'], ['train', 'test']])

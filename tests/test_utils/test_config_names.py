@@ -12,7 +12,7 @@ def dead(tmp_path):
         (tmp_path / 'base.py').write_text(base)
         path = tmp_path / f'leaf{suffix}'
         path.write_text(text)
-        return set(read_names(path).dead_names())
+        return set(read_names(path).unread_names())
 
     return names
 

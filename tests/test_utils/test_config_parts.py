@@ -10,12 +10,12 @@ from mmengine.runner import IterBasedTrainLoop, ValLoop
 from mmad.errors import InputError
 from mmad.registry import MODELS, TRANSFORMS
 from mmad.utils.config_parts import (
-    accepted,
     check_integer,
     check_keys,
     check_part,
     check_value,
-    shown,
+    constructor_parameters,
+    short_repr,
 )
 
 OWN = Registry('own')
@@ -91,12 +91,12 @@ def test_parts_of_parts(inner):
                                             (IterBasedTrainLoop, 'max_iters'),
                                             (ValLoop, 'fp16')])
 def test_arguments_that_are_passed_on(kind, name):
-    assert name in accepted(kind)
-    assert 'nonesuch' not in accepted(kind)
+    assert name in constructor_parameters(kind)
+    assert 'nonesuch' not in constructor_parameters(kind)
 
 
 def test_what_takes_anything():
-    assert accepted(Open) is None
+    assert constructor_parameters(Open) is None
 
 
 @pytest.mark.parametrize(
@@ -145,5 +145,5 @@ def test_keys():
 
 
 def test_long_values_are_cut():
-    assert len(shown('a' * 1000)) == 60
-    assert shown([1]) == '[1]'
+    assert len(short_repr('a' * 1000)) == 60
+    assert short_repr([1]) == '[1]'

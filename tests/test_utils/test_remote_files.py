@@ -212,5 +212,5 @@ def test_home(tmp_path, monkeypatch):
 
 def test_no_ordinary_file(tmp_path):
     os.mkfifo(tmp_path / 'a.pth')
-    with pytest.raises(InputError, match='no ordinary file'):
+    with pytest.raises(InputError, match='not a regular file'):
         load_checkpoint(tmp_path / 'a.pth')

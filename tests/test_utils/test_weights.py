@@ -2,14 +2,14 @@ import pytest
 from mmengine.config import Config
 
 from mmad.errors import InputError
-from mmad.utils.weights import forget_weights, set_weights
+from mmad.utils.weights import remove_weights, set_weights
 
 
 def test_backbone():
     model = Config(dict(backbone=dict(type='A', weights='a')))
     set_weights(model, 'b.pth')
     assert model.backbone.weights == 'b.pth'
-    forget_weights(model)
+    remove_weights(model)
     assert model.backbone.weights is None
 
 
@@ -20,18 +20,18 @@ def test_teachers():
                                dict()]))
     with pytest.raises(
             InputError,
-            match=r'of this config has none of; name '
+            match=r'of this config has none; name '
             r'the teachers with .*model\.scales\.0\.teacher=FILE'):
         set_weights(model, 'b.pth')
-    forget_weights(model)
+    remove_weights(model)
     assert [scale.get('teacher') for scale in model.scales] == [None] * 3
 
 
 def test_nothing_to_name():
     model = Config(dict(type='B', backbone=None))
-    with pytest.raises(InputError, match='none of; leave it out'):
+    with pytest.raises(InputError, match='none; leave it out'):
         set_weights(model, 'b.pth')
-    forget_weights(model)
+    remove_weights(model)
     assert model.backbone is None
 
 
@@ -41,7 +41,7 @@ def test_at_any_depth():
         dict(
             backbone=dict(type='B', scales=(scale, [scale])),
             loss=dict(weights=[1, 2])))
-    forget_weights(model)
+    remove_weights(model)
     assert "'a'" not in str(model.to_dict())
     assert "'b'" not in str(model.to_dict())
     assert model.loss == dict(weights=[1, 2])
@@ -54,7 +54,7 @@ def test_ways_of_other_packages():
         init_cfg=dict(type='Pretrained', checkpoint='a.pth'),
         neck=dict(pretrained=True, init_cfg=[dict(type='Pretrained')]))
     model = Config(dict(backbone=backbone, head=dict(pretrained=False)))
-    forget_weights(model)
+    remove_weights(model)
     # The keys stay: they say that there are to be no weights.
     assert model.to_dict() == dict(
         backbone=dict(

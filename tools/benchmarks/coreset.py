@@ -1,9 +1,9 @@
-"""Time of the coreset selection compared with a plain loop and anomalib.
+"""Compare the time of the coreset selection with a plain loop and anomalib.
 
-Each measurement on the features of a data set is a process of its own, and the
-figures are medians. The plain loop and anomalib take the same time for each
-pick, so they may run fewer picks (--picks) and are scaled up; the pruned
-selection always runs in full.
+Each measurement runs in its own process on the features of a data set, and
+medians are shown. The plain loop and anomalib take the same time for each
+pick, so they may run with fewer picks (--picks), and their times are scaled
+up. The pruned selection always runs completely.
 """
 import argparse
 import json
@@ -52,7 +52,7 @@ KCenterGreedy(features, number / len(features)).sample_coreset()
 
 
 def collect(args: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
-    """Write the training features, full and projected, as PatchCore does."""
+    """Write the training features of PatchCore, full and projected."""
     import numpy as np
     from mmengine.registry import init_default_scope
     from mmengine.runner import Runner

@@ -1,7 +1,7 @@
-"""Pixels per second of dense descriptors and of patches cut out one by one.
+"""Compare the speed of dense descriptors with that of single patches.
 
-Patches are cut out around a sample of the pixels only; both speeds are given
-per pixel.
+Patches are only cut out around a sample of the pixels. Both speeds are given
+in pixels per second.
 """
 import argparse
 
@@ -14,7 +14,8 @@ from mmad.utils.command_line import one_sentence_errors
 
 
 def multiplications(network: PatchNetwork, size: int) -> int:
-    """Count those of a dense pass over ``size`` x ``size`` pixels."""
+    """Count the multiplications of a dense pass over ``size`` squared pixels.
+    """
     total, side, dilation = 0, size + network.receptive_field - 1, 1
     for layer in network.layers:
         if isinstance(layer, torch.nn.MaxPool2d):

@@ -1,8 +1,7 @@
-"""Time and memory of a fit, compared with those of the backbone alone.
+"""Measure the time and memory of a fit, and the time of its backbone.
 
-The images are loaded beforehand. The backbone alone and the complete fit are
-timed on all of them, and medians are shown; the peak of the memory is that of
-the process.
+The images are loaded first. The backbone alone and the complete fit are timed
+on all images, and medians are shown. The peak memory is that of the process.
 """
 import argparse
 import re
@@ -24,8 +23,8 @@ from mmad.utils.command_line import (
 
 
 def peak_memory() -> float:
-    """Peak resident size of this process in GB (Linux)."""
-    # Not getrusage: its peak begins with that of the parent process.
+    """Return the peak resident memory of this process in GB (on Linux)."""
+    # getrusage would include the peak of the parent process.
     status = Path('/proc/self/status').read_text()
     return int(re.search(r'VmHWM:\s*(\d+)', status)[1]) / 1024**2
 

@@ -1,10 +1,10 @@
-"""Milliseconds per image of the methods, for more and more training images.
+"""Measure the time per image for growing numbers of training images.
 
-SPADE compares an image with the training images, the size of a fitted PaDiM
-does not depend on their number, and the bank of PatchCore is a small share of
-their patches. The models are those of the configs with random weights, and the
-images are noise, since the time depends on the number of images and hardly on
-their content. All models run in turn, one image at a time.
+SPADE compares an image with all training images, the size of a fitted PaDiM
+does not depend on their number, and the memory bank of PatchCore is a small
+share of their patches. The models are those of the configs with random
+weights. The images are noise, since the time hardly depends on their content.
+All models run in turn, with one image at a time.
 """
 import argparse
 from pathlib import Path
@@ -29,7 +29,7 @@ METHODS = {
 
 
 def noise(images: range, size: int) -> dict:
-    """A batch as a data loader gives it."""
+    """Make a batch of random images, like that of a data loader."""
     generator = torch.Generator().manual_seed(images.start)
     return dict(
         inputs=list(
@@ -59,7 +59,7 @@ def fitted(method: str, number: int, size: int) -> FitDetector:
 
 
 def table(rows: dict[str, list[float]], numbers: list[int]) -> str:
-    """Markdown, with the ratio to the first number in brackets."""
+    """Format a Markdown table, with ratios to the first column."""
     lines = [
         '| training images | ' + ' | '.join(map(str, numbers)) + ' |',
         '|---|' + '---|' * len(numbers)

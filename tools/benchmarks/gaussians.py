@@ -1,13 +1,13 @@
-"""Packed Gaussians of PaDiM beside plain calls of torch.linalg.
+"""Compare the packed Gaussians of PaDiM with plain calls of torch.linalg.
 
-Compares, with as many matrices as fit into --megabytes:
+These steps are compared, with as many matrices as fit into --megabytes:
 
 - invert: the inverse of the Cholesky factor, by blocks or by
   `torch.linalg.cholesky` and `solve_triangular`;
 - fit: adding the products of 32 images to packed or to full matrices;
 - predict: the distances of 16 images with packed or with full factors.
 
-The two ways take turns; a ratio above 1 means that the plain one is slower.
+Both versions run in turn. A ratio above 1 means that the plain one is slower.
 """
 import argparse
 import statistics
@@ -34,7 +34,7 @@ FIT_IMAGES, PREDICT_IMAGES = 32, 16
 
 def compare(mmad: Callable[[], object], plain: Callable[[], object],
             repeats: int) -> tuple[float, float, float]:
-    """Median seconds of both and the median of their ratios."""
+    """Return the median seconds of both calls and the median ratio."""
     times: list[tuple[float, ...]] = []
     for _ in range(repeats + 1):
         spent = []

@@ -1,4 +1,4 @@
-"""Milliseconds per image of a fitted detector and of its backbone.
+"""Measure the time per image of a fitted detector and of its backbone.
 
 For PatchCore, the time of each step is shown as well.
 """
@@ -18,7 +18,7 @@ Parts = dict[str, Callable[[], object]]
 
 
 def patchcore_parts(model: PatchCore, inputs: Tensor) -> Parts:
-    """Return the steps of PatchCore after the backbone, to be timed alone."""
+    """Return the steps of PatchCore after the backbone, as functions."""
     maps = model.backbone(inputs)
     features = model.patch_features(maps)
     queries = features.flatten(2).transpose(1, 2)

@@ -1,4 +1,4 @@
-"""Functions that the benchmarks share."""
+"""Functions shared by the benchmarks."""
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -12,8 +12,8 @@ def median_seconds(calls: Sequence[Callable[[], object]],
                    repeats: int) -> list[float]:
     """Measure the median time of each call, after one call to warm up.
 
-    The calls take turns, so that other load on the machine affects all of them
-    alike.
+    The calls run in turn, so that other load on the machine affects all of
+    them equally.
     """
     times = [[] for _ in calls]
     for _ in range(repeats + 1):
@@ -27,7 +27,7 @@ def median_seconds(calls: Sequence[Callable[[], object]],
 
 
 def fit(model: FitDetector, batches: Sequence[dict], number: int) -> None:
-    """Fit a detector to batches in memory with ``number`` images in all."""
+    """Fit a detector to batches in memory with ``number`` images in total."""
     model.begin_fit(number, len(batches[0]['inputs']))
     for _ in range(model.num_passes):
         for batch in batches:

@@ -1,12 +1,13 @@
-"""Sort the download of the magnetic tile data into the layout of MVTec AD.
+"""Convert the magnetic tile data set to the layout of MVTec AD.
 
-The download has no split, and six shots of each tile under growing exposure,
-exp1_num_N to exp6_num_N, where N grows from shot to shot. Shots of one tile
-are nearly the same image, so all go to the same side: in the order of N, a
-new tile begins where N jumps by more than 100 and the number after "exp" does
-not grow. Shots of two tiles that were taken in turns count as one tile. Tiles
-with a defect in any shot are for testing, as are others, drawn with the seed,
-until they hold the wanted share of the good images.
+The download has no split. It has six shots of each tile with increasing
+exposure, exp1_num_N to exp6_num_N, where N increases from shot to shot. The
+shots of a tile are nearly the same image, so all of them are used either for
+training or for testing. In the order of N, a new tile starts where N increases
+by more than 100 and the number after "exp" does not increase. Shots of two
+tiles that alternate count as one tile. Tiles with a defect in any shot are
+used for testing. Further tiles are chosen at random for testing, until they
+have the requested share of the good images.
 """
 import argparse
 import os
@@ -36,7 +37,7 @@ _LONGEST_PAUSE = 100
 
 @dataclass(frozen=True)
 class Shot:
-    """An image of the download."""
+    """One image of the download."""
     path: Path
     defect_type: str
     exposure: int
@@ -48,11 +49,11 @@ class Shot:
 
 
 def find_shots(source: Path) -> list[Shot]:
-    """All images, in the order in which they were taken.
+    """List all images, in the order in which they were taken.
 
     Raises:
-        InputError: A folder is missing or empty, a name has another form, or
-            a mask is missing.
+        InputError: If a folder is missing or empty, a file name has another
+            form, or a mask is missing.
     """
     shots = []
     for defect_type, name in _FOLDERS.items():
@@ -77,7 +78,7 @@ def find_shots(source: Path) -> list[Shot]:
 
 
 def group_tiles(shots: Sequence[Shot]) -> list[list[Shot]]:
-    """Cut shots, in the order in which they were taken, into tiles."""
+    """Group shots, in the order in which they were taken, by tile."""
     tiles = []
     for i, shot in enumerate(shots):
         last = shots[i - 1]
@@ -90,7 +91,7 @@ def group_tiles(shots: Sequence[Shot]) -> list[list[Shot]]:
 
 def split_tiles(tiles: Sequence[list[Shot]], share: float,
                 seed: int) -> tuple[list[Shot], list[Shot]]:
-    """Shots to train and to test with."""
+    """Split the shots into those for training and those for testing."""
     train, test = [], []
     good = []
     for tile in tiles:
@@ -107,7 +108,7 @@ def split_tiles(tiles: Sequence[list[Shot]], share: float,
 
 
 def is_usable(shot: Shot) -> bool:
-    """Whether the mask marks something and fits its image."""
+    """Return whether the mask is not empty and has the size of its image."""
     if shot.defect_type == 'good':
         return True
     mask = read_mask(shot.mask)
@@ -140,7 +141,7 @@ def main() -> None:
         '--share',
         type=float,
         default=0.2,
-        help='share of the good images to test with (default: 0.2)')
+        help='share of the good images for testing (default: 0.2)')
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()
     if not 0 < args.share < 1:
@@ -154,7 +155,7 @@ def main() -> None:
     args.target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(
             dir=args.target.parent, prefix=f'.{args.target.name}.') as folder:
-        # Whole or not at all.
+        # Write the whole folder or nothing.
         built = Path(folder, args.target.name)
         write(train, usable, built)
         os.rename(built, args.target)

@@ -8,7 +8,7 @@ from mmad.utils.command_line import one_sentence_errors
 @one_sentence_errors
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('root', help='folder to hold it')
+    parser.add_argument('root', help='folder for the data set')
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()
     folder = generate_demo(args.root, seed=args.seed)

@@ -1,4 +1,4 @@
-# BTAD, one product. The products differ in size and shape, and 02 is a
+# One product of BTAD. The products differ in size and shape, and 02 is a
 # surface.
 _base_ = 'whole_images.py'
 

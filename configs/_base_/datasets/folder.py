@@ -1,4 +1,4 @@
-# Your own images. Folders are relative to data_root; see docs/own_data.md.
+# Your own images, in folders relative to data_root; see docs/own_data.md.
 _base_ = 'whole_images.py'
 
 data_root = '{{$MMAD_DATA:data}}/own'

@@ -1,5 +1,5 @@
-# Magnetic tiles. They differ in size and shape, and many defects lie at the
-# border. There are no categories.
+# Magnetic tiles, without categories. The images differ in size and shape, and
+# many defects are at the border.
 _base_ = 'whole_images.py'
 
 data_root = '{{$MMAD_DATA:data}}/magnetic_tile'

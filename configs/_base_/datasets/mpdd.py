@@ -1,4 +1,4 @@
-# MPDD, one category. The parts lie anywhere in the image.
+# One category of MPDD. The objects may be anywhere in the image.
 _base_ = 'whole_images.py'
 
 data_root = '{{$MMAD_DATA:data}}/mpdd'

@@ -1,5 +1,5 @@
-# MVTec AD, one category: 256 pixels, of which the central 224 (the setting of
-# SPADE, PaDiM and PatchCore).
+# One category of MVTec AD. Images are resized to 256 pixels and cropped to the
+# central 224, as in SPADE, PaDiM and PatchCore.
 data_root = '{{$MMAD_DATA:data}}/mvtec_ad'
 category = 'bottle'
 

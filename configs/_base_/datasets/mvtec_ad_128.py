@@ -1,4 +1,4 @@
-# MVTec AD, one category, whole images at 128 pixels (the setting of MKD), for
+# One category of MVTec AD with whole images at 128 pixels, as in MKD, for
 # training by gradients.
 _base_ = 'mvtec_ad.py'
 
@@ -13,7 +13,7 @@ train_dataloader = dict(
 val_dataloader = dict(dataset=dict(pipeline=pipeline))
 test_dataloader = dict(dataset=dict(pipeline=pipeline))
 
-# The second as in the paper of MKD, which leaves the normal images out.
+# The second pixel metric is that of the MKD paper, without normal images.
 val_evaluator = [
     dict(type='ImageMetric'),
     dict(type='PixelMetric', fpr_limit=0.3, resolution='input'),

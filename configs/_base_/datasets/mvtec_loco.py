@@ -1,5 +1,5 @@
-# MVTec LOCO AD, one category. Parts may be missing or misplaced anywhere. Its
-# masks are not read, so there are image-level metrics only.
+# One category of MVTec LOCO AD. Objects may be missing or misplaced anywhere.
+# The masks are not read, so there are only image-level metrics.
 _base_ = 'whole_images.py'
 
 data_root = '{{$MMAD_DATA:data}}/mvtec_loco'

@@ -1,5 +1,5 @@
-# Natural images for teachers: any folder, such as ImageNet's training part.
-# It must not hold data that anomalies are to be found in, wherever that lies.
+# Natural images to train teachers, in any folder, such as the training part of
+# ImageNet. They must not contain images of an anomaly detection data set.
 data_root = '{{$MMAD_DATA:data}}/natural_images'
 
 train_dataloader = dict(

@@ -1,10 +1,11 @@
-# One class of a classification set is normal, the others are anomalous. Names:
-# MNIST, FashionMNIST, CIFAR10, digits. No masks, so image-level metrics only.
+# One class of a classification data set (MNIST, FashionMNIST, CIFAR10 or
+# digits) is normal, the others are anomalous. There are no masks, so there are
+# only image-level metrics.
 data_root = '{{$MMAD_DATA:data}}/torchvision'
 name = 'MNIST'
 category = '0'
 
-# A memory bank of 6,000 images at 224 pixels would be too large.
+# The memory bank of 6,000 images at 224 pixels would be too large.
 pipeline = [
     dict(type='Resize', scale=(64, 64), backend='pillow'),
     dict(type='PackInputs'),

@@ -1,5 +1,5 @@
-# Rd-MVTec, the MVTec AD of the PaDiM paper whose parts are not aligned: each
-# image, to train and to test with, is rotated and cropped at random.
+# Rd-MVTec of the PaDiM paper, in which objects are not aligned: each training
+# and test image of MVTec AD is rotated and cropped at random.
 _base_ = 'mvtec_ad.py'
 
 pipeline = [

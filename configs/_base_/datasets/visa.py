@@ -1,5 +1,5 @@
-# VisA, one category. The objects are not centered, and several may be in one
-# image.
+# One category of VisA. The objects are not centered, and an image may show
+# several of them.
 _base_ = 'whole_images.py'
 
 data_root = '{{$MMAD_DATA:data}}/visa'

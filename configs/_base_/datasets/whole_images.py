@@ -1,5 +1,5 @@
-# For data sets that are not cropped: whole images, squeezed into 256 x 256
-# whatever their size and shape, with loaders and evaluators.
+# Data loaders and evaluators for data sets that are not cropped. Images of any
+# size and shape are resized to 256 x 256 pixels.
 
 # Pillow's bilinear filter is anti-aliased, like torchvision's Resize.
 pipeline = [

@@ -1,4 +1,4 @@
-# All three parts; `None` switches one off. FCA needs FAS.
+# All three parts of FYD; `None` disables a part. FCA needs FAS.
 model = dict(
     type='FYD',
     data_preprocessor=dict(

@@ -1,5 +1,5 @@
-# Not of the paper: three stages of a ResNet, which, unlike VGG-16, is used to
-# normalized images, and a cloner with their channels and strides.
+# This model is not in the paper: three stages of a ResNet, which unlike VGG-16
+# gets normalized images, and a cloner with the same channels and strides.
 model = dict(
     type='MKD',
     data_preprocessor=dict(

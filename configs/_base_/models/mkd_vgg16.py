@@ -1,5 +1,5 @@
-# The same images reach source and cloner, as RGB from 0 to 1: in the paper and
-# the authors' code they are not normalized for ImageNet.
+# Source and cloner get the same images, as RGB from 0 to 1. In the paper and
+# in the code of its authors, they are not normalized for ImageNet.
 model = dict(
     type='MKD',
     data_preprocessor=dict(
@@ -7,7 +7,7 @@ model = dict(
         mean=[0, 0, 0],
         std=[255, 255, 255],
         bgr_to_rgb=True),
-    # The last four poolings.
+    # The last four pooling layers.
     backbone=dict(
         type='TorchvisionBackbone',
         name='vgg16',
@@ -16,6 +16,6 @@ model = dict(
     cloner=dict(type='Cloner', widths='light', points=[1, 2, 3, 4]),
     loss_weight='auto',
     weighted_loss='direction',
-    # As in the authors' code; [0, 1, 2, 3] is the formula of the paper.
+    # As in the code of the authors; the paper has [0, 1, 2, 3].
     test_points=[1, 2, 3],
     attribution=dict(method='gradients'))

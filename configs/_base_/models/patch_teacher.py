@@ -6,7 +6,7 @@ model = dict(
         std=[58.395, 57.12, 57.375],
         bgr_to_rgb=True),
     network=dict(type='PatchNetwork', patch_size=65),
-    # Described by the mean over the last stage, 512 numbers.
+    # The descriptor of a patch is the mean over the last stage, 512 numbers.
     backbone=dict(
         type='TorchvisionBackbone',
         name='resnet18',

@@ -1,4 +1,4 @@
-# For ResNet-18 the pooled third stage is the image feature.
+# With ResNet-18, the image feature is the pooled third stage.
 model = dict(
     type='SPADE',
     data_preprocessor=dict(

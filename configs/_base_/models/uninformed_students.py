@@ -1,5 +1,5 @@
-# The paper's three patch sizes. Each teacher is the result of its own config
-# in configs/uninformed_students/.
+# The three patch sizes of the paper. Each teacher is trained with its own
+# config in configs/uninformed_students/.
 model = dict(
     type='UninformedStudents',
     data_preprocessor=dict(

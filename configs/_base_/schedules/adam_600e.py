@@ -1,5 +1,5 @@
-# Training by gradients: Adam at a constant rate. Several processes train with
-# as many batches per step.
+# Training by gradients with Adam at a constant learning rate. Each process
+# trains with one batch per step.
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=600, val_interval=50)
 val_cfg = dict()
 test_cfg = dict()

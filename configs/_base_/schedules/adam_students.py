@@ -1,5 +1,5 @@
-# Uninformed Students: the teachers are measured, the students trained, and
-# their scores calibrated on good images that were kept from training.
+# For Uninformed Students: measure the teachers, train the students, and
+# calibrate their scores on normal images that are held out from training.
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=100, val_interval=20)
 val_cfg = dict()
 test_cfg = dict()

@@ -1,5 +1,5 @@
-# A teacher of Uninformed Students: 50,000 steps, counted as 50 epochs of 1,000
-# so that a resumption needs not read again what was read before.
+# For a teacher of Uninformed Students: 50,000 steps, in 50 epochs of 1,000
+# steps, so that a resumed run need not skip images that it has read before.
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=50)
 val_cfg = None
 test_cfg = None

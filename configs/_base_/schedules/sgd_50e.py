@@ -1,5 +1,5 @@
-# Training by gradients, what is new a hundred times faster than the backbone,
-# then a fit without them.
+# Training by gradients, followed by a fit. The learning rate of new layers is
+# a hundred times that of the backbone.
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=50, val_interval=10)
 val_cfg = dict()
 test_cfg = dict()

@@ -8,9 +8,9 @@ from .frame_tracking import current_frame, note_crop
 
 @TRANSFORMS.register_module()
 class CenterCrop(mmcv.transforms.CenterCrop):
-    """Crop the center of an image and note where the crop lies.
+    """Crop the center of an image and record the place of the crop.
 
-    The crop is that of mmcv.
+    The crop is the same as in MMCV.
 
     Added Keys:
 
@@ -18,7 +18,7 @@ class CenterCrop(mmcv.transforms.CenterCrop):
     - crop_offset (tuple[int, int]): Top and left edge of the crop.
 
     Raises:
-        InputError: The crop is larger than the image.
+        InputError: If the crop is larger than the image.
     """
 
     def transform(self, results: dict) -> dict:
@@ -28,7 +28,7 @@ class CenterCrop(mmcv.transforms.CenterCrop):
             raise InputError(
                 f'image "{results.get("img_path")}" is {width}x{height} '
                 f'after resizing, smaller than the crop of {crop_width}x'
-                f'{crop_height}; resize it to more, or crop less.')
+                f'{crop_height}; resize it to a larger size, or crop less.')
         before = current_frame(results)
         results = super().transform(results)
         note_crop(results, before, (height, width), (round(

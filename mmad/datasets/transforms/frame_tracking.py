@@ -1,20 +1,20 @@
-"""Functions that track where the image of a pipeline lies in the original."""
+"""Track the place of the image of a pipeline in the original image."""
 
 
 def current_frame(
         results: dict) -> tuple[tuple[int, int], tuple[int, int]] | str:
-    """Find where the image of a pipeline lies in the resized original.
+    """Find the place of the current image in the resized original image.
 
-    The transforms of mmad note it. After others it is derived from mmcv's
-    ``scale_factor``, if they only resized the image.
+    The transforms of mmad record it. After other transforms, it is derived
+    from the ``scale_factor`` of MMCV, if they only resized the image.
 
     Args:
-        results (dict): What the pipeline knows after the steps so far.
+        results (dict): Results of the pipeline so far.
 
     Returns:
         tuple[tuple[int, int], tuple[int, int]] | str: Height and width of the
-        original after resizing, and top and left of the image in it; or why
-        they are not known.
+        original image after resizing, and top and left of the current image
+        in it; or the reason why they are not known.
     """
     if results.get('frame_lost'):
         return results['frame_lost']
@@ -37,13 +37,13 @@ def current_frame(
 
 def note_frame(results: dict, resized: tuple[int, int],
                offset: tuple[int, int]) -> None:
-    """Note where the image lies now, for the steps that follow.
+    """Record the place of the current image, for the following steps.
 
     Args:
-        results (dict): With the image as it is now.
-        resized (tuple[int, int]): Height and width of the original after
-            resizing, before the crop or border.
-        offset (tuple[int, int]): Top and left of the image in it.
+        results (dict): Results with the current image.
+        resized (tuple[int, int]): Height and width of the original image
+            after resizing, before the crop or border.
+        offset (tuple[int, int]): Top and left of the current image in it.
     """
     results['frame'] = (tuple(results['img'].shape[:2]), resized, offset)
     results['resized_shape'] = resized
@@ -52,11 +52,11 @@ def note_frame(results: dict, resized: tuple[int, int],
 
 def note_crop(results: dict, before: tuple | str, shape: tuple[int, int],
               offset: tuple[int, int]) -> None:
-    """Note where the image lies after a crop.
+    """Record the place of the current image after a crop.
 
     Args:
-        results (dict): With the image after the crop.
-        before (tuple | str): :func:`current_frame` before the crop.
+        results (dict): Results with the image after the crop.
+        before (tuple | str): Result of :func:`current_frame` before the crop.
         shape (tuple[int, int]): Height and width before the crop.
         offset (tuple[int, int]): Top and left edge of the crop.
     """

@@ -12,12 +12,13 @@ from .frame_tracking import current_frame, note_frame
 
 @TRANSFORMS.register_module()
 class Letterbox(BaseTransform):
-    """Resize an image into a box, keep its aspect ratio, and add a border.
+    """Resize an image to fit into a box, and fill the box with a border.
 
-    The image is as large as fits, by Pillow's bilinear filter, and lies in the
-    center. The border repeats the pixels of its edge and is no defect. Borders
-    on opposite sides are equally wide, for which the image is up to a pixel
-    smaller or larger than its aspect ratio says.
+    The image keeps its aspect ratio and is placed in the center. It is
+    resized with the bilinear filter of Pillow. The border repeats the pixels
+    at the edge of the image and does not count as a defect. Borders on
+    opposite sides are equally wide; to allow this, a side of the image may
+    differ by one pixel from the exact aspect ratio.
 
     Required Keys:
 
@@ -26,7 +27,7 @@ class Letterbox(BaseTransform):
 
     Modified Keys:
 
-    - img, gt_seg_map, by nearest neighbor, and img_shape
+    - img, gt_seg_map (nearest neighbor), img_shape
 
     Added Keys:
 
@@ -38,7 +39,7 @@ class Letterbox(BaseTransform):
             pixels.
 
     Raises:
-        InputError: The scale is not one or two positive integers.
+        InputError: If the scale is not one or two positive integers.
     """
 
     def __init__(self, scale: int | Sequence[int]) -> None:
@@ -47,7 +48,7 @@ class Letterbox(BaseTransform):
     def transform(self, results: dict) -> dict:
         height, width = results['img'].shape[:2]
         box_width, box_height = self.scale
-        # Which side is the tighter one, in integers.
+        # Compare the aspect ratios in integers, without rounding.
         if box_width * height <= box_height * width:
             size = (box_width, _fit(height * box_width / width, box_height))
         else:
@@ -75,6 +76,6 @@ class Letterbox(BaseTransform):
 
 
 def _fit(length: float, box: int) -> int:
-    """Find the nearest size that leaves an even border."""
+    """Find the nearest size for which both borders are equally wide."""
     border = min(round((box - length) / 2), (box - 1) // 2)
     return box - 2 * border

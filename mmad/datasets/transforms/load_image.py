@@ -15,16 +15,16 @@ from mmad.utils.image_file import (
 
 @TRANSFORMS.register_module()
 class LoadImage(LoadImageFromFile):
-    """Load an image with Pillow, which refuses a truncated file.
+    """Load an image with Pillow.
 
-    OpenCV would fill the missing part with gray.
-    Only BMP, JPEG, PNG, TIFF and WebP files are read, whatever their suffix,
-    upright as their EXIF data say.
+    Unlike OpenCV, Pillow refuses a truncated file and does not fill the
+    missing part with gray. BMP, JPEG, PNG, TIFF and WebP files are read,
+    whatever their suffix, and rotated upright according to their EXIF data.
 
-    Files of more than 8 bits per channel are refused unless ``bit_depth`` is
-    set: the file does not tell how many of its bits the camera used. With it,
-    ``0`` to ``2 ** bit_depth - 1`` becomes 0 to 255, rounded, in every file
-    alike. Files of 8 bits stay as they are.
+    Files with more than 8 bits per channel are refused unless ``bit_depth``
+    is set, since the file does not say how many bits the camera used. With
+    ``bit_depth``, the values 0 to ``2 ** bit_depth - 1`` are scaled to 0 to
+    255 and rounded. Files with 8 bits are not changed.
 
     Required Keys:
 
@@ -36,16 +36,18 @@ class LoadImage(LoadImageFromFile):
     - img_shape, ori_shape (tuple[int, int])
 
     Args:
-        bit_depth (int, optional): Bits that are in use in files of more than
-            8 bits per channel, 8 to 16; 12 for a 12-bit camera that writes
-            16-bit files. Defaults to None: refuse such files.
-        max_pixels (int): Largest number of pixels of an image, checked before
+        bit_depth (int, optional): Number of bits, from 8 to 16, that are used
+            in files with more than 8 bits per channel, such as 12 for a
+            12-bit camera that writes 16-bit files. Defaults to None: refuse
+            such files.
+        max_pixels (int): Maximum number of pixels of an image, checked before
             it is decoded. Defaults to 100 million.
 
     Raises:
-        InputError: An argument is out of range; the file is missing, empty,
-            truncated, too large, no image or several; it has more than 8 bits
-            per channel and there is no ``bit_depth``, or more than that.
+        InputError: If an argument is out of range; the file is missing,
+            empty, truncated, too large, not an image or several images; or it
+            has more than 8 bits per channel and ``bit_depth`` is missing or
+            too small.
     """
 
     def __init__(self,
@@ -67,8 +69,8 @@ class LoadImage(LoadImageFromFile):
         path = results['img_path']
         if 'img' in results:
             raise InputError(
-                f'image "{path}" comes with its pixels from the data set; '
-                'leave LoadImage out of the pipeline.')
+                f'the pixels of image "{path}" are already loaded by the data '
+                'set; leave LoadImage out of the pipeline.')
         with open_image(path, self.max_pixels) as image:
             if bits_per_channel(image) > 8:
                 image = self._to_eight_bits(image, path)
@@ -81,8 +83,8 @@ class LoadImage(LoadImageFromFile):
         if self.bit_depth is None:
             raise InputError(
                 f'image "{path}" has more than 8 bits per channel (mode '
-                f'{image.mode}); say how many are in use, '
-                'dict(type="LoadImage", bit_depth=12) in every pipeline, or '
+                f'{image.mode}); say how many are used, for example with '
+                'dict(type="LoadImage", bit_depth=12), in every pipeline, or '
                 'convert it to 8 bits.')
         pixels = read_pixels(image, path)
         if pixels.dtype == np.int32:  # 16 bits too, in older Pillow
@@ -110,12 +112,12 @@ class LoadImage(LoadImageFromFile):
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    # As mmcv does, so that figures stay what they were.
+    # The same conversion as in MMCV.
     if image.mode == 'LA':
         canvas = Image.new('RGB', image.size, (124, 117, 104))
         layers = image.convert('RGBA')
         canvas.paste(layers, mask=layers.getchannel('A'))
         return canvas
     if isinstance(image.info.get('transparency'), bytes):
-        image = image.convert('RGBA')  # else Pillow warns
+        image = image.convert('RGBA')  # otherwise Pillow warns
     return image if image.mode == 'RGB' else image.convert('RGB')

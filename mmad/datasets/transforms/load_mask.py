@@ -15,13 +15,11 @@ from mmad.utils.mask_file import read_mask
 class LoadMask(BaseTransform):
     """Load the ground-truth mask of an image.
 
-    A normal image gets an empty mask.
-
-    Under the key ``gt_seg_map`` the geometric transforms of mmcv treat it as
-    they treat the image, by nearest neighbor.
-    :func:`~mmad.utils.mask_file.read_mask` says what
-    counts as defect. A mask of a defective image that marks nothing is named
-    in the log.
+    A normal image gets an empty mask. Since the key of the mask is
+    ``gt_seg_map``, the geometric transforms of MMCV transform it like the
+    image, with nearest-neighbor interpolation.
+    :func:`~mmad.utils.mask_file.read_mask` defines which pixels count as
+    defective. An empty mask of a defective image causes a warning.
 
     Required Keys:
 
@@ -35,11 +33,12 @@ class LoadMask(BaseTransform):
     - mask_area (int): Number of its pixels that are 1.
 
     Args:
-        max_pixels (int): Largest number of pixels of a mask, checked before
+        max_pixels (int): Maximum number of pixels of a mask, checked before
             it is decoded. Defaults to 100 million.
 
     Raises:
-        InputError: The mask cannot be read or its size is not the image's.
+        InputError: If the mask cannot be read, or its size is not that of the
+            image.
     """
 
     def __init__(self, max_pixels: int = MAX_PIXELS) -> None:
@@ -68,7 +67,7 @@ class LoadMask(BaseTransform):
             self._named.add(path)
             line = (
                 f'The mask "{path}" is empty, but its image '
-                f'"{results["img_path"]}" is labeled as defective: its pixels '
-                'all count as normal. Correct the mask or the label.')
+                f'"{results["img_path"]}" is labeled as defective; all its '
+                'pixels count as normal. Correct the mask or the label.')
             print_log(printable(line), 'current', logging.WARNING)
         return results

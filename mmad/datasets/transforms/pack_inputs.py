@@ -26,20 +26,20 @@ class PackInputs(BaseTransform):
     - gt_label, gt_seg_map, and any metainfo of
       :class:`~mmad.structures.AnomalyDataSample`
 
-    Added Keys, all others deleted:
+    Added Keys (all other keys are removed):
 
     - inputs (Tensor): ``(3, H, W)`` uint8.
     - data_samples (AnomalyDataSample)
 
-    Where ``ori_shape`` is known the sample has either ``resized_shape`` and
-    ``crop_offset``, which say where the input lies in the original, or
-    ``frame_lost``, which says why that is not known: another transform than
-    those of mmad changed the size by more than one resize, or flipped the
-    image. One that moves pixels and keeps the size cannot be noticed; it must
-    set ``results['frame_lost']`` to its reason.
+    If ``ori_shape`` is known, the sample has either ``resized_shape`` and
+    ``crop_offset``, which are the place of the input in the original image,
+    or ``frame_lost``, the reason why this place is not known: a transform of
+    another package flipped the image, or changed its size by more than one
+    resize. A transform of your own that moves pixels but keeps the size
+    cannot be detected; it must set ``results['frame_lost']`` to a reason.
 
     Raises:
-        InputError: There is no color image, or its mask was padded with
+        InputError: If there is no color image, or its mask was padded with
             values other than 0 and 1.
     """
 
@@ -67,16 +67,15 @@ class PackInputs(BaseTransform):
                    else f'a {type(image).__name__}')
             raise InputError(
                 f'PackInputs got {got} for the image "{name}", but needs an '
-                'array (H, W, 3); mind the order of the steps, and load in '
-                'color.')
-        # LoadMask makes masks of 0 and 1; what mmcv pads with is neither.
+                'array (H, W, 3); check the order of the steps, and load the '
+                'image in color.')
+        # LoadMask makes masks of 0 and 1, but MMCV pads with other values.
         mask = results.get('gt_seg_map')
         if mask is not None and 'mask_area' in results and (mask > 1).any():
             raise InputError(
-                f'a step of the pipeline has filled the mask of "{name}" up '
-                f'with {mask.max()}, which would count as a defect; use '
-                'Letterbox in its place, or give it '
-                'pad_val=dict(img=0, seg=0).')
+                f'a step of the pipeline has padded the mask of "{name}" with '
+                f'{mask.max()}, which would count as a defect; use Letterbox '
+                'in its place, or set its pad_val=dict(img=0, seg=0).')
 
     @staticmethod
     def _find_frame(results: dict) -> None:
@@ -89,5 +88,5 @@ class PackInputs(BaseTransform):
         results['frame_lost'] = frame
         shape = tuple(results['img'].shape[:2])
         if results.get('frame', (shape, ))[0] != shape:
-            # Of an image that is no more.
+            # These belong to an image that another step has changed.
             del results['resized_shape'], results['crop_offset']

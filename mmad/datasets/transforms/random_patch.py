@@ -14,10 +14,11 @@ from mmad.utils import check_flag, check_number, check_numbers
 class RandomPatch(BaseTransform):
     """Cut a random patch out of an image at a random scale.
 
-    For the teachers of Uninformed Students (Bergmann et al., CVPR 2020): the
-    image is resized so that its shorter side is random, 4 to 16 times that of
-    the patch, and the patch is cut out anywhere; one in ten is gray. The
-    random numbers follow from the number of the sample alone.
+    The transform is for the teachers of Uninformed Students (Bergmann et al.,
+    CVPR 2020). The image is resized so that its shorter side is 4 to 16 times
+    the side of the patch, and the patch is cut out at a random place. One
+    patch in ten is converted to gray. The random numbers only depend on
+    ``seed`` and ``sample_idx``.
 
     A varied version of the patch, for the metric loss, comes from nearby,
     with another brightness and contrast, and noise. It is not known for sure
@@ -30,26 +31,27 @@ class RandomPatch(BaseTransform):
 
     Modified Keys:
 
-    - img: ``(p, p, 3)``; or ``(p, 2 p, 3)`` with the varied version to the
+    - img: ``(p, p, 3)``; or ``(p, 2 p, 3)`` with the second version on the
       right.
     - img_shape
 
     Args:
         patch_size (int): ``p``, the side of the patch in pixels.
-        scale (tuple[float, float]): Shortest and longest shorter side of the
-            image in multiples of ``p``. Defaults to (4, 16).
+        scale (tuple[float, float]): Minimum and maximum of the shorter side
+            of the image, in multiples of ``p``. Defaults to (4, 16).
         gray (float): Share of gray patches. Defaults to 0.1.
-        positive (bool): Add a varied version. Defaults to False.
-        shift (float): Its largest shift in multiples of ``p``. Defaults to
-            0.25.
-        contrast (float): Largest change of its contrast and, as a share of
-            the range, of its brightness. Defaults to 0.1.
-        noise (float): Standard deviation of its noise as a share of the
-            range. Defaults to 0.1.
+        positive (bool): Add the second version. Defaults to False.
+        shift (float): Largest shift of the second version, in multiples of
+            ``p``. Defaults to 0.25.
+        contrast (float): Largest relative change of the contrast of the
+            second version, and largest change of its brightness as a share of
+            the range of values. Defaults to 0.1.
+        noise (float): Standard deviation of the noise of the second version,
+            as a share of the range of values. Defaults to 0.1.
         seed (int): Seed of the random numbers. Defaults to 0.
 
     Raises:
-        InputError: An argument is out of its range.
+        InputError: If an argument is out of range.
     """
 
     def __init__(self,
@@ -84,7 +86,7 @@ class RandomPatch(BaseTransform):
     def transform(self, results: dict) -> dict:
         image = results['img']
         rng = np.random.default_rng([self.seed, results['sample_idx']])
-        # In pixels of the image as it is, so that only the patch is resized.
+        # In pixels of the original image, so that only the patch is resized.
         side = min(image.shape[:2]) / rng.uniform(self.scale[0], self.scale[1])
         room = np.subtract(image.shape[:2], side)
         corner = rng.uniform(0, room)
@@ -104,7 +106,7 @@ class RandomPatch(BaseTransform):
     def _cut(self, image: np.ndarray, corner: np.ndarray,
              side: float) -> np.ndarray:
         top, left = corner
-        # The pixels that the filter reaches, converted without the others.
+        # Only convert the pixels that the filter of the resize needs.
         reach = 2 * math.ceil(max(1, side / self.patch_size))
         rows, columns = (
             slice(

@@ -13,17 +13,16 @@ from .frame_tracking import current_frame, note_crop
 
 @TRANSFORMS.register_module()
 class RandomPose(BaseTransform):
-    """Rotate and crop an image at random, always in the same way.
+    """Rotate and crop an image at random, but always in the same way.
 
-    This makes the Rd-MVTec of PaDiM (arXiv 2011.08785) out of
-    MVTec AD: parts that are not aligned. An image keeps its pose in every
-    epoch, run and process, since nothing but the seed and its own pixels
-    decide on it; not its place in the data set, nor its path, which an array
-    does not have.
+    This turns MVTec AD into Rd-MVTec of the PaDiM paper (arXiv 2011.08785),
+    in which objects are not aligned. The rotation and the crop only depend on
+    the seed and on the pixels of the image, so they are the same in every
+    epoch, run and process.
 
-    The paper is silent on what lies beyond the border. Here it is the
-    reflection of image and mask alike: no black corner gives the rotation
-    away, and a reflected defect is labeled as one.
+    The paper does not say how pixels beyond the border are filled. Here, the
+    image and the mask are reflected, so there are no black corners, and the
+    reflection of a defect is labeled as a defect.
 
     Required Keys:
 
@@ -32,7 +31,7 @@ class RandomPose(BaseTransform):
 
     Modified Keys:
 
-    - img, bilinearly, gt_seg_map, by nearest neighbor, and img_shape
+    - img (bilinear), gt_seg_map (nearest neighbor), img_shape
 
     Added Keys:
 
@@ -41,14 +40,14 @@ class RandomPose(BaseTransform):
     - crop_offset (tuple[int, int]): Top and left edge of the crop.
 
     Args:
-        angle (float): Largest rotation either way, 0 to 180 degrees.
+        angle (float): Largest rotation in either direction, 0 to 180 degrees.
             Defaults to 10.
         crop_size (int | tuple[int, int]): Side, or width and height, in
             pixels. Defaults to 224.
-        seed (int): Seed of the poses. Defaults to 0.
+        seed (int): Seed of the rotations and crops. Defaults to 0.
 
     Raises:
-        InputError: An argument is out of range, or the crop is larger than
+        InputError: If an argument is out of range, or the crop is larger than
             the image.
     """
 
@@ -70,13 +69,13 @@ class RandomPose(BaseTransform):
             raise InputError(
                 f'image "{results.get("img_path")}" is {width}x{height} '
                 f'after resizing, smaller than the crop of {crop_width}x'
-                f'{crop_height}; resize it to more, or crop less.')
+                f'{crop_height}; resize it to a larger size, or crop less.')
         before = current_frame(results)
         rng = self._generator(image)
         rotation = rng.uniform(-self.angle, self.angle)
         top = int(rng.integers(height - crop_height, endpoint=True))
         left = int(rng.integers(width - crop_width, endpoint=True))
-        # Both at once, so that pixels are interpolated once.
+        # Rotate and crop in one step, so that pixels are interpolated once.
         matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2),
                                          rotation, 1)
         matrix[:, 2] -= left, top

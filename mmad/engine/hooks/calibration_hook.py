@@ -7,35 +7,35 @@ from mmad.errors import InputError
 from mmad.registry import HOOKS
 from mmad.utils.arguments import check_number
 
-from .stages import (
-    detector_of,
+from .hook_utils import (
+    build_single_image_loader,
     fit_statistics,
-    one_by_one,
-    progress,
-    save_stage,
+    get_detector,
+    save_resumable_checkpoint,
+    set_training_data,
     split_training_data,
-    train_on,
     validated_epochs,
+    with_progress_bar,
 )
 
 
 @HOOKS.register_module()
 class CalibrationHook(Hook):
-    """Calibrates Uninformed Students on normal images kept from training.
+    """Calibrate Uninformed Students on normal images held out from training.
 
-    Mean and standard deviation of regression error and predictive variance
-    are measured after each epoch that a
-    validation follows, and after the last, before the checkpoint is written.
-    They end with the next epoch, so that checkpoints in between are not
+    The hook measures the mean and the standard deviation of the regression
+    error and of the predictive variance. It does so after the last epoch and
+    after each epoch that is followed by a validation, before the checkpoint
+    is written. The next epoch resets them, so checkpoints in between are not
     calibrated and refuse to predict.
 
-    After the last epoch the checkpoint is written before the calibration too:
-    a run that is resumed from there calibrates, saves and validates.
+    After the last epoch, a checkpoint is also written before the calibration.
+    A run that is resumed from it calibrates, saves and validates.
 
     Args:
-        share (float): Share of the training images that is kept, at least one
-            image. Defaults to 0.1.
-        seed (int): Of their choice. Defaults to 0.
+        share (float): Share of the training images that is held out, at least
+            one image. Defaults to 0.1.
+        seed (int): Seed of the random choice of these images. Defaults to 0.
 
     Raises:
         InputError: An argument is out of its range, there is one training
@@ -49,12 +49,13 @@ class CalibrationHook(Hook):
         check_number('seed', seed, low=0, integer=True)
         self.share = share
         self.seed = seed
-        self._kept: Dataset | None = None
+        self._held_out: Dataset | None = None
 
     def before_run(self, runner: Runner) -> None:
         # The loop is built only where it is about to be run; a test behind
         # the training finds it parted already.
-        if not isinstance(runner._train_loop, BaseLoop) or self._kept:
+        if not isinstance(runner._train_loop, BaseLoop) or (self._held_out
+                                                            is not None):
             return
         schedules = runner.cfg.get('param_scheduler') or []
         if isinstance(schedules, dict):
@@ -64,8 +65,9 @@ class CalibrationHook(Hook):
                 '`param_scheduler` with `convert_to_iter_based` counts all '
                 'images, of which the CalibrationHook keeps some from the '
                 'training; leave it out, or set `by_epoch=False` and `end`.')
-        rest, self._kept = split_training_data(runner, self.share, self.seed)
-        train_on(runner, rest)
+        rest, self._held_out = split_training_data(runner, self.share,
+                                                   self.seed)
+        set_training_data(runner, rest)
         # Built by now, for all images.
         if any(not one.get('by_epoch', True) and 'end' not in one
                for one in schedules):
@@ -80,13 +82,13 @@ class CalibrationHook(Hook):
         self._resumed_after_training = runner.epoch >= runner.max_epochs
 
     def before_train_epoch(self, runner: Runner) -> None:
-        for scale in detector_of(runner).scales.values():
+        for scale in get_detector(runner).scales.values():
             scale.score_statistics.reset()
 
     def after_train_epoch(self, runner: Runner) -> None:
         epoch = runner.epoch + 1
         if epoch == runner.max_epochs:
-            save_stage(runner, epoch, runner.iter)
+            save_resumable_checkpoint(runner, epoch, runner.iter)
             self._calibrate(runner)
         elif epoch in self._validated:
             self._calibrate(runner)
@@ -94,17 +96,19 @@ class CalibrationHook(Hook):
     def after_train(self, runner: Runner) -> None:
         if not self._resumed_after_training:
             return
-        if not detector_of(runner).is_calibrated:
+        if not get_detector(runner).is_calibrated:
             self._calibrate(runner)
-            save_stage(runner, runner.epoch, runner.iter)
+            save_resumable_checkpoint(runner, runner.epoch, runner.iter)
         if runner.val_loop is not None:
             runner.logger.info(
-                'The resumed checkpoint is trained already; validating it.')
+                'The resumed checkpoint is already trained; validating it.')
             runner.val_loop.run()
 
     def _calibrate(self, runner: Runner) -> None:
-        students = detector_of(runner)
-        fit_statistics(students,
-                       progress(one_by_one(runner, self._kept), 'Calibrating'),
-                       [(scale.score_statistics, scale)
-                        for scale in students.scales.values()])
+        students = get_detector(runner)
+        fit_statistics(
+            students,
+            with_progress_bar(
+                build_single_image_loader(runner, self._held_out),
+                'Calibrating'), [(scale.score_statistics, scale)
+                                 for scale in students.scales.values()])

@@ -8,29 +8,31 @@ from mmad.errors import InputError
 from mmad.models import FitDetector
 from mmad.registry import HOOKS
 
+from .hook_utils import get_detector, get_fit_state
 from .metric_rules import GREATER_KEYS
 from .runner_check import check_runner
-from .stages import detector_of, fit_state_of
 
 
 @HOOKS.register_module()
 class CheckpointHook(_CheckpointHook):
-    """MMEngine's hook, for models that are not always fit to be saved.
+    """Save checkpoints, but none from which nothing could be predicted.
 
-    - Before anything is computed it refuses a training that could not end
-      with a fitted checkpoint, see :func:`~mmad.engine.check_runner`.
+    It extends the hook of MMEngine:
+
+    - Before training, it refuses a run that could not end with a fitted
+      checkpoint; see :func:`~mmad.engine.check_runner`.
     - A :class:`~mmad.models.FitDetector` is saved only while it is fitted,
-      and no model is saved at the end that is not.
-    - It knows that more is better of all metrics of mmad.
-    - A training that is stopped early has its last state saved.
-    - Of what a resumed checkpoint says that earlier ones are, it removes only
-      files in its own folder.
+      and at the end of training no model is saved that is not fitted.
+    - It knows that higher values of all metrics of mmad are better.
+    - If training is stopped early, the last state is saved.
+    - Of the earlier checkpoints that a resumed checkpoint names, it removes
+      only those in its own folder.
 
-    Every runner in the scope ``mmad`` has it, with or without a config of
-    mmad's.
+    Every runner with the default scope ``mmad`` uses this hook.
 
     Raises:
-        InputError: The run cannot end well, or ``out_dir`` is no folder.
+        InputError: If the run could not end with a fitted checkpoint, or
+            ``out_dir`` is not a folder.
     """
 
     best_ckpt_path: str | None
@@ -40,7 +42,7 @@ class CheckpointHook(_CheckpointHook):
         _CheckpointHook._default_greater_keys + GREATER_KEYS)
 
     def before_run(self, runner: Runner) -> None:
-        # The loop is built only where it is about to be run.
+        # The loop is built only if the runner is about to train.
         if not isinstance(runner._train_loop, BaseLoop):
             return
         check_runner(runner)
@@ -49,7 +51,7 @@ class CheckpointHook(_CheckpointHook):
         except (AttributeError, IndexError, KeyError, ValueError) as error:
             raise InputError(
                 f'`filename_tmpl` of the CheckpointHook is '
-                f'{self.filename_tmpl!r}, and must have one place for a '
+                f'{self.filename_tmpl!r}, but must have one placeholder for a '
                 'number, as in "epoch_{}.pth".') from error
         if '..' in Path(name).parts or Path(name).is_absolute():
             raise InputError(
@@ -62,11 +64,11 @@ class CheckpointHook(_CheckpointHook):
             except OSError as error:
                 raise InputError(
                     f'`out_dir` of the CheckpointHook, "{self.out_dir}", '
-                    f'cannot be made or is no folder ({error.strerror}).'
-                ) from error
+                    f'cannot be created or is not a folder '
+                    f'({error.strerror}); choose another folder.') from error
 
     def before_train(self, runner: Runner) -> None:
-        # Anybody may have written the checkpoint that this comes from.
+        # This comes from the resumed checkpoint, which is not trusted.
         info = runner.message_hub.runtime_info
         steps = info.get('keep_ckpt_ids', [])
         if not isinstance(steps, list) or not all(
@@ -84,7 +86,7 @@ class CheckpointHook(_CheckpointHook):
             }
 
     def _own_file(self, path: object) -> str | None:
-        """A path of ``best_*.pth`` in the folder, or None for another."""
+        """Return a path if it is ``best_*.pth`` in the folder, else None."""
         if not isinstance(path, str):
             return None
         name = Path(path).name
@@ -113,25 +115,25 @@ class CheckpointHook(_CheckpointHook):
         super().after_train(runner)
 
     def _save_checkpoint(self, runner: Runner) -> None:
-        model = detector_of(runner)
+        model = get_detector(runner)
         is_last = (
             self.is_last_train_epoch(runner)
             if self.by_epoch else self.is_last_train_iter(runner))
-        if fit_state_of(model) is None or model.is_fitted:
+        if get_fit_state(model) is None or model.is_fitted:
             super()._save_checkpoint(runner)
         elif is_last:
             raise InputError(
-                f'{type(model).__name__} is not fitted at the end of the '
-                'training and was not saved; a hook of the method is missing '
-                'in `custom_hooks`, or the training did not go through all '
-                'images.')
+                f'{type(model).__name__} is not fitted at the end of training '
+                'and was not saved; check that `custom_hooks` has the hook of '
+                'the method, and that training goes through all images.')
         elif isinstance(model, FitDetector):
-            runner.logger.info('Not saved: not fitted at this time.')
+            runner.logger.info(
+                'No checkpoint was saved, since the model is not fitted yet.')
         else:
             super()._save_checkpoint(runner)
 
     def _publish_model(self, runner: Runner, ckpt_path: str | None) -> None:
-        # One of several metrics may never have been a number.
+        # There is no best checkpoint of a metric that has always been NaN.
         if ckpt_path is not None:
             super()._publish_model(runner, ckpt_path)
 
@@ -140,6 +142,6 @@ class CheckpointHook(_CheckpointHook):
             super()._init_rule(rules, key_indicators)
         except ValueError as error:
             raise InputError(
-                f'`save_best` of the CheckpointHook is {key_indicators}, and '
-                'of one of them it is not known whether more or less is '
+                f'`save_best` of the CheckpointHook is {key_indicators}, but '
+                'it is not known for all of them whether more or less is '
                 'better; set `rule` to "greater" or "less".') from error

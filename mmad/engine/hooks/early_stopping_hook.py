@@ -8,13 +8,14 @@ from .metric_rules import GREATER_KEYS
 
 @HOOKS.register_module()
 class EarlyStoppingHook(_EarlyStoppingHook):
-    """MMEngine's hook, which also knows that more is better of mmad's metrics.
+    """Stop training when a metric no longer improves.
 
-    Where it stops the training,
+    It extends the hook of MMEngine: higher values of the metrics of mmad are
+    better. When training is stopped,
     :class:`~mmad.engine.hooks.CheckpointHook` writes a last checkpoint.
 
     Raises:
-        InputError: ``rule`` is missing for a metric that is not mmad's.
+        InputError: If ``rule`` is missing for a metric of another package.
     """
 
     _default_greater_keys = (
@@ -25,6 +26,6 @@ class EarlyStoppingHook(_EarlyStoppingHook):
             return super()._init_rule(monitor)
         except ValueError as error:
             raise InputError(
-                f'`monitor` of the EarlyStoppingHook is "{monitor}", of which '
-                'it is not known whether more or less is better; set `rule` '
-                'to "greater" or "less".') from error
+                f'`monitor` of the EarlyStoppingHook is "{monitor}", but it '
+                'is not known whether more or less is better; set `rule` to '
+                '"greater" or "less".') from error

@@ -6,15 +6,16 @@ from mmad.registry import HOOKS
 
 @HOOKS.register_module()
 class EMAHook(_EMAHook):
-    """MMEngine's hook, for models whose buffers change their size.
+    """Keep an exponential moving average of the weights of a model.
 
-    A model of mmad is signed once there is something to predict with, by a
-    buffer that was empty before. The averaged model follows it, as it does
-    with all buffers unless ``update_buffers`` is set.
+    It extends the hook of MMEngine to models whose buffers change their size:
+    the fingerprint of a model is a buffer that is empty until the model is
+    fitted. The averaged model copies all buffers of the model, unless
+    ``update_buffers`` is set.
 
-    It is for methods that are trained by gradients and nothing else; what is
-    fitted or calibrated behind the training would not go with the averaged
-    weights, so a run of these ends at the start.
+    The hook is for methods that are only trained by gradients. What other
+    methods fit or calibrate after training would not match the averaged
+    weights, so such a run is refused at the start.
     """
 
     def after_train_iter(self, runner: Runner, *args, **kwargs) -> None:
@@ -30,19 +31,20 @@ class EMAHook(_EMAHook):
         super().before_test_epoch(runner)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        # SyncNormHook has changed them since the last iteration.
+        # SyncNormHook has changed the buffers since the last iteration.
         self._follow_buffers()
         super().before_save_checkpoint(runner, checkpoint)
 
     def _follow_buffers(self) -> None:
-        """Take over the buffers that are not averaged."""
+        """Copy the buffers that are not averaged to the averaged model."""
         averaged = self.ema_model.module
-        for ours, theirs in zip(
+        for target, source in zip(
                 averaged.modules(), self.src_model.modules(), strict=True):
-            for name, buffer in theirs.named_buffers(recurse=False):
-                old = getattr(ours, name)
+            for name, buffer in source.named_buffers(recurse=False):
+                old = getattr(target, name)
                 if old.shape != buffer.shape:
-                    setattr(ours, name, buffer.detach().clone().to(old.device))
+                    setattr(target, name,
+                            buffer.detach().clone().to(old.device))
                 elif not (self.ema_model.update_buffers
                           and buffer.is_floating_point()):
                     old.copy_(buffer)

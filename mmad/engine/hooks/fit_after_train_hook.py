@@ -5,20 +5,19 @@ from rich.progress import track
 from mmad.registry import HOOKS
 
 from .fit_hook import FitHook
-from .stages import detector_of, validation_is_due
+from .hook_utils import get_detector, validation_is_due
 
 
 @HOOKS.register_module()
 class FitAfterTrainHook(FitHook):
-    """Fits a detector whose features are trained by gradients before.
+    """Fit a detector whose features are trained by gradients.
 
-    In each epoch that a validation follows, and in the last, the model goes
-    once more over the training images, in evaluation mode and without
-    gradients, for a :class:`~mmad.models.FitDetector`'s fit. This comes
-    before the checkpoint and the validation, and behind
-    :class:`~mmad.engine.hooks.SyncNormHook`. What was fitted to the features
-    of an earlier epoch is forgotten when the next one begins, so that no
-    checkpoint passes it off as a fit.
+    At the end of the last epoch, and of each epoch that is followed by a
+    validation, the :class:`~mmad.models.FitDetector` is fitted to the
+    training images, in evaluation mode and without gradients. This happens
+    after :class:`~mmad.engine.hooks.SyncNormHook` and before the checkpoint
+    is written. The next epoch discards the fit, since its features have
+    changed, so that no checkpoint contains an outdated fit.
     """
 
     priority = 'BELOW_NORMAL'
@@ -28,14 +27,14 @@ class FitAfterTrainHook(FitHook):
 
     def before_train_epoch(self, runner: Runner) -> None:
         loader = runner.train_loop.dataloader
-        detector_of(runner).begin_fit(len(loader.dataset), loader.batch_size)
+        get_detector(runner).begin_fit(len(loader.dataset), loader.batch_size)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        done = runner.epoch + 1
-        if done < runner.max_epochs and not validation_is_due(
-                runner.train_loop, done):
+        epoch = runner.epoch + 1
+        if epoch < runner.max_epochs and not validation_is_due(
+                runner.train_loop, epoch):
             return
-        detector = detector_of(runner)
+        detector = get_detector(runner)
         detector.eval()
         for _ in range(detector.num_passes):
             for data in track(

@@ -1,4 +1,4 @@
-"""What hooks that compare metrics know of those of mmad."""
+"""The names of the metrics of mmad, for hooks that compare metrics."""
 from collections.abc import Sequence
 
 from mmengine.evaluator import Evaluator
@@ -6,19 +6,20 @@ from mmengine.evaluator import Evaluator
 from mmad.evaluation import ImageMetric, PixelMetric
 from mmad.evaluation.report import IMAGE_METRICS, PIXEL_METRICS
 
-# Of all of them more is better; a part of a name is enough for MMEngine.
+# Higher values are better. MMEngine also matches parts of names.
 GREATER_KEYS = ['auroc', 'image_ap', 'pixel_ap', 'f1max', 'aupro']
 
 
 def reported_metrics(evaluator: Evaluator) -> list[str] | None:
-    """Names of the metrics that an evaluator will report.
+    """Return the names of the metrics that an evaluator will report.
 
     Args:
-        evaluator (Evaluator): Of a validation or test loop.
+        evaluator (Evaluator): Evaluator of a validation or test loop.
 
     Returns:
-        list[str] | None: None if it has metrics other than those of mmad,
-        whose names show only once they are computed.
+        list[str] | None: Names of the metrics; None if the evaluator has
+        metrics of other packages, whose names are not known before they are
+        computed.
     """
     names: list[str] = []
     own: Sequence[str]

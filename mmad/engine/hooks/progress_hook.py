@@ -16,20 +16,21 @@ from mmad.registry import HOOKS
 
 @HOOKS.register_module()
 class ProgressHook(Hook):
-    """Shows a bar while a loop goes over images, in the first process.
+    """Show a progress bar while a loop goes over images.
 
-    There is one for each validation and test, and for each epoch of a method
-    without an optimizer, whose features are extracted then. A training by
-    gradients has the lines of MMEngine's ``LoggerHook``. Where the output is
-    no terminal, one line appears at the end of each.
+    The first process shows a bar for each validation and test. It also shows
+    one for each epoch of a method without an optimizer, which extracts
+    features in that epoch. During training by gradients, the ``LoggerHook`` of
+    MMEngine logs the progress instead. If the output is not a terminal, only
+    one line appears at the end of each loop.
     """
 
-    # Closed before another hook shows a bar of its own.
+    # The bar must be closed before another hook shows a bar of its own.
     priority = 'VERY_HIGH'
 
     def __init__(self) -> None:
         self._bar: Progress | None = None
-        # An exception may end a loop; the cursor is hidden until then.
+        # If an exception ends a loop, the hidden cursor has to be restored.
         atexit.register(self.close)
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -70,7 +71,7 @@ class ProgressHook(Hook):
         self.close()
 
     def close(self) -> None:
-        """End the bar, if there is one; the output is as it was before."""
+        """Close the bar, if there is one, and restore the terminal."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

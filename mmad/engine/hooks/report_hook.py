@@ -14,9 +14,9 @@ from rich.text import Text
 
 from mmad.evaluation.report import (
     describe_conditions,
-    in_order,
-    is_cell,
+    is_table_value,
     plain_value,
+    sort_metrics,
 )
 from mmad.registry import HOOKS
 from mmad.utils import printable, write_atomically
@@ -26,45 +26,46 @@ _SECTIONS = ('per_defect_type', 'conditions')
 
 @HOOKS.register_module()
 class ReportHook(Hook):
-    """Writes all metrics to ``metrics.json`` in the work directory and logs
-    them as a table.
+    """Write all metrics to ``metrics.json`` and log them as a table.
 
-    The file has every metric that the evaluator returns, those of mmad first,
-    whichever package the metric comes from. Then comes ``per_defect_type``
-    with the metrics of each defect type together with all normal images, and
-    ``conditions`` with how they were computed. It is replaced as a whole, so
-    that a reader never finds half of it.
+    The file is in the work directory. It contains every metric that the
+    evaluator returns, whichever package it comes from, with those of mmad
+    first. They are followed by ``per_defect_type``, the metrics of each
+    defect type together with all normal images, and by ``conditions``, which
+    say how the metrics were computed. The file is replaced as a whole, so it
+    is never incomplete.
 
-    A metric that is NaN is written as ``"undefined"`` and an infinite one as
-    ``"infinity"``. Arrays become lists. A dict becomes one metric for each of
-    its entries, named ``name/key``. Of what JSON cannot hold the name of its
-    type is written. The table shows the numbers.
+    NaN is written as ``"undefined"`` and infinity as ``"infinity"``. Arrays
+    become lists. A dict becomes one metric for each of its entries, named
+    ``name/key``. For a value that JSON cannot represent, the name of its type
+    is written. The table shows only the numbers.
 
     Each metric may have the attributes ``per_defect_type`` and ``conditions``
     (dicts) and ``warnings`` (a list of sentences), as
     :class:`~mmad.evaluation.ImageMetric` and
-    :class:`~mmad.evaluation.PixelMetric` do. Where two metrics have a
-    condition of the same name and different values, that of the second is
-    written as ``ClassName/name``. A warning is logged once in a run.
+    :class:`~mmad.evaluation.PixelMetric` do. If two metrics have different
+    values for a condition of the same name, the second value is written as
+    ``ClassName/name``. Each warning is logged only once per run.
 
-    With several processes a metric of ``collect_device='cpu'`` without a
+    With several processes, a metric with ``collect_device='cpu'`` and without
     ``collect_dir`` would exchange its results through files in the current
-    folder, which nodes may not share. It is made to use the process group.
+    folder, which the nodes may not share. The hook makes such a metric use
+    the process group instead.
     """
 
-    # After LoggerHook, so that the table is the last word on the epoch.
+    # After LoggerHook, so that the table comes last.
     priority = 'LOW'
 
     def __init__(self) -> None:
-        self._told: list[str] = []
+        self._logged_warnings: list[str] = []
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Keep the exchange of results out of the current folder."""
-        _gather_by_group(runner.val_loop.evaluator)
+        _gather_through_process_group(runner.val_loop.evaluator)
 
     def before_test_epoch(self, runner: Runner) -> None:
         """Keep the exchange of results out of the current folder."""
-        _gather_by_group(runner.test_loop.evaluator)
+        _gather_through_process_group(runner.test_loop.evaluator)
 
     def after_val_epoch(self,
                         runner: Runner,
@@ -104,13 +105,16 @@ class ReportHook(Hook):
                         metric)
             _add(conditions, prefix, _section(metric, 'conditions'), metric)
             self._warn(runner, getattr(metric, 'warnings', None))
-        # Not to be mixed up with the sections of the file.
-        overall = in_order({
+        # A metric must not have the name of a section of the file.
+        overall = sort_metrics({
             f'metrics/{name}' if name in _SECTIONS else name:
             value
             for name, value in metrics.items()
         })
-        rows = {name: in_order(values) for name, values in per_type.items()}
+        rows = {
+            name: sort_metrics(values)
+            for name, values in per_type.items()
+        }
         report = dict(overall, per_defect_type=rows, conditions=conditions)
         text = json.dumps(report, indent=2, allow_nan=False)
         write_atomically(
@@ -120,17 +124,17 @@ class ReportHook(Hook):
         runner.logger.info(f'\n{table}{describe_conditions(conditions)}')
 
     def _warn(self, runner: Runner, sentences: Any) -> None:
-        """Log each sentence once in a run, whichever metrics have it."""
+        """Log each warning once per run, even if several metrics have it."""
         if not isinstance(sentences, list):
             return
         for sentence in sentences:
-            if sentence not in self._told:
+            if sentence not in self._logged_warnings:
                 runner.logger.warning(printable(str(sentence)))
-                self._told.append(sentence)
+                self._logged_warnings.append(sentence)
 
 
-def _gather_by_group(evaluator: Evaluator) -> None:
-    """Let no metric gather through files in the current folder."""
+def _gather_through_process_group(evaluator: Evaluator) -> None:
+    """Make metrics use the process group, not files in the current folder."""
     if get_world_size() == 1:
         return
     for metric in _metrics(evaluator):
@@ -140,19 +144,19 @@ def _gather_by_group(evaluator: Evaluator) -> None:
 
 
 def _metrics(evaluator: Evaluator) -> list:
-    """The metrics of an evaluator; one of another package may hide them."""
+    """Return the metrics of an evaluator, which other packages may hide."""
     return getattr(evaluator, 'metrics', [])
 
 
 def _section(metric: Any, name: str) -> Mapping:
-    """A dict that mmad's metrics have, and others may have."""
+    """Return a dict that a metric has as an attribute, or an empty one."""
     section = getattr(metric, name, None)
     return section if isinstance(section, Mapping) else {}
 
 
 def _add(section: dict[str, Any], prefix: str, values: Mapping,
          metric: Any) -> None:
-    """Add plain values to a section without replacing what is there."""
+    """Add plain values to a section without replacing existing ones."""
     for key, value in values.items():
         name, value = f'{prefix}{key}', plain_value(value)
         if section.setdefault(name, value) != value:
@@ -161,7 +165,7 @@ def _add(section: dict[str, Any], prefix: str, values: Mapping,
 
 def _table(rows: list[tuple[str, dict[str, Any]]]) -> str:
     names = dict.fromkeys(name for _, values in rows for name in values
-                          if is_cell(values[name]))
+                          if is_table_value(values[name]))
     table = Table(box=None, pad_edge=False)
     table.add_column(Text('defect_type'))
     for name in names:
@@ -170,7 +174,8 @@ def _table(rows: list[tuple[str, dict[str, Any]]]) -> str:
         table.add_row(
             Text(printable(name)),
             *(_cell(values.get(column)) for column in names))
-    # As wide as the table is, whatever the terminal: it goes into a file.
+    # The table also goes into the log file, so the width of the terminal does
+    # not matter.
     text = StringIO()
     console = Console(file=text, color_system=None, width=1_000_000)
     console.print(table, no_wrap=True)
@@ -180,4 +185,4 @@ def _table(rows: list[tuple[str, dict[str, Any]]]) -> str:
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f'{value:.4f}' if abs(value) < 1e4 else f'{value:.4g}'
-    return str(value) if is_cell(value) else '-'
+    return str(value) if is_table_value(value) else '-'

@@ -1,4 +1,4 @@
-"""What is checked of a finished runner before it trains."""
+"""Check a runner before it starts training."""
 from collections.abc import Iterator
 
 from mmengine.dataset import (
@@ -27,36 +27,39 @@ from mmad.utils.inner_datasets import inner_datasets
 from .calibration_hook import CalibrationHook
 from .fit_after_train_hook import FitAfterTrainHook
 from .fit_hook import FitHook
+from .hook_utils import get_detector, get_fit_state, validation_is_due
 from .metric_rules import reported_metrics
-from .stages import detector_of, fit_state_of, validation_is_due
 from .sync_norm_hook import SyncNormHook
 from .teacher_statistics_hook import TeacherStatisticsHook
 
-_STAGES = (FitAfterTrainHook, FitHook, TeacherStatisticsHook, CalibrationHook)
+_FIT_HOOKS = (FitAfterTrainHook, FitHook, TeacherStatisticsHook,
+              CalibrationHook)
 
 
 def check_runner(runner: Runner) -> None:
-    """Refuse a training that could not end with something to predict with.
+    """Refuse a training that could not end with a fitted checkpoint.
 
-    :class:`~mmad.engine.hooks.CheckpointHook` calls it before each training,
-    whichever way the runner was made.
+    :class:`~mmad.engine.hooks.CheckpointHook` calls this function before each
+    training, however the runner was built.
 
     Args:
-        runner (Runner): About to train.
+        runner (Runner): Runner that is about to train.
 
     Raises:
-        InputError: A hook of the method is missing, comes too late or does
-            not go with another one; or loop, data loader and checkpoints do
-            not suit the method. The sentence says what to change.
+        InputError: If a hook of the method is missing, runs too late or
+            conflicts with another hook, or if the loop, the data loader or
+            the checkpoints do not suit the method. The message says what to
+            change.
     """
-    for rows in (_hook_rows, _loop_rows, _data_rows, _checkpoint_rows):
-        for is_wrong, sentence in rows(runner):
+    for find_problems in (_hook_problems, _loop_problems, _data_problems,
+                          _checkpoint_problems):
+        for is_wrong, sentence in find_problems(runner):
             if is_wrong:
                 raise InputError(sentence)
 
 
-def stages_of(model: nn.Module) -> list[type[Hook]]:
-    """The hooks without which a model ends with nothing to predict with."""
+def required_hooks(model: nn.Module) -> list[type[Hook]]:
+    """Return the hooks without which a model would not end up fitted."""
     if isinstance(model, UninformedStudents):
         return [TeacherStatisticsHook, CalibrationHook]
     if isinstance(model, FitDetector):
@@ -64,83 +67,89 @@ def stages_of(model: nn.Module) -> list[type[Hook]]:
     return []
 
 
-def _hook_rows(runner: Runner) -> Iterator[tuple[bool, str]]:
-    model = detector_of(runner)
+def _hook_problems(runner: Runner) -> Iterator[tuple[bool, str]]:
+    """Yield for each possible problem whether it occurs, and its message."""
+    model = get_detector(runner)
     name = type(model).__name__
-    needed = stages_of(model)
-    has_state = fit_state_of(model) is not None
+    needed = required_hooks(model)
+    has_state = get_fit_state(model) is not None
     hooks = runner.hooks
-    given = [_stage_of(hook) for hook in hooks if isinstance(hook, _STAGES)]
-    for stage in needed:
+    given = [
+        _fit_hook_type(hook) for hook in hooks if isinstance(hook, _FIT_HOOKS)
+    ]
+    for hook_type in needed:
         other = [hook for hook in given if hook not in needed]
-        yield stage not in given and not other, (
-            f'{name} needs the {stage.__name__}, which is missing in '
+        yield hook_type not in given and not other, (
+            f'{name} needs the {hook_type.__name__}, which is missing in '
             '`custom_hooks` (a list of your own replaces that of the base '
-            f'config); add dict(type="{stage.__name__}") to it.')
-        yield stage not in given, (
-            f'{name} as configured needs the {stage.__name__}, and '
-            f'`custom_hooks` has the {_names(other)}; put '
-            f'dict(type="{stage.__name__}") in its place.')
-        yield given.count(stage) > 1, (
-            f'`custom_hooks` has the {stage.__name__} twice; leave one out.')
-    for stage in given:
-        yield stage not in needed and has_state, (
-            f'`custom_hooks` has the {stage.__name__}, which is not for '
+            f'config); add dict(type="{hook_type.__name__}") to it.')
+        yield hook_type not in given, (
+            f'{name} as configured needs the {hook_type.__name__}, but '
+            f'`custom_hooks` has the {_hook_names(other)}; put '
+            f'dict(type="{hook_type.__name__}") in its place.')
+        yield given.count(hook_type) > 1, (
+            f'`custom_hooks` has the {hook_type.__name__} twice; leave one '
+            'out.')
+    for hook_type in given:
+        yield hook_type not in needed and has_state, (
+            f'`custom_hooks` has the {hook_type.__name__}, which is not for '
             f'{name} as configured; leave it out.')
 
     for hook in hooks:
-        kind = type(hook).__name__
+        hook_name = type(hook).__name__
         late = [
-            _stage_of(stage) for stage in hooks[hooks.index(hook):]
-            if isinstance(stage, _STAGES)
+            _fit_hook_type(other) for other in hooks[hooks.index(hook):]
+            if isinstance(other, _FIT_HOOKS)
         ]
         yield isinstance(hook, CheckpointHook) and bool(late), (
-            f'the {_names(late)} comes after the {kind} by its `priority`, so '
-            'that an unfitted state would be saved; leave the priorities at '
-            'their defaults.')
+            f'the {_hook_names(late)} comes after the {hook_name} by its '
+            '`priority`, so an unfitted state would be saved; leave the '
+            'priorities at their defaults.')
         early = [
-            stage for stage in hooks[:hooks.index(hook)]
-            if isinstance(stage, FitAfterTrainHook)
+            other for other in hooks[:hooks.index(hook)]
+            if isinstance(other, FitAfterTrainHook)
         ]
         yield isinstance(hook, SyncNormHook) and bool(early), (
-            f'the FitAfterTrainHook comes before the {kind} by its '
-            '`priority`, so that processes would fit to different features; '
+            f'the FitAfterTrainHook comes before the {hook_name} by its '
+            '`priority`, so the processes would fit to different features; '
             'leave the priorities at their defaults.')
         yield isinstance(hook, EMAHook) and bool(needed), (
-            f'the {kind} does not go with {name}, whose {_names(needed)} '
-            'would work with the weights that are not averaged; leave it out.')
+            f'the {hook_name} does not go with {name}, whose '
+            f'{_hook_names(needed)} would use the weights that are not '
+            'averaged; leave it out.')
         yield (isinstance(hook, SyncBuffersHook) and has_state), (
-            f'the {kind} would average all buffers, also those that are no '
-            'statistics; use dict(type="SyncNormHook") in its place.')
-    apart = get_world_size() > 1 and has_state and any(
+            f'the {hook_name} would average all buffers, including those that '
+            'are not statistics; use dict(type="SyncNormHook") in its place.')
+    has_own_statistics = get_world_size() > 1 and has_state and any(
         isinstance(module, _BatchNorm) and module.track_running_stats
         and not isinstance(module, nn.SyncBatchNorm)
         and module.weight is not None and module.weight.requires_grad
         for module in model.modules())
     synced = any(isinstance(hook, SyncNormHook) for hook in hooks)
-    yield apart and not synced, (
+    yield has_own_statistics and not synced, (
         f'{name} has batch normalization, whose statistics would differ '
         'between the processes; add dict(type="SyncNormHook") to '
         '`custom_hooks`.')
-    yield apart and not isinstance(runner.train_loop, EpochBasedTrainLoop), (
+    by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
+    yield has_own_statistics and not by_epoch, (
         f'{name} has batch normalization, whose statistics the SyncNormHook '
-        'averages over the processes at the end of an epoch; use '
+        'averages over the processes at the end of each epoch; use '
         'EpochBasedTrainLoop, or one process.')
 
 
-def _loop_rows(runner: Runner) -> Iterator[tuple[bool, str]]:
-    model, loop = detector_of(runner), runner.train_loop
+def _loop_problems(runner: Runner) -> Iterator[tuple[bool, str]]:
+    model, loop = get_detector(runner), runner.train_loop
     name = type(model).__name__
-    stages = _names(stages_of(model))
+    needed = _hook_names(required_hooks(model))
     by_epoch = isinstance(loop, EpochBasedTrainLoop)
-    yield not by_epoch and stages != '', (
-        f'{name} needs epochs for the {stages}, and `train_cfg.type` is '
+    yield not by_epoch and needed != '', (
+        f'{name} needs epochs for the {needed}, but `train_cfg.type` is '
         f'{type(loop).__name__}; use EpochBasedTrainLoop.')
     yield loop.max_epochs < 1 or loop.max_iters < 1, (
         f'there would be not one step of training, with {loop.max_epochs} '
-        f'epoch(s) of {len(loop.dataloader)} batch(es); mind `max_epochs` or '
+        f'epoch(s) of {len(loop.dataloader)} batch(es); check `max_epochs` or '
         '`max_iters` of `train_cfg`, and `drop_last` of `train_dataloader`.')
-    if by_epoch and stages == 'FitHook' and runner.val_loop is not None:
+    if by_epoch and needed == 'FitHook' and runner.val_loop is not None:
         early = [
             epoch for epoch in range(1, loop.max_epochs)
             if validation_is_due(loop, epoch)
@@ -151,91 +160,93 @@ def _loop_rows(runner: Runner) -> Iterator[tuple[bool, str]]:
             f'`train_cfg.val_interval={loop.max_epochs}`.')
 
 
-def _data_rows(runner: Runner) -> Iterator[tuple[bool, str]]:
-    model, loop = detector_of(runner), runner.train_loop
+def _data_problems(runner: Runner) -> Iterator[tuple[bool, str]]:
+    model, loop = get_detector(runner), runner.train_loop
     name = type(model).__name__
     loader = loop.dataloader
     dataset = loader.dataset
     yield (isinstance(loop, EpochBasedTrainLoop) and isinstance(
         loader.sampler, InfiniteSampler)), (
             'the `sampler` of `train_dataloader` is an InfiniteSampler, with '
-            'which no epoch ends; use DefaultSampler.')
-    several = [
-        type(part).__name__ for part in _parts(dataset)
+            'which an epoch never ends; use DefaultSampler.')
+    unsuitable = [
+        type(part).__name__ for part in _with_inner_datasets(dataset)
         if isinstance(part, ClassBalancedDataset | RepeatDataset) or (
             isinstance(model, FitDetector)
             and isinstance(part, MMEngineConcatDataset)
             and not isinstance(part, ConcatDataset) and len(part.datasets) > 1)
     ]
-    yield bool(stages_of(model)) and bool(several), (
-        f'{name} needs each training image once and numbered, which '
-        f'{"".join(several[:1])} does not see to; use one data set without '
-        'it.')
-    yield bool(stages_of(model)) and any(
+    yield bool(required_hooks(model)) and bool(unsuitable), (
+        f'{name} needs each training image once, with an index of its own, '
+        f'which {"".join(unsuitable[:1])} does not ensure; use one data set '
+        'without it.')
+    yield bool(required_hooks(model)) and any(
         getattr(inner, 'max_refetch', 0) for inner in inner_datasets(dataset)
         if isinstance(inner, AnomalyDataset)), (
-            f'{name} needs each training image once, and `max_refetch` of the '
-            'data set would put another image in the place of one that the '
-            'pipeline leaves out; leave it at 0.')
+            f'{name} needs each training image once, but `max_refetch` of the '
+            'data set would replace an image that the pipeline leaves out by '
+            'another one; leave it at 0.')
     if not isinstance(model, FitDetector):
         return
     yield loader.batch_size is None, (
         '`train_dataloader.batch_sampler` does not go with '
         f'{name}, which needs batches of one size; use `batch_size`.')
     yield loader.drop_last and len(loader.sampler) % loader.batch_size > 0, (
-        f'`train_dataloader.drop_last` would leave out images, and {name} is '
-        'fitted to each once; use drop_last=False.')
+        f'`train_dataloader.drop_last` would leave out images, but {name} is '
+        'fitted to each image once; use drop_last=False.')
 
 
-def _parts(dataset: object) -> list:
-    """A data set and those that it wraps, from the outside in."""
+def _with_inner_datasets(dataset: object) -> list:
+    """Return a data set and those that it wraps, outermost first."""
     inner = getattr(dataset, 'datasets', None)
     if inner is None:
         inner = [dataset.dataset] if hasattr(dataset, 'dataset') else []
-    return [dataset, *(part for one in inner for part in _parts(one))]
+    return [
+        dataset, *(part for one in inner for part in _with_inner_datasets(one))
+    ]
 
 
-def _checkpoint_rows(runner: Runner) -> Iterator[tuple[bool, str]]:
-    model, loop = detector_of(runner), runner.train_loop
+def _checkpoint_problems(runner: Runner) -> Iterator[tuple[bool, str]]:
+    model, loop = get_detector(runner), runner.train_loop
     name = type(model).__name__
-    stages = _names(stages_of(model))
+    needed = _hook_names(required_hooks(model))
     names = (None if runner.val_loop is None else reported_metrics(
         runner.val_loop.evaluator))
     for hook in runner.hooks:
-        kind = type(hook).__name__
+        hook_name = type(hook).__name__
         if isinstance(hook, EarlyStoppingHook):
             yield names is not None and hook.monitor not in names, (
-                f'`monitor` of the {kind} is "{hook.monitor}", but the '
+                f'`monitor` of the {hook_name} is "{hook.monitor}", but the '
                 f'metrics are {", ".join(names or [])}.')
         if not isinstance(hook, CheckpointHook):
             continue
-        yield stages != '' and not hook.by_epoch, (
-            f'`by_epoch=False` of the {kind} would save {name} before the end '
-            f'of an epoch and the {stages}; use by_epoch=True.')
+        yield needed != '' and not hook.by_epoch, (
+            f'`by_epoch=False` of the {hook_name} would save {name} before '
+            f'the end of an epoch and the {needed}; use by_epoch=True.')
         for best in hook.save_best or []:
             yield names is not None and best not in ('auto', *names), (
-                f'`save_best` of the {kind} names "{best}", but the metrics '
-                f'are {", ".join(names or [])}.')
+                f'`save_best` of the {hook_name} names "{best}", but the '
+                f'metrics are {", ".join(names or [])}.')
         yield bool(hook.save_best) and runner.val_loop is None, (
-            f'`save_best` of the {kind} needs a validation, and there is '
+            f'`save_best` of the {hook_name} needs a validation, but there is '
             'none; leave it out.')
         saved = _saved_epochs(hook, loop)
         if saved is None or hook.save_best:
             continue
-        if FitAfterTrainHook in stages_of(model):
+        if FitAfterTrainHook in required_hooks(model):
             saved = [
                 epoch for epoch in saved
                 if epoch == loop.max_epochs or validation_is_due(loop, epoch)
             ]
         yield loop.max_epochs > 0 and not saved, (
-            f'the {kind} would save no '
-            f'{"fitted " if stages else ""}checkpoint of the '
-            f'{loop.max_epochs} epoch(s); mind `interval`, `save_begin` and '
+            f'the {hook_name} would save no '
+            f'{"fitted " if needed else ""}checkpoint of the '
+            f'{loop.max_epochs} epoch(s); check `interval`, `save_begin` and '
             '`save_last` of `default_hooks.checkpoint`.')
 
 
 def _saved_epochs(hook: CheckpointHook, loop) -> list[int] | None:
-    """The epochs that a hook saves, from 1; None where iterations count."""
+    """Return the epochs, from 1, that a hook saves; None by iterations."""
     if not hook.by_epoch or not isinstance(loop, EpochBasedTrainLoop):
         return None
     return [
@@ -246,9 +257,9 @@ def _saved_epochs(hook: CheckpointHook, loop) -> list[int] | None:
     ]
 
 
-def _stage_of(hook: Hook) -> type[Hook]:
-    return next(stage for stage in _STAGES if isinstance(hook, stage))
+def _fit_hook_type(hook: Hook) -> type[Hook]:
+    return next(base for base in _FIT_HOOKS if isinstance(hook, base))
 
 
-def _names(stages: list[type[Hook]]) -> str:
-    return ' and '.join(stage.__name__ for stage in stages)
+def _hook_names(hooks: list[type[Hook]]) -> str:
+    return ' and '.join(hook.__name__ for hook in hooks)

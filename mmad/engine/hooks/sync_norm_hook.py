@@ -10,11 +10,11 @@ from mmad.registry import HOOKS
 class SyncNormHook(Hook):
     """Average the running statistics of batch normalization over processes.
 
-    Each process gathers them from its own images. At the end of an epoch,
-    before the checkpoint and the validation, all get the mean, so that they
-    predict the same. Layers that are frozen in evaluation mode and other
-    buffers are left alone; MMEngine's ``SyncBuffersHook`` would average these
-    too.
+    Each process computes them from its own images. At the end of an epoch,
+    before the checkpoint and the validation, they are replaced by their mean,
+    so that all processes predict the same. Layers in evaluation mode and
+    other buffers are not changed, unlike with the ``SyncBuffersHook`` of
+    MMEngine.
     """
 
     priority = 'NORMAL'

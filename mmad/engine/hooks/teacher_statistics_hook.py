@@ -3,36 +3,38 @@ from mmengine.runner import Runner
 
 from mmad.registry import HOOKS
 
-from .stages import (
-    detector_of,
+from .hook_utils import (
+    build_single_image_loader,
     fit_statistics,
-    one_by_one,
-    progress,
-    save_stage,
+    get_detector,
+    save_resumable_checkpoint,
+    with_progress_bar,
 )
 
 
 @HOOKS.register_module()
 class TeacherStatisticsHook(Hook):
-    """Measures the teachers of Uninformed Students before training.
+    """Measure the descriptors of the teachers of Uninformed Students.
 
-    Mean and standard deviation of each component of their descriptors, over
-    all pixels of all training images the
-    same for any number of processes, are kept in ``epoch_0.pth``. A resumed
-    run has them already.
+    Before training, the mean and the standard deviation of each component of
+    the descriptors are computed over all pixels of all training images. They
+    do not depend on the number of processes. They are saved in
+    ``epoch_0.pth``, so a resumed run does not compute them again.
     """
 
-    # After TrainingStartHook, which forgets an earlier training.
+    # After TrainingStartHook, which resets an earlier training.
     priority = 'BELOW_NORMAL'
 
     def before_train(self, runner: Runner) -> None:
-        students = detector_of(runner)
-        # Weights from another run bring that one's statistics along.
+        students = get_detector(runner)
+        # Weights loaded from another run contain the statistics of that run.
         if students.is_measured and runner.cfg.get('resume'):
             return
         students.require_teachers()
-        loader = one_by_one(runner, runner.train_loop.dataloader.dataset)
-        fit_statistics(students, progress(loader, 'Measuring the teachers'),
+        loader = build_single_image_loader(
+            runner, runner.train_loop.dataloader.dataset)
+        fit_statistics(students,
+                       with_progress_bar(loader, 'Measuring the teachers'),
                        [(scale.teacher_statistics, scale.teacher.dense)
                         for scale in students.scales.values()])
-        save_stage(runner, 0, 0)
+        save_resumable_checkpoint(runner, 0, 0)

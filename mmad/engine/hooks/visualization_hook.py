@@ -26,29 +26,32 @@ from mmad.visualization import AnomalyVisualizer
 
 @HOOKS.register_module()
 class VisualizationHook(Hook):
-    """Draws the test images once all of them are scored.
+    """Draw the heat maps of the test images after all of them are scored.
 
-    One color scale serves all images: from the median of their mean values
-    to the 98th percentile of their maxima, over all processes. Until then
-    image and map wait in memory, about 250 KB each at 224 pixels. The images
-    with which a sampler fills up the last round are neither drawn nor
-    counted, so any number of processes draws the same.
+    All images share one color scale, from the median of the mean values of
+    their anomaly maps to the 98th percentile of the maxima, over all
+    processes. Images and maps are kept in memory until the scale is known,
+    about 250 KB each at 224 pixels. The images that a sampler repeats to fill
+    its last round are neither drawn nor counted, so the drawings do not
+    depend on the number of processes.
 
     Args:
-        enable (bool): Draw at all. Defaults to False.
-        out_dir (str, optional): Folder for ``DEFECT_TYPE/STEM.png``; where
-            several images of a defect type have the same stem,
-            ``DEFECT_TYPE/STEM_INDEX.png`` with their positions in the data
-            set. Defaults to None: ``visualization`` in the work dir.
-        interval (int): Draw every so many images. Defaults to 1.
-        max_images (int): Most images that are drawn. Defaults to 1000.
-        frame (str): ``'input'`` draws what the model saw. ``'original'``
-            draws the original image, whose file is read once more, with its
-            mask and the map at its size; what the crop left out is gray.
+        enable (bool): Whether to draw. Defaults to False.
+        out_dir (str, optional): Folder for the files
+            ``DEFECT_TYPE/STEM.png``. If several images of a defect type have
+            the same stem, the files are named
+            ``DEFECT_TYPE/STEM_INDEX.png``, with the positions of the images
+            in the data set. Defaults to None: ``visualization`` in the work
+            directory.
+        interval (int): Draw one image out of this many. Defaults to 1.
+        max_images (int): Maximum number of images to draw. Defaults to 1000.
+        frame (str): ``'input'`` draws the model input. ``'original'`` reads
+            the file again and draws the original image, with its mask and
+            with the map at its size; the part outside the crop is gray.
             Defaults to 'input'.
 
     Raises:
-        InputError: An argument is out of range.
+        InputError: If an argument is out of range.
     """
 
     def __init__(self,
@@ -67,10 +70,11 @@ class VisualizationHook(Hook):
         self.frame = frame
 
     def before_test(self, runner: Runner) -> None:
-        """Check, before anything is computed, that images can be written.
+        """Check before the test that the drawings can be written.
 
         Raises:
-            InputError: They cannot, or they might replace images of the data.
+            InputError: If the folder cannot be written to, or the drawings
+                might replace images of the data set.
         """
         if self.enable:
             check_folder(self._folder(runner), 'the folder of heat maps')
@@ -89,7 +93,8 @@ class VisualizationHook(Hook):
             return
         rank, world_size = get_dist_info()
         for image, sample in zip(data_batch['inputs'], outputs, strict=True):
-            # The sampler deals the images out in turn, then pads.
+            # The sampler gives the images to the processes in turn, and then
+            # repeats some to fill the last round.
             position = rank + world_size * self._seen
             self._seen += 1
             if (world_size > 1
@@ -121,7 +126,7 @@ class VisualizationHook(Hook):
                 all_gather_object([(position, *_name(sample, position))
                                    for position, sample, _ in self._waiting])))
         folder = self._folder(runner)
-        # Another one of the family does not know how to draw maps.
+        # The visualizers of other packages cannot draw anomaly maps.
         visualizer = (
             runner.visualizer if isinstance(
                 runner.visualizer, AnomalyVisualizer) else AnomalyVisualizer())
@@ -144,7 +149,7 @@ class VisualizationHook(Hook):
         self._waiting = []
 
     def after_test(self, runner: Runner) -> None:
-        """Say where the images are, below the metrics."""
+        """Log the folder of the heat maps, below the metrics."""
         if self.enable:
             runner.logger.info(printable(f'Heat maps: {self._folder(runner)}'))
 
@@ -153,14 +158,14 @@ class VisualizationHook(Hook):
 
     def _keep(self, runner: Runner, position: int, image,
               sample: AnomalyDataSample) -> None:
-        # What cannot be drawn is refused when it comes, not hours later.
+        # Fail here rather than at the end of a long test.
         defect_type, stem, _ = _name(sample, position)
         safe_path(self._folder(runner), defect_type, f'{stem}.png')
         if self.frame == 'original':
             path = sample.get('img_path')
             if path is None or not Path(path).is_file():
                 raise InputError(
-                    f'the original image of "{path}" is no file that can be '
+                    f'the original image "{path}" is not a file and cannot be '
                     "drawn; set frame='input' of the VisualizationHook.")
             if not self._waiting:
                 sample.original_map()
@@ -171,7 +176,7 @@ class VisualizationHook(Hook):
 
 
 def _datasets(runner: Runner) -> list[BaseDataset]:
-    """Get the test set, and the training set if its files are here."""
+    """Return the test set, and the training set if its files exist."""
     datasets = [runner.test_dataloader.dataset]
     loader = (runner.cfg.get('train_dataloader') or {}).get('dataset')
     if loader:
@@ -196,9 +201,9 @@ def _original(
 
 
 def _readers(dataset: BaseDataset) -> dict[str | None, list[BaseTransform]]:
-    """Find the steps that read the files of each image, by its path.
+    """Find the pipeline steps that read the files of each image, by its path.
 
-    Those under None are for images of which the data set is not known.
+    The key None has the steps for images whose data set is not known.
     """
     datasets = inner_datasets(dataset)
     readers: dict[str | None, list[BaseTransform]] = {}
@@ -209,7 +214,7 @@ def _readers(dataset: BaseDataset) -> dict[str | None, list[BaseTransform]]:
             if isinstance(step, LoadImageFromFile | LoadMask)
         ] or [LoadImage(), LoadMask()]
         readers.setdefault(None, steps)
-        # One data set needs no look at its images.
+        # With a single data set, the default steps serve all images.
         if len(datasets) > 1 and hasattr(inner, 'get_data_info'):
             for number in range(len(inner)):
                 readers[inner.get_data_info(number).get('img_path')] = steps
@@ -217,7 +222,7 @@ def _readers(dataset: BaseDataset) -> dict[str | None, list[BaseTransform]]:
 
 
 def _name(sample: AnomalyDataSample, position: int) -> tuple[str, str, int]:
-    """Get the defect type, the stem of the file and the index."""
+    """Return the defect type of an image, the stem of its file, its index."""
     index = sample.get('sample_idx', position)
     defect_type = sample.get('defect_type')
     path = sample.get('img_path')
@@ -226,11 +231,11 @@ def _name(sample: AnomalyDataSample, position: int) -> tuple[str, str, int]:
 
 
 def _unique_names(entries) -> dict[int, tuple[str, str]]:
-    """Give each position a defect type and a stem of its own."""
+    """Map each position to its defect type and to a stem that is unique."""
     entries = sorted(entries)
     counts = Counter(
         (defect_type, stem) for _, defect_type, stem, _ in entries)
-    # Two data sets in a ConcatDataset may have the same indices.
+    # Indices may repeat between the data sets of a ConcatDataset.
     indices = Counter(tuple(name) for _, *name in entries)
     taken = {name for name, count in counts.items() if count == 1}
     names = {}

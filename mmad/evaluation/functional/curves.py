@@ -4,10 +4,10 @@ from .ranking import Ranking
 
 
 def auroc(ranking: Ranking) -> float:
-    """Area under the ROC curve, with mid-ranks for ties.
+    """Compute the area under the ROC curve, with mid-ranks for ties.
 
-    It is the share of pairs of a positive and a negative in which the
-    positive has the higher score; a tie counts one half (Mann-Whitney).
+    The area is the share of pairs of a positive and a negative in which the
+    positive has the higher score. A tie counts one half (Mann-Whitney).
 
     Args:
         ranking (Ranking): Ranked scores.
@@ -25,8 +25,10 @@ def auroc(ranking: Ranking) -> float:
 
 
 def average_precision(ranking: Ranking) -> float:
-    """Average precision: the precision at each score, weighted by the recall
-    that the score adds, without interpolation.
+    """Compute the average precision, without interpolation.
+
+    It is the mean of the precision at each score, weighted by the increase in
+    recall at that score.
 
     Args:
         ranking (Ranking): Ranked scores.
@@ -44,10 +46,10 @@ def average_precision(ranking: Ranking) -> float:
 
 
 def best_f1(ranking: Ranking) -> tuple[float, float]:
-    """Highest F1 score over all thresholds.
+    """Compute the highest F1 score over all thresholds.
 
-    The threshold is tuned on the labels it is judged by, so it serves
-    comparison and figures, not operation.
+    The threshold is chosen with the test labels, so it is for comparisons
+    between methods, and not for use in production.
 
     Args:
         ranking (Ranking): Ranked scores.
@@ -67,14 +69,14 @@ def best_f1(ranking: Ranking) -> tuple[float, float]:
 
 
 def aupro(ranking: Ranking, fpr_limit: float = 0.3) -> float:
-    """Area under the per-region overlap curve up to a false positive rate.
+    """Compute the area under the per-region overlap curve up to a limit.
 
-    The overlap is the mean over the ground-truth regions of the whole test
-    set of the share of a region that is found; the false positive rate counts
-    all defect-free pixels of the test set. Every distinct score is a
-    threshold. The curve starts at (0, 0), is interpolated linearly at the
-    limit, and its area is divided by the limit: perfect maps give 1, constant
-    maps ``fpr_limit / 2``.
+    The overlap is the share of a ground-truth region that is detected,
+    averaged over all regions of the test set. The false positive rate is
+    computed over all defect-free pixels of the test set. Every distinct score
+    is a threshold. The curve starts at (0, 0) and is interpolated linearly at
+    the limit. The area is divided by the limit, so it is 1 for perfect maps
+    and ``fpr_limit / 2`` for constant maps.
 
     Source: Bergmann et al., "Uninformed Students", CVPR 2020, Section 4, and
     "The MVTec Anomaly Detection Dataset", IJCV 2021, Section 5.

@@ -12,28 +12,29 @@ _MINUS_INFINITY = np.uint32(0x007FFFFF)
 class ScoreHistogram:
     """Histogram of labeled scores, in bounded memory.
 
-    A bin holds the float32 scores whose bit patterns, ordered like the
-    numbers, share their highest ``bits`` bits. So no range has to be known
-    beforehand, and 20 bits, which leave 11 of the mantissa, resolve a score
-    to 0.05 % of its value. Only bins that occur take memory (28 bytes each),
-    at most ``2 ** bits``.
+    A bin contains the float32 scores with the same highest ``bits`` bits, in
+    a bit pattern that is ordered like the numbers. Therefore the range of the
+    scores need not be known in advance. With 20 bits, which include 11 bits
+    of the mantissa, the resolution is 0.05 % of a score. Only bins that are
+    not empty take memory, 28 bytes each, and there are at most ``2 ** bits``.
 
-    The metrics of :meth:`to_ranking` are exactly those of the binned scores.
-    The ``*_error_bound`` methods bound how far they are from those of the
-    float32 scores; the bounds follow from the counts alone and hold for every
-    order of the scores inside the bins. With 32 bits nothing is lost.
+    The metrics of :meth:`to_ranking` are exact for the binned scores. The
+    ``*_error_bound`` methods return bounds for the difference from the
+    metrics of the float32 scores. The bounds only depend on the counts and
+    hold for any order of the scores inside the bins. With 32 bits, the
+    metrics are exact.
 
-    Histograms of the same ``bits`` add up with ``+``.
+    Histograms with the same ``bits`` can be added with ``+``.
 
     Args:
-        bits (int): Bits of a score that are kept, from 1 to 32. Defaults to
-            20.
+        bits (int): Number of bits of a score that are kept, from 1 to 32.
+            Defaults to 20.
     """
 
     def __init__(self, bits: int = 20) -> None:
         if not 1 <= bits <= 32:
             raise InputError(
-                f'The number of bits of a score must be from 1 to 32, not '
+                'the number of bits of a score must be from 1 to 32, got '
                 f'{bits}.')
         self.bits = bits
         self.num_regions = 0
@@ -72,7 +73,7 @@ class ScoreHistogram:
         positive, inverse = np.unique(codes[labels], return_inverse=True)
         overlap = np.zeros(positive.size)
         if region_weights is not None:
-            # Without positives, bincount returns integers, weights or not.
+            # Without positives, bincount returns integers even with weights.
             overlap = np.bincount(inverse,
                                   np.ravel(region_weights)[labels],
                                   positive.size).astype(np.float64)
@@ -83,7 +84,7 @@ class ScoreHistogram:
         self.num_regions += int(num_regions)
 
     def __add__(self, other: 'ScoreHistogram') -> 'ScoreHistogram':
-        """Join the scores of two histograms of the same number of bits."""
+        """Add the scores of two histograms with the same number of bits."""
         if self.bits != other.bits:
             raise ValueError(f'Histograms of {self.bits} and {other.bits} '
                              'bits cannot be added.')
@@ -98,7 +99,7 @@ class ScoreHistogram:
         """Rank the binned scores.
 
         Returns:
-            Ranking: One entry per bin that occurs; its threshold is the
+            Ranking: One entry per bin that is not empty. Its threshold is the
             lowest float32 of the bin, so ``score >= threshold`` selects the
             same elements before and after binning.
         """
@@ -107,10 +108,10 @@ class ScoreHistogram:
             self._negatives[::-1], self._overlap[::-1], self.num_regions)
 
     def auroc_error_bound(self) -> float:
-        """Bound of the error of the AUROC.
+        """Compute a bound for the error of the AUROC.
 
-        Pairs in different bins are compared rightly. Each pair inside a bin
-        counts one half, and truly counts something in [0, 1].
+        Pairs in different bins are compared correctly. A pair inside a bin
+        counts one half instead of a value in [0, 1].
 
         Returns:
             float: Largest possible ``|binned - exact|``; NaN where the AUROC
@@ -125,11 +126,11 @@ class ScoreHistogram:
         return float(0.5 * inside.sum() / pairs)
 
     def average_precision_error_bound(self) -> float:
-        """Bound of the error of the average precision.
+        """Compute a bound for the error of the average precision.
 
-        The precision at a positive is highest if all the positives of its bin
-        come before the negatives, and is never lower than if it came alone
-        after all of them.
+        The precision at a positive is highest if all positives of its bin
+        come before the negatives. It is never lower than if only this
+        positive came after all negatives of the bin.
 
         Returns:
             float: Largest possible ``|binned - exact|``; NaN where the
@@ -155,11 +156,11 @@ class ScoreHistogram:
         return float(max(above, below))
 
     def best_f1_error_bound(self) -> float:
-        """Bound of the error of the highest F1.
+        """Compute a bound for the error of the highest F1 score.
 
-        The binned F1 is reached by a threshold of the exact scores, so it is
-        never too high. Inside a bin, F1 is highest if all its positives come
-        before its negatives.
+        A threshold of the exact scores reaches the binned F1, so this is
+        never too high. Inside a bin, F1 is highest if all positives come
+        before the negatives.
 
         Returns:
             float: Largest possible ``exact - binned``; NaN where F1 is
@@ -177,14 +178,14 @@ class ScoreHistogram:
         return float(highest.max() - binned.max())
 
     def aupro_error_bound(self, fpr_limit: float = 0.3) -> float:
-        """Bound of the error of the area under the per-region overlap curve.
+        """Compute a bound for the error of the AUPRO.
 
-        The binned and the exact curve pass through the same points at the
-        edges of the bins. Between two edges the exact one rises somewhere
-        inside the rectangle they span, and the binned one is its diagonal, so
-        the areas differ by at most half the rectangle. In the bin that the
-        limit cuts, the rectangle up to the limit minus the triangle under the
-        diagonal is the most they differ by.
+        The binned and the exact curve have the same points at the edges of
+        the bins. Between two edges, the exact curve rises inside the
+        rectangle of both points, and the binned curve is its diagonal, so
+        the areas differ by at most half of the rectangle. In the bin that
+        contains the limit, they differ by at most the rectangle up to the
+        limit minus the triangle below the diagonal.
 
         Args:
             fpr_limit (float): Limit of the false positive rate in (0, 1].
@@ -216,7 +217,7 @@ class ScoreHistogram:
         return ordered >> np.uint32(32 - self.bits)
 
     def _decode(self, codes: np.ndarray) -> np.ndarray:
-        # Below the pattern of minus infinity there are only NaNs.
+        # Patterns below that of minus infinity are NaN.
         ordered = np.maximum(codes << np.uint32(32 - self.bits),
                              _MINUS_INFINITY)
         pattern = ordered ^ np.where(ordered & _SIGN, _SIGN, _ALL)

@@ -7,23 +7,24 @@ from mmad.errors import InputError
 
 
 class Ranking(NamedTuple):
-    """Labeled scores, reduced to what every threshold metric needs.
+    """Ranked scores with the counts from which metrics are computed.
 
-    The entries go from the highest score to the lowest. An entry is one
-    distinct score, or a run of neighboring scores that only negatives have.
-    Along such a run neither the recall nor the overlap moves, so joining it
-    changes no metric of :mod:`mmad.evaluation.functional.curves`, and a
-    ranking has at most ``2 * (distinct scores of positives) + 1`` entries.
+    The entries are sorted from the highest score to the lowest. An entry is
+    one distinct score, or a run of adjacent scores that only negatives have.
+    Inside such a run, neither the recall nor the overlap changes, so merging
+    it does not change the metrics of
+    :mod:`mmad.evaluation.functional.curves`. A ranking has at most
+    ``2 * (distinct scores of positives) + 1`` entries.
 
     Attributes:
         thresholds (np.ndarray): Lowest score of each entry, shape (K,),
             strictly descending, of the dtype of the scores.
         positives (np.ndarray): Positives per entry, shape (K,), int64.
         negatives (np.ndarray): Negatives per entry, shape (K,), int64.
-        overlap (np.ndarray): Sum over all ground-truth regions of the share
-            of the region that has the scores of the entry, shape (K,),
-            float64. All of them add up to ``num_regions``. Zeros when no
-            regions are given.
+        overlap (np.ndarray): Share of a ground-truth region with the scores
+            of the entry, summed over all regions, shape (K,), float64. The
+            sum over all entries is ``num_regions``. Zeros if no regions are
+            given.
         num_regions (int): Number of ground-truth regions.
     """
 
@@ -74,11 +75,11 @@ def rank_sorted(negatives: Sequence[np.ndarray],
                 positives: np.ndarray,
                 region_weights: np.ndarray | None = None,
                 num_regions: int = 0) -> Ranking:
-    """Rank positives against negatives that are sorted already.
+    """Rank positives against negatives that are already sorted.
 
-    Sorted parts serve several rankings, such as one per defect type
-    against the same normal images, without another sort of the negatives,
-    which are nearly all the pixels of a test set.
+    Sorted negatives, which are nearly all pixels of a test set, can be used
+    for several rankings, such as one for each defect type against the same
+    normal images.
 
     Args:
         negatives (Sequence[np.ndarray]): Scores of the negatives in any
@@ -100,8 +101,8 @@ def rank_sorted(negatives: Sequence[np.ndarray],
     distinct = ascending[starts]
     num = distinct.size
 
-    # Entries alternate, ascending: the negatives below the first distinct
-    # score of a positive, that score, the negatives up to the next, and so on.
+    # In ascending order, the entries alternate between the negatives below a
+    # distinct score of positives and that score itself.
     thresholds = np.full(
         2 * num + 1, np.inf, dtype=np.result_type(positives, *negatives))
     thresholds[1::2] = distinct

@@ -3,7 +3,7 @@ from scipy import ndimage
 
 
 def region_weights(mask: np.ndarray) -> tuple[np.ndarray, int]:
-    """Weigh the pixels of a mask so that each region adds up to one.
+    """Compute weights of the pixels of a mask that add up to 1 per region.
 
     A region is a connected component with 8-connectivity, as in the
     evaluation of MVTec AD.

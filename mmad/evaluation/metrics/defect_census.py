@@ -11,14 +11,14 @@ _SHOWN = 3
 
 
 class DefectCensus:
-    """Counts the defective images that show no defect to the metrics.
+    """Count of the defective images whose masks show no defect.
 
-    Either the mask file has no defective pixel, or resizing and cropping left
-    none. Such images count as defective all the same.
+    Either the mask file has no defective pixel, or none is left after
+    resizing and cropping. Such images still count as defective.
 
     Args:
-        view (str): Where the defect is looked for, in words. Defaults to 'the
-            model input'.
+        view (str): Description of the pixels that are compared, for messages.
+            Defaults to 'the model input'.
     """
 
     def __init__(self, view: str = 'the model input') -> None:
@@ -31,15 +31,15 @@ class DefectCensus:
         """Count a defective image that has a mask.
 
         Args:
-            path (str): Its file.
-            fault (str, optional): What :func:`mask_fault` says of its mask.
+            path (str): Path of the image.
+            fault (str, optional): Result of :func:`mask_fault` for its mask.
         """
         self.masked += 1
         if fault is not None:
             getattr(self, fault).append(path)
 
     def merge(self, other: 'DefectCensus') -> None:
-        """Add what another process has counted."""
+        """Add the counts of another process."""
         self.masked += other.masked
         self.empty += other.empty
         self.removed += other.removed
@@ -51,7 +51,7 @@ class DefectCensus:
             empty_masks=len(self.empty), defects_removed=len(self.removed))
 
     def sentences(self) -> list[str]:
-        """Describe them, in one sentence for each of the two faults."""
+        """Describe the images, in one sentence for each kind of fault."""
         texts = (
             (self.empty, 'have an empty mask, one without a defective pixel '
              '(check the mask files)'),
@@ -60,29 +60,30 @@ class DefectCensus:
         )
         return [
             f'{len(paths)} of {self.masked} defective images with a mask '
-            f'{text}, and count as defective all the same: {_list(paths)}.'
+            f'{text}, but still count as defective: {_list(paths)}.'
             for paths, text in texts if paths
         ]
 
 
 def mask_fault(sample: Mapping, mask: np.ndarray) -> str | None:
-    """Find out why the mask of a defective image shows no defect.
+    """Return why the mask of a defective image shows no defect.
 
     Args:
-        sample (Mapping): ``mask_area``, the number of defective pixels of the
-            mask file, if known, and ``mask_path``.
-        mask (np.ndarray): What the metric compares with, of any shape, bool.
+        sample (Mapping): Sample with ``mask_path`` and, if known,
+            ``mask_area``, the number of defective pixels of the mask file.
+        mask (np.ndarray): Mask that the metric uses, of any shape, bool.
 
     Returns:
-        str | None: ``'empty'`` if the mask file has none, ``'removed'`` if
-        the pipeline left none, None if there is one.
+        str | None: ``'empty'`` if the mask file has no defective pixel,
+        ``'removed'`` if the pipeline has removed all of them, None if there
+        is a defective pixel.
     """
     if mask.any():
         return None
     area = sample.get('mask_area')
     if area is None:
         path = sample.get('mask_path')
-        # A data set that is not made of files has what it gave only.
+        # The data set has no mask files, so there is nothing else to check.
         if path is None or not Path(path).is_file():
             return 'empty'
         limit = max(MAX_PIXELS, math.prod(sample.get('ori_shape', ())))

@@ -11,34 +11,33 @@ from mmengine.evaluator import BaseMetric
 
 from mmad.errors import InputError
 
-# Images per process that travel at once.
+# Number of images per process that are gathered at once.
 _ROUND = 16
 _NOTHING = object()
 
 
 class GatheredMetric(BaseMetric):
-    """Base of metrics whose processes need no shared folder.
+    """Base class of metrics that gather their results by the process group.
 
-    Their results travel through the process group, a few images at a time and
-    to the first process only, so that nodes that share no folder can evaluate
-    together.
+    The results are sent to the first process, a few images at a time. Unlike
+    with the metrics of MMEngine, nodes need not share a folder.
 
     Args:
-        collect_device (str): ``'gpu'`` gathers through the process group,
-            which may be one of CPUs. ``'cpu'`` does so through files, as
-            MMEngine does, if ``collect_dir`` is given. Defaults to 'gpu'.
-        prefix (str, optional): Prefix of the names, followed by a slash.
-            Defaults to None.
-        collect_dir (str, optional): Folder that the processes of all nodes
-            share, for the files of ``collect_device='cpu'``. Defaults to
-            None.
+        collect_device (str): ``'gpu'`` gathers the results by the process
+            group, also on CPUs. ``'cpu'`` gathers them in files, if
+            ``collect_dir`` is given. Defaults to 'gpu'.
+        prefix (str, optional): Prefix of the names of the metrics, which is
+            followed by a slash. Defaults to None.
+        collect_dir (str, optional): Folder for these files, which all nodes
+            share. Defaults to None.
 
     Attributes:
         per_defect_type (dict[str, dict[str, float]]): The metrics of each
             defect type, in the first process.
-        conditions (dict): What the metrics rest on, in the first process.
-        warnings (list[str]): What a reader of the metrics must know, one
-            sentence each, in the first process.
+        conditions (dict): How the metrics were computed, in the first
+            process.
+        warnings (list[str]): Warnings about the metrics, one sentence each,
+            in the first process.
     """
 
     default_prefix = ''
@@ -59,15 +58,15 @@ class GatheredMetric(BaseMetric):
         """Compute the metrics of all images of all processes.
 
         Args:
-            size (int): Number of images of the test set. The images beyond,
-                with which the sampler fills up the last round, are dropped.
+            size (int): Number of images of the test set. Further images, which
+                the sampler repeats to fill the last round, are dropped.
 
         Returns:
             dict[str, float]: Metrics of all images, in every process.
 
         Raises:
-            InputError: If the images do not allow the metrics; in every
-                process.
+            InputError: If the metrics cannot be computed from the images. It
+                is raised in every process.
         """
         if self.collect_dir is not None:
             return super().evaluate(size)
@@ -77,7 +76,7 @@ class GatheredMetric(BaseMetric):
             try:
                 outcome = [self.compute_metrics(results)]
             except InputError as error:
-                # The other processes wait; they have to end, too.
+                # Raise it in the other processes too, since they wait.
                 outcome = [error]
         broadcast_object_list(outcome)
         if isinstance(outcome[0], InputError):
@@ -94,18 +93,18 @@ def _gather(part: list, size: int) -> list | None:
     """Gather the results of all processes in the order of the data set.
 
     Args:
-        part (list): Results of this process; the sampler deals the images
-            out in turn.
+        part (list): Results of this process; the sampler gives the images to
+            the processes in turn.
         size (int): Number of images of the data set.
 
     Returns:
-        list | None: The results, in the first process.
+        list | None: The results, in the first process; None in others.
     """
     rank, world_size = get_dist_info()
     if world_size == 1:
         return part[:size]
     results: list | None = [] if rank == 0 else None
-    # As many rounds in each process, whatever it holds.
+    # All processes must take part in the same number of rounds.
     longest = max(all_gather_object(len(part)))
     for start in range(0, longest, _ROUND):
         stop = min(start + _ROUND, longest)

@@ -15,7 +15,7 @@ from .gathered_metric import GatheredMetric
 from .image_pixels import defect_type_of
 
 
-# Not a named tuple: MMEngine turns tuples that it gathers into plain ones.
+# Not a named tuple, since MMEngine converts gathered tuples to plain ones.
 @dataclass(frozen=True)
 class _Image:
     score: float
@@ -27,37 +27,37 @@ class _Image:
 
 @METRICS.register_module()
 class ImageMetric(GatheredMetric):
-    """Image-level metrics: how well scores separate defective images.
+    """Metrics of how well anomaly scores separate defective images.
 
-    It reports ``image_auroc``, ``image_ap`` (average precision) and
-    ``image_f1max`` (highest F1 over all thresholds), exact with ties. A value
-    that is undefined, for want of normal or of defective images, is NaN.
+    The metrics are ``image_auroc``, ``image_ap`` (average precision) and
+    ``image_f1max`` (highest F1 over all thresholds). They are exact, also
+    with ties. Without normal or without defective images, they are NaN.
 
     Each data sample needs ``pred_score`` (float tensor of one element),
     ``gt_label`` (int tensor of one element, 1 for defective), ``defect_type``
-    and ``img_path``. Where there is a ``gt_mask``, defective images of which
-    it shows no defect are counted.
+    and ``img_path``. If there is a ``gt_mask``, defective images with an
+    empty mask are counted.
 
     Args:
-        collect_device (str): ``'gpu'`` gathers the results through the
-            process group, which may be one of CPUs; ``'cpu'`` through files,
-            if ``collect_dir`` is given. Defaults to 'gpu'.
-        prefix (str, optional): Prefix of the names, followed by a slash.
-            Defaults to none.
-        collect_dir (str, optional): Folder that the processes of all nodes
-            share. Defaults to None: nothing goes through files.
+        collect_device (str): ``'gpu'`` gathers the results by the process
+            group, also on CPUs. ``'cpu'`` gathers them in files, if
+            ``collect_dir`` is given. Defaults to 'gpu'.
+        prefix (str, optional): Prefix of the names of the metrics, which is
+            followed by a slash. Defaults to None.
+        collect_dir (str, optional): Folder for these files, which all nodes
+            share. Defaults to None.
 
     Attributes:
         per_defect_type (dict[str, dict[str, float]]): After ``evaluate``, in
             the first process: the same metrics for the images of each defect
             type together with all normal images.
         conditions (dict): After ``evaluate``, in the first process: the
-            numbers of images that the metrics rest on. With masks,
-            ``empty_masks`` and ``defects_removed`` are the numbers of
-            defective images of which the mask file has no defective pixel,
-            and of which the pipeline left none.
-        warnings (list[str]): After ``evaluate``, in the first process: a
-            sentence that names such images, for each of the two that occurs.
+            numbers of images. With masks, ``empty_masks`` is the number of
+            defective images whose mask file has no defective pixel, and
+            ``defects_removed`` the number of those whose defective pixels the
+            pipeline has removed.
+        warnings (list[str]): After ``evaluate``, in the first process:
+            sentences that name such images.
     """
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
@@ -75,7 +75,7 @@ class ImageMetric(GatheredMetric):
             score = sample['pred_score'].item()
             if not math.isfinite(score):
                 name = 'NaN' if math.isnan(score) else 'infinite'
-                raise InputError(f'The score of {path} is {name}; check the '
+                raise InputError(f'the score of {path} is {name}; check the '
                                  'model and the image.')
             defect_type = defect_type_of(sample)
             mask = None if defect_type is None else _mask(sample)
@@ -96,7 +96,7 @@ class ImageMetric(GatheredMetric):
             InputError: If there are no images.
         """
         if not results:
-            raise InputError('There are no images to evaluate; check that the '
+            raise InputError('there are no images to evaluate; check that the '
                              'test set is not empty.')
         scores = np.array([image.score for image in results])
         types = np.array([image.defect_type for image in results],
@@ -129,12 +129,12 @@ class ImageMetric(GatheredMetric):
 
 
 def _mask(sample: dict) -> np.ndarray | None:
-    """Get the part of the mask that the model's input shows."""
+    """Return the part of the mask that is visible in the model input."""
     mask = sample.get('gt_mask')
     if mask is None:
         return None
     mask = mask.cpu().numpy().astype(bool, copy=False)
-    # An empty mask without a file behind it is a filler of the pipeline.
+    # The pipeline has created this mask, since there is no mask file.
     if not mask.any() and sample.get('mask_path') is None:
         return None
     return mask[scored_window(sample, mask.shape)]

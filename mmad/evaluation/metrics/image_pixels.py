@@ -17,24 +17,25 @@ from mmad.utils.mask_file import read_mask
 from .defect_census import mask_fault
 
 
-# Not a named tuple: MMEngine turns tuples that it gathers into plain ones.
+# Not a named tuple, since MMEngine converts gathered tuples to plain ones.
 @dataclass(frozen=True)
 class ImagePixels:
-    """The pixels of one image, as metrics over pixels need them.
+    """The scored pixels of one image, for pixel-level metrics.
 
     Attributes:
-        path (str): The image's file.
+        path (str): Path of the image.
         defect_type (str | None): Defect type, None for a normal image.
         negatives (np.ndarray): Scores of the defect-free pixels, float32.
         positives (np.ndarray): Scores of the defective pixels, float32.
         weights (np.ndarray): One over the size of the region that each
             defective pixel belongs to, float64.
         num_regions (int): Number of defective regions.
-        shape (tuple[int, int]): Height and width of what is compared.
-        has_mask (bool): Whether the pixels count; a defective image without
-            a mask has none that do.
-        is_cropped (bool): Whether pixels of the original were not seen.
-        fault (str | None): Why a defective image shows no defect, see
+        shape (tuple[int, int]): Height and width of the map that is compared.
+        has_mask (bool): Whether the pixels are used. Those of a defective
+            image without a mask are not.
+        is_cropped (bool): Whether the model did not see all pixels of the
+            original image.
+        fault (str | None): Why the mask of a defective image is empty, see
             :func:`~mmad.evaluation.metrics.defect_census.mask_fault`.
     """
 
@@ -52,7 +53,7 @@ class ImagePixels:
 
 def measure_pixels(sample: Mapping, resolution: str,
                    anomalous_only: bool) -> ImagePixels:
-    """Split the pixels of a predicted image into defective and defect-free.
+    """Divide the pixels of an image into defective and defect-free ones.
 
     Args:
         sample (Mapping): A predicted sample, see
@@ -72,9 +73,9 @@ def measure_pixels(sample: Mapping, resolution: str,
     defect_type = defect_type_of(sample)
     scores = sample['pred_map'].detach().float().cpu().numpy()
     window = scored_window(sample, scores.shape)
-    # What a letterbox added shows nothing and has no score.
+    # The border of a letterbox has no scores.
     if not np.isfinite(scores[window]).all():
-        raise InputError(f'The anomaly map of {path} has NaN or infinity; '
+        raise InputError(f'the anomaly map of {path} has NaN or infinity; '
                          'check the model and the image.')
     if resolution == 'input':
         mask = _input_mask(sample, scores.shape)
@@ -99,45 +100,45 @@ def measure_pixels(sample: Mapping, resolution: str,
 
 
 def defect_type_of(sample: Mapping) -> str | None:
-    """Get the name of the defect type; None for a normal image."""
+    """Return the name of the defect type, or None for a normal image."""
     if not sample['gt_label'].item():
         return None
-    # None would make a normal image of it.
+    # A defective image must not have None, which is for normal images.
     defect_type = sample.get('defect_type')
     return 'defective' if defect_type is None else str(defect_type)
 
 
 def _input_mask(sample: Mapping, shape: tuple[int, int]) -> np.ndarray | None:
-    """Get the mask at the size of the model input, if there is one."""
+    """Return the mask at the size of the model input, if there is one."""
     is_defective = bool(sample['gt_label'].item())
     if sample.get('gt_mask') is None:
         return None if is_defective else np.zeros(shape, dtype=bool)
     mask = sample['gt_mask'].cpu().numpy().astype(bool, copy=False)
     if mask.shape != shape:
         raise InputError(
-            f'The mask of {sample["img_path"]} is {mask.shape} and its '
+            f'the mask of {sample["img_path"]} is {mask.shape} and its '
             f'anomaly map is {shape} pixels high and wide; both must have '
             'the size of the model input.')
-    # An empty mask without a file behind it is a filler of the pipeline.
+    # The pipeline has created this mask, since there is no mask file.
     if is_defective and not mask.any() and sample.get('mask_path') is None:
         return None
     return mask
 
 
 def _file_mask(sample: Mapping) -> np.ndarray | None:
-    """Read the mask at the size of the original image, if any."""
+    """Read the mask at the size of the original image, if there is one."""
     shape = tuple(sample['ori_shape'])
     if not sample['gt_label'].item():
         return np.zeros(shape, dtype=bool)
     path = sample['mask_path']
     if path is None:
         return None
-    # The image was read, so its size is no danger.
+    # An image of this size has been read, so a mask may have it too.
     mask = read_mask(path, max(MAX_PIXELS, math.prod(shape)))
     if mask.shape != shape:
         raise InputError(
-            f'The mask {path} is {mask.shape} pixels high and wide, its '
-            f'image {sample["img_path"]} {shape}; they must be equal.')
+            f'the mask {path} is {mask.shape} pixels high and wide, its '
+            f'image {sample["img_path"]} {shape}; both must be equal.')
     return mask
 
 

@@ -25,7 +25,7 @@ from .image_pixels import ImagePixels, measure_pixels
 
 
 class _Census:
-    """Counts of the images and masks that the metrics rest on."""
+    """Counts of the images and masks from which metrics are computed."""
 
     def __init__(self, resolution: str) -> None:
         self.images = 0
@@ -56,77 +56,76 @@ class _Census:
 
     def check(self) -> None:
         if not self.images:
-            raise InputError('There are no images to evaluate; check that the '
+            raise InputError('there are no images to evaluate; check that the '
                              'test set is not empty.')
         masked = self.defects.masked
         if masked and self.unmasked:
             raise InputError(
-                f'The defective image {min(self.unmasked)} has no mask, while '
+                f'the defective image {min(self.unmasked)} has no mask, while '
                 f'{masked} others have one; add the missing masks '
                 f'({len(self.unmasked)}) or remove the images.')
 
 
 @METRICS.register_module()
 class PixelMetric(GatheredMetric):
-    """Pixel-level metrics: how well maps separate defective pixels.
+    """Metrics of how well anomaly maps separate defective pixels.
 
-    It reports ``pixel_auroc``, ``pixel_ap`` (average precision),
+    The metrics are ``pixel_auroc``, ``pixel_ap`` (average precision),
     ``pixel_f1max`` (highest F1 over all thresholds) and ``aupro`` (area under
-    the per-region overlap curve), with the pixels of all test images pooled,
-    or of the defective ones only.
-    A value that is undefined, for want of masks, of defective or of
-    defect-free pixels, is NaN.
+    the per-region overlap curve). They are computed over the pixels of all
+    test images, or of the defective images only. Without masks, defective
+    pixels or defect-free pixels, they are NaN.
 
     Each data sample needs ``pred_map`` (tensor of shape (H, W), the size of
     the model input), ``gt_label`` (int tensor of one element, 1 for
     defective), ``gt_mask`` (bool tensor of shape (H, W); for a normal image
     it may be absent), ``defect_type``, ``img_path`` and ``mask_path``. At the
-    original resolution ``gt_mask`` is not read, and ``ori_shape`` is needed
-    and, where the model saw a crop, ``resized_shape`` (height and width
-    before the crop) and ``crop_offset`` (its top and left). Pixels that a
-    letterbox added are left out at either resolution. With ``mask_area``, the
-    number of defective pixels of the mask file, no file has to be read to
-    tell an empty mask from a defect that the pipeline removed.
+    original resolution, ``gt_mask`` is not used, and ``ori_shape`` is needed.
+    If the model saw a crop, ``resized_shape`` (height and width before the
+    crop) and ``crop_offset`` (its top and left) are needed too. Pixels that a
+    letterbox added are not used at either resolution. If ``mask_area`` is
+    known, the number of defective pixels of the mask file, the file need not
+    be read to distinguish an empty mask from a defect that the pipeline
+    removed.
 
     Args:
         fpr_limit (float): False positive rate in (0, 1] up to which ``aupro``
             is integrated. Defaults to 0.3.
         resolution (str): ``'input'`` compares at the size of the model input,
-            as the papers of PaDiM and PatchCore do. ``'original'``
-            brings each map back to the original image bilinearly and compares
-            with the mask file, as the evaluation tool of MVTec AD does;
-            pixels outside the crop that the model saw are left out, and
-            regions are clipped to the crop. An image that the pipeline
-            rotated is refused. Defaults to 'input'.
-        score_bits (int, optional): None computes exactly and keeps all
-            scores, 4 bytes per pixel of the test set. A number keeps that
-            many bits of each float32 score in a
-            :class:`~mmad.evaluation.functional.ScoreHistogram` instead, of
-            which there is one per defect type: memory is bounded, and
-            ``conditions`` states guaranteed bounds of the errors.
-            Defaults to None.
-        anomalous_only (bool): Leave out the pixels of normal images, as the
-            authors' code of MKD does for its ``pixel_auroc``. Such values do
-            not compare with those over all images. Defaults to False.
-        collect_device (str): ``'gpu'`` gathers exact results through the
-            process group, which may be one of CPUs; ``'cpu'`` through files,
-            if ``collect_dir`` is given. Defaults to 'gpu'.
-        prefix (str, optional): Prefix of the names, followed by a slash.
-            Defaults to none.
-        collect_dir (str, optional): Folder that the processes of all nodes
-            share. Defaults to None: nothing goes through files.
+            as in the papers of PaDiM and PatchCore. ``'original'``
+            resizes each map to the original image with bilinear interpolation
+            and compares it with the mask file, as in the evaluation of MVTec
+            AD. Then pixels outside the crop that the model saw are not used,
+            regions are clipped to the crop, and images that the pipeline
+            rotated are refused. Defaults to 'input'.
+        score_bits (int, optional): Number of bits of each float32 score that
+            are kept, in one
+            :class:`~mmad.evaluation.functional.ScoreHistogram` per defect
+            type. This bounds the memory, and ``conditions`` contains bounds
+            for the errors. Defaults to None: exact metrics, for which all
+            scores are kept, 4 bytes per pixel of the test set.
+        anomalous_only (bool): Do not use the pixels of normal images, as in
+            the authors' code of MKD for ``pixel_auroc``. Such values are not
+            comparable with those over all images. Defaults to False.
+        collect_device (str): ``'gpu'`` gathers exact results by the process
+            group, also on CPUs. ``'cpu'`` gathers them in files, if
+            ``collect_dir`` is given. Defaults to 'gpu'.
+        prefix (str, optional): Prefix of the names of the metrics, which is
+            followed by a slash. Defaults to None.
+        collect_dir (str, optional): Folder for these files, which all nodes
+            share. Defaults to None.
 
     Attributes:
         per_defect_type (dict[str, dict[str, float]]): After ``evaluate``, in
             the first process: the same metrics for the images of each defect
-            type together with all normal images, if these count.
+            type together with all normal images, if these are used.
         conditions (dict): After ``evaluate``, in the first process: how the
-            metrics were computed, and from what. ``pixel_empty_masks`` and
-            ``pixel_defects_removed`` are the numbers of defective images of
-            which the mask file has no defective pixel, and of which none is
-            left at the resolution of the metric.
-        warnings (list[str]): After ``evaluate``, in the first process: a
-            sentence that names such images, for each of the two that occurs.
+            metrics were computed. ``pixel_empty_masks`` is the number of
+            defective images whose mask file has no defective pixel, and
+            ``pixel_defects_removed`` the number of those without a defective
+            pixel at the resolution of the metric.
+        warnings (list[str]): After ``evaluate``, in the first process:
+            sentences that name such images.
 
     Raises:
         InputError: If an argument is out of range.
@@ -155,7 +154,7 @@ class PixelMetric(GatheredMetric):
         self._reset()
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep what the metrics need of each image.
+        """Store the pixels of each image.
 
         Args:
             data_batch (Any): Not used.
@@ -163,8 +162,8 @@ class PixelMetric(GatheredMetric):
 
         Raises:
             InputError: If a map has NaN or infinity, a mask is missing,
-                broken or of another size, or an image that was rotated is to
-                be compared at its original resolution.
+                broken or of another size, or a rotated image is to be
+                compared at its original resolution.
         """
         for sample in data_samples:
             image = measure_pixels(sample, self.resolution,
@@ -180,8 +179,8 @@ class PixelMetric(GatheredMetric):
         """Compute the metrics of all images of all processes.
 
         Args:
-            size (int): Number of images of the test set. The images beyond,
-                with which the sampler fills up the last round, are dropped.
+            size (int): Number of images of the test set. Further images, which
+                the sampler repeats to fill the last round, are dropped.
 
         Returns:
             dict[str, float]: Metrics of all images, in every process.
@@ -193,8 +192,8 @@ class PixelMetric(GatheredMetric):
         bits = self.score_bits
         if bits is None:
             return super().evaluate(size)
-        # The sampler deals the images out in turn, and fills up only the last
-        # round, so the one image held back is all that may be too many.
+        # The sampler gives the images to the processes in turn and repeats
+        # images only in the last round, so at most the last image is dropped.
         rank, world_size = get_dist_info()
         if rank + world_size * (self._num_processed - 1) < size:
             self._bin_held(bits)

@@ -69,7 +69,7 @@ def parts_of(students_config, folder, **changes):
     rest = loader.dataset
     assert len(loader.sampler) == len(rest)
     return [[part[i]['data_samples'].img_path for i in range(len(part))]
-            for part in (rest, hook._kept)]
+            for part in (rest, hook._held_out)]
 
 
 @pytest.mark.parametrize(('share', 'number'), [(0.3, 2), (0.01, 1), (0.99, 6),

@@ -115,7 +115,7 @@ def test_resumed_after_the_fit(run, fyd_config, tmp_path):
 def test_the_hook_of_one_pass_refuses_it(fyd_config, tmp_path):
     with pytest.raises(
             InputError,
-            match='needs the FitAfterTrainHook, and '
+            match='needs the FitAfterTrainHook, but '
             '`custom_hooks` has the FitHook'):
         build(
             fyd_config, tmp_path, custom_hooks=[dict(type='FitHook')]).train()

@@ -106,7 +106,7 @@ def test_other_epochs_than_passes(config, tmp_path, changes, passes, epochs):
             InputError,
             match=
         (fr'is fitted in {passes} epoch\(s\), but `train_cfg.max_epochs` '
-         fr'is {epochs}\.')):
+         fr'is {epochs}; set it to {passes}\.')):
         run(config, tmp_path, **changes)
     assert not list(tmp_path.glob('*.pth'))
 

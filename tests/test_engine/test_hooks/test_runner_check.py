@@ -123,11 +123,11 @@ def test_statistics_of_several_processes(make_runner, tmp_path, monkeypatch):
     ('config', {
         'train_dataloader.sampler': dict(
             _delete_=True, type='InfiniteSampler')
-    }, 'no epoch ends'),
+    }, 'an epoch never ends'),
     ('mkd_config', {
         'train_dataloader.sampler': dict(
             _delete_=True, type='InfiniteSampler')
-    }, 'no epoch ends'),
+    }, 'an epoch never ends'),
 ])
 def test_loops_and_loaders_that_do_not_suit(make_runner, tmp_path, name,
                                             changes, match):
@@ -154,7 +154,7 @@ def test_data_sets_around_data_sets(load_cfg, make_runner, tmp_path, name,
     runner = make_runner(
         name, **{'train_dataloader.dataset': dict(_delete_=True, **dataset)})
     name = wrapper.rpartition('.')[2]
-    assert f'which {name} does not see to' in refused(runner, tmp_path)
+    assert f'which {name} does not ensure' in refused(runner, tmp_path)
 
 
 @pytest.mark.parametrize('name', ['config', 'fyd_config', 'students_config'])

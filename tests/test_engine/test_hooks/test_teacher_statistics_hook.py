@@ -28,12 +28,14 @@ def make_runner(monkeypatch):
             cfg=dict(resume=resume),
             train_loop=SimpleNamespace(
                 dataloader=SimpleNamespace(dataset='images')))
-        monkeypatch.setattr(teacher_statistics_hook, 'one_by_one',
+        monkeypatch.setattr(teacher_statistics_hook,
+                            'build_single_image_loader',
                             lambda runner, dataset: [dataset])
         monkeypatch.setattr(
             teacher_statistics_hook, 'fit_statistics',
             lambda students, batches, parts: students.calls.extend(batches))
-        monkeypatch.setattr(teacher_statistics_hook, 'save_stage',
+        monkeypatch.setattr(teacher_statistics_hook,
+                            'save_resumable_checkpoint',
                             lambda runner, *args: runner.saved.append(args))
         return runner
 

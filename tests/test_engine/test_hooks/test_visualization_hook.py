@@ -323,7 +323,7 @@ def test_originals(runner, originals, tmp_path):
 
 @pytest.mark.parametrize(('meta', 'match'), [
     (dict(rotation=3.0), 'rotated'),
-    (dict(img_path='MNIST/3'), 'no file that can be drawn'),
+    (dict(img_path='MNIST/3'), 'not a file and cannot be drawn'),
     (dict(ori_shape=None), 'original size'),
 ])
 def test_what_has_no_original_is_refused_when_it_comes(runner, originals, meta,

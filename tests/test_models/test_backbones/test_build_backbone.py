@@ -9,7 +9,7 @@ from torch import nn
 
 from mmad.errors import InputError
 from mmad.models import ForeignBackbone, PatchCore, build_backbone
-from mmad.utils.weights import forget_weights, set_weights
+from mmad.utils.weights import remove_weights, set_weights
 
 SCOPES = [
     dict(type='otherpkg.ResNet'),
@@ -233,7 +233,7 @@ def test_what_is_no_backbone(wrong, message):
 def test_no_file_is_read_where_weights_are_forgotten():
     model = Config(dict(backbone=config(init_cfg=pretrained('none.pth'))))
     set_weights(model, 'b.pth')
-    forget_weights(model)
+    remove_weights(model)
     assert isinstance(build_backbone(model.backbone), ForeignBackbone)
 
 

@@ -6,7 +6,7 @@ import torch
 import torch.distributed as dist
 from mmengine.optim import OptimWrapper
 
-from mmad.engine.hooks.stages import fit_statistics
+from mmad.engine.hooks.hook_utils import fit_statistics
 from mmad.errors import InputError
 from mmad.models import UninformedStudents
 from mmad.structures import AnomalyDataSample

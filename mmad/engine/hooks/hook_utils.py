@@ -1,4 +1,4 @@
-"""What the hooks of the stages around training share."""
+"""Functions shared by the hooks that fit, measure and calibrate models."""
 import bisect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -20,20 +20,20 @@ from mmad.models.layers import FittedModule
 from mmad.utils import write_atomically
 
 
-def detector_of(runner: Runner) -> BaseDetector:
-    """The detector, without what wraps it for several processes."""
+def get_detector(runner: Runner) -> BaseDetector:
+    """Return the detector of a runner, without a wrapper for processes."""
     model = runner.model
     return model.module if is_model_wrapper(model) else model
 
 
-def fit_state_of(model: nn.Module) -> FitState | None:
-    """Whether a model is fitted; None of one that does not say."""
+def get_fit_state(model: nn.Module) -> FitState | None:
+    """Return the fit state of a model, or None if it has none."""
     state = getattr(model, 'fit_state', None)
     return state if isinstance(state, FitState) else None
 
 
 def validated_epochs(runner: Runner) -> list[int]:
-    """Epochs, from 1, that a validation follows, the last one excepted."""
+    """Return the epochs, from 1, before the last that are validated."""
     return [] if runner.val_loop is None else [
         epoch for epoch in range(1, runner.max_epochs)
         if validation_is_due(runner.train_loop, epoch)
@@ -41,7 +41,7 @@ def validated_epochs(runner: Runner) -> list[int]:
 
 
 def validation_is_due(loop: EpochBasedTrainLoop, epoch: int) -> bool:
-    """Whether a loop goes on to validate after an epoch, counted from 1."""
+    """Return whether a validation follows an epoch, counted from 1."""
     milestone = bisect.bisect(loop.dynamic_milestones, epoch + 1)
     interval = loop.dynamic_intervals[milestone - 1]
     return epoch >= loop.val_begin and (epoch % interval == 0
@@ -50,25 +50,25 @@ def validation_is_due(loop: EpochBasedTrainLoop, epoch: int) -> bool:
 
 def split_training_data(runner: Runner, share: float,
                         seed: int) -> tuple[Dataset, Dataset]:
-    """Part the training images at random.
+    """Split the training images of a runner at random into two parts.
 
     Args:
-        runner (Runner): Its training data set is parted.
+        runner (Runner): Runner with the training data set.
         share (float): Share of the second part, in (0, 1).
-        seed (int): Of the choice.
+        seed (int): Seed of the random split.
 
     Returns:
-        tuple[Dataset, Dataset]: Both parts, of an image at least.
+        tuple[Dataset, Dataset]: Both parts, with at least one image each.
 
     Raises:
-        InputError: There is one image only.
+        InputError: If there is only one image.
     """
     dataset = runner.train_loop.dataloader.dataset
     number = len(dataset)
     if number < 2:
         raise InputError(
-            'there is one training image, which cannot be both trained and '
-            'calibrated with; add more.')
+            'there is only one training image, which cannot be used for both '
+            'training and calibration; add more images.')
     held = draw_subset(number, share, seed)
     rest = [index for index in range(number) if index not in held]
     return _subset(dataset, rest), _subset(dataset, sorted(held))
@@ -80,8 +80,8 @@ def _subset(dataset: Dataset, indices: list[int]) -> Dataset:
     return Subset(dataset, indices)
 
 
-def train_on(runner: Runner, dataset: Dataset) -> None:
-    """Let a runner that has not begun yet train on another data set."""
+def set_training_data(runner: Runner, dataset: Dataset) -> None:
+    """Replace the training data set of a runner that has not started."""
     loop = runner.train_loop
     loop.dataloader = Runner.build_dataloader(
         dict(runner.cfg.train_dataloader, dataset=dataset),
@@ -90,10 +90,11 @@ def train_on(runner: Runner, dataset: Dataset) -> None:
     loop._max_iters = loop._max_epochs * len(loop.dataloader)
 
 
-def one_by_one(runner: Runner, dataset: Dataset) -> DataLoader:
-    """Load each image of a data set once over all processes, one at a time.
+def build_single_image_loader(runner: Runner, dataset: Dataset) -> DataLoader:
+    """Build a loader that yields each image once, with a batch size of one.
 
-    So no result depends on which others are in a batch.
+    The images are divided among the processes. Results do not depend on how
+    images are grouped into batches.
     """
     cfg = dict(runner.cfg.train_dataloader)
     cfg.pop('batch_sampler', None)
@@ -109,13 +110,14 @@ def one_by_one(runner: Runner, dataset: Dataset) -> DataLoader:
 @torch.no_grad()
 def fit_statistics(detector: BaseDetector, batches: Iterable[dict],
                    parts: Sequence[tuple[FittedModule, Callable]]) -> None:
-    """Fit modules to what is computed of images.
+    """Fit modules to features that are computed from images.
 
     Args:
-        detector (BaseDetector): That the modules belong to.
-        batches (Iterable[dict]): Images of this process from a data loader.
-        parts (Sequence): Modules, and what maps images ``(B, 3, H, W)`` to
-            the features that they are updated with.
+        detector (BaseDetector): Detector that the modules belong to.
+        batches (Iterable[dict]): Batches of a data loader, with the images of
+            this process.
+        parts (Sequence): Pairs of a module and a function that maps images
+            ``(B, 3, H, W)`` to the features for the module.
     """
     was_training = detector.training
     detector.eval()
@@ -132,13 +134,14 @@ def fit_statistics(detector: BaseDetector, batches: Iterable[dict],
     detector.train(was_training)
 
 
-def progress(loader: DataLoader, title: str) -> Iterator[dict]:
-    """The batches of a loader, with a bar in the first process."""
+def with_progress_bar(loader: DataLoader, title: str) -> Iterator[dict]:
+    """Iterate over a loader, with a progress bar in the first process."""
     return iter(track(loader, title, disable=get_rank() > 0))
 
 
-def save_stage(runner: Runner, epoch: int, iteration: int) -> None:
-    """Write ``epoch_N.pth`` for ``--resume`` to go on from."""
+def save_resumable_checkpoint(runner: Runner, epoch: int,
+                              iteration: int) -> None:
+    """Write ``epoch_N.pth``, from which ``--resume`` can continue."""
     name = f'epoch_{epoch}.pth'
     runner.save_checkpoint(
         runner.work_dir, name, meta=dict(epoch=epoch, iter=iteration))

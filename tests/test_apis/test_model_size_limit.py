@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from mmad.apis.building import limit_building
+from mmad.apis.model_size_limit import limit_model_size
 from mmad.errors import InputError
 from mmad.registry import MODELS
 
@@ -14,7 +14,7 @@ NETWORK = dict(type='PatchNetwork', patch_size=17, width=0.01)
 
 
 def build(cfg):
-    with limit_building():
+    with limit_model_size():
         return MODELS.build(cfg)
 
 
@@ -36,7 +36,7 @@ def test_too_large(cfg):
 
 
 def test_too_many(monkeypatch):
-    monkeypatch.setattr('mmad.apis.building._EACH', 10**7)
+    monkeypatch.setattr('mmad.apis.model_size_limit._COST_PER_TENSOR', 10**7)
     scale = dict(network=NETWORK)
     with pytest.raises(InputError, match='more than 1,300,000,000 param'):
         build(
@@ -46,10 +46,10 @@ def test_too_many(monkeypatch):
 
 
 def test_nothing_is_left_behind():
-    with pytest.raises(InputError), limit_building():
+    with pytest.raises(InputError), limit_model_size():
         nn.Linear(10**5, 10**5, bias=False, device='meta')
     nn.Linear(10**5, 10**5, bias=False, device='meta')
-    with limit_building():
+    with limit_model_size():
         assert nn.Linear(3, 3)(torch.ones(3)).shape == (3, )
 
 
@@ -59,7 +59,7 @@ def test_another_thread_builds_what_it_likes():
     def build_large():
         built.append(nn.Linear(10**5, 10**5, bias=False, device='meta'))
 
-    with limit_building():
+    with limit_model_size():
         thread = Thread(target=build_large)
         thread.start()
         thread.join()
