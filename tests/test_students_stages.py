@@ -122,7 +122,8 @@ def test_not_calibrated(run_tool, students_config, trained, tmp_path):
     (['model.scales.0.teacher=none.pth'
       ], 'there is no teacher "none.pth" for p = 17; train one with'),
     (['custom_hooks.1.share=0'], '`share` must be'),
-    (['train_dataloader.dataset.indices=1'], 'there is one training image'),
+    (['train_dataloader.dataset.indices=1'
+      ], 'there is only one training image'),
     (['model.data_preprocessor.bgr_to_rgb=False'], "normalization {'mean'"),
 ])
 def test_refused(run_tool, students_config, tmp_path, options, words):
