@@ -106,9 +106,9 @@ class CalibrationHook(Hook):
 
     def _calibrate(self, runner: Runner) -> None:
         students = get_detector(runner)
-        fit_statistics(
-            students,
-            with_progress_bar(
-                build_single_image_loader(runner, self._held_out),
-                'Calibrating'), [(scale.score_statistics, scale)
-                                 for scale in students.scales.values()])
+        # Set apart before the run, in `before_run`.
+        loader = build_single_image_loader(
+            runner, self._held_out)  # type: ignore[arg-type]
+        fit_statistics(students, with_progress_bar(loader, 'Calibrating'),
+                       [(scale.score_statistics, scale)
+                        for scale in students.scales.values()])

@@ -34,7 +34,7 @@ class FitDetector(BaseDetector):
 
     def __init__(self, data_preprocessor: dict | None = None) -> None:
         super().__init__(data_preprocessor)
-        self._pass: FitPass = None  # type: ignore[assignment]
+        self._pass: FitPass | None = None
         self._passes_done = 0
 
     @abstractmethod
@@ -154,20 +154,24 @@ class FitDetector(BaseDetector):
 
     def _take_in(self, inputs: Tensor,
                  data_samples: list[AnomalyDataSample]) -> None:
+        current = self._current_pass()
+        inside = self.check_frame(inputs, data_samples)
+        if inside is not None:
+            inputs = blank(inputs, inside)
+        module = self.fitted_modules[self._passes_done]
+        for own, group in current.groups(inputs):
+            features = self.extract(group)
+            _check_rows(features, len(group))
+            current.take_in(module, features, data_samples[own],
+                            None if inside is None else inside[own])
+
+    def _current_pass(self) -> FitPass:
         if self._pass is None:
             raise InputError(
                 f'{type(self).__name__} was given images before `begin_fit` '
                 'or after its last pass; with a Runner, `custom_hooks` needs '
                 'the FitHook.')
-        inside = self.check_frame(inputs, data_samples)
-        if inside is not None:
-            inputs = blank(inputs, inside)
-        module = self.fitted_modules[self._passes_done]
-        for own, group in self._pass.groups(inputs):
-            features = self.extract(group)
-            _check_rows(features, len(group))
-            self._pass.take_in(module, features, data_samples[own],
-                               None if inside is None else inside[own])
+        return self._pass
 
     @torch.no_grad()
     def end_pass(self) -> None:
@@ -178,14 +182,15 @@ class FitDetector(BaseDetector):
                 have the same number.
             RuntimeError: A module has left a buffer empty.
         """
-        self._pass.check_complete()
+        current = self._current_pass()
+        current.check_complete()
         module = self.fitted_modules[self._passes_done]
         module.finalize()
         if not module.is_fitted:
             raise RuntimeError(
                 f'`{type(module).__name__}.finalize` has left a buffer of '
                 '`register_fitted` empty; it must assign all of them.')
-        self._pass = FitPass(self._pass.num_images, self._pass.batch_size)
+        self._pass = FitPass(current.num_images, current.batch_size)
         self._passes_done += 1
         if self._passes_done == self.num_passes:
             self._pass = None

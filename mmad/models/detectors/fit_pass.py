@@ -87,7 +87,7 @@ class FitPass:
         ids = [samples[i].get('sample_idx') for i in fresh]
         for number in ids:
             if (not isinstance(number, Integral)
-                    or not 0 <= number < self.num_images):
+                    or not 0 <= int(number) < self.num_images):
                 raise InputError(
                     f'a training image has the `sample_idx` {number!r}, but '
                     f'there are {self.num_images} images; a data set must '

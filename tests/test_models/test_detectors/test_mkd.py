@@ -285,8 +285,8 @@ def test_shapes_must_agree(make_mkd, images):
      (dict(weighted_loss='values'), 'or "direction", got "values"'),
      (dict(loss_weight='big'), '`loss_weight` must .* or "auto", got \'big\''),
      (dict(loss_weight=-1), 'at least 0, or "auto", got -1'),
-     (dict(test_points=[]), r'out of 0 to 1, got \[\]'),
-     (dict(test_points=[1, 2]), r'out of 0 to 1, got \[1, 2\]')])
+     (dict(test_points=[]), r'among 0 to 1, got \[\]'),
+     (dict(test_points=[1, 2]), r'among 0 to 1, got \[1, 2\]')])
 def test_bad_arguments(make_mkd, kwargs, message):
     with pytest.raises(InputError, match=message):
         make_mkd(**kwargs)
