@@ -189,7 +189,7 @@ class FYD(FitDetector):
                                            for parameter in self.parameters()
                                            if parameter.requires_grad))
         log: dict[str, Tensor] = {}
-        image, matrix = self._align_images(inputs)
+        image, matrix = self._run_ica(inputs)
         if matrix is not None:
             log['loss_pair'] = self.pair_loss(gather_batch(image))
             self._log_transform('ica', matrix, log)
@@ -224,20 +224,19 @@ class FYD(FitDetector):
             the matrices ``(B, 3, 3)`` that do it, see
             :mod:`~mmad.models.layers.affine`.
         """
-        matrix = self._align(inputs).frame
+        matrix = self._coarse_alignment(inputs).frame
         if matrix is None:
             matrix = torch.eye(3).to(inputs).expand(len(inputs), 3, 3)
         return warp(inputs, matrix), matrix
 
     def extract(self, inputs: Tensor) -> Features:
-        return self._features(self._align(inputs))
+        return self._features(self._coarse_alignment(inputs))
 
-    def _align_images(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _run_ica(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
         return (inputs, None) if self.ica is None else self.ica(inputs)
 
-    def _align(self, inputs: Tensor) -> CoarseAlignment:
-        return align_stages(*self._align_images(inputs), self.backbone,
-                            self.fca)
+    def _coarse_alignment(self, inputs: Tensor) -> CoarseAlignment:
+        return align_stages(*self._run_ica(inputs), self.backbone, self.fca)
 
     def _features(self, aligned: CoarseAlignment) -> Tensor:
         if self.gaussian_frame == 'aligned':
@@ -245,7 +244,7 @@ class FYD(FitDetector):
         return self.reduction(aligned.in_image_frame())
 
     def score(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        aligned = self._align(inputs)
+        aligned = self._coarse_alignment(inputs)
         distances = self.gaussians(self._features(aligned))
         if self.gaussian_frame == 'aligned' and aligned.frame is not None:
             distances = warp(distances, invert_affine(aligned.frame))

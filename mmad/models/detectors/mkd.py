@@ -93,6 +93,7 @@ class MKD(BaseDetector):
         self.attribution = Attribution(
             **as_arguments('attribution', attribution))
         self.anomaly_map = AnomalyMap(sigma)
+        # Lambda.
         self.register_buffer(
             'weight',
             torch.tensor(

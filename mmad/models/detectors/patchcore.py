@@ -102,6 +102,7 @@ class PatchCore(FitDetector):
         """
         features = self.extract(inputs)
         queries = features.flatten(2).transpose(1, 2)
+        # The patch scores of eq. 6.
         distances, nearest = self.memory_bank(queries.flatten(0, 1))
         distances = distances.view(len(inputs), 1, *features.shape[-2:])
         valid = None
@@ -130,13 +131,14 @@ class PatchCore(FitDetector):
         Returns:
             Tensor: ``(B,)``.
         """
-        score, worst = distances.max(1, keepdim=True)
+        score, worst = distances.max(1, keepdim=True)  # |q* - m*|, q*
         if self.num_neighbors == 1:
             return score[:, 0]
         images = torch.arange(len(queries), device=queries.device)
         rows = self.memory_bank.rows
         around = self.memory_bank(rows[nearest.gather(1, worst)[:, 0]],
                                   self.num_neighbors)[1]
+        # |q* - m| of the rows m in N_b(m*).
         spread = distances_to(queries[images, worst[:, 0]], rows, around)
         weight = 1 - torch.exp(score[:, 0] - spread.logsumexp(1))
         return weight * score[:, 0]

@@ -112,20 +112,23 @@ class SPADE(FitDetector):
     def extract(self, inputs: Tensor) -> tuple[Tensor, ...]:
         """Image features ``(B, C)`` and stages ``(B, C_k, h_k, w_k)``."""
         maps = dict(zip(self.backbone.stages, self.backbone(inputs)))
-        return (maps[self.image_stage].mean(
-            (2, 3)), *(maps[stage] for stage in self.pyramid_stages))
+        image_features = maps[self.image_stage].mean((2, 3))
+        return image_features, *(maps[stage] for stage in self.pyramid_stages)
 
     def score(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         image_features, *levels = self.extract(inputs)
         self.gallery.pyramids.check_grids(levels)
+        # Section 3.2: the K nearest images, and the score from them.
         distances, nearest = self.gallery(image_features, self.num_neighbors)
+        scores = distances.square().mean(1)
         if self.search_all:
             nearest = torch.arange(len(self.gallery)).expand(len(inputs), -1)
+        # Section 3.3: the nearest positions in these images.
         maps = [
             self._map([level[i] for level in levels], images, inputs)
             for i, images in enumerate(nearest.tolist())
         ]
-        return distances.square().mean(1), torch.cat(maps)
+        return scores, torch.cat(maps)
 
     def _map(self, levels: list[Tensor], images: list[int],
              inputs: Tensor) -> Tensor:
@@ -135,10 +138,9 @@ class SPADE(FitDetector):
             Tensor: ``(1, 1, H, W)``, the mean squared distance of each
             position from the nearest positions.
         """
-        numbers = list(range(len(levels)))
-        pyramids = [numbers
-                    ] if self.fusion == 'concat' else [[number]
-                                                       for number in numbers]
+        pyramids = [[number] for number in range(len(levels))]
+        if self.fusion == 'concat':
+            pyramids = [list(range(len(levels)))]
         maps = []
         for stages in pyramids:
             distances = self.gallery.nearest_positions(

@@ -41,7 +41,8 @@ def k_center_greedy(features: Tensor,
 
     Starting with row ``first``, each step takes the row that is farthest in
     Euclidean distance from all taken before (PatchCore, arXiv 2106.08265,
-    Algorithm 1); ties go to the lowest id. The processes of a distributed run
+    Algorithm 1, the greedy approximation of eq. 5); ties go to the lowest
+    id. The processes of a distributed run
     choose together, each with its own rows.
 
     On the CPU the same rows are found with much less work. Distances only

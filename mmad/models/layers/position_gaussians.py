@@ -119,6 +119,7 @@ class PositionGaussians(FittedModule):
         for rows in self._blocks(positions, dim):
             products = self._products[rows]
             all_reduce_(products)
+            # Eq. 1: sum of x x^T - N mean mean^T, divided by N - 1.
             covariance = unpack(products, dim)
             center = mean[rows, :, None]
             covariance.baddbmm_(center, center.mT, alpha=-count)

@@ -79,7 +79,10 @@ class StudentEnsemble(nn.Module):
         return self.teacher_statistics(self.teacher.dense(images))
 
     def loss(self, images: Tensor) -> Tensor:
-        """Squared distances from the teacher, summed over the students.
+        """Sum up the squared distances of the students from the teacher.
+
+        Up to constants it is the negative log-likelihood of the teacher's
+        descriptors under a Gaussian around each student's prediction.
 
         Args:
             images (Tensor): ``(B, 3, H, W)``.

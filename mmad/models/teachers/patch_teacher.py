@@ -146,14 +146,14 @@ class PatchTeacher(BaseModel):
                 '`patch_size` of RandomPatch and the batch size.')
         descriptors = self.network(patches)
         losses = {}
-        if self.weights['knowledge']:
+        if self.weights['knowledge']:  # L_k
             decoded = self.decoder(descriptors).float()
             difference = decoded - self._describe(patches).float()
             losses['knowledge'] = difference.square().sum(1).mean()
-        if self.weights['metric']:
+        if self.weights['metric']:  # L_m
             losses['metric'] = self.metric_loss(descriptors,
                                                 self.network(positives[0]))
-        if self.weights['compactness']:
+        if self.weights['compactness']:  # L_c
             losses['compactness'] = self.compactness_loss(descriptors)
         return {
             f'loss_{name}': self.weights[name] * value
