@@ -203,11 +203,11 @@ class OwnBackbone(DemoBackbone):
 def test_a_class_of_ones_own(config, run_tool, tmp_path, monkeypatch, option,
                              sentence):
     """Its TypeError is a bug; a misspelt argument of the config is none."""
-    (tmp_path / 'own_parts.py').write_text(OWN_PARTS)
+    (tmp_path / 'own_classes.py').write_text(OWN_PARTS)
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / 'own.py').write_text(
         f"_base_ = '{config}'\n"
-        "custom_imports = dict(imports=['own_parts'])\n"
+        "custom_imports = dict(imports=['own_classes'])\n"
         "model = dict(backbone=dict(_delete_=True, type='OwnBackbone'))\n")
     result = run_tool(tmp_path, 'train.py', 'own.py', '--category', 'bottle',
                       '--cfg-options', option)

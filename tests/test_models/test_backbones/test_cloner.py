@@ -88,7 +88,7 @@ def test_strides(images):
     ('kwargs', 'message'),
     [(dict(widths='huge'), 'one of light, equal_size or numbers, got "huge"'),
      (dict(strides=[2]), '5 blocks and 1 `strides`'),
-     (dict(points=[1, 5]), r'blocks out of 0 to 4.* got \[1, 5\]'),
+     (dict(points=[1, 5]), r'blocks among 0 to 4.* got \[1, 5\]'),
      (dict(points=[2, 1]), r'got \[2, 1\]'), (dict(points=[]), r'got \[\]')])
 def test_bad_arguments(kwargs, message):
     with pytest.raises(InputError, match=message):
