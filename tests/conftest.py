@@ -1,62 +1,42 @@
 import gc
 import os
-import runpy
 import shutil
 import sys
-import traceback
 from copy import deepcopy
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
 import mmengine.config.config
-import numpy as np
 import pytest
 import torch
-import torch.distributed as dist
 import torch.multiprocessing as mp
+from config_texts import (
+    FYD_CONFIG,
+    MKD_CONFIG,
+    PATCHCORE_CONFIG,
+    ROOT,
+    SMALLEST,
+    STUDENTS_CONFIG,
+)
 from mmengine.config import Config
-from mmengine.dataset import DefaultSampler
 from mmengine.registry import DefaultScope, init_default_scope
 from mmengine.runner import Runner
-from PIL import Image
-from torch import nn
+from other_package import OTHER_PACKAGE
+from process_group import run_in_group
+from run_tools import CATEGORY, QUICK_TOOL, run_in_folder
+from small_data import write_data
+from tiny_models import fit_shard, write_teacher
 
-from mmad.models import FrozenBackbone, PatchCore
+from mmad.models import FYD, PatchCore
 from mmad.models.layers import k_center_greedy
-from mmad.registry import MODELS, VISUALIZERS
-from mmad.structures import AnomalyDataSample
+from mmad.registry import VISUALIZERS
 from mmad.utils import setup_environment
 
 # The tools run in forks of this process, which a used GPU and threads do not
 # outlive.
 os.environ.setdefault('CUDA_VISIBLE_DEVICES', '')
 torch.set_num_threads(1)
-
-ROOT = Path(__file__).resolve().parents[1]
-HEIGHT, WIDTH = 48, 56
-
-
-@MODELS.register_module(force=True)
-class TinyBackbone(FrozenBackbone):
-    """Two convolutions with fixed random weights."""
-
-    def __init__(self, stages=('layer2', 'layer3'), seed=0, weights=None):
-        super().__init__(stages)
-        generator = torch.Generator().manual_seed(seed)
-        self.body = nn.ModuleDict(
-            dict(
-                layer2=nn.Conv2d(3, 6, 5, stride=4, padding=2),
-                layer3=nn.Conv2d(6, 10, 3, stride=2, padding=1)))
-        for parameter in self.body.parameters():
-            nn.init.normal_(parameter, std=0.3, generator=generator)
-        self.freeze()
-
-    def forward(self, inputs):
-        maps = {}
-        for name, part in self.body.items():
-            inputs = maps[name] = part(inputs).relu()
-        return tuple(maps[stage] for stage in self.stages)
 
 
 def pytest_collection_finish():
@@ -73,37 +53,6 @@ def default_scope():
     # A test before may have left another one behind.
     if DefaultScope.get_current_instance() is None:
         init_default_scope('mmad')
-
-
-def _image(rng, defect=None):
-    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
-    waves = 110 + 40 * np.sin(rows / 3) + 30 * np.cos(columns / 4)
-    image = waves[..., None] + rng.normal(0, 4, (HEIGHT, WIDTH, 3))
-    mask = np.zeros((HEIGHT, WIDTH), bool)
-    if defect is not None:
-        # Inside the central crop of the tools' tests.
-        top, left = rng.integers(14, 24, 2)
-        size = (4, 14) if defect == 'scratch' else (9, 9)
-        mask[top:top + size[0], left:left + size[1]] = True
-        image[mask] = 250 if defect == 'scratch' else 5
-    return np.clip(image, 0, 255).astype(np.uint8), mask
-
-
-def write_data(folder, num_train=7, seed=0):
-    """A category in MVTec layout: 2 defect types, 8 test images."""
-    rng = np.random.default_rng(seed)
-    splits = [('train/good', None, num_train), ('test/good', None, 3),
-              ('test/hole', 'hole', 2), ('test/scratch', 'scratch', 3)]
-    for name, defect, number in splits:
-        (folder / name).mkdir(parents=True)
-        if defect is not None:
-            (folder / 'ground_truth' / defect).mkdir(parents=True)
-        for i in range(number):
-            image, mask = _image(rng, defect)
-            Image.fromarray(image).save(folder / name / f'{i:03}.png')
-            if defect is not None:
-                Image.fromarray(mask.astype(np.uint8) * 255).save(
-                    folder / 'ground_truth' / defect / f'{i:03}_mask.png')
 
 
 @pytest.fixture(scope='session')
@@ -141,6 +90,19 @@ def make_patchcore():
 
 
 @pytest.fixture
+def make_fyd():
+    """FYD on two small stages, always with the same initial weights."""
+
+    def make(**kwargs):
+        torch.manual_seed(0)
+        kwargs.setdefault('backbone', dict(type='SteppedBackbone'))
+        kwargs.setdefault('dim', 6)
+        return FYD(**kwargs)
+
+    return make
+
+
+@pytest.fixture
 def fit():
     """Fit a detector on images ``(N, 3, H, W)`` as the runner would."""
 
@@ -150,29 +112,6 @@ def fit():
     return fit_on
 
 
-def feed(detector, images, batch_size, order=None):
-    """One pass over the images, in another order if given."""
-    order = list(range(len(images))) if order is None else list(order)
-    for start in range(0, len(order), batch_size):
-        batch = order[start:start + batch_size]
-        samples = [
-            AnomalyDataSample(
-                metainfo=dict(sample_idx=i, img_path=f'image_{i}.png'))
-            for i in batch
-        ]
-        detector.fit_step(dict(inputs=images[batch], data_samples=samples))
-
-
-def fit_shard(detector, images, batch_size=2):
-    """Fit with the images that the sampler deals to this process."""
-    detector.begin_fit(len(images), batch_size)
-    for _ in range(detector.num_passes):
-        feed(detector, images, batch_size,
-             DefaultSampler(images, shuffle=False))
-        detector.end_pass()
-    return detector.eval()
-
-
 @pytest.fixture
 def run_processes(tmp_path):
     """Call `function(rank, *args)` in gloo processes; what each returned."""
@@ -180,7 +119,7 @@ def run_processes(tmp_path):
     def run(world, function, *args):
         # Forked, which takes no time: what is compiled is compiled already.
         mp.start_processes(
-            _in_group, (world, tmp_path, function, args),
+            run_in_group, (world, tmp_path, function, args),
             world,
             start_method='fork')
         return [
@@ -191,136 +130,12 @@ def run_processes(tmp_path):
     return run
 
 
-def _in_group(rank, world, folder, function, args):
-    dist.init_process_group(
-        'gloo',
-        init_method=f'file://{folder / "rendezvous"}',
-        rank=rank,
-        world_size=world)
-    torch.save(function(rank, *args), folder / f'{rank}.pt')
-    dist.barrier()
-    dist.destroy_process_group()
-
-
-CONFIG = """
-_base_ = '{root}/configs/patchcore/patchcore_resnet18_10pct_mvtec.py'
-
-pipeline = [
-    dict(type='LoadImage'),
-    dict(type='LoadMask'),
-    dict(type='Resize', scale=(60, 52), backend='pillow'),
-    dict(type='CenterCrop', crop_size=48),
-    dict(type='PackInputs'),
-]
-loader = dict(
-    batch_size=3,
-    num_workers=0,
-    persistent_workers=False,
-    dataset=dict(
-        type='AnomalyDataset', data_root='{data}', pipeline=pipeline))
-train_dataloader = val_dataloader = test_dataloader = loader
-
-model = dict(backbone=dict(weights=None), num_neighbors=3, sigma=2.0)
-"""
-
-
 @pytest.fixture(scope='session')
 def config(mvtec_root, tmp_path_factory):
     """Config file of a ResNet-18 with random weights at 48 pixels."""
     path = tmp_path_factory.mktemp('config') / 'tiny.py'
-    path.write_text(CONFIG.format(root=ROOT, data=mvtec_root))
+    path.write_text(PATCHCORE_CONFIG.format(root=ROOT, data=mvtec_root))
     return path
-
-
-OTHER_PACKAGE = {
-    '__init__.py':
-    '',
-    'registry.py':
-    """
-from mmengine.registry import MODELS as MMENGINE_MODELS
-from mmengine.registry import Registry
-
-MODELS = Registry(
-    'model', parent=MMENGINE_MODELS, scope='otherpkg',
-    locations=['otherpkg.backbones'])
-""",
-    'backbones.py':
-    """
-from mmengine.model import BaseModule
-from torch import nn
-
-from .registry import MODELS
-
-
-@MODELS.register_module()
-class Swish(nn.SiLU):
-    pass
-
-
-@MODELS.register_module()
-class Mish(nn.Mish):
-    pass
-
-
-@MODELS.register_module()
-class ResNet(BaseModule):
-    def __init__(self, widths=(4, 6, 8), out_indices=(2, ), norm_eval=False,
-                 frozen_stages=-1, act=dict(type='Swish'),
-                 init_cfg=dict(type='Kaiming', layer='Conv2d')):
-        super().__init__(init_cfg)
-        self.out_indices = out_indices
-        self.norm_eval = norm_eval
-        self.frozen_stages = frozen_stages
-        self.layers = nn.ModuleList()
-        for before, width in zip((3, *widths), widths):
-            self.layers.append(nn.Sequential(
-                nn.Conv2d(before, width, 3, 2, 1), nn.BatchNorm2d(width),
-                MODELS.build(act)))
-
-    def forward(self, inputs):
-        maps = []
-        for layer in self.layers:
-            inputs = layer(inputs)
-            maps.append(inputs)
-        return tuple(maps[index] for index in self.out_indices)
-
-    def train(self, mode=True):
-        super().train(mode)
-        for layer in self.layers[:self.frozen_stages + 1]:
-            layer.eval()
-        for module in self.modules():
-            if self.norm_eval and isinstance(module, nn.BatchNorm2d):
-                module.eval()
-        return self
-
-
-@MODELS.register_module()
-class Derived(ResNet):
-    def __init__(self, **kwargs):
-        super().__init__(widths=(4, 8), **kwargs)
-
-
-@MODELS.register_module()
-class Heedless(Derived):
-    def __init__(self, init_cfg=None, **kwargs):
-        super().__init__(**kwargs)
-
-
-@MODELS.register_module()
-class Plain(nn.Module):
-    def __init__(self, pretrained=None):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 8, 4, 4)
-
-    def forward(self, inputs):
-        return dict(only=self.conv(inputs))
-
-
-@MODELS.register_module()
-class NoModule:
-    pass
-""",
-}
 
 
 @pytest.fixture(scope='session')
@@ -336,96 +151,19 @@ def otherpkg(tmp_path_factory):
     sys.path.remove(str(folder.parent))
 
 
-MKD = """
-_base_ = '{root}/configs/mkd/mkd_resnet18_mvtec.py'
-
-pipeline = [
-    dict(type='LoadImage'),
-    dict(type='LoadMask'),
-    dict(type='PackInputs'),
-]
-loader = dict(
-    batch_size=3,
-    num_workers=0,
-    persistent_workers=False,
-    dataset=dict(
-        type='AnomalyDataset', data_root='{data}', pipeline=pipeline))
-train_dataloader = val_dataloader = test_dataloader = loader
-
-model = dict(backbone=dict(weights=None), sigma=2.0)
-train_cfg = dict(max_epochs=4, val_interval=2)
-default_hooks = dict(checkpoint=dict(interval=2, max_keep_ckpts=-1))
-"""
-
-
 @pytest.fixture(scope='session')
 def mkd_config(mvtec_root, tmp_path_factory):
     """Config file of MKD with random weights at 48 x 56 pixels."""
     path = tmp_path_factory.mktemp('config') / 'tiny_mkd.py'
-    path.write_text(MKD.format(root=ROOT, data=mvtec_root))
+    path.write_text(MKD_CONFIG.format(root=ROOT, data=mvtec_root))
     return path
-
-
-FYD = """
-_base_ = '{root}/configs/fyd/fyd_demo.py'
-
-pipeline = [
-    dict(type='LoadImage'),
-    dict(type='LoadMask'),
-    dict(type='PackInputs'),
-]
-loader = dict(
-    batch_size=3,
-    num_workers=0,
-    persistent_workers=False,
-    dataset=dict(
-        type='AnomalyDataset',
-        data_root='{data}',
-        category='bottle',
-        pipeline=pipeline))
-train_dataloader = loader
-# One by one, so that no image is rounded by how many there are.
-val_dataloader = test_dataloader = dict(loader, batch_size=1)
-
-model = dict(ica=dict(grid=2), fca=dict(grid=2), dim=8, sigma=2.0)
-train_cfg = dict(max_epochs=4, val_interval=2)
-param_scheduler = dict(T_max=4)
-default_hooks = dict(checkpoint=dict(interval=2, max_keep_ckpts=-1))
-"""
 
 
 @pytest.fixture(scope='session')
 def fyd_config(mvtec_root, tmp_path_factory):
     """Config file of FYD on the demo's backbone at 48 x 56 pixels."""
     path = tmp_path_factory.mktemp('config') / 'tiny_fyd.py'
-    path.write_text(FYD.format(root=ROOT, data=mvtec_root))
-    return path
-
-
-NETWORK = dict(type='PatchNetwork', patch_size=17, width=0.02, out_channels=4)
-NORMALISATION = dict(
-    type='ImgDataPreprocessor',
-    mean=[123.675, 116.28, 103.53],
-    std=[58.395, 57.12, 57.375],
-    bgr_to_rgb=True)
-
-
-def write_teacher(path, patch_size=17, **kwargs):
-    """The checkpoint of a teacher with random weights."""
-    torch.manual_seed(patch_size)
-    teacher = MODELS.build(
-        dict(
-            dict(
-                type='PatchTeacher',
-                network=dict(NETWORK, patch_size=patch_size),
-                knowledge_weight=0,
-                data_preprocessor=NORMALISATION), **kwargs))
-    # Not as small as they begin.
-    with torch.no_grad():
-        for parameter in teacher.network.parameters():
-            parameter.mul_(3)
-    teacher.fit_state.finalize()
-    torch.save(dict(state_dict=teacher.state_dict()), path)
+    path.write_text(FYD_CONFIG.format(root=ROOT, data=mvtec_root))
     return path
 
 
@@ -439,42 +177,13 @@ def teacher_files(tmp_path_factory):
     }
 
 
-STUDENTS = """
-_base_ = '{root}/configs/uninformed_students/uninformed_students_mvtec.py'
-
-pipeline = [
-    dict(type='LoadImage'),
-    dict(type='LoadMask'),
-    dict(type='PackInputs'),
-]
-loader = dict(
-    batch_size=2,
-    num_workers=0,
-    persistent_workers=False,
-    dataset=dict(
-        type='AnomalyDataset', data_root='{data}', pipeline=pipeline))
-train_dataloader = val_dataloader = test_dataloader = loader
-custom_hooks = [
-    dict(type='TeacherStatisticsHook'),
-    dict(type='CalibrationHook', share=0.3),
-]
-
-network = dict(type='PatchNetwork', width=0.02, out_channels=4)
-model = dict(num_students=2, scales=[
-    dict(network=dict(network, patch_size=17), teacher='{teachers[17]}'),
-    dict(network=dict(network, patch_size=33), teacher='{teachers[33]}'),
-])
-train_cfg = dict(max_epochs=4, val_interval=2)
-default_hooks = dict(checkpoint=dict(interval=2, max_keep_ckpts=-1))
-"""
-
-
 @pytest.fixture(scope='session')
 def students_config(mvtec_root, teacher_files, tmp_path_factory):
     """Config file of two scales, whose five images are two steps or three."""
     path = tmp_path_factory.mktemp('config') / 'tiny_students.py'
     path.write_text(
-        STUDENTS.format(root=ROOT, data=mvtec_root, teachers=teacher_files))
+        STUDENTS_CONFIG.format(
+            root=ROOT, data=mvtec_root, teachers=teacher_files))
     return path
 
 
@@ -501,7 +210,8 @@ def start_tool(config):
     def start(folder, name, *args, **env):
         folder.mkdir(parents=True, exist_ok=True)
         process = mp.get_context('fork').Process(
-            target=_tool, args=(folder, name, [str(a) for a in args], env))
+            target=run_in_folder,
+            args=(folder, name, [str(a) for a in args], env))
         process.start()
         return process
 
@@ -523,55 +233,14 @@ def run_tool(start_tool):
     return run
 
 
-def _tool(folder, name, args, env):
-    os.chdir(folder)
-    os.environ.update(env)
-    rank = env.get('RANK', '')
-    # As Python opens them: names of files may be no text.
-    with open(
-            'stdout' + rank, 'w',
-            errors='surrogateescape') as sys.stdout, open(
-                'stderr' + rank, 'w', errors='backslashreplace') as sys.stderr:
-        os.dup2(sys.stdout.fileno(), 1)
-        os.dup2(sys.stderr.fileno(), 2)
-        sys.argv = [name, *args]
-        _run_script(name)
-
-
-def _run_script(name):
-    try:
-        runpy.run_path(str(ROOT / 'tools' / name), run_name='__main__')
-    except Exception:
-        traceback.print_exc()
-        sys.exit(1)
-
-
-# Stands in for train.py and test.py, and starts in no time. What a test left
-# in `train.spoil` or `test.spoil` is run in between.
-QUICK_TOOL = r'''
-import json, os, sys, time
-from pathlib import Path
-
-tool = Path(sys.argv[0]).stem
-folder = Path(sys.argv[sys.argv.index('--work-dir') + 1])
-options = [arg for arg in sys.argv[2:] if arg.startswith('--')]
-with open(folder / 'calls', 'a') as calls:
-    json.dump(dict(tool=tool, options=options[:-1], pid=os.getpid(),
-                   begin=time.time(), env=dict(os.environ)), calls)
-    calls.write('\n')
-print('Some words')
-spoil = folder / (tool + '.spoil')
-if spoil.exists():
-    exec(spoil.read_text())
-if tool == 'train':
-    (folder / 'epoch_1.pth').touch()
-    (folder / 'last_checkpoint').write_text(str(folder / 'epoch_1.pth'))
-else:
-    assert sys.argv[2].endswith('epoch_1.pth')
-    (folder / 'metrics.json').write_text(json.dumps(dict(
-        image_auroc=0.75, aupro='undefined', per_defect_type={},
-        conditions=dict(images=8))))
-'''
+@pytest.fixture(scope='session')
+def trained(run_tool, config, tmp_path_factory):
+    """Folder of a finished run of `tools/train.py`, work dir `work`."""
+    folder = tmp_path_factory.mktemp('trained')
+    result = run_tool(folder, 'train.py', config, *CATEGORY, '--work-dir',
+                      'work')
+    assert result.status == 0, result.err
+    return folder
 
 
 @pytest.fixture
@@ -584,26 +253,11 @@ def quick_tools(tmp_path):
     return folder
 
 
-SMALLEST = dict(
-    config={'model.backbone': dict(_delete_=True, type='TinyBackbone')},
-    mkd_config={
-        'model.backbone':
-        dict(_delete_=True, type='TinyBackbone'),
-        'model.cloner':
-        dict(
-            _delete_=True,
-            type='Cloner',
-            widths=((6, 6), (6, 6), (6, 10)),
-            points=(1, 2)),
-        'model.test_points':
-        None,
-        'train_cfg.max_epochs':
-        2,
-        'train_cfg.val_interval':
-        1,
-        'default_hooks.checkpoint.interval':
-        1
-    })
+@pytest.fixture
+def quick_sweep(quick_tools):
+    """The sweep beside stand-ins for the tools that it starts."""
+    shutil.copy(ROOT / 'tools/sweep_table.py', quick_tools)
+    return Path(shutil.copy(ROOT / 'tools/sweep.py', quick_tools))
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import fit_shard
 from mmengine.config import Config
 from mmengine.runner import Runner
 from PIL import Image
+from tiny_models import fit_shard
 
 from mmad.apis import AnomalyInferencer
 from mmad.registry import MODELS

@@ -11,7 +11,7 @@ import tempfile
 
 import numpy as np
 import pytest
-from conftest import ROOT, _tool
+from config_texts import ROOT
 from mmengine.config import Config
 from mutations import (
     JUNK,
@@ -21,6 +21,7 @@ from mutations import (
     mutate_tree,
 )
 from PIL import Image
+from run_tools import run_in_folder
 
 LIMIT = 60
 BASE = f"""
@@ -79,7 +80,7 @@ def watch(allowed):
 def _case(folder, name, args, env):
     tempfile.tempdir = str(folder / 'tmp')
     watch((str(folder), '/dev/null', '/dev/shm'))
-    _tool(folder, name, args, env)
+    run_in_folder(folder, name, args, env)
 
 
 def call(folder, name, *args):

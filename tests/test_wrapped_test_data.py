@@ -4,7 +4,7 @@ import json
 import cv2
 import numpy as np
 import pytest
-from conftest import write_data
+from small_data import write_data
 
 from mmad.errors import InputError
 from mmad.utils.command_line import check_data

@@ -18,7 +18,7 @@ from mmad.utils import load_checkpoint
 @pytest.fixture
 def inferencer(fitted):
     return AnomalyInferencer(
-        f'{fitted.work_dir}/epoch_1.pth', device='cpu', modules='conftest')
+        f'{fitted.work_dir}/epoch_1.pth', device='cpu', modules='tiny_models')
 
 
 @pytest.fixture
@@ -302,7 +302,7 @@ def test_values_of_a_stranger_end_in_a_sentence(fitted, tmp_path, old, new):
     torch.save(state, tmp_path / 'a.pth')
     with pytest.raises(InputError, match=r'a\.pth"|`config=`') as caught:
         AnomalyInferencer(
-            tmp_path / 'a.pth', device='cpu', modules='conftest')(
+            tmp_path / 'a.pth', device='cpu', modules='tiny_models')(
                 np.zeros((48, 56, 3), dtype=np.uint8))
     assert str(caught.value).isprintable()
 

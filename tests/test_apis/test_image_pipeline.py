@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from config_texts import ROOT
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope

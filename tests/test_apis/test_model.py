@@ -3,8 +3,8 @@ import copy
 import numpy as np
 import pytest
 import torch
-from conftest import TinyBackbone
 from mmengine.config import Config
+from tiny_models import TinyBackbone
 
 from mmad.apis import AnomalyInferencer, init_model
 from mmad.errors import InputError
@@ -20,7 +20,7 @@ def checkpoint(fitted):
 
 
 def test_from_the_checkpoint_alone(fitted, checkpoint):
-    model = init_model(checkpoint, device='cpu', modules=['conftest'])
+    model = init_model(checkpoint, device='cpu', modules=['tiny_models'])
     assert not model.training
     assert isinstance(model.backbone, TinyBackbone)
     for name, value in model.state_dict().items():
@@ -49,7 +49,8 @@ def test_nothing_is_downloaded(checkpoint, tmp_path, config, monkeypatch):
     state['meta']['cfg'] = state['meta']['cfg'].replace(
         "type='TinyBackbone'", "type='TinyBackbone', weights='IMAGENET'")
     torch.save(state, tmp_path / 'a.pth')
-    model = init_model(tmp_path / 'a.pth', device='cpu', modules=['conftest'])
+    model = init_model(
+        tmp_path / 'a.pth', device='cpu', modules=['tiny_models'])
     assert model.cfg.model.backbone.weights is None
 
 
@@ -84,7 +85,7 @@ def test_config_in_a_checkpoint_runs_no_code(tmp_path):
     ['banana', 'cuda:77', 'cuda:x', '', 'meta', 'cpu:cpu', 3.5, [], 'vulkan'])
 def test_no_such_device(checkpoint, device):
     with pytest.raises(InputError, match=r'device .* cannot be used') as error:
-        init_model(checkpoint, device=device, modules='conftest')
+        init_model(checkpoint, device=device, modules='tiny_models')
     assert '\n' not in str(error.value)
 
 
@@ -98,7 +99,7 @@ def test_no_gpu(device):
 
 @pytest.mark.parametrize('device', ['cpu', torch.device('cpu')])
 def test_device(checkpoint, device):
-    model = init_model(checkpoint, device=device, modules='conftest')
+    model = init_model(checkpoint, device=device, modules='tiny_models')
     assert {value.device.type
             for value in model.state_dict().values()} == {'cpu'}
 
@@ -144,14 +145,14 @@ def test_scoped_type(checkpoint, tmp_path, spell):
     assert "'PatchCore'" in text
     state['meta']['cfg'] = text.replace('PatchCore', spell('PatchCore'))
     torch.save(state, tmp_path / 'a.pth')
-    model = init_model(tmp_path / 'a.pth', device='cpu', modules='conftest')
+    model = init_model(tmp_path / 'a.pth', device='cpu', modules='tiny_models')
     assert type(model).__name__ == 'PatchCore'
 
 
 LAZY = """
 from mmcv.transforms import CenterCrop
 from mmengine.model import ImgDataPreprocessor
-from conftest import TinyBackbone
+from tiny_models import TinyBackbone
 from mmad.datasets.transforms import LoadImage, LoadMask, PackInputs, Resize
 from mmad.models import PatchCore
 
@@ -179,7 +180,7 @@ def test_pure_python_config(checkpoint, tmp_path, mvtec_root):
     torch.save(state, tmp_path / 'a.pth')
     image = mvtec_root / 'bottle/test/good/000.png'
     stored, = AnomalyInferencer(
-        tmp_path / 'a.pth', device='cpu', modules='conftest')(
+        tmp_path / 'a.pth', device='cpu', modules='tiny_models')(
             image)
     given, = AnomalyInferencer(checkpoint, tmp_path / 'lazy.py', 'cpu')(image)
     assert torch.equal(stored.pred_map, given.pred_map)
@@ -219,7 +220,7 @@ def test_damaged_checkpoint(checkpoint, tmp_path, change):
     change(state)
     torch.save(state, tmp_path / 'a.pth')
     with pytest.raises(InputError, match=r'a\.pth"') as error:
-        init_model(tmp_path / 'a.pth', device='cpu', modules='conftest')
+        init_model(tmp_path / 'a.pth', device='cpu', modules='tiny_models')
     assert '\n' not in str(error.value)
 
 
@@ -229,7 +230,8 @@ def test_damaged_pipeline(checkpoint, tmp_path):
         "backend='pillow'", "backend='x', color=1")
     torch.save(state, tmp_path / 'a.pth')
     with pytest.raises(InputError, match='pipeline cannot be built'):
-        AnomalyInferencer(tmp_path / 'a.pth', device='cpu', modules='conftest')
+        AnomalyInferencer(
+            tmp_path / 'a.pth', device='cpu', modules='tiny_models')
 
 
 def tensor(text):
@@ -264,7 +266,7 @@ def test_a_state_that_is_none_ends_in_a_sentence(checkpoint, tmp_path, change):
     with pytest.raises(
             InputError, match=r'fit again|does not fit|no fitted') as caught:
         AnomalyInferencer(
-            tmp_path / 'a.pth', device='cpu', modules='conftest')(
+            tmp_path / 'a.pth', device='cpu', modules='tiny_models')(
                 np.zeros((48, 56, 3), dtype=np.uint8))
     assert str(caught.value).isprintable()
 
@@ -272,7 +274,7 @@ def test_a_state_that_is_none_ends_in_a_sentence(checkpoint, tmp_path, change):
 @pytest.mark.parametrize('given', [{}, dict(model={}), 3, [], b'a.py'])
 def test_what_is_no_config(checkpoint, given):
     with pytest.raises(InputError, match='`config` must be'):
-        init_model(checkpoint, given, 'cpu', 'conftest')
+        init_model(checkpoint, given, 'cpu', 'tiny_models')
 
 
 @pytest.mark.parametrize('modules', [

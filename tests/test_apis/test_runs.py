@@ -7,11 +7,12 @@ import copy
 import cv2
 import pytest
 import torch
-from conftest import ROOT, write_teacher
+from config_texts import ROOT
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.runner import Runner
 from test_image_pipeline import CONFIGS, assert_same
+from tiny_models import write_teacher
 
 from mmad.apis import AnomalyInferencer
 from mmad.registry import METRICS

@@ -1,18 +1,17 @@
-import copy
-import random
 import sys
 from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, TinyBackbone
 from mmcv import transforms as mmcv_transforms
 from mmengine.config import Config
 from mmengine.model import ImgDataPreprocessor
+from stored_config_attacks import text_of
+from tiny_models import TinyBackbone
 from torch import nn
 
-from mmad.apis import AnomalyInferencer, init_model
+from mmad.apis import init_model
 from mmad.apis.stored_config import read_stored_config
 from mmad.datasets import transforms
 from mmad.errors import InputError
@@ -21,179 +20,6 @@ from mmad.registry import MODELS, TRANSFORMS
 from mmad.utils import load_checkpoint
 
 HUGE = '0x' + 'f' * 20000
-CONFIGS = [
-    'patchcore/patchcore_demo.py',
-    'mkd/mkd_demo.py',
-    'fyd/fyd_demo.py',
-    'uninformed_students/uninformed_students_p33_demo.py',
-]
-
-
-def attacks(run):
-    """What must not be built; each of it would make the file ``run``."""
-    touch = f'touch {run}'
-    code = f'open({str(run)!r}, "w")'
-    return [
-        dict(type='os.system', command=touch),
-        dict(type='posix.system', command=touch),
-        dict(type='subprocess.Popen', args=touch, shell=True),
-        dict(type='subprocess.check_output', args=touch, shell=True),
-        dict(type='builtins.open', file=str(run), mode='w'),
-        dict(type='io.open', file=str(run), mode='w'),
-        dict(type='pathlib.Path.touch', self=str(run)),
-        dict(type='timeit.timeit', stmt=code, number=1),
-        dict(type='timeit.Timer', stmt=code),
-        dict(type='builtins.eval', source=code),
-        dict(type='cProfile.run', statement=code),
-        dict(
-            type='mmengine.Config.fromstring', cfg_str=code,
-            file_format='.py'),
-        dict(
-            type='mmengine.config.Config.fromstring',
-            cfg_str=code,
-            file_format='.py'),
-        dict(
-            type='mmengine.model.ImgDataPreprocessor.os.system',
-            command=touch),
-        dict(type='mmad.utils.setup_env.os.system', command=touch),
-        dict(type='mmad.apis.model.import_module', name='this'),
-        dict(type='mmad.models.PatchCore.load_state_dict'),
-        dict(type='torch.load', f=str(run), weights_only=False),
-        dict(
-            type='torch.hub.load',
-            repo_or_dir=str(run),
-            model='x',
-            source='local'),
-        dict(type='system', _scope_='os', command=touch),
-        dict(type='Popen', _scope_='subprocess', args=touch, shell=True),
-        dict(type='PatchCore', _scope_='os'),
-        dict(type='LoadImage', _scope_='this'),
-        dict(type='this.LoadImage'),
-        dict(type='RandomResize', scale=(1, 1), resize_type='os.system'),
-        dict(
-            type='RandomChoiceResize',
-            scales=[(1, 1)],
-            resize_type='subprocess.Popen'),
-        dict(
-            type='LoadImageFromFile',
-            backend_args=dict(
-                backend='memcached',
-                server_list_cfg='',
-                client_cfg='',
-                sys_path=str(run.parent))),
-        dict(
-            type='LoadImageFromFile',
-            file_client_args=dict(
-                backend='memcached', sys_path=str(run.parent))),
-        dict(
-            type='PatchCore',
-            init_cfg=dict(type='Pretrained', checkpoint=str(run))),
-        dict(
-            type='CenterCrop',
-            crop_size=1,
-            auto_pad=True,
-            pad_cfg=dict(type='os.system', command=touch)),
-        dict(
-            type='Compose',
-            transforms=[[dict(type='os.system', command=touch)]]),
-        dict(
-            type='KeyMapper',
-            transforms=dict(type='LoadImageFromFile'),
-            mapping=dict(img_path='keep_ratio')),
-        dict(type=['os.system'], command=touch),
-        dict(type=None),
-        dict(type=''),
-        dict(type='.'),
-    ]
-
-
-def places(node, path=()):
-    """All paths to dicts, lists and values in a tree."""
-    yield path
-    items = (
-        node.items() if isinstance(node, dict) else
-        enumerate(node) if isinstance(node, list | tuple) else ())
-    for key, value in items:
-        yield from places(value, (*path, key))
-
-
-def put(tree, path, value):
-    """The tree with another value in one place."""
-    if not path:
-        return copy.deepcopy(value)
-    if isinstance(tree, dict):
-        return {
-            key: put(old, path[1:], value) if key == path[0] else old
-            for key, old in tree.items()
-        }
-    return type(tree)(put(old, path[1:], value) if number == path[0] else old
-                      for number, old in enumerate(tree))
-
-
-def stored(name):
-    cfg = Config.fromfile(ROOT / 'configs' / name).to_dict()
-    return {key: cfg[key] for key in ('model', 'test_dataloader')}
-
-
-def text_of(tree):
-    return '\n'.join(f'{key} = {value!r}' for key, value in tree.items())
-
-
-def attempts(name, run):
-    tree = stored(name)
-    pipeline = ('test_dataloader', 'dataset', 'pipeline')
-    for top in (('model', ), pipeline):
-        part = tree
-        for key in top:
-            part = part[key]
-        # In place of the whole pipeline it is no pipeline.
-        for path in places(part) if top == (
-                'model', ) else [path for path in places(part) if path]:
-            for attack in attacks(run):
-                yield put(tree, (*top, *path), attack)
-                yield put(tree, (*top, *path), [attack])
-
-
-@pytest.mark.parametrize('name', CONFIGS)
-@pytest.mark.parametrize('number',
-                         [150, pytest.param(None, marks=pytest.mark.slow)])
-def test_nothing_in_any_place_runs(tmp_path, name, number):
-    run = tmp_path / 'run'
-    modules = set(sys.modules)
-    trees = list(attempts(name, run))
-    if number is not None:
-        trees = random.Random(0).sample(trees, number)
-    for tree in trees:
-        with pytest.raises(InputError, match=r'a\.pth"') as caught:
-            read_stored_config(text_of(tree), 'a.pth')
-        assert '\n' not in str(caught.value)
-        assert not run.exists()
-    assert 'this' not in set(sys.modules) - modules
-
-
-@pytest.mark.parametrize('number', range(len(attacks(ROOT))))
-@pytest.mark.parametrize('path', [
-    ('model', ),
-    ('model', 'backbone'),
-    ('model', 'data_preprocessor'),
-    ('model', 'sigma'),
-    ('test_dataloader', 'dataset', 'pipeline', 0),
-    ('test_dataloader', 'dataset', 'pipeline', 2, 'scale'),
-])
-def test_the_inferencer_runs_nothing(tmp_path, fitted, path, number):
-    cfg = fitted.cfg.to_dict()
-    attack = attacks(tmp_path / 'run')[number]
-    state = dict(
-        state_dict=fitted.model.state_dict(),
-        meta=dict(
-            cfg=text_of({
-                key: put(cfg, path, attack)[key]
-                for key in ('model', 'test_dataloader')
-            })))
-    torch.save(state, tmp_path / 'a.pth')
-    with pytest.raises(InputError, match=r'a\.pth"'):
-        AnomalyInferencer(tmp_path / 'a.pth', device='cpu', modules='conftest')
-    assert not (tmp_path / 'run').exists()
 
 
 @pytest.mark.parametrize('text', [
@@ -228,15 +54,6 @@ def test_the_inferencer_runs_nothing(tmp_path, fitted, path, number):
 def test_what_is_no_plain_config(text):
     with pytest.raises(InputError, match='stored in checkpoint'):
         read_stored_config(text, 'a.pth')
-
-
-@pytest.mark.parametrize('pipeline', attacks(ROOT))
-def test_a_pipeline_is_a_list(pipeline):
-    text = text_of(
-        dict(
-            model=dict(type='PatchCore'),
-            test_dataloader=dict(dataset=dict(pipeline=pipeline))))
-    assert 'test_dataloader' not in read_stored_config(text, 'a.pth')
 
 
 def test_deeply_nested():
@@ -328,8 +145,8 @@ def test_own_class_needs_its_module():
          r"modules that define it: modules=\['mine\.parts'\]\.$")):
         read_stored_config(OWN, 'a.pth')
     with pytest.raises(InputError, match='TinyBackbone'):
-        read_stored_config(OWN, 'a.pth', ['conf', 'conftest.parts', 'os'])
-    found = read_stored_config(OWN, 'a.pth', ['conftest'])
+        read_stored_config(OWN, 'a.pth', ['tiny', 'tiny_models.parts', 'os'])
+    found = read_stored_config(OWN, 'a.pth', ['tiny_models'])
     assert found.model.backbone.type is TinyBackbone
 
 
@@ -366,7 +183,8 @@ def test_modules(fitted, tmp_path, monkeypatch):
     (tmp_path / 'my_parts').mkdir()
     (tmp_path / 'my_parts' / '__init__.py').write_text('from . import inner')
     (tmp_path / 'my_parts' / 'inner.py').write_text(
-        'from conftest import TinyBackbone\nfrom mmad.registry import MODELS\n'
+        'from tiny_models import TinyBackbone\n'
+        'from mmad.registry import MODELS\n'
         '@MODELS.register_module()\nclass TinyOwn(TinyBackbone):\n    pass\n')
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(MODELS, '_module_dict', dict(MODELS.module_dict))
@@ -388,48 +206,6 @@ def test_a_key_does_not_steer_the_terminal(key):
         read_stored_config(text, 'a.pth')
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 600
-
-
-TEACHER = dict(
-    type='UninformedStudents',
-    scales=(dict(network=dict(type='PatchNetwork', patch_size=17)), ))
-
-
-@pytest.mark.parametrize('key', ['teacher', 'weights'])
-@pytest.mark.parametrize('place', [('backbone', ), ('data_preprocessor', ),
-                                   ('sigma', ), ('patch_features', )])
-@pytest.mark.parametrize('nested', [False, True])
-def test_no_file_of_weights_is_opened(tmp_path, monkeypatch, fitted, key,
-                                      place, nested):
-    """At any depth, whatever the part."""
-    opened = []
-
-    def download(*args):
-        opened.append(args)
-        raise OSError('there is no network')
-
-    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'torch'))
-    monkeypatch.setattr('torch.hub.download_url_to_file', download)
-    part = put(TEACHER, ('scales', 0),
-               dict(TEACHER['scales'][0], teacher='http://127.0.0.1:9/a.pth'))
-    if key == 'weights':
-        part = dict(type='DemoBackbone', weights='http://127.0.0.1:9/a.pth')
-    if nested:
-        part = dict(type='PatchCore', backbone=part)
-    cfg = fitted.cfg.to_dict()
-    cfg['model'] = dict(cfg['model'], **{place[0]: part})
-    torch.save(
-        dict(
-            state_dict=fitted.model.state_dict(),
-            meta=dict(
-                cfg=text_of(
-                    {name: cfg[name]
-                     for name in ('model', 'test_dataloader')}))),
-        tmp_path / 'a.pth')
-    with pytest.raises(InputError, match=r'a\.pth"'):
-        AnomalyInferencer(tmp_path / 'a.pth', device='cpu', modules='conftest')
-    assert not opened
-    assert not (tmp_path / 'torch').exists()
 
 
 @pytest.mark.parametrize(('name', 'allowed'), [('Net', True),

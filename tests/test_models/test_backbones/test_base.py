@@ -2,7 +2,7 @@ import pickle
 
 import pytest
 import torch
-from conftest import TinyBackbone
+from tiny_models import TinyBackbone
 from torch import nn
 
 from mmad.errors import InputError

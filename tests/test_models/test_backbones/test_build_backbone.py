@@ -2,9 +2,9 @@ import logging
 
 import pytest
 import torch
-from conftest import TinyBackbone
 from mmengine.config import Config
 from mmengine.logging import MMLogger
+from tiny_models import TinyBackbone
 from torch import nn
 
 from mmad.errors import InputError

@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from conftest import feed
+from tiny_models import feed
 from torch import nn
 
 from mmad.errors import InputError

@@ -1,8 +1,8 @@
 """Size, borders and finiteness of images, for all detectors."""
 import pytest
 import torch
-from conftest import fit_shard
 from mmengine.dataset import DefaultSampler
+from tiny_models import fit_shard
 
 from mmad.errors import InputError
 from mmad.models import (

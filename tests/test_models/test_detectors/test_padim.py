@@ -1,6 +1,6 @@
 import pytest
 import torch
-from conftest import feed, fit_shard
+from tiny_models import feed, fit_shard
 
 from mmad.errors import InputError
 from mmad.models import PaDiM

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import TinyBackbone, feed, fit_shard
 from scipy.ndimage import gaussian_filter
+from tiny_models import TinyBackbone, feed, fit_shard
 
 from mmad.errors import InputError
 from mmad.models import PatchCore

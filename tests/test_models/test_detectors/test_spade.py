@@ -1,6 +1,6 @@
 import pytest
 import torch
-from conftest import fit_shard
+from tiny_models import fit_shard
 
 from mmad.errors import InputError
 from mmad.models import SPADE
