@@ -62,7 +62,8 @@ def test_state_brings_its_shape(shape):
         torch.ones(2).expand(2, 2),
         torch.ones(7).as_strided((4, 4), (1, 1)),
         torch.sparse_coo_tensor(
-            torch.zeros(2, 1).long(), [1.], (10**9, 10**9)),
+            torch.zeros(2, 1).long(), [1.], (10**9, 10**9),
+            check_invariants=True),
         torch.empty(10**9, 10**9, device='meta'),
         torch.ones(4),
         torch.ones(2, 2, 2),
@@ -70,7 +71,6 @@ def test_state_brings_its_shape(shape):
         torch.ones(2, 2).long(),
         torch.ones(2, 2) > 0,
         torch.ones(2, 2, dtype=torch.complex64),
-        torch.quantize_per_tensor(torch.ones(2, 2), 1, 0, torch.quint8),
         np.ones((2, 2)), [[1.]], 'ab', 7
     ],
     ids=str)
@@ -110,3 +110,10 @@ def test_other_modules_keep_their_shapes():
     state = dict(rows=torch.ones(2, 2), **{'part.running_mean': torch.ones(9)})
     with pytest.raises(RuntimeError, match='size mismatch'):
         bank.load_state_dict(state, strict=False)
+
+
+@pytest.mark.filterwarnings('ignore:torch.quantize_per_tensor')
+def test_a_quantized_tensor_is_no_such_buffer():
+    stored = torch.quantize_per_tensor(torch.ones(2, 2), 1, 0, torch.quint8)
+    with pytest.raises(InputError, match='tensor "rows" of the checkpoint'):
+        load(Bank(), stored)
