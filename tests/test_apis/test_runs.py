@@ -64,7 +64,8 @@ def shrink(cfg, data, folder):
         dataset = loader.dataset
         for step in dataset.pipeline:
             if step['type'] == 'Resize' and not digits:
-                step.update(scale=(84, 80))
+                # Not square, and multiples of the patches of 14 pixels.
+                step.update(scale=(98, 84))
             elif 'crop_size' in step:
                 step.update(crop_size=72)
         split = dataset.get('split')
