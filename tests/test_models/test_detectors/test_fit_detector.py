@@ -1,5 +1,3 @@
-import math
-
 import pytest
 import torch
 from tiny_models import feed
@@ -7,7 +5,6 @@ from torch import nn
 
 from mmad.errors import InputError
 from mmad.models import FitDetector
-from mmad.models.detectors.fit_pass import FitPass
 from mmad.models.layers import FittedModule
 from mmad.structures import AnomalyDataSample
 
@@ -77,22 +74,6 @@ def test_every_image_is_collected_once(images, fit, batch_size):
     assert size <= 8
     torch.testing.assert_close(detector.mean.state, images[..., ::2, ::2].mean(
         (0, 2, 3)))
-
-
-@pytest.mark.parametrize('batch_size', [*range(1, 40), 64, 100, 127])
-def test_groups_are_of_one_size_and_waste_little(batch_size):
-    images = torch.arange(3 * batch_size - 2.)
-    sizes, seen = set(), []
-    for batch in images.split(batch_size):
-        for own, group in FitPass(len(images), batch_size).groups(batch):
-            sizes.add(len(group))
-            seen += batch[own].tolist()
-            assert torch.equal(group[:len(batch[own])], batch[own])
-    size, = sizes
-    assert seen == images.tolist()
-    assert min(batch_size, 4) <= size <= 8
-    filled = math.ceil(batch_size / size) * size
-    assert filled - batch_size <= 3
 
 
 @pytest.mark.parametrize('batch_size', [2, 7])
