@@ -37,6 +37,10 @@ from mmad.utils import setup_environment
 # outlive.
 os.environ.setdefault('CUDA_VISIBLE_DEVICES', '')
 torch.set_num_threads(1)
+# The first backward pass starts a thread for each device, and no fork of a
+# process with such threads can run one. There are none yet, but `torch.export`
+# pretends for good that there are eight.
+torch.ones((), requires_grad=True).backward()
 
 
 def pytest_collection_finish():
