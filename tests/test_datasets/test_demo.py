@@ -82,10 +82,10 @@ def test_other_content_is_not_overwritten(tmp_path):
 
 def test_interruption_leaves_nothing(tmp_path, monkeypatch):
 
-    def interrupted(seed, split, index, defect_type, size):
+    def interrupted(seed, split, *args, **kwargs):
         if split == 'test':
             raise KeyboardInterrupt
-        return render(seed, split, index, defect_type, size)
+        return render(seed, split, *args, **kwargs)
 
     monkeypatch.setattr(demo, 'render', interrupted)
     with pytest.raises(KeyboardInterrupt):
