@@ -40,7 +40,7 @@ def generate_demo(root: str | Path,
       of the side of the image.
     - ``plate_upright``: the images and masks of ``plate_any-pose``, brought
       upright and into the center by these poses. Interpolation is bilinear,
-      and images are reflected at their border.
+      and the border is repeated, since a reflection may show a second plate.
 
     The data set is written as a whole or not at all. If the same data set
     already exists, nothing is written. An image only depends on ``seed``,
@@ -161,7 +161,7 @@ def _turn_upright(picture: np.ndarray, pose: PlatePose,
         pose.to_upright(len(picture)),
         picture.shape[:2],
         flags=interpolation | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REFLECT)
+        borderMode=cv2.BORDER_REPLICATE)
 
 
 def _write_poses(path: Path, settings: dict) -> None:
