@@ -1,5 +1,4 @@
 """Generate the demo data set: normal and defective metal plates."""
-import csv
 import json
 import os
 import tempfile
@@ -15,6 +14,7 @@ from mmad.utils.arguments import check_choice
 
 from .demo_plate import DEFECT_TYPES, any_pose, render
 from .plate_pose import PlatePose
+from .pose_table import Pose, write_poses
 
 CATEGORIES = ('plate', 'plate_any-pose', 'plate_upright')
 _RECORD = 'generated.json'
@@ -150,7 +150,7 @@ def _write(folder: Path, settings: dict) -> None:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(cv2.imencode('.png', content)[1].tobytes())
     if folder.name == 'plate_any-pose':
-        _write_poses(folder / _POSES, settings)
+        write_poses(folder / _POSES, _poses(settings))
     (folder / _RECORD).write_text(json.dumps(settings) + '\n')
 
 
@@ -164,13 +164,8 @@ def _turn_upright(picture: np.ndarray, pose: PlatePose,
         borderMode=cv2.BORDER_REPLICATE)
 
 
-def _write_poses(path: Path, settings: dict) -> None:
-    with path.open('w', newline='') as file:
-        writer = csv.writer(file, lineterminator='\n')
-        writer.writerow(['file', 'angle', 'x', 'y'])
-        for split, _, index, name in _names(settings):
-            pose = any_pose(settings['seed'], split, index)
-            writer.writerow([
-                f'{split}/{name}.png', f'{pose.angle:.4f}',
-                f'{0.5 + pose.x / 256:.6f}', f'{0.5 + pose.y / 256:.6f}'
-            ])
+def _poses(settings: dict) -> Iterator[tuple[str, Pose]]:
+    for split, _, index, name in _names(settings):
+        pose = any_pose(settings['seed'], split, index)
+        yield f'{split}/{name}.png', (pose.angle, 0.5 + pose.x / 256,
+                                      0.5 + pose.y / 256)
