@@ -1,4 +1,6 @@
 import json
+import re
+import shutil
 
 import cv2
 import pytest
@@ -6,6 +8,7 @@ import torch
 from run_tools import CATEGORY, is_one_sentence, metrics
 
 from mmad.apis import AnomalyInferencer
+from mmad.datasets.pose_table import write_poses
 from mmad.utils import load_checkpoint
 
 
@@ -90,8 +93,12 @@ def test_show_alignment(run_tool, fyd_config, config, trained, trained_fyd,
     assert result.status == 0, result.err
     assert '8 images were aligned' in result.out
     assert 'shift_x' in result.out
-    # The means, and beneath them five pairs of 48 x 56 with a border.
-    assert cv2.imread(str(tmp_path / 'all.png')).shape == (3 * 56, 5 * 64, 3)
+    assert 'error of' not in result.out
+    # The means and five pairs of 48 x 56, labelled, on white.
+    picture = cv2.imread(str(tmp_path / 'all.png'))
+    assert picture.shape[0] > 2 * 48
+    assert picture.shape[1] > 6 * 56
+    assert (picture[:8] == 255).all()
     result = run_tool(tmp_path, 'show_alignment.py', config,
                       trained / 'work/epoch_1.pth', *CATEGORY)
     assert is_one_sentence(result), result.err
@@ -102,6 +109,30 @@ def test_show_alignment(run_tool, fyd_config, config, trained, trained_fyd,
                           value)
         assert is_one_sentence(result), result.err
         assert option in result.err
+
+
+def test_show_alignment_with_poses(run_tool, fyd_config, trained_fyd,
+                                   mvtec_root, tmp_path):
+    copy = shutil.copytree(mvtec_root, tmp_path / 'data')
+    names = [
+        path.relative_to(copy / 'bottle').as_posix()
+        for path in sorted((copy / 'bottle/train').rglob('*.png'))
+    ]
+    # Images with poses 30 degrees apart, which nothing has aligned.
+    write_poses(copy / 'bottle/poses.csv',
+                [(name, (30.0 * number, 0.5, 0.5))
+                 for number, name in enumerate(names)])
+    write_poses(tmp_path / 'short.csv', [(names[0], (0.0, 0.5, 0.5))])
+    args = ('show_alignment.py', fyd_config, trained_fyd / 'epoch_4.pth',
+            *CATEGORY, '--data-root', copy, '--number', '0')
+    result = run_tool(tmp_path, *args)
+    assert result.status == 0, result.err
+    found = re.search(r'error of the angle: median ([\d.]+)', result.out)
+    assert abs(float(found[1]) - 60) < 10
+    assert 'error of the position: median' in result.out
+    result = run_tool(tmp_path, *args, '--poses', 'short.csv')
+    assert is_one_sentence(result), result.err
+    assert 'does not list' in result.err
 
 
 def test_checkpoint_of_another_method(run_tool, config, trained_mkd, tmp_path):

@@ -1,12 +1,15 @@
 """Draw a brushed, drilled and printed metal plate with a woven insert.
 
-Lengths are in units of 1/256 of the side of the image. The coordinates
-``(u, v)`` of a plate start at its center and point right and down.
+Lengths are in units of 1/256 of the side of the image; on a plate at any pose
+they are smaller. The coordinates ``(u, v)`` of a plate start at its center
+and, as long as it is upright, point right and down.
 """
 import math
 
 import cv2
 import numpy as np
+
+from .plate_pose import PlatePose
 
 DEFECT_TYPES = ('hole', 'misdrilled', 'scratch', 'stain', 'weave')
 
@@ -34,11 +37,13 @@ def render(seed: int,
            split: str,
            index: int,
            defect_type: str | None = None,
-           size: int = 256) -> tuple[np.ndarray, np.ndarray]:
+           size: int = 256,
+           at_any_pose: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Draw one plate and its mask.
 
     With and without ``defect_type``, it is the same plate in the same light,
-    so the two images only differ by the defect.
+    so the two images only differ by the defect. At any pose it is a smaller
+    one, with the light still from the upper left of the image.
 
     Args:
         seed (int): Seed of the data set.
@@ -47,6 +52,8 @@ def render(seed: int,
         defect_type (str, optional): One of :data:`DEFECT_TYPES`. Defaults to
             None: no defect.
         size (int): Side of the image in pixels. Defaults to 256.
+        at_any_pose (bool): Draw the plate at any angle and off the center
+            instead of upright, see :func:`any_pose`. Defaults to False.
 
     Returns:
         tuple[np.ndarray, np.ndarray]: RGB image ``(size, size, 3)`` and
@@ -55,7 +62,8 @@ def render(seed: int,
     key = [seed, _SPLITS.index(split), index]
     rng = np.random.default_rng(key)
     defect_rng = np.random.default_rng([*key, 1])
-    u, v = _pose(rng, size)
+    pose = _draw_pose(rng, key, at_any_pose)
+    u, v = pose.coordinates(size)
     mask = np.zeros((size, size), bool)
 
     rivets = [(x, y, _RIVET) for x, y in _RIVETS]
@@ -75,19 +83,22 @@ def render(seed: int,
     elif defect_type == 'stain':
         mask |= _stain(defect_rng, u, v, albedo)
     _dust(rng, albedo)
+    if at_any_pose:
+        height *= pose.scale
     image = _photograph(rng, albedo, height)
     return image, np.uint8(255) * mask
 
 
-def _pose(rng: np.random.Generator,
-          size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the coordinates of each pixel on a slightly rotated plate."""
-    y, x = (np.mgrid[:size, :size].astype(np.float32) + 0.5) * 256 / size - 128
-    turn = math.radians(rng.uniform(-1, 1))
-    scale = rng.uniform(0.99, 1.01)
-    x, y = x - rng.uniform(-2, 2), y - rng.uniform(-2, 2)
-    cos, sin = math.cos(turn) / scale, math.sin(turn) / scale
-    return cos * x + sin * y, cos * y - sin * x
+def any_pose(seed: int, split: str, index: int) -> PlatePose:
+    """Return the pose of a plate that :func:`render` draws at any pose."""
+    key = [seed, _SPLITS.index(split), index]
+    return _draw_pose(np.random.default_rng(key), key, True)
+
+
+def _draw_pose(rng: np.random.Generator, key: list[int],
+               at_any_pose: bool) -> PlatePose:
+    pose_rng = np.random.default_rng([*key, 2]) if at_any_pose else None
+    return PlatePose.draw(rng, pose_rng)
 
 
 def _cover(depth: np.ndarray, softness: float = 1.0) -> np.ndarray:

@@ -1,10 +1,12 @@
+import csv
+
 import cv2
 import numpy as np
 import pytest
 
 from mmad.datasets import demo
 from mmad.datasets.demo import generate_demo
-from mmad.datasets.demo_plate import DEFECT_TYPES, render
+from mmad.datasets.demo_plate import DEFECT_TYPES, any_pose, render
 from mmad.errors import InputError
 
 SMALL = dict(num_train=2, num_good=1, num_per_defect_type=1, size=96)
@@ -63,6 +65,94 @@ def test_defect_is_where_the_mask_is(defect_type, index):
     assert not change[~near].any()
 
 
+def find_pose(image):
+    """Center in pixels and angle in degrees of a plate, by its colors."""
+    blue = image[..., 2].astype(int) - image[..., 0]
+    plate = cv2.medianBlur(image, 5)[..., 2] > 90
+    y, x = np.argwhere(plate).mean(0)
+    # The belt is bluish too, the ink is further down on an upright plate.
+    down, right = np.argwhere(plate & (blue > 30)).mean(0) - (y, x)
+    return x, y, np.rad2deg(np.arctan2(-right, down))
+
+
+@pytest.mark.parametrize('split', ['train', 'test'])
+@pytest.mark.parametrize('index', range(5))
+def test_plate_lies_where_its_pose_says(split, index):
+    image, _ = render(0, split, index, at_any_pose=True)
+    pose = any_pose(0, split, index)
+    x, y, angle = find_pose(image)
+    assert abs(x - 127.5 - pose.x) < 1.5
+    assert abs(y - 127.5 - pose.y) < 1.5
+    assert abs((angle - pose.angle + 180) % 360 - 180) < 2
+    # No part of the plate is outside.
+    frame = cv2.medianBlur(image, 5)[..., 2]
+    frame[2:-2, 2:-2] = 0
+    assert frame.max() < 90
+
+
+def test_angles_are_uniform():
+    angles = np.array(
+        [any_pose(0, 'train', index).angle for index in range(400)])
+    quarters = np.bincount(((angles + 360) % 360 // 90).astype(int))
+    assert quarters.min() > 70
+    assert len(quarters) == 4
+
+
+def test_upright_plates_are_those_at_any_pose(tmp_path):
+    settings = dict(SMALL, size=256)
+    turned = generate_demo(tmp_path, 'plate_any-pose', **settings)
+    upright = generate_demo(tmp_path, 'plate_upright', **settings)
+    names = set(contents(upright))
+    assert set(contents(turned)) == names | {'poses.csv'}
+    with open(turned / 'poses.csv') as file:
+        poses = {row.pop('file'): row for row in csv.DictReader(file)}
+    assert set(poses) == {
+        name
+        for name in names if name.startswith(('train', 'test'))
+    }
+    for name, pose in poses.items():
+        before, after = (
+            cv2.imread(str(folder / name))[..., ::-1].copy()
+            for folder in (turned, upright))
+        x, y, angle = find_pose(before)
+        assert abs((x + 0.5) / 256 - float(pose['x'])) < 0.006
+        assert abs((y + 0.5) / 256 - float(pose['y'])) < 0.006
+        x, y, angle = find_pose(after)
+        assert abs(x - 127.5) < 1
+        assert abs(y - 127.5) < 1
+        assert abs(angle) < 2
+    for name in names:
+        if 'ground_truth' in name:
+            masks = [
+                cv2.imread(str(folder / name), cv2.IMREAD_UNCHANGED)
+                for folder in (turned, upright)
+            ]
+            # A defect keeps its size and its distance from the center.
+            pose = poses[name.replace('ground_truth',
+                                      'test').replace('_mask', '')]
+            assert set(np.unique(masks[1])) == {0, 255}
+            assert 0.7 < (masks[1] > 0).sum() / (masks[0] > 0).sum() < 1.4
+            centers = [np.argwhere(mask).mean(0) for mask in masks]
+            middle = 256 * np.array([float(pose['y']), float(pose['x'])])
+            far = [
+                np.hypot(*(center + 0.5 - start))
+                for center, start in zip(centers, (middle, 128))
+            ]
+            assert abs(far[0] - far[1]) < 1
+
+
+def test_unknown_category_is_named(tmp_path):
+    with pytest.raises(InputError, match='plate_any-pose'):
+        generate_demo(tmp_path, 'plates', **SMALL)
+
+
+def test_poses_are_part_of_a_complete_set(tmp_path):
+    folder = generate_demo(tmp_path, 'plate_any-pose', **SMALL)
+    (folder / 'poses.csv').unlink()
+    with pytest.raises(InputError, match='remove it'):
+        generate_demo(tmp_path, 'plate_any-pose', **SMALL)
+
+
 def test_complete_set_is_left_alone(tmp_path, monkeypatch):
     folder = generate_demo(tmp_path, **SMALL)
     monkeypatch.setattr(demo, 'render', None)
@@ -82,10 +172,10 @@ def test_other_content_is_not_overwritten(tmp_path):
 
 def test_interruption_leaves_nothing(tmp_path, monkeypatch):
 
-    def interrupted(seed, split, index, defect_type, size):
+    def interrupted(seed, split, *args, **kwargs):
         if split == 'test':
             raise KeyboardInterrupt
-        return render(seed, split, index, defect_type, size)
+        return render(seed, split, *args, **kwargs)
 
     monkeypatch.setattr(demo, 'render', interrupted)
     with pytest.raises(KeyboardInterrupt):
