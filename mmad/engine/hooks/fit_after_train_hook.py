@@ -2,10 +2,17 @@ from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 from rich.progress import track
 
+from mmad.models.layers import FittedModule
 from mmad.registry import HOOKS
 
 from .fit_hook import FitHook
-from .hook_utils import get_detector, validation_is_due
+from .hook_utils import (
+    build_single_image_loader,
+    fit_statistics,
+    get_detector,
+    validation_is_due,
+    with_progress_bar,
+)
 
 
 @HOOKS.register_module()
@@ -18,12 +25,34 @@ class FitAfterTrainHook(FitHook):
     after :class:`~mmad.engine.hooks.SyncNormHook` and before the checkpoint
     is written. The next epoch discards the fit, since its features have
     changed, so that no checkpoint contains an outdated fit.
+
+    What the training starts from, a
+    :class:`~mmad.models.layers.FittedModule` with
+    ``fitted_before_training``, is fitted before the first epoch, to the
+    preprocessed images.
     """
 
     priority = 'BELOW_NORMAL'
 
     def before_train(self, runner: Runner) -> None:
         self._resumed_after_fit = runner.epoch >= runner.max_epochs
+        detector = get_detector(runner)
+        modules = [
+            module for module in detector.children() if
+            isinstance(module, FittedModule) and module.fitted_before_training
+        ]
+        # Weights loaded from another run contain what was fitted there.
+        if not modules or (runner.cfg.get('resume')
+                           and all(module.is_fitted for module in modules)):
+            return
+        dataset = runner.train_loop.dataloader.dataset
+        for module in modules:
+            module.num_images = len(dataset)
+        loader = build_single_image_loader(runner, dataset)
+        fit_statistics(detector, with_progress_bar(loader, 'Aligning'),
+                       [(module, lambda images: images) for module in modules])
+        for module in modules:
+            runner.logger.info(module.summary())
 
     def before_train_epoch(self, runner: Runner) -> None:
         loader = runner.train_loop.dataloader

@@ -95,7 +95,8 @@ class FitDetector(BaseDetector):
                 f'there are {get_world_size()} processes for {num_images} '
                 'training images; use at most one for each image.')
         for module in self.children():
-            if isinstance(module, FittedModule):
+            if (isinstance(module, FittedModule)
+                    and not module.fitted_before_training):
                 module.num_images = num_images
                 module.reset()
         self.input_size.zero_()

@@ -8,7 +8,12 @@ from torch import Tensor, nn
 from mmad.errors import InputError
 from mmad.models.backbones import build_backbone
 from mmad.models.build import build_part
-from mmad.models.layers.affine import describe_affine, invert_affine, warp
+from mmad.models.layers.affine import (
+    compose_affine,
+    describe_affine,
+    invert_affine,
+    warp,
+)
 from mmad.models.layers.anomaly_map import AnomalyMap
 from mmad.models.layers.channel_reduction import ChannelReduction
 from mmad.models.layers.coarse_alignment import (
@@ -18,6 +23,7 @@ from mmad.models.layers.coarse_alignment import (
 )
 from mmad.models.layers.fine_alignment import FineAlignment, check_stages
 from mmad.models.layers.gather_batch import gather_batch
+from mmad.models.layers.pose_search import PoseSearch
 from mmad.models.layers.position_gaussians import PositionGaussians
 from mmad.models.layers.spatial_transformer import SpatialTransformer
 from mmad.registry import MODELS
@@ -64,6 +70,10 @@ class FYD(FitDetector):
         fas (dict, optional): ``stages``, names of those whose features are
             compared, and ``pair`` of
             :class:`~mmad.models.layers.FineAlignment`. Defaults to None: off.
+        pose_search (dict, optional): Arguments of the
+            :class:`~mmad.models.layers.PoseSearch` that ``ica`` starts from.
+            Where it finds nothing to align, neither does ICA. Defaults to
+            None: ICA starts from the identity.
         pair_loss (dict | nn.Module, optional): Of ICA. Defaults to None:
             :class:`~mmad.models.PairLoss`.
         alignment_loss (dict | nn.Module, optional): Of FAS. Defaults to None:
@@ -93,6 +103,7 @@ class FYD(FitDetector):
                  ica: dict | None = None,
                  fca: dict | None = None,
                  fas: dict | None = None,
+                 pose_search: dict | None = None,
                  pair_loss: dict | nn.Module | None = None,
                  alignment_loss: dict | nn.Module | None = None,
                  mean_transform_loss: dict | nn.Module | None = None,
@@ -108,6 +119,9 @@ class FYD(FitDetector):
         if fca is not None and fas is None:
             raise InputError('`fca` is trained through `fas` and has no loss '
                              'of its own; give both, or leave out `fca`.')
+        if pose_search is not None and ica is None:
+            raise InputError('`pose_search` is where `ica` starts from; give '
+                             'both, or leave out `pose_search`.')
         self.backbone = build_backbone(backbone)
         self.reduction = ChannelReduction(reduction, dim, seed)
         self.gaussians = PositionGaussians(epsilon)
@@ -117,6 +131,10 @@ class FYD(FitDetector):
         self.ica = self.fca = self.fas = None
         if ica is not None:
             self.ica = SpatialTransformer(3, **as_arguments('ica', ica))
+        self.pose_search = None
+        if pose_search is not None:
+            self.pose_search = PoseSearch(
+                **as_arguments('pose_search', pose_search))
         self.pair_loss = build_part(pair_loss or dict(type='PairLoss'))
         if fas is not None:
             self.backbone.unfreeze()
@@ -149,6 +167,7 @@ class FYD(FitDetector):
             reduction=self.reduction.kind,
             dim=self.reduction.dim,
             ica=self.ica and self.ica.settings(),
+            pose_search=self.pose_search and self.pose_search.settings(),
             fca=fca and fca[self.backbone.stages[0]].settings(),
             fas=self.fas and list(self.fas),
             gaussian_frame=self.gaussian_frame)
@@ -185,14 +204,14 @@ class FYD(FitDetector):
         if len(inputs) * get_world_size() == 1:
             # There is no other to align it with, and statistics of one image
             # would spoil those of the normalization.
-            return dict(loss_alone=0 * sum(parameter.sum()
-                                           for parameter in self.parameters()
-                                           if parameter.requires_grad))
+            return dict(loss_alone=self._no_loss())
         log: dict[str, Tensor] = {}
-        image, matrix = self._run_ica(inputs)
-        if matrix is not None:
+        image, matrix, residual = self._run_ica(inputs)
+        if residual is not None:
             log['loss_pair'] = self.pair_loss(gather_batch(image))
-            self._log_transform('ica', matrix, log)
+            self._log_transform('ica', residual, log)
+        elif self.fas is None:
+            log['loss_pair'] = self._no_loss()
         if self.fas is None:
             return log
         aligned = align_stages(image, matrix, self.backbone, self.fca)
@@ -203,6 +222,10 @@ class FYD(FitDetector):
         if frame is not None:
             self._log_transform('fca', frame, log)
         return log
+
+    def _no_loss(self) -> Tensor:
+        parameters = [one for one in self.parameters() if one.requires_grad]
+        return 0 * torch.stack([one.sum() for one in parameters]).sum()
 
     def _log_transform(self, name: str, matrix: Tensor, log: dict) -> None:
         matrix = gather_batch(matrix)
@@ -232,11 +255,25 @@ class FYD(FitDetector):
     def extract(self, inputs: Tensor) -> Features:
         return self._features(self._coarse_alignment(inputs))
 
-    def _run_ica(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
-        return (inputs, None) if self.ica is None else self.ica(inputs)
+    def _run_ica(
+            self,
+            inputs: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Align images; also return the transform and the learned part."""
+        if self.ica is None:
+            return inputs, None, None
+        if self.pose_search is None:
+            image, matrix = self.ica(inputs)
+            return image, matrix, matrix
+        if not self.pose_search.finds_poses:
+            return inputs, None, None
+        start = self.pose_search(inputs)
+        residual = self.ica.locate(warp(inputs, start))
+        matrix = compose_affine(start, residual)
+        return warp(inputs, matrix), matrix, residual
 
     def _coarse_alignment(self, inputs: Tensor) -> CoarseAlignment:
-        return align_stages(*self._run_ica(inputs), self.backbone, self.fca)
+        image, matrix, _ = self._run_ica(inputs)
+        return align_stages(image, matrix, self.backbone, self.fca)
 
     def _features(self, aligned: CoarseAlignment) -> Tensor:
         if self.gaussian_frame == 'aligned':
@@ -247,6 +284,7 @@ class FYD(FitDetector):
         aligned = self._coarse_alignment(inputs)
         distances = self.gaussians(self._features(aligned))
         if self.gaussian_frame == 'aligned' and aligned.frame is not None:
-            distances = warp(distances, invert_affine(aligned.frame))
+            # What the frame does not show is not scored.
+            distances = warp(distances, invert_affine(aligned.frame), 'zeros')
         maps = self.anomaly_map(distances, inputs.shape[-2:])
         return maps.amax((1, 2, 3)), maps

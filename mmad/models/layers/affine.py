@@ -78,14 +78,17 @@ def invert_affine(matrix: Tensor) -> Tensor:
                   [-c / area, a / area, (c * x - a * y) / area], last)
 
 
-def warp(inputs: Tensor, matrix: Tensor) -> Tensor:
+def warp(inputs: Tensor, matrix: Tensor, padding: str = 'border') -> Tensor:
     """Resample images or feature maps by affine matrices.
 
-    The interpolation is bilinear, and images are reflected at their border.
+    The interpolation is bilinear.
 
     Args:
         inputs (Tensor): ``(B, C, H, W)``.
         matrix (Tensor): ``(B, 3, 3)``.
+        padding (str): What lies beyond the border: ``'border'``, its values,
+            or ``'zeros'``. Defaults to ``'border'``; a reflection would show
+            parts that lie close to the border twice.
 
     Returns:
         Tensor: ``(B, C, H, W)``.
@@ -97,7 +100,7 @@ def warp(inputs: Tensor, matrix: Tensor) -> Tensor:
         x[:, None] * matrix[..., :2, 0] +
         y[:, None, None] * matrix[..., :2, 1] + matrix[..., :2, 2])
     return F.grid_sample(
-        inputs.to(dtype), grid, padding_mode='reflection',
+        inputs.to(dtype), grid, padding_mode=padding,
         align_corners=False).to(inputs.dtype)
 
 

@@ -24,10 +24,13 @@ class FittedModule(nn.Module):
             processes. A fit sets it before :meth:`reset`.
         needs_pass (bool): Whether a fit shall go over the images for this
             module. Without one, only :meth:`reset` is called.
+        fitted_before_training (bool): Whether training by gradients needs the
+            module, which is then fitted before it and not again behind it.
     """
 
     num_images = 0
     needs_pass = True
+    fitted_before_training = False
 
     def __init__(self) -> None:
         super().__init__()

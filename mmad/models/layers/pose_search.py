@@ -1,0 +1,337 @@
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmad.utils.arguments import check_number
+
+from .affine import affine_matrix, compose_affine, warp
+from .fitted_module import FittedModule
+from .processes import all_gather_rows, broadcast_, rank
+
+_MAX_IMAGES = 500  # of the training set, 64 kB each
+_STARTS = 4
+_TRIED = 40  # images that a start is tried with
+_ROUNDS = 6
+# What an alignment with more freedom must gain in the loss.
+_GAIN = 0.01
+_TINY = 1e-12
+
+
+class PoseSearch(FittedModule):
+    """Find the poses of parts that lie in any direction, without gradients.
+
+    A spatial transformer that starts from the identity only finds poses close
+    to it. This search is what it can start from instead. It compares an image
+    with copies of a template in all directions, each at all shifts at once by
+    a Fourier transform, and takes the best of these poses. Angles and shifts
+    in between are interpolated.
+
+    What is compared are edges: the magnitude ``m`` of the gradient of the
+    images at ``2 side`` pixels, as ``m / (m + mean(m))``, reduced to ``side``
+    pixels. They hardly depend on where the light comes from, which is
+    the same in all images and so would be aligned in place of the parts.
+    Beyond the image there are none, so nothing is gained by moving a part out
+    of view.
+
+    The template is the mean of the aligned training images. In turns, poses
+    are found with the template and the template with the poses, which lowers
+    the squared pair-wise loss of the edges in each step. It starts as the one
+    of a few images that the others fit best. The common pose is such that the
+    mean of the transforms is the identity.
+
+    In the end, the pair-wise loss of FYD (arXiv 2110.04538) decides, that is,
+    the distance of the colors of two images, on the images reduced to
+    ``side`` pixels: if shifts alone reach nearly the loss of shifts and
+    rotations, there are only shifts; and if the identity does, as for
+    textures, there is no alignment. At most 500 images are used, evenly drawn
+    from the training set.
+
+    Args:
+        num_angles (int): Number of directions on the circle. Defaults to 72.
+        max_shift (float): Largest shift in either direction, as a share of
+            the longer side. Defaults to 0.5.
+        side (int): Longer side of the reduced images, even. Defaults to 64.
+
+    Raises:
+        InputError: An argument is out of its range.
+
+    Attributes:
+        spectra (Tensor): ``(R, 2 side, side + 1, 2)`` float32, conjugate
+            spectra of the turned templates; R is ``num_angles``, or 1 for
+            shifts only. ``(1, 1, 1, 2)`` for no alignment.
+        losses (Tensor): ``(3,)`` float32, the pair-wise losses of the
+            identity, of shifts, and of shifts and rotations.
+    """
+
+    needs_pass = False
+    fitted_before_training = True
+    spectra: Tensor
+    losses: Tensor
+
+    def __init__(self,
+                 num_angles: int = 72,
+                 max_shift: float = 0.5,
+                 side: int = 64) -> None:
+        super().__init__()
+        check_number('num_angles', num_angles, low=4, integer=True)
+        check_number('max_shift', max_shift, above=0, high=0.5)
+        check_number('side', side, low=8, integer=True)
+        self.num_angles = num_angles
+        self.max_shift = max_shift
+        self.side = 2 * (side // 2)
+        self.register_fitted('spectra', ndim=4)
+        self.register_fitted('losses')
+
+    def settings(self) -> dict:
+        """Return the settings that the poses depend on."""
+        return dict(max_shift=self.max_shift, side=self.side)
+
+    @property
+    def finds_poses(self) -> bool:
+        """Whether the fit has decided that there is something to align."""
+        return self.spectra.shape[1] > 1
+
+    def summary(self) -> str:
+        """Say what the fit has decided on, and by which losses."""
+        kind = 'rotations and shifts'
+        if len(self.spectra) == 1:
+            kind = 'shifts only'
+        if not self.finds_poses:
+            kind = 'nothing, as no alignment brings them closer'
+        none, shifts, poses = self.losses.tolist()
+        return (f'PoseSearch aligns {kind}: the pair-wise loss is {none:.4f} '
+                f'as they are, {shifts:.4f} after shifts, {poses:.4f} after '
+                'rotations and shifts.')
+
+    def reset(self) -> None:
+        super().reset()
+        self._ids: list[int] = []
+        self._reduced: list[Tensor] = []
+
+    def update(self, features: Tensor, ids: list[int]) -> None:
+        """Take in new images ``(B, 3, H, W)``."""
+        step = max(1, -(-self.num_images // _MAX_IMAGES))
+        chosen = [i for i, number in enumerate(ids) if number % step == 0]
+        small = self._reduce(features[chosen])
+        self._reduced.append(torch.cat([_edges(small), _halve(small)], 1))
+        self._ids += [ids[i] for i in chosen]
+
+    def finalize(self) -> None:
+        """Align the images of all processes, and decide what is aligned."""
+        reduced = torch.cat(self._reduced)
+        order = all_gather_rows(torch.tensor(self._ids)).argsort()
+        reduced = all_gather_rows(reduced)[order.to(reduced.device)]
+        self.reset()
+        self.losses = reduced.new_zeros(3)
+        # The others only wait: it takes seconds, and is the same in all.
+        spectra = reduced.new_zeros(1, 1, 1, 2)
+        if rank() == 0:
+            spectra, self.losses = self._fit(
+                self._on_canvas(reduced[:, 0]), reduced[:, 1:])
+        shape = broadcast_(torch.tensor(spectra.shape))
+        self.spectra = broadcast_(
+            spectra.new_empty(*shape.tolist()) if rank() else spectra)
+        broadcast_(self.losses)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Find the poses of images.
+
+        Args:
+            images (Tensor): ``(B, 3, H, W)``.
+
+        Returns:
+            Tensor: Matrices ``(B, 3, 3)`` that bring the images into the
+            common pose, see :mod:`~mmad.models.layers.affine`.
+        """
+        size = images.shape[-2], images.shape[-1]
+        if not self.finds_poses:
+            return torch.eye(3).to(self.spectra).expand(len(images), 3, 3)
+        edges = self._on_canvas(_edges(self._reduce(images))[:, 0])
+        angle, shift, _ = self._find(edges,
+                                     torch.view_as_complex(self.spectra))
+        sides = shift.new_tensor(_reduced_size(size, self.side)).flip(0)
+        return _rigid(angle, shift * self.side / sides, size)
+
+    def _reduce(self, images: Tensor) -> Tensor:
+        """Reduce images to twice ``side`` pixels."""
+        height, width = _reduced_size(images.shape[-2:], self.side)
+        return F.adaptive_avg_pool2d(images.float(), (2 * height, 2 * width))
+
+    def _on_canvas(self, edges: Tensor) -> Tensor:
+        """Put edges ``(B, h, w)`` in the middle of a square without any."""
+        border = torch.cat(
+            [edges[:, 0], edges[:, -1], edges[:, 1:-1, 0], edges[:, 1:-1, -1]],
+            1)
+        edges = edges - border.quantile(0.5, dim=1)[:, None, None]
+        down, right = ((self.side - side) // 2 for side in edges.shape[1:])
+        return F.pad(edges, (right, right, down, down))
+
+    def _fit(self, edges: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Align edges, and compare the losses of the images.
+
+        Args:
+            edges (Tensor): ``(N, side, side)``.
+            images (Tensor): The same images, ``(N, 3, h, w)``.
+
+        Returns:
+            tuple[Tensor, Tensor]: ``spectra`` and ``losses``.
+        """
+        spectra = edges.new_zeros(1, 1, 1, 2)
+        losses = [_pair_loss(images)]
+        for num_angles in (1, self.num_angles):
+            found, (angle, shift) = self._align(edges, num_angles)
+            sides = shift.new_tensor(images.shape[:1:-1])
+            matrix = _rigid(angle, shift * self.side / sides,
+                            images.shape[-2:])
+            losses.append(_pair_loss(warp(images, matrix)))
+            if losses[-1] < (1 - _GAIN) * min(losses[:-1]):
+                spectra = torch.view_as_real(found)
+        return spectra.contiguous(), torch.stack(losses)
+
+    def _align(self, edges: Tensor,
+               num_angles: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Find poses and template in turns.
+
+        Returns:
+            tuple: The spectra, angles ``(N,)`` and shifts ``(N, 2)``.
+        """
+        spectra = self._best_start(edges, num_angles)
+        angle, shift, _ = self._find(edges, spectra)
+        for _ in range(_ROUNDS):
+            pose = _center(_rigid(angle, shift, edges.shape[1:]))
+            template = warp(edges[:, None], pose, 'zeros').mean(0)
+            spectra = self._spectra(template, num_angles)
+            angle, shift, _ = self._find(edges, spectra)
+        return spectra, (angle, shift)
+
+    def _best_start(self, edges: Tensor, num_angles: int) -> Tensor:
+        tried = edges[_spread(len(edges), _TRIED)]
+        starts = [
+            self._spectra(edges[i:i + 1], num_angles)
+            for i in _spread(len(edges), _STARTS)
+        ]
+        fits = [(self._find(tried, start)[2]).sum() / _norm(start)
+                for start in starts]
+        return starts[int(torch.stack(fits).argmax())]
+
+    def _spectra(self, template: Tensor, num_angles: int) -> Tensor:
+        """Compute the spectra of a template ``(1, side, side)``, turned."""
+        angle = torch.arange(num_angles).to(template) * 2 * math.pi
+        turn = _rigid(-angle / num_angles, template.new_zeros(num_angles, 2),
+                      template.shape[1:])
+        copies = warp(
+            template.expand(num_angles, 1, *template.shape[1:]), turn, 'zeros')
+        spectra = torch.fft.rfft2(copies[:, 0], (2 * self.side, ) * 2)
+        return spectra.conj().resolve_conj()
+
+    def _find(self, edges: Tensor,
+              spectra: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Find the best poses.
+
+        Returns:
+            tuple[Tensor, Tensor, Tensor]: Angles ``(B,)`` in radians, shifts
+            ``(B, 2)`` along x and y in halves of ``side``, and the
+            correlations ``(B,)``.
+        """
+        found = [self._find_one(one, spectra) for one in edges]
+        angle, shift, fit = (torch.stack(part) for part in zip(*found))
+        return angle, shift, fit
+
+    def _find_one(self, edges: Tensor,
+                  spectra: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        number, side = len(spectra), 2 * self.side
+        fits = torch.fft.irfft2(
+            torch.fft.rfft2(edges, (side, side)) * spectra, (side, side))
+        steps = torch.arange(side, device=fits.device)
+        steps = (steps + self.side) % side - self.side
+        far = steps.abs() > self.max_shift * self.side
+        allowed = fits.masked_fill(far | far[:, None], -torch.inf)
+        best = allowed.flatten(1).argmax(1)
+        y, x = best // side, best % side
+        every = torch.arange(number, device=fits.device)
+        peak = fits[every, y, x]
+        down, gain_y = _vertex(fits[every, y - 1, x], peak,
+                               fits[every, (y + 1) % side, x])
+        right, gain_x = _vertex(fits[every, y, x - 1], peak,
+                                fits[every, y, (x + 1) % side])
+        peak = peak + gain_y + gain_x
+        first = peak.argmax()
+        turn = torch.zeros_like(peak[first])
+        if number > 1:
+            turn, _ = _vertex(peak[first - 1], peak[first],
+                              peak[(first + 1) % number])
+        shift = torch.stack([steps[x] + right, steps[y] + down], 1)[first]
+        return ((first + turn) * 2 * math.pi / number, shift * 2 / self.side,
+                peak[first])
+
+
+def _reduced_size(size: Sequence[int], side: int) -> tuple[int, int]:
+    """Scale a height and width to a longer side, to even numbers."""
+    height, width = (
+        max(2, 2 * round(side * one / max(size) / 2)) for one in size)
+    return height, width
+
+
+def _edges(images: Tensor) -> Tensor:
+    """Compute edges ``(B, 1, h, w)`` of images ``(B, 3, 2 h, 2 w)``."""
+    framed = F.pad(images, (1, 1, 1, 1), mode='replicate')
+    right = framed[..., 1:-1, 2:] - framed[..., 1:-1, :-2]
+    down = framed[..., 2:, 1:-1] - framed[..., :-2, 1:-1]
+    slope = (right.square() + down.square()).sum(1, keepdim=True).sqrt()
+    mean = slope.mean((1, 2, 3), keepdim=True)
+    return _halve(slope / (slope + mean).clamp(min=_TINY))
+
+
+def _halve(images: Tensor) -> Tensor:
+    return F.avg_pool2d(images, 2)
+
+
+def _rigid(angle: Tensor, shift: Tensor, size: Sequence[int]) -> Tensor:
+    height, width = size
+    return affine_matrix(shift, angle[:, None], torch.ones_like(shift),
+                         torch.zeros_like(shift), (height, width))
+
+
+def _center(poses: Tensor) -> Tensor:
+    """Change the common pose so that the mean transform is the identity.
+
+    The angle is that of the mean matrix. The shift brings the mean of the
+    points that the centers of the images are brought to into the center,
+    which is where parts in all directions are.
+    """
+    turn = poses[:, :2, :2].mean(0)
+    angle = torch.atan2(turn[1, 0] - turn[0, 1], turn[0, 0] + turn[1, 1])
+    centers = -(poses[:, :2, :2].mT @ poses[:, :2, 2:])[..., 0]
+    common = _rigid(-angle[None], centers.mean(0)[None], (1, 1))
+    return compose_affine(poses, common.expand_as(poses))
+
+
+def _vertex(before: Tensor, peak: Tensor,
+            after: Tensor) -> tuple[Tensor, Tensor]:
+    """Find where the parabola through three values is highest.
+
+    Returns:
+        tuple[Tensor, Tensor]: The step from the middle, at most 0.5 in either
+        direction, and how much higher it is there.
+    """
+    bend = (2 * peak - before - after).clamp(min=_TINY)
+    step = ((after - before) / (2 * bend)).clamp(-0.5, 0.5)
+    return step, (after - before) * step / 4
+
+
+def _pair_loss(images: Tensor) -> Tensor:
+    distances = torch.linalg.vector_norm(images - images.roll(1, 0), dim=1)
+    return distances.mean()
+
+
+def _norm(spectra: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(spectra[0])
+
+
+def _spread(number: int, wanted: int) -> list[int]:
+    """Choose up to so many numbers below ``number``, evenly."""
+    step = max(1, number // wanted)
+    return list(range(0, number, step))[:wanted]
