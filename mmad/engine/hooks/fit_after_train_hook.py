@@ -8,6 +8,7 @@ from mmad.registry import HOOKS
 from .fit_hook import FitHook
 from .hook_utils import (
     build_single_image_loader,
+    draw_evenly,
     fit_statistics,
     get_detector,
     validation_is_due,
@@ -28,7 +29,7 @@ class FitAfterTrainHook(FitHook):
 
     What the training starts from, a
     :class:`~mmad.models.layers.FittedModule` with
-    ``fitted_before_training``, is fitted before the first epoch, to the
+    ``images_before_training``, is fitted before the first epoch, to as many
     preprocessed images.
     """
 
@@ -39,20 +40,18 @@ class FitAfterTrainHook(FitHook):
         detector = get_detector(runner)
         modules = [
             module for module in detector.children() if
-            isinstance(module, FittedModule) and module.fitted_before_training
+            isinstance(module, FittedModule) and module.images_before_training
         ]
         # Weights loaded from another run contain what was fitted there.
-        if not modules or (runner.cfg.get('resume')
-                           and all(module.is_fitted for module in modules)):
-            return
-        dataset = runner.train_loop.dataloader.dataset
+        resumed = runner.cfg.get('resume')
         for module in modules:
-            module.num_images = len(dataset)
-        loader = build_single_image_loader(runner, dataset)
-        fit_statistics(detector, with_progress_bar(loader, 'Aligning'),
-                       [(module, lambda images: images) for module in modules])
-        for module in modules:
-            runner.logger.info(module.summary())
+            if not (resumed and module.is_fitted):
+                dataset = draw_evenly(runner.train_loop.dataloader.dataset,
+                                      module.images_before_training)
+                loader = build_single_image_loader(runner, dataset)
+                fit_statistics(detector, with_progress_bar(loader, 'Aligning'),
+                               [(module, lambda images: images)])
+                runner.logger.info(module.summary())
 
     def before_train_epoch(self, runner: Runner) -> None:
         loader = runner.train_loop.dataloader

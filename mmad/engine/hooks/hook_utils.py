@@ -74,6 +74,12 @@ def split_training_data(runner: Runner, share: float,
     return _subset(dataset, rest), _subset(dataset, sorted(held))
 
 
+def draw_evenly(dataset: Dataset, number: int) -> Dataset:
+    """Return at most so many items of a data set, in equal steps."""
+    step = max(1, -(-len(dataset) // number))
+    return _subset(dataset, list(range(0, len(dataset), step)))
+
+
 def _subset(dataset: Dataset, indices: list[int]) -> Dataset:
     if isinstance(dataset, BaseDataset):
         return dataset.get_subset(indices)

@@ -96,7 +96,7 @@ class FitDetector(BaseDetector):
                 'training images; use at most one for each image.')
         for module in self.children():
             if (isinstance(module, FittedModule)
-                    and not module.fitted_before_training):
+                    and not module.images_before_training):
                 module.num_images = num_images
                 module.reset()
         self.input_size.zero_()

@@ -24,13 +24,14 @@ class FittedModule(nn.Module):
             processes. A fit sets it before :meth:`reset`.
         needs_pass (bool): Whether a fit shall go over the images for this
             module. Without one, only :meth:`reset` is called.
-        fitted_before_training (bool): Whether training by gradients needs the
-            module, which is then fitted before it and not again behind it.
+        images_before_training (int): Number of training images, evenly
+            drawn, that the module is fitted to before a training by gradients
+            that builds on it. Defaults to 0: it is fitted behind a training.
     """
 
     num_images = 0
     needs_pass = True
-    fitted_before_training = False
+    images_before_training = 0
 
     def __init__(self) -> None:
         super().__init__()

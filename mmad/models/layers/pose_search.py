@@ -11,7 +11,6 @@ from .affine import affine_matrix, compose_affine, warp
 from .fitted_module import FittedModule
 from .processes import all_gather_rows, broadcast_, rank
 
-_MAX_IMAGES = 500  # of the training set, 64 kB each
 _STARTS = 4
 _TRIED = 40  # images that a start is tried with
 _ROUNDS = 6
@@ -46,8 +45,8 @@ class PoseSearch(FittedModule):
     the distance of the colors of two images, on the images reduced to
     ``side`` pixels: if shifts alone reach nearly the loss of shifts and
     rotations, there are only shifts; and if the identity does, as for
-    textures, there is no alignment. At most 500 images are used, evenly drawn
-    from the training set.
+    textures, there is no alignment. A training is preceded by a fit to 500
+    images, which take 64 kB each.
 
     Args:
         num_angles (int): Number of directions on the circle. Defaults to 72.
@@ -67,7 +66,7 @@ class PoseSearch(FittedModule):
     """
 
     needs_pass = False
-    fitted_before_training = True
+    images_before_training = 500
     spectra: Tensor
     losses: Tensor
 
@@ -113,11 +112,9 @@ class PoseSearch(FittedModule):
 
     def update(self, features: Tensor, ids: list[int]) -> None:
         """Take in new images ``(B, 3, H, W)``."""
-        step = max(1, -(-self.num_images // _MAX_IMAGES))
-        chosen = [i for i, number in enumerate(ids) if number % step == 0]
-        small = self._reduce(features[chosen])
+        small = self._reduce(features)
         self._reduced.append(torch.cat([_edges(small), _halve(small)], 1))
-        self._ids += [ids[i] for i in chosen]
+        self._ids += ids
 
     def finalize(self) -> None:
         """Align the images of all processes, and decide what is aligned."""
