@@ -201,15 +201,19 @@ class FYD(FitDetector):
             for stage, compare in self.fas.items())
         frame = aligned.stages_frame
         if frame is not None:
-            self._log_transform('fca', frame, log)
+            self._log_transform('fca', frame, log, *aligned.matrices[1:])
         return log
 
-    def _log_transform(self, name: str, matrix: Tensor, log: dict) -> None:
-        matrix = gather_batch(matrix)
-        log['loss_mean_transform'] = (
-            log.get('loss_mean_transform', 0) +
-            self.mean_transform_loss(matrix))
-        for part, values in describe_affine(matrix.detach()).items():
+    def _log_transform(self, name: str, matrix: Tensor, log: dict, *factors:
+                       Any) -> None:
+        # Of each factor by itself: means that only cancel in the product would
+        # still move the maps between the stages.
+        for factor in factors or [matrix]:
+            log['loss_mean_transform'] = (
+                log.get('loss_mean_transform', 0) +
+                self.mean_transform_loss(gather_batch(factor)))
+        moved = describe_affine(gather_batch(matrix.detach()))
+        for part, values in moved.items():
             log[f'{name}_{part}_mean'] = values.mean()
             log[f'{name}_{part}_std'] = values.std(correction=0)
 
