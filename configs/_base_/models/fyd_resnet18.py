@@ -13,7 +13,7 @@ model = dict(
         weights='IMAGENET1K_V1'),
     ica=dict(mode='rotation_translation'),
     fca=dict(mode='rotation_translation'),
-    fas=dict(stages=['layer3'], pair='cyclic'),
+    fas=dict(stages=['layer1', 'layer2', 'layer3'], pair='cyclic'),
     pair_loss=dict(type='PairLoss', pairs='cyclic', loss_weight=1.0),
     alignment_loss=dict(type='AlignmentLoss', loss_weight=1.0),
     mean_transform_loss=dict(type='MeanTransformLoss', loss_weight=10.0),
