@@ -14,7 +14,7 @@ model = dict(
     pose_search=dict(),
     ica=dict(mode='rotation_translation', max_angle=5, max_shift=0.03),
     fca=dict(mode='rotation_translation'),
-    fas=dict(stages=['layer3'], pair='cyclic'),
+    fas=dict(stages=['layer1', 'layer2', 'layer3'], pair='cyclic'),
     pair_loss=dict(type='PairLoss', pairs='cyclic', loss_weight=1.0),
     alignment_loss=dict(type='AlignmentLoss', loss_weight=1.0),
     mean_transform_loss=dict(type='MeanTransformLoss', loss_weight=10.0),

@@ -59,8 +59,19 @@ class FrozenBackbone(nn.Module):
         self.eval()
 
     def unfreeze(self) -> None:
-        """Let parameters take gradients, still in evaluation mode."""
+        """Let parameters take gradients, still in evaluation mode.
+
+        Those of the first convolution stay fixed. It sees images, whose
+        values may have a large mean, such as a white background; even a small
+        change of a filter's own mean then shifts a whole channel.
+        """
         self.requires_grad_(True)
+        first = next(
+            (module
+             for module in self.modules() if isinstance(module, nn.Conv2d)),
+            None)
+        if first is not None:
+            first.requires_grad_(False)
 
     def train(self, mode: bool = True) -> 'FrozenBackbone':
         # Not by way of the parts, of which some have a `train` of their own.

@@ -209,7 +209,7 @@ class FYD(FitDetector):
         image, matrix, residual = self._run_ica(inputs)
         if residual is not None:
             log['loss_pair'] = self.pair_loss(gather_batch(image))
-            self._log_transform('ica', residual, log)
+            self._log_transform('ica', matrix, log, residual)
         elif self.fas is None:
             log['loss_pair'] = self._no_loss()
         if self.fas is None:
@@ -220,19 +220,23 @@ class FYD(FitDetector):
             for stage, compare in self.fas.items())
         frame = aligned.stages_frame
         if frame is not None:
-            self._log_transform('fca', frame, log)
+            self._log_transform('fca', frame, log, *aligned.matrices[1:])
         return log
 
     def _no_loss(self) -> Tensor:
         parameters = [one for one in self.parameters() if one.requires_grad]
         return 0 * torch.stack([one.sum() for one in parameters]).sum()
 
-    def _log_transform(self, name: str, matrix: Tensor, log: dict) -> None:
-        matrix = gather_batch(matrix)
-        log['loss_mean_transform'] = (
-            log.get('loss_mean_transform', 0) +
-            self.mean_transform_loss(matrix))
-        for part, values in describe_affine(matrix.detach()).items():
+    def _log_transform(self, name: str, matrix: Tensor, log: dict, *learned:
+                       Any) -> None:
+        # Of each factor by itself: means that only cancel in the product would
+        # still move the maps between the stages.
+        for factor in learned:
+            log['loss_mean_transform'] = (
+                log.get('loss_mean_transform', 0) +
+                self.mean_transform_loss(gather_batch(factor)))
+        moved = describe_affine(gather_batch(matrix.detach()))
+        for part, values in moved.items():
             log[f'{name}_{part}_mean'] = values.mean()
             log[f'{name}_{part}_std'] = values.std(correction=0)
 

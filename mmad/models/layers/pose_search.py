@@ -14,6 +14,8 @@ from .processes import all_gather_rows, broadcast_, rank
 _STARTS = 4
 _TRIED = 40  # images that a start is tried with
 _ROUNDS = 6
+# How much less than in the overlap of image and template edges count beyond it.
+_OVERLAP = 0.75
 # What an alignment with more freedom must gain in the loss.
 _GAIN = 0.2
 _TINY = 1e-12
@@ -32,8 +34,8 @@ class PoseSearch(FittedModule):
     images at ``2 side`` pixels, as ``m / (m + mean(m))``, reduced to ``side``
     pixels. They hardly depend on where the light comes from, which is
     the same in all images and so would be aligned in place of the parts.
-    Beyond the image there are none, so nothing is gained by moving a part out
-    of view.
+    What only one of image and template shows is compared with no edges, at a
+    quarter of the weight, so nothing is gained by moving a part out of view.
 
     The template is the mean of the aligned training images. In turns, poses
     are found with the template and the template with the poses, which lowers
@@ -60,9 +62,10 @@ class PoseSearch(FittedModule):
         InputError: An argument is out of its range.
 
     Attributes:
-        spectra (Tensor): ``(R, 2 side, side + 1, 2)`` float32, conjugate
-            spectra of the turned templates; R is ``num_angles``, or 1 for
-            shifts only. ``(1, 1, 1, 2)`` for no alignment.
+        spectra (Tensor): ``(3, R, 2 side, side + 1, 2)`` float32, conjugate
+            spectra of the turned templates, of their frames and of their
+            squares; R is ``num_angles``, or 1 for shifts only.
+            ``(1, 1, 1, 1, 2)`` for no alignment.
         losses (Tensor): ``(3,)`` float32, the pair-wise losses of the
             identity, of shifts, and of shifts and rotations.
     """
@@ -83,7 +86,7 @@ class PoseSearch(FittedModule):
         self.num_angles = num_angles
         self.max_shift = max_shift
         self.side = 2 * (side // 2)
-        self.register_fitted('spectra', ndim=4)
+        self.register_fitted('spectra', ndim=5)
         self.register_fitted('losses')
 
     def settings(self) -> dict:
@@ -93,12 +96,12 @@ class PoseSearch(FittedModule):
     @property
     def finds_poses(self) -> bool:
         """Whether the fit has decided that there is something to align."""
-        return self.spectra.shape[1] > 1
+        return len(self.spectra) > 1
 
     def summary(self) -> str:
         """Say what the fit has decided on, and by which losses."""
         kind = 'rotations and shifts'
-        if len(self.spectra) == 1:
+        if self.spectra.shape[1] == 1:
             kind = 'shifts only'
         if not self.finds_poses:
             kind = 'nothing, as no alignment brings them closer'
@@ -126,7 +129,7 @@ class PoseSearch(FittedModule):
         self.reset()
         self.losses = reduced.new_zeros(3)
         # The others only wait: it takes seconds, and is the same in all.
-        spectra = reduced.new_zeros(1, 1, 1, 2)
+        spectra = reduced.new_zeros(1, 1, 1, 1, 2)
         if rank() == 0:
             spectra, self.losses = self._fit(
                 self._on_canvas(reduced[:, 0]), reduced[:, 1:])
@@ -178,7 +181,7 @@ class PoseSearch(FittedModule):
         Returns:
             tuple[Tensor, Tensor]: ``spectra`` and ``losses``.
         """
-        spectra = edges.new_zeros(1, 1, 1, 2)
+        spectra = edges.new_zeros(1, 1, 1, 1, 2)
         images = _without_mean(images)
         losses = [_pair_loss(images)]
         for num_angles in (1, self.num_angles):
@@ -225,9 +228,12 @@ class PoseSearch(FittedModule):
         angle = torch.arange(num_angles).to(template) * 2 * math.pi
         turn = _rigid(-angle / num_angles, template.new_zeros(num_angles, 2),
                       template.shape[1:])
-        copies = warp(
-            template.expand(num_angles, 1, *template.shape[1:]), turn, 'zeros')
-        spectra = torch.fft.rfft2(copies[:, 0], (2 * self.side, ) * 2)
+        planes = torch.cat(
+            [template, torch.ones_like(template),
+             template.square()])
+        copies = warp(planes.expand(num_angles, *planes.shape), turn, 'zeros')
+        spectra = torch.fft.rfft2(
+            copies.transpose(0, 1), (2 * self.side, ) * 2)
         return spectra.conj().resolve_conj()
 
     def _find(self, edges: Tensor,
@@ -245,9 +251,14 @@ class PoseSearch(FittedModule):
 
     def _find_one(self, edges: Tensor,
                   spectra: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        number, side = len(spectra), 2 * self.side
-        fits = torch.fft.irfft2(
-            torch.fft.rfft2(edges, (side, side)) * spectra, (side, side))
+        number, side = spectra.shape[1], 2 * self.side
+        planes = torch.stack([
+            edges, -_OVERLAP / 2 * edges.square(),
+            torch.full_like(edges, -_OVERLAP / 2)
+        ])
+        planes = torch.fft.rfft2(planes, (side, side))
+        fits = torch.fft.irfft2((planes[:, None] * spectra).sum(0),
+                                (side, side))
         steps = torch.arange(side, device=fits.device)
         steps = (steps + self.side) % side - self.side
         far = steps.abs() > self.max_shift * self.side
@@ -339,7 +350,7 @@ def _pair_loss(images: Tensor) -> Tensor:
 
 
 def _norm(spectra: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(spectra[0])
+    return torch.linalg.vector_norm(spectra[0, 0])
 
 
 def _spread(number: int, wanted: int) -> list[int]:

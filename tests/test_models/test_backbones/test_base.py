@@ -24,6 +24,14 @@ def test_frozen_for_good():
     assert not any(p.requires_grad for p in backbone.parameters())
 
 
+def test_first_convolution_stays_fixed():
+    backbone = TinyBackbone()
+    backbone.unfreeze()
+    assert [
+        name for name, p in backbone.named_parameters() if p.requires_grad
+    ] == ['body.layer3.weight', 'body.layer3.bias']
+
+
 @pytest.mark.parametrize('stages', [[], ['layer2', 'layer2']])
 def test_stages_named_once(stages):
     with pytest.raises(InputError, match='each wanted stage once'):

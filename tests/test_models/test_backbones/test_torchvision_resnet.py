@@ -42,8 +42,13 @@ def test_frozen_until_it_is_unfrozen(pair):
     assert isinstance(backbone, SequentialBackbone)
     assert not any(p.requires_grad for p in backbone.parameters())
     backbone.unfreeze()
-    assert all(p.requires_grad for p in backbone.parameters())
+    fixed = [
+        name for name, p in backbone.named_parameters() if not p.requires_grad
+    ]
+    assert fixed == ['body.conv1.weight']
     assert not any(m.training for m in backbone.train().modules())
+    backbone.freeze()
+    assert not any(p.requires_grad for p in backbone.parameters())
 
 
 def test_cut_behind_the_last_stage():
