@@ -66,7 +66,13 @@ train_dataloader = loader
 # One by one, so that no image is rounded by how many there are.
 val_dataloader = test_dataloader = dict(loader, batch_size=1)
 
-model = dict(ica=dict(grid=2), fca=dict(grid=2), dim=8, sigma=2.0)
+model = dict(
+    pose_search=dict(side=16),
+    ica=dict(grid=2),
+    fca=dict(grid=2),
+    fas=dict(stages=['layer3']),
+    dim=8,
+    sigma=2.0)
 train_cfg = dict(max_epochs=4, val_interval=2)
 param_scheduler = dict(T_max=4)
 default_hooks = dict(checkpoint=dict(interval=2, max_keep_ckpts=-1))

@@ -1,4 +1,5 @@
-# All three parts of FYD; `None` disables a part. FCA needs FAS.
+# ICA, from poses that a search finds. FCA and FAS are off, as they add nothing
+# to it on most data; FCA needs FAS.
 model = dict(
     type='FYD',
     data_preprocessor=dict(
@@ -13,8 +14,6 @@ model = dict(
         weights='IMAGENET1K_V1'),
     pose_search=dict(),
     ica=dict(mode='rotation_translation', max_angle=5, max_shift=0.03),
-    fca=dict(mode='rotation_translation'),
-    fas=dict(stages=['layer1', 'layer2', 'layer3'], pair='cyclic'),
     pair_loss=dict(type='PairLoss', pairs='cyclic', loss_weight=1.0),
     alignment_loss=dict(type='AlignmentLoss', loss_weight=1.0),
     mean_transform_loss=dict(type='MeanTransformLoss', loss_weight=10.0),

@@ -204,14 +204,15 @@ class FYD(FitDetector):
         if len(inputs) * get_world_size() == 1:
             # There is no other to align it with, and statistics of one image
             # would spoil those of the normalization.
-            return dict(loss_alone=self._no_loss())
+            return dict(loss_alone=_no_loss(self))
         log: dict[str, Tensor] = {}
         image, matrix, residual = self._run_ica(inputs)
         if residual is not None:
             log['loss_pair'] = self.pair_loss(gather_batch(image))
             self._log_transform('ica', matrix, log, residual)
-        elif self.fas is None:
-            log['loss_pair'] = self._no_loss()
+        elif self.ica is not None:
+            # Processes wait for the gradients of all parameters.
+            log['loss_pair'] = _no_loss(self.ica)
         if self.fas is None:
             return log
         aligned = align_stages(image, matrix, self.backbone, self.fca)
@@ -222,10 +223,6 @@ class FYD(FitDetector):
         if frame is not None:
             self._log_transform('fca', frame, log, *aligned.matrices[1:])
         return log
-
-    def _no_loss(self) -> Tensor:
-        parameters = [one for one in self.parameters() if one.requires_grad]
-        return 0 * torch.stack([one.sum() for one in parameters]).sum()
 
     def _log_transform(self, name: str, matrix: Tensor, log: dict, *learned:
                        Any) -> None:
@@ -292,3 +289,8 @@ class FYD(FitDetector):
             distances = warp(distances, invert_affine(aligned.frame), 'zeros')
         maps = self.anomaly_map(distances, inputs.shape[-2:])
         return maps.amax((1, 2, 3)), maps
+
+
+def _no_loss(module: nn.Module) -> Tensor:
+    parameters = [one for one in module.parameters() if one.requires_grad]
+    return 0 * torch.stack([one.sum() for one in parameters]).sum()

@@ -19,8 +19,8 @@ from .memory_bank import MemoryBank
 from .nearest_neighbors import distances_to, nearest_rows
 from .patch_features import PatchFeatures
 from .pixel_statistics import PixelStatistics
-from .position_gaussians import PositionGaussians
 from .pose_search import PoseSearch
+from .position_gaussians import PositionGaussians
 from .processes import all_gather, all_gather_rows, all_reduce_, broadcast_
 from .pyramid_search import nearest_in_images
 from .pyramid_store import PyramidStore
@@ -34,7 +34,7 @@ from .student_ensemble import (
 __all__ = [
     'AnomalyMap', 'Attribution', 'ChannelReduction', 'CoresetBank',
     'FineAlignment', 'FittedModule', 'Gallery', 'MemoryBank', 'PatchFeatures',
-    'PoseSearch', 'PixelStatistics', 'PositionGaussians', 'PyramidStore',
+    'PixelStatistics', 'PoseSearch', 'PositionGaussians', 'PyramidStore',
     'SpatialTransformer', 'StudentEnsemble', 'affine_matrix', 'all_gather',
     'all_gather_rows', 'all_reduce_', 'broadcast_', 'compose_affine',
     'describe_affine', 'distances_to', 'gather_batch', 'gray_opening',

@@ -14,7 +14,7 @@ from .processes import all_gather_rows, broadcast_, rank
 _STARTS = 4
 _TRIED = 40  # images that a start is tried with
 _ROUNDS = 6
-# How much less than in the overlap of image and template edges count beyond it.
+# How much less edges count beyond the overlap of image and template.
 _OVERLAP = 0.5
 # What an alignment with more freedom must gain in the loss.
 _GAIN = 0.2

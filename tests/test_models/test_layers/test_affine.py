@@ -75,7 +75,7 @@ def test_rotations_keep_angles_where_images_are_not_square():
     matrix = affine_matrix(
         **parts(rotation=torch.tensor([[math.pi / 2]])), size=(40, 80))
     turned = warp(wide, matrix.double())
-    # As wide as the bar was high, and upright; further out it is reflected.
+    # As wide as the bar was high, and upright; further out it is repeated.
     torch.testing.assert_close(turned[..., 10, 20:60].sum(),
                                torch.tensor(4.0, dtype=torch.float64))
 
@@ -156,17 +156,15 @@ def test_what_lies_beyond_the_border_is_finite(blobs):
     assert moved.max() <= blobs.max()
 
 
-def test_warp_is_that_of_torch(blobs):
+@pytest.mark.parametrize('padding', ['border', 'zeros'])
+def test_warp_is_that_of_torch(blobs, padding):
     matrix = random_matrices()
     grid = torch.nn.functional.affine_grid(
         matrix[:, :2], blobs[..., :30].shape, align_corners=False)
     torch.testing.assert_close(
-        warp(blobs[..., :30], matrix),
+        warp(blobs[..., :30], matrix, padding),
         torch.nn.functional.grid_sample(
-            blobs[..., :30],
-            grid,
-            padding_mode='reflection',
-            align_corners=False))
+            blobs[..., :30], grid, padding_mode=padding, align_corners=False))
 
 
 def test_mixed_precision(blobs):
