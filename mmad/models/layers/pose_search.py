@@ -1,4 +1,3 @@
-import math
 from collections.abc import Sequence
 
 import torch
@@ -7,15 +6,14 @@ from torch import Tensor
 
 from mmad.utils.arguments import check_number
 
-from .affine import affine_matrix, compose_affine, warp
+from .affine import compose_affine, warp
 from .fitted_module import FittedModule
 from .processes import all_gather_rows, broadcast_, rank
+from .template_matching import edge_maps, match, rigid, turned_spectra
 
 _STARTS = 4
 _TRIED = 40  # images that a start is tried with
 _ROUNDS = 6
-# How much less edges count beyond the overlap of image and template.
-_OVERLAP = 0.5
 # What an alignment with more freedom must gain in the loss.
 _GAIN = 0.2
 _TINY = 1e-12
@@ -118,7 +116,9 @@ class PoseSearch(FittedModule):
     def update(self, features: Tensor, ids: list[int]) -> None:
         """Take in new images ``(B, 3, H, W)``."""
         small = self._reduce(features)
-        self._reduced.append(torch.cat([_edges(small), _halve(small)], 1))
+        self._reduced.append(
+            torch.cat(
+                [edge_maps(small), F.avg_pool2d(small, 2)], 1))
         self._ids += ids
 
     def finalize(self) -> None:
@@ -151,11 +151,11 @@ class PoseSearch(FittedModule):
         size = images.shape[-2], images.shape[-1]
         if not self.finds_poses:
             return torch.eye(3).to(self.spectra).expand(len(images), 3, 3)
-        edges = self._on_canvas(_edges(self._reduce(images))[:, 0])
-        angle, shift, _ = self._find(edges,
-                                     torch.view_as_complex(self.spectra))
+        edges = self._on_canvas(edge_maps(self._reduce(images))[:, 0])
+        angle, shift, _ = match(edges, torch.view_as_complex(self.spectra),
+                                self.max_shift)
         sides = shift.new_tensor(_reduced_size(size, self.side)).flip(0)
-        return _rigid(angle, shift * self.side / sides, size)
+        return rigid(angle, shift * self.side / sides, size)
 
     def _reduce(self, images: Tensor) -> Tensor:
         """Reduce images to twice ``side`` pixels."""
@@ -187,8 +187,7 @@ class PoseSearch(FittedModule):
         for num_angles in (1, self.num_angles):
             found, (angle, shift) = self._align(edges, num_angles)
             sides = shift.new_tensor(images.shape[:1:-1])
-            matrix = _rigid(angle, shift * self.side / sides,
-                            images.shape[-2:])
+            matrix = rigid(angle, shift * self.side / sides, images.shape[-2:])
             loss = _pair_loss(warp(images, matrix))
             if loss < (1 - _GAIN) * min(losses):
                 spectra = torch.view_as_real(found)
@@ -203,81 +202,22 @@ class PoseSearch(FittedModule):
             tuple: The spectra, angles ``(N,)`` and shifts ``(N, 2)``.
         """
         spectra = self._best_start(edges, num_angles)
-        angle, shift, _ = self._find(edges, spectra)
+        angle, shift, _ = match(edges, spectra, self.max_shift)
         for _ in range(_ROUNDS):
-            pose = _center(_rigid(angle, shift, edges.shape[1:]))
+            pose = _center(rigid(angle, shift, edges.shape[1:]))
             template = warp(edges[:, None], pose, 'zeros').mean(0)
-            spectra = self._spectra(template, num_angles)
-            angle, shift, _ = self._find(edges, spectra)
+            spectra = turned_spectra(template, num_angles)
+            angle, shift, _ = match(edges, spectra, self.max_shift)
         return spectra, (angle, shift)
 
     def _best_start(self, edges: Tensor, num_angles: int) -> Tensor:
         tried = edges[_spread(len(edges), _TRIED)]
-        starts = [
-            self._spectra(edges[i:i + 1], num_angles)
-            for i in _spread(len(edges), _STARTS)
-        ]
-        fits = [(self._find(tried, start)[2]).sum() / _norm(start)
-                for start in starts]
-        return starts[int(torch.stack(fits).argmax())]
-
-    def _spectra(self, template: Tensor, num_angles: int) -> Tensor:
-        """Compute the spectra of a template ``(1, side, side)``, turned."""
-        angle = torch.arange(num_angles).to(template) * 2 * math.pi
-        turn = _rigid(-angle / num_angles, template.new_zeros(num_angles, 2),
-                      template.shape[1:])
-        planes = torch.cat(
-            [template, torch.ones_like(template),
-             template.square()])
-        copies = warp(planes.expand(num_angles, *planes.shape), turn, 'zeros')
-        spectra = torch.fft.rfft2(
-            copies.transpose(0, 1), (2 * self.side, ) * 2)
-        return spectra.conj().resolve_conj()
-
-    def _find(self, edges: Tensor,
-              spectra: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Find the best poses.
-
-        Returns:
-            tuple[Tensor, Tensor, Tensor]: Angles ``(B,)`` in radians, shifts
-            ``(B, 2)`` along x and y in halves of ``side``, and the
-            correlations ``(B,)``.
-        """
-        found = [self._find_one(one, spectra) for one in edges]
-        angle, shift, fit = (torch.stack(part) for part in zip(*found))
-        return angle, shift, fit
-
-    def _find_one(self, edges: Tensor,
-                  spectra: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        number, side = spectra.shape[1], 2 * self.side
-        planes = torch.stack([
-            edges, -_OVERLAP / 2 * edges.square(),
-            torch.full_like(edges, -_OVERLAP / 2)
-        ])
-        planes = torch.fft.rfft2(planes, (side, side))
-        fits = torch.fft.irfft2((planes[:, None] * spectra).sum(0),
-                                (side, side))
-        steps = torch.arange(side, device=fits.device)
-        steps = (steps + self.side) % side - self.side
-        far = steps.abs() > self.max_shift * self.side
-        allowed = fits.masked_fill(far | far[:, None], -torch.inf)
-        best = allowed.flatten(1).argmax(1)
-        y, x = best // side, best % side
-        every = torch.arange(number, device=fits.device)
-        peak = fits[every, y, x]
-        down, gain_y = _vertex(fits[every, y - 1, x], peak,
-                               fits[every, (y + 1) % side, x])
-        right, gain_x = _vertex(fits[every, y, x - 1], peak,
-                                fits[every, y, (x + 1) % side])
-        peak = peak + gain_y + gain_x
-        first = peak.argmax()
-        turn = torch.zeros_like(peak[first])
-        if number > 1:
-            turn, _ = _vertex(peak[first - 1], peak[first],
-                              peak[(first + 1) % number])
-        shift = torch.stack([steps[x] + right, steps[y] + down], 1)[first]
-        return ((first + turn) * 2 * math.pi / number, shift * 2 / self.side,
-                peak[first])
+        starts = edges[_spread(len(edges), _STARTS)]
+        spectra = [turned_spectra(start[None], num_angles) for start in starts]
+        fits = torch.stack(
+            [match(tried, one, self.max_shift)[2].sum() for one in spectra])
+        # In units of the edges that a start has.
+        return spectra[int((fits / starts.norm(dim=(1, 2))).argmax())]
 
 
 def _reduced_size(size: Sequence[int], side: int) -> tuple[int, int]:
@@ -285,26 +225,6 @@ def _reduced_size(size: Sequence[int], side: int) -> tuple[int, int]:
     height, width = (
         max(2, 2 * round(side * one / max(size) / 2)) for one in size)
     return height, width
-
-
-def _edges(images: Tensor) -> Tensor:
-    """Compute edges ``(B, 1, h, w)`` of images ``(B, 3, 2 h, 2 w)``."""
-    framed = F.pad(images, (1, 1, 1, 1), mode='replicate')
-    right = framed[..., 1:-1, 2:] - framed[..., 1:-1, :-2]
-    down = framed[..., 2:, 1:-1] - framed[..., :-2, 1:-1]
-    slope = (right.square() + down.square()).sum(1, keepdim=True).sqrt()
-    mean = slope.mean((1, 2, 3), keepdim=True)
-    return _halve(slope / (slope + mean).clamp(min=_TINY))
-
-
-def _halve(images: Tensor) -> Tensor:
-    return F.avg_pool2d(images, 2)
-
-
-def _rigid(angle: Tensor, shift: Tensor, size: Sequence[int]) -> Tensor:
-    height, width = size
-    return affine_matrix(shift, angle[:, None], torch.ones_like(shift),
-                         torch.zeros_like(shift), (height, width))
 
 
 def _center(poses: Tensor) -> Tensor:
@@ -317,21 +237,8 @@ def _center(poses: Tensor) -> Tensor:
     turn = poses[:, :2, :2].mean(0)
     angle = torch.atan2(turn[1, 0] - turn[0, 1], turn[0, 0] + turn[1, 1])
     centers = -(poses[:, :2, :2].mT @ poses[:, :2, 2:])[..., 0]
-    common = _rigid(-angle[None], centers.mean(0)[None], (1, 1))
+    common = rigid(-angle[None], centers.mean(0)[None], (1, 1))
     return compose_affine(poses, common.expand_as(poses))
-
-
-def _vertex(before: Tensor, peak: Tensor,
-            after: Tensor) -> tuple[Tensor, Tensor]:
-    """Find where the parabola through three values is highest.
-
-    Returns:
-        tuple[Tensor, Tensor]: The step from the middle, at most 0.5 in either
-        direction, and how much higher it is there.
-    """
-    bend = (2 * peak - before - after).clamp(min=_TINY)
-    step = ((after - before) / (2 * bend)).clamp(-0.5, 0.5)
-    return step, (after - before) * step / 4
 
 
 def _without_mean(images: Tensor) -> Tensor:
@@ -350,10 +257,6 @@ def _pair_loss(images: Tensor) -> Tensor:
     norm = torch.linalg.vector_norm
     distance = norm(images - images.roll(1, 0), dim=1).mean()
     return distance / norm(images, dim=1).mean().clamp(min=_TINY)
-
-
-def _norm(spectra: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(spectra[0, 0])
 
 
 def _spread(number: int, wanted: int) -> list[int]:
