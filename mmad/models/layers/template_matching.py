@@ -138,6 +138,8 @@ def _vertex(before: Tensor, peak: Tensor,
         tuple[Tensor, Tensor]: The step from the middle, at most 0.5 in either
         direction, and how much higher it is there.
     """
+    # At the largest shift, the next value may be higher.
+    before, after = before.minimum(peak), after.minimum(peak)
     bend = (2 * peak - before - after).clamp(min=_TINY)
     step = ((after - before) / (2 * bend)).clamp(-0.5, 0.5)
     return step, (after - before) * step / 4

@@ -31,27 +31,24 @@ def place(template, y, x):
 
 
 def brute_force(image, template, max_shift, num_angles):
-    """The whole shift and turn with the least distance, one by one."""
-    best = None
+    """The best fit of whole steps, and its turn and shift, one by one."""
+    fits = {}
     reach = int(max_shift * SIDE)
-    inside = place(torch.ones(SIDE, SIDE), 0, 0)
+    plane, inside = place(image, 0, 0), place(torch.ones(SIDE, SIDE), 0, 0)
     for number in range(num_angles):
         angle = torch.tensor([-2 * math.pi * number / num_angles])
         matrix = rigid(angle, torch.zeros(1, 2), (SIDE, SIDE))
-        turned = warp(template[None], matrix, 'zeros')[0, 0]
-        square = warp(template[None].square(), matrix, 'zeros')[0, 0]
-        frame = warp(torch.ones(1, 1, SIDE, SIDE), matrix, 'zeros')[0, 0]
+        turned, square, frame = (
+            warp(part[None], matrix,
+                 'zeros')[0, 0] for part in (template, template.square(),
+                                             torch.ones_like(template)))
         for y in range(-reach, reach + 1):
             for x in range(-reach, reach + 1):
-                there = place(frame, y, x)
-                plane, own = place(image, 0, 0), place(turned, y, x)
-                # Half of what is beyond the other frame.
-                distance = (plane.square() * (there + 1) / 2 -
-                            2 * plane * own + place(square, y, x) *
-                            (inside + 1) / 2).sum()
-                if best is None or distance < best[0]:
-                    best = distance, number, y, x
-    return best[1:]
+                fits[number, y, x] = (plane * place(turned, y, x) -
+                                      plane.square() * place(frame, y, x) / 4 -
+                                      place(square, y, x) * inside / 4).sum()
+    best = max(fits, key=fits.get)
+    return fits[best], best
 
 
 @pytest.mark.parametrize('seed', range(4))
@@ -59,12 +56,16 @@ def brute_force(image, template, max_shift, num_angles):
 def test_best_match_is_that_of_brute_force(template, seed, max_shift):
     generator = torch.Generator().manual_seed(seed)
     image = torch.rand(SIDE, SIDE, generator=generator)
-    spectra = turned_spectra(template, 6)
-    number, y, x = brute_force(image, template, max_shift, 6)
-    angle, shift, _ = match(image[None], spectra, max_shift)
-    steps = angle[0] / (2 * math.pi / 6) - number
-    assert abs(steps) <= 0.5 or abs(abs(steps) - 6) <= 0.5
+    best, (_, y, x) = brute_force(image, template, max_shift, 1)
+    angle, shift, fit = match(image[None], turned_spectra(template, 1),
+                              max_shift)
+    assert angle == 0
     assert (shift[0] * SIDE / 2 - torch.tensor([x, y])).abs().max() <= 0.5
+    assert best - 1e-4 <= fit[0] <= best + 0.5
+    # Of several turns, it is the one that fits best between the steps.
+    best, _ = brute_force(image, template, max_shift, 5)
+    fit = match(image[None], turned_spectra(template, 5), max_shift)[2]
+    assert best - 1e-4 <= fit[0] <= best + 0.5
 
 
 @pytest.mark.parametrize('degrees', [0, 33, 123, 180, 251, -7])
@@ -82,7 +83,7 @@ def test_copies_are_found_between_the_steps(degrees):
     found, moved, fit = match(image[0], turned_spectra(template[0], 24), 0.5)
     error = (found - angle + math.pi) % (2 * math.pi) - math.pi
     assert error.abs() < math.radians(2)
-    torch.testing.assert_close(moved, shift, atol=0.02, rtol=0)
+    torch.testing.assert_close(moved, shift, atol=0.03, rtol=0)
     assert fit > 0
 
 
