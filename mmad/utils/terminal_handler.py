@@ -12,8 +12,9 @@ _TOLD_MODULES = ('mmengine.hooks.early_stopping_hook',
                  'mmengine.hooks.profiler_hook')
 _TOLD = ('The best checkpoint', 'resumed epoch', 'LR is set based on')
 # Warnings of MMEngine that do not concern the user: its own deprecated calls,
-# and defaults that do not apply.
-_NOISE = re.compile(r'deprecated|param_scheduler` is True|has no metainfo')
+# defaults that do not apply, and parameters that are meant to be frozen.
+_NOISE = re.compile(r'deprecated|param_scheduler` is True|has no metainfo|'
+                    r'is skipped since its requires_grad=False')
 _TIMES = re.compile(r'(\s)(data_time|time|memory): \S+')
 
 

@@ -45,6 +45,8 @@ def log(request, tmp_path):
      ('mmengine.runner.runner', 'The value of random seed', 30,
       'warning: The value of random seed\n'),
      ('mmengine.fileio', '"FileClient" will be deprecated in future.', 30, ''),
+     ('mmengine.optim.optimizer.default_constructor',
+      'a.weight is skipped since its requires_grad=False', 30, ''),
      ('mmengine.fileio', '"FileClient" will be deprecated', 40,
       'error: "FileClient" will be deprecated\n')])
 def test_whose_messages_are_shown(log, capsys, module, message, level, shown):
