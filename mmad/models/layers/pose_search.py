@@ -16,6 +16,8 @@ _TRIED = 40  # images that a start is tried with
 _ROUNDS = 6
 # What an alignment with more freedom must gain in the loss.
 _GAIN = 0.2
+# Share of the common frame that images must fill, lest they are moved out.
+_MIN_SHOWN = 0.5
 _TINY = 1e-12
 
 
@@ -44,7 +46,8 @@ class PoseSearch(FittedModule):
     In the end, the pair-wise loss of FYD (arXiv 2110.04538) decides what is
     aligned. It is that of the images reduced to ``side`` pixels and without
     their local mean, in units of their contrast, since it would also fall if
-    parts were moved out of view. There are shifts if they lower it by a
+    parts were moved out of view; for the same reason, images must fill half
+    of the common frame. There are shifts if they lower it by a
     fifth, and rotations if they lower it by another fifth. Textures are thus
     left as they are, and so are parts that lie alike, to which resampling
     would do more harm than good. A training is preceded by a fit to 500
@@ -189,6 +192,9 @@ class PoseSearch(FittedModule):
             sides = shift.new_tensor(images.shape[:1:-1])
             matrix = rigid(angle, shift * self.side / sides, images.shape[-2:])
             loss = _pair_loss(warp(images, matrix))
+            shown = warp(torch.ones_like(images), matrix, 'zeros').mean()
+            if shown < _MIN_SHOWN:
+                loss = losses[0]
             if loss < (1 - _GAIN) * min(losses):
                 spectra = torch.view_as_real(found)
             losses.append(loss)

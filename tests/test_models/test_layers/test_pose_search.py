@@ -98,6 +98,20 @@ def test_light_that_is_the_same_in_all_images_is_not_aligned(light):
     assert shift.max() < 0.02
 
 
+@pytest.mark.parametrize('light', [0.0, 0.4])
+def test_thin_parts_are_not_moved_out_of_view(light):
+    generator = torch.Generator().manual_seed(6)
+    part = torch.full((3, 96, 96), 0.7)
+    part[:, 46:50, 20:76] = 0.3
+    part[:, 42:54, 20:27] = 0.3
+    poses = draw_poses(12, generator, (96, 96), max_shift=0.1)
+    images = lay_out(part, poses, generator, light=light)
+    angle, shift = errors(fit(images)(images), poses, (96, 96))
+    assert angle.median() < 1.5
+    assert angle.max() < 8
+    assert shift.max() < 0.03
+
+
 def test_parts_without_a_direction_are_only_shifted():
     generator = torch.Generator().manual_seed(0)
     y, x = torch.meshgrid(
