@@ -46,6 +46,8 @@ class FitAfterTrainHook(FitHook):
         resumed = runner.cfg.get('resume')
         for module in modules:
             if not (resumed and module.is_fitted):
+                # It refuses what could not be trained with.
+                self.before_train_epoch(runner)
                 dataset = draw_evenly(runner.train_loop.dataloader.dataset,
                                       module.images_before_training)
                 loader = build_single_image_loader(runner, dataset)

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmad.errors import InputError
 from mmad.utils.arguments import check_number
 
 from .affine import compose_affine, warp
@@ -11,6 +12,7 @@ from .fitted_module import FittedModule
 from .processes import all_gather_rows, broadcast_, rank
 from .template_matching import edge_maps, match, rigid, turned_spectra
 
+_PARTNERS = 8  # that an image is compared with
 _STARTS = 4
 _TRIED = 40  # images that a start is tried with
 _ROUNDS = 6
@@ -34,8 +36,8 @@ class PoseSearch(FittedModule):
     images at ``2 side`` pixels, as ``m / (m + mean(m))``, reduced to ``side``
     pixels. They hardly depend on where the light comes from, which is
     the same in all images and so would be aligned in place of the parts.
-    What only one of image and template shows is compared with no edges, at a
-    half of the weight, so nothing is gained by moving a part out of view.
+    What only one of image and template shows is compared with no edges, at
+    0.7 of the weight, so that little is gained by moving a part out of view.
 
     The template is the mean of the aligned training images. In turns, poses
     are found with the template and the template with the poses, which lowers
@@ -92,7 +94,10 @@ class PoseSearch(FittedModule):
 
     def settings(self) -> dict:
         """Return the settings that the poses depend on."""
-        return dict(max_shift=self.max_shift, side=self.side)
+        return dict(
+            num_angles=self.num_angles,
+            max_shift=self.max_shift,
+            side=self.side)
 
     @property
     def finds_poses(self) -> bool:
@@ -105,7 +110,7 @@ class PoseSearch(FittedModule):
         if self.spectra.shape[1] == 1:
             kind = 'shifts only'
         if not self.finds_poses:
-            kind = 'nothing, as no alignment brings them closer'
+            kind = 'nothing, as none brings them a fifth closer'
         none, shifts, poses = self.losses.tolist()
         return (f'PoseSearch aligns {kind}: the pair-wise loss is {none:.4f} '
                 f'as they are, {shifts:.4f} after shifts, {poses:.4f} after '
@@ -155,10 +160,23 @@ class PoseSearch(FittedModule):
         if not self.finds_poses:
             return torch.eye(3).to(self.spectra).expand(len(images), 3, 3)
         edges = self._on_canvas(edge_maps(self._reduce(images))[:, 0])
-        angle, shift, _ = match(edges, torch.view_as_complex(self.spectra),
+        angle, shift, _ = match(edges,
+                                torch.view_as_complex(self.spectra.float()),
                                 self.max_shift)
         sides = shift.new_tensor(_reduced_size(size, self.side)).flip(0)
         return rigid(angle, shift * self.side / sides, size)
+
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        spectrum = 2 * self.side, self.side + 1, 2
+        allowed = ((0, ) * 5, (1, 1, 1, 1, 2), (3, 1, *spectrum),
+                   (3, self.num_angles, *spectrum))
+        if (tuple(self.spectra.shape) not in allowed
+                or not self.spectra.isfinite().all()):
+            raise InputError(
+                f'the tensor "{prefix}spectra" of the checkpoint is not one '
+                'that a PoseSearch with these settings writes; it is damaged '
+                'or of another model: fit again.')
 
     def _reduce(self, images: Tensor) -> Tensor:
         """Reduce images to twice ``side`` pixels."""
@@ -187,6 +205,7 @@ class PoseSearch(FittedModule):
         spectra = edges.new_zeros(1, 1, 1, 1, 2)
         images = _without_mean(images)
         losses = [_pair_loss(images)]
+        least = losses[0]
         for num_angles in (1, self.num_angles):
             found, (angle, shift) = self._align(edges, num_angles)
             sides = shift.new_tensor(images.shape[:1:-1])
@@ -195,8 +214,8 @@ class PoseSearch(FittedModule):
             shown = warp(torch.ones_like(images), matrix, 'zeros').mean()
             if shown < _MIN_SHOWN:
                 loss = losses[0]
-            if loss < (1 - _GAIN) * min(losses):
-                spectra = torch.view_as_real(found)
+            if loss < (1 - _GAIN) * least:
+                spectra, least = torch.view_as_real(found), loss
             losses.append(loss)
         return spectra.contiguous(), torch.stack(losses)
 
@@ -223,7 +242,8 @@ class PoseSearch(FittedModule):
         fits = torch.stack(
             [match(tried, one, self.max_shift)[2].sum() for one in spectra])
         # In units of the edges that a start has.
-        return spectra[int((fits / starts.norm(dim=(1, 2))).argmax())]
+        return spectra[int(
+            (fits / starts.norm(dim=(1, 2)).clamp(min=_TINY)).argmax())]
 
 
 def _reduced_size(size: Sequence[int], side: int) -> tuple[int, int]:
@@ -256,16 +276,23 @@ def _without_mean(images: Tensor) -> Tensor:
 
 
 def _pair_loss(images: Tensor) -> Tensor:
-    """Compare each image with the next, in units of their contrast.
+    """Compare each image with some others, in units of their contrast.
 
     Images without content, or smoothed by resampling, are thus not closer.
     """
     norm = torch.linalg.vector_norm
-    distance = norm(images - images.roll(1, 0), dim=1).mean()
-    return distance / norm(images, dim=1).mean().clamp(min=_TINY)
+    if len(images) < 2:
+        return images.new_zeros(())
+    # With others from all over the set, which may be in an order.
+    steps = {1 + step for step in _spread(len(images) - 1, _PARTNERS)}
+    distances = [
+        norm(images - images.roll(step, 0), dim=1).mean() for step in steps
+    ]
+    contrast = norm(images, dim=1).mean().clamp(min=_TINY)
+    return torch.stack(distances).mean() / contrast
 
 
 def _spread(number: int, wanted: int) -> list[int]:
     """Choose up to so many numbers below ``number``, evenly."""
-    step = max(1, number // wanted)
-    return list(range(0, number, step))[:wanted]
+    wanted = min(number, wanted)
+    return [i * number // wanted for i in range(wanted)]

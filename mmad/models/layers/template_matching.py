@@ -13,7 +13,7 @@ from torch import Tensor
 from .affine import affine_matrix, warp
 
 # How much less edges count beyond the overlap of image and template.
-_OVERLAP = 0.5
+_OVERLAP = 0.3
 _TINY = 1e-12
 
 
@@ -80,7 +80,7 @@ def match(images: Tensor, spectra: Tensor,
     """Find the angle and shift at which images are closest to a template.
 
     Closest is where ``sum((image - template)^2)`` is least, in which what lies
-    in only one of both frames is compared with 0, at half the weight. All
+    in only one of both frames is compared with 0, at 0.7 of the weight. All
     shifts by whole pixels are compared; parabolas interpolate.
 
     Args:

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from mmad.errors import InputError
 from mmad.models.layers import PoseSearch, affine_matrix, compose_affine, warp
 from mmad.models.layers.affine import invert_affine
 
@@ -202,3 +203,32 @@ def test_state_dict_has_all_that_is_found():
     assert not other.is_fitted
     other.load_state_dict(search.state_dict())
     assert torch.equal(other(images), search(images))
+
+
+@pytest.mark.parametrize('damage', [
+    lambda spectra: spectra[:1], lambda spectra: spectra[:2],
+    lambda spectra: spectra[:, :36], lambda spectra: spectra[..., :64, :33, :],
+    lambda spectra: spectra * torch.nan
+])
+def test_damaged_spectra_are_refused(damage):
+    generator = torch.Generator().manual_seed(5)
+    images = lay_out(draw_part(), draw_poses(9, generator, (96, 96)),
+                     generator)
+    state = fit(images).state_dict()
+    state['spectra'] = damage(state['spectra']).clone()
+    with pytest.raises(InputError, match='spectra'):
+        PoseSearch(side=SIDE).load_state_dict(state)
+
+
+def test_two_kinds_of_parts_in_blocks_stay_in_view():
+    generator = torch.Generator().manual_seed(7)
+    other = torch.full((3, 96, 96), 0.7)
+    other[:, 30:66, 40:56] = 0.1
+    other[:, 30:40, 56:70] = 0.4
+    images = torch.cat([
+        lay_out(part, draw_poses(8, generator, (96, 96), max_shift=0.15),
+                generator) for part in (draw_part((96, 96)), other)
+    ])
+    aligned = warp(images, fit(images)(images))
+    dark = (images[:, 0] < 0.55).sum((1, 2))
+    assert ((aligned[:, 0] < 0.55).sum((1, 2)) > 0.8 * dark).all()

@@ -44,9 +44,10 @@ def brute_force(image, template, max_shift, num_angles):
                                              torch.ones_like(template)))
         for y in range(-reach, reach + 1):
             for x in range(-reach, reach + 1):
-                fits[number, y, x] = (plane * place(turned, y, x) -
-                                      plane.square() * place(frame, y, x) / 4 -
-                                      place(square, y, x) * inside / 4).sum()
+                fits[number, y,
+                     x] = (plane * place(turned, y, x) -
+                           plane.square() * place(frame, y, x) * 0.15 -
+                           place(square, y, x) * inside * 0.15).sum()
     best = max(fits, key=fits.get)
     return fits[best], best
 
