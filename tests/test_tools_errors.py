@@ -53,7 +53,8 @@ def test_bad_input_of_train(run_tool, config, own_root, tmp_path, spoil,
 def test_an_optimizer_without_anything_to_train(run_tool, fyd_config,
                                                 tmp_path):
     result = run_tool(tmp_path, 'train.py', fyd_config, *CATEGORY,
-                      '--work-dir', 'work', '--cfg-options', 'model.ica=None',
+                      '--work-dir', 'work', '--cfg-options',
+                      'model.pose_search=None', 'model.ica=None',
                       'model.fca=None', 'model.fas=None')
     assert is_one_sentence(result), result.err
     assert 'FYD as configured has nothing to train' in result.err

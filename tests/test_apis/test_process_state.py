@@ -67,7 +67,7 @@ def state():
                    torch.nn.Module.load_state_dict, torch.hub.load,
                    torch.utils.data.DataLoader.__init__,
                    mmengine.runner.Runner.load_checkpoint, cv2.imread),
-        safe_globals=list(torch.serialization.get_safe_globals()),
+        safe_globals=set(torch.serialization.get_safe_globals()),
         module_hooks=[
             dict(value) for name, value in
             vars(torch.nn.modules.module).items()

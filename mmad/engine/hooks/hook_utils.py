@@ -76,8 +76,9 @@ def split_training_data(runner: Runner, share: float,
 
 def draw_evenly(dataset: Dataset, number: int) -> Dataset:
     """Return at most so many items of a data set, in equal steps."""
-    step = max(1, -(-len(dataset) // number))
-    return _subset(dataset, list(range(0, len(dataset), step)))
+    size = len(dataset)  # type: ignore[arg-type]
+    step = max(1, -(-size // number))
+    return _subset(dataset, list(range(0, size, step)))
 
 
 def _subset(dataset: Dataset, indices: list[int]) -> Dataset:

@@ -207,7 +207,7 @@ class FYD(FitDetector):
             return dict(loss_alone=_no_loss(self))
         log: dict[str, Tensor] = {}
         image, matrix, residual = self._run_ica(inputs)
-        if residual is not None:
+        if matrix is not None and residual is not None:
             log['loss_pair'] = self.pair_loss(gather_batch(image))
             self._log_transform('ica', matrix, log, residual)
         elif self.ica is not None:

@@ -82,6 +82,10 @@ class FittedModule(nn.Module):
         """Turn what all processes took in into the buffers."""
         raise NotImplementedError
 
+    def summary(self) -> str:
+        """Say in a sentence what a fit before a training has found."""
+        return f'{type(self).__name__} is fitted.'
+
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         for name, buffer in list(self.named_buffers(recurse=False)):
             stored = state_dict.get(prefix + name)
