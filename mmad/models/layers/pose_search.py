@@ -40,19 +40,19 @@ class PoseSearch(FittedModule):
     0.7 of the weight, so that little is gained by moving a part out of view.
 
     The template is the mean of the aligned training images. In turns, poses
-    are found with the template and the template with the poses, which lowers
-    the squared pair-wise loss of the edges in each step. It starts as the one
-    of a few images that the others fit best. The common pose is such that the
+    are found with the template and the template with the poses, six times,
+    which makes the edges of all images more alike. It starts as the one of a
+    few images that the others fit best. The common pose is such that the
     mean of the transforms is the identity.
 
     In the end, the pair-wise loss of FYD (arXiv 2110.04538) decides what is
     aligned. It is that of the images reduced to ``side`` pixels and without
     their local mean, in units of their contrast, since it would also fall if
     parts were moved out of view; for the same reason, images must fill half
-    of the common frame. There are shifts if they lower it by a
-    fifth, and rotations if they lower it by another fifth. Textures are thus
-    left as they are, and so are parts that lie alike, to which resampling
-    would do more harm than good. A training is preceded by a fit to 500
+    of the common frame. There are shifts if they lower it by a fifth, and
+    rotations if they lower it by another fifth. Textures are thus left as
+    they are, and so are parts that lie alike, to which resampling would do
+    more harm than good. A training is preceded by a fit to 500
     images, which take 64 kB each.
 
     Args:
@@ -69,8 +69,8 @@ class PoseSearch(FittedModule):
             spectra of the turned templates, of their frames and of their
             squares; R is ``num_angles``, or 1 for shifts only.
             ``(1, 1, 1, 1, 2)`` for no alignment.
-        losses (Tensor): ``(3,)`` float32, these losses of the
-            identity, of shifts, and of shifts and rotations.
+        losses (Tensor): ``(3,)`` float32, the loss of the images as they are,
+            after shifts, and after rotations and shifts.
     """
 
     needs_pass = False

@@ -232,3 +232,20 @@ def test_two_kinds_of_parts_in_blocks_stay_in_view():
     aligned = warp(images, fit(images)(images))
     dark = (images[:, 0] < 0.55).sum((1, 2))
     assert ((aligned[:, 0] < 0.55).sum((1, 2)) > 0.8 * dark).all()
+
+
+def test_images_must_fill_half_of_the_common_frame(monkeypatch):
+    generator = torch.Generator().manual_seed(8)
+    images = torch.randn(8, 3, 96, 96, generator=generator)
+    # All images show the same in one corner, and nothing else in common.
+    images[:, :, :40, :40] = images[:1, :, :40, :40]
+
+    def move_out(self, edges, num_angles):
+        spectra = edges.new_ones(3, num_angles, 2, 2) + 0j
+        number = len(edges)
+        return spectra, (torch.zeros(number), torch.full((number, 2), -1.2))
+
+    monkeypatch.setattr(PoseSearch, '_align', move_out)
+    assert not fit(images).finds_poses
+    monkeypatch.setattr('mmad.models.layers.pose_search._MIN_SHOWN', 0)
+    assert fit(images).finds_poses
