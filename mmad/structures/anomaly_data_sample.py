@@ -7,7 +7,10 @@ from mmad.errors import InputError
 from .frame import map_to_original, require_place
 
 _SCALARS = dict(
-    gt_label=torch.int64, pred_score=torch.float32, pred_label=torch.bool)
+    gt_label=torch.int64,
+    pred_score=torch.float32,
+    p_value=torch.float32,
+    pred_label=torch.bool)
 _MAPS = dict(gt_mask=torch.bool, pred_map=torch.float32, pred_mask=torch.bool)
 
 
@@ -26,12 +29,18 @@ class AnomalyDataSample(BaseDataElement):
     - ``mask_area``: Number of defective pixels in the mask file.
     - ``frame_lost``: Why the place of the input in the original image is not
       known, if it is not.
+    - ``image_threshold``, ``pixel_threshold``: What is above counts as
+      anomalous, where the model was calibrated.
+    - ``false_alarm_rate``: That the thresholds were chosen for; None if they
+      were chosen otherwise.
 
     Attributes:
         gt_label (Tensor): ``()`` int64, 1 for anomalous.
         gt_mask (Tensor): ``(H, W)`` bool at the model's input size.
         pred_score (Tensor): ``()`` float32, higher is more anomalous.
         pred_map (Tensor): ``(H, W)`` float32 at the model's input size.
+        p_value (Tensor): ``()`` float32, share of normal images that look at
+            least as odd.
         pred_label (Tensor): ``()`` bool, whether the image counts as
             anomalous at a threshold.
         pred_mask (Tensor): ``(H, W)`` bool, the same for each pixel.
@@ -48,6 +57,7 @@ class AnomalyDataSample(BaseDataElement):
     gt_mask: Tensor
     pred_score: Tensor
     pred_map: Tensor
+    p_value: Tensor
     pred_label: Tensor
     pred_mask: Tensor
 

@@ -6,6 +6,7 @@ from mmengine.model import BaseModel
 from torch import Tensor
 
 from mmad.models.fit_state import FitState, refuse_part
+from mmad.models.layers.decision import Decision
 from mmad.structures import AnomalyDataSample
 
 from .input_frame import (
@@ -35,6 +36,7 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
         takes_borders (bool): Whether :meth:`score` has a second argument, a
             mask of the pixels that show the image.
         fit_state (FitState): Whether it is fitted, and what with.
+        decision (Decision): The thresholds, if they were calibrated.
         input_size (Tensor): ``(2,)`` int64, height and width of the images;
             zeros before the first.
     """
@@ -46,6 +48,7 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
         super().__init__(data_preprocessor)
         self.fit_state = FitState(type(self).__name__, self.fingerprint)
         self.register_load_state_dict_post_hook(refuse_part)
+        self.decision = Decision()
         self.register_buffer('input_size', torch.zeros(2, dtype=torch.int64))
 
     def fingerprint(self) -> dict:
@@ -78,6 +81,7 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
                 as fitted.
         """
         self.fit_state.begin_training(num_batches)
+        self.decision.reset()
         self.input_size.zero_()
 
     def parse_losses(self, losses: dict) -> tuple[Tensor, dict]:
@@ -138,9 +142,12 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
         inputs: Tensor,
         data_samples: list[AnomalyDataSample] | None = None
     ) -> list[AnomalyDataSample]:
-        """Score images and write ``pred_score`` and ``pred_map``.
+        """Score images, and decide about them where there are thresholds.
 
-        Maps are NaN in the border of a letterbox.
+        Written are ``pred_score`` and ``pred_map``, NaN in the border of a
+        letterbox; and after a calibration ``pred_label``, ``pred_mask``,
+        ``p_value`` and the metainfo ``image_threshold``,
+        ``pixel_threshold`` and ``false_alarm_rate``.
 
         Raises:
             InputError: The detector is not fitted; images were padded or have
@@ -166,7 +173,28 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
                 data_samples, scores, maps[:, 0], strict=True):
             sample.pred_score = score
             sample.pred_map = anomaly_map
+        if self.decision.is_fitted:
+            self._decide(data_samples, scores, maps)
         return data_samples
+
+    def _decide(self, data_samples: Sequence[AnomalyDataSample],
+                scores: Tensor, maps: Tensor) -> None:
+        image_threshold, pixel_threshold = self.decision.thresholds.tolist()
+        known = dict(
+            image_threshold=image_threshold,
+            pixel_threshold=pixel_threshold,
+            false_alarm_rate=self.decision.conditions.get('false_alarm_rate'))
+        labels, masks = self.decision(scores, maps)
+        for sample, label, mask, p_value in zip(
+                data_samples,
+                labels,
+                masks[:, 0],
+                self.decision.p_values(scores),
+                strict=True):
+            sample.pred_label = label
+            sample.pred_mask = mask
+            sample.p_value = p_value
+            sample.set_metainfo(known)
 
     def _check_shapes(self, inputs: Tensor, scores: Tensor,
                       maps: Tensor) -> None:

@@ -70,7 +70,8 @@ class FitDetector(BaseDetector):
     def _empty_modules(self) -> list[str]:
         return [
             name for name, module in self.named_children()
-            if isinstance(module, FittedModule) and not module.is_fitted
+            if isinstance(module, FittedModule) and module.is_required
+            and not module.is_fitted
         ]
 
     @property

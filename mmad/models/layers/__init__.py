@@ -10,6 +10,7 @@ from .attribution import Attribution
 from .channel_reduction import ChannelReduction
 from .coreset import k_center_greedy, random_projection
 from .coreset_bank import CoresetBank
+from .decision import Decision
 from .fine_alignment import FineAlignment
 from .fitted_module import FittedModule
 from .gallery import Gallery
@@ -32,7 +33,7 @@ from .student_ensemble import (
 )
 
 __all__ = [
-    'AnomalyMap', 'Attribution', 'ChannelReduction', 'CoresetBank',
+    'AnomalyMap', 'Attribution', 'ChannelReduction', 'CoresetBank', 'Decision',
     'FineAlignment', 'FittedModule', 'Gallery', 'MemoryBank', 'PatchFeatures',
     'PixelStatistics', 'PoseSearch', 'PositionGaussians', 'PyramidStore',
     'SpatialTransformer', 'StudentEnsemble', 'affine_matrix', 'all_gather',

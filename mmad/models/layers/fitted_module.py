@@ -24,6 +24,8 @@ class FittedModule(nn.Module):
             processes. A fit sets it before :meth:`reset`.
         needs_pass (bool): Whether a fit shall go over the images for this
             module. Without one, only :meth:`reset` is called.
+        is_required (bool): Whether a model cannot predict without it.
+            Defaults to True.
         images_before_training (int): Number of training images, evenly
             drawn, that the module is fitted to before a training by gradients
             that builds on it. Defaults to 0: it is fitted behind a training.
@@ -31,6 +33,7 @@ class FittedModule(nn.Module):
 
     num_images = 0
     needs_pass = True
+    is_required = True
     images_before_training = 0
 
     def __init__(self) -> None:
