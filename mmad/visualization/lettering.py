@@ -122,5 +122,8 @@ def _letters() -> frozenset[int]:
 
 @lru_cache(maxsize=1)
 def _system_font() -> str | None:
-    known = {font.name: font.fname for font in font_manager.fontManager.ttflist}
+    known = {
+        font.name: font.fname
+        for font in font_manager.fontManager.ttflist
+    }
     return next((known[name] for name in _FAMILIES if name in known), None)

@@ -21,10 +21,9 @@ def draw_outline(image: np.ndarray,
     inside = np.ascontiguousarray(mask, np.uint8)
     if not inside.any():
         return
-    rings = [inside]
-    kernel = cv2.getStructuringElement(
-        cv2.MORPH_ELLIPSE, (2 * thickness + 1, 2 * thickness + 1))
-    for _ in range(3):
-        rings.append(cv2.dilate(rings[-1], kernel))
-    for color, inner, outer in zip((0, 255, 0), rings, rings[1:]):
-        image[inner != outer] = color
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE,
+                                       (2 * thickness + 1, 2 * thickness + 1))
+    for color in (0, 255, 0):
+        outside = np.asarray(cv2.dilate(inside, kernel), np.uint8)
+        image[inside != outside] = color
+        inside = outside

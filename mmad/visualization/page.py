@@ -33,8 +33,8 @@ class Page:
         self._strong = Lettering(round(1.3 * size), bold=True)
         self._gap = size // 2
         self._width = max(
-            _NARROWEST, self._width + self._gap *
-            (number + 1 if is_row else 2))
+            _NARROWEST,
+            self._width + self._gap * (number + 1 if is_row else 2))
         self.line = max(1, round((height * width)**0.5 / 250))
         self._shape = shape
         self._is_row = is_row
@@ -55,8 +55,8 @@ class Page:
         """
         if scale is not None:
             self._scale = scale
-            self._scale_left = self._gap + self._is_row * len(
-                self._panels) * (self._shape[1] + self._gap)
+            self._scale_left = self._gap + self._is_row * len(self._panels) * (
+                self._shape[1] + self._gap)
         self._panels.append((caption, drawn))
 
     def finish(self, sample: AnomalyDataSample) -> np.ndarray:
@@ -137,6 +137,7 @@ class Page:
                    max(left, at - tick // 2):at + tick - tick // 2] = 0
             wide = self._text.width(text)
             start = min(max(left, at - wide // 2), left + width - wide)
-            self._text.write(footer, text, (max(gap, start), 2 * gap + line - gap // 2),
+            self._text.write(footer, text,
+                             (max(gap, start), 2 * gap + line - gap // 2),
                              _INK)
         return footer

@@ -30,7 +30,8 @@ def panel_shape(shape: tuple[int, ...], number: int,
     scale: float = -(-_READABLE // max(height, width))
     if scale > largest:
         scale = max(int(largest), min(1, largest))
-    return (max(1, round(scale * height)), max(1, round(scale * width))), is_row
+    return (max(1, round(scale * height)), max(1,
+                                               round(scale * width))), is_row
 
 
 def resize_image(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -50,7 +51,8 @@ def resize_mask(mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         return mask
     values = mask.astype(np.float32)
     if mask.shape[0] > shape[0] or mask.shape[1] > shape[1]:
-        return cv2.resize(values, shape[::-1], interpolation=cv2.INTER_AREA) > 0
+        return cv2.resize(
+            values, shape[::-1], interpolation=cv2.INTER_AREA) > 0
     return cv2.resize(values, shape[::-1], interpolation=cv2.INTER_LINEAR) > .5
 
 

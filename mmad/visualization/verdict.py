@@ -49,8 +49,8 @@ def _outcome(sample: AnomalyDataSample) -> str:
     if 'pred_label' not in sample:
         return labeled
     wrong = 'MISSED' if is_bad else 'FALSE ALARM'
-    return (f'correct, {labeled}' if bool(sample.pred_label) == is_bad else
-            f'{wrong}, {labeled}')
+    return (f'correct, {labeled}'
+            if bool(sample.pred_label) == is_bad else f'{wrong}, {labeled}')
 
 
 def _numbers(sample: AnomalyDataSample) -> str:

@@ -8,7 +8,7 @@ from drawn_batches import batch, drawing_runner, names
 from mmengine.dataset import DefaultSampler
 from mmengine.visualization import Visualizer
 
-from mmad.engine.hooks.visualization_hook import _unique_names
+from mmad.engine.hooks.drawn_images import unique_names
 from mmad.errors import InputError
 from mmad.registry import DATASETS, HOOKS
 from mmad.structures import AnomalyDataSample
@@ -126,9 +126,9 @@ def show_share_quietly(*args):
 def test_names_never_meet():
     entries = [(0, 'a', 'x', 0), (1, 'a', 'x', 1), (2, 'a', 'x_1', 2),
                (3, 'b', 'x', 3), (4, 'a', 'x', 1), (5, 'a', 'x_1_', 5)]
-    given = _unique_names(entries)
+    given = unique_names(entries)
     assert len(set(given.values())) == len(entries)
-    assert given == _unique_names(entries[::-1])
+    assert given == unique_names(entries[::-1])
     assert given[3] == ('b', 'x')
     assert given[2] == ('a', 'x_1')
 
