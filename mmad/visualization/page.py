@@ -26,15 +26,15 @@ class Page:
     def __init__(self, shape: tuple[int, int], is_row: bool,
                  number: int) -> None:
         height, width = shape
-        self._step = (0, width) if is_row else (height, 0)
-        self._width = width * (number if is_row else 1)
-        size = max(13, round(self._width / 75))
+        columns = number if is_row else 1
+        size = max(13, round(width * columns / 75))
         self._text = Lettering(size)
         self._strong = Lettering(round(1.3 * size), bold=True)
         self._gap = size // 2
-        self._width = max(
-            _NARROWEST,
-            self._width + self._gap * (number + 1 if is_row else 2))
+        self._width = max(_NARROWEST,
+                          (width + self._gap) * columns + self._gap)
+        # Of a panel and the gap behind it, also where the header is wider.
+        self._slot = (self._width - self._gap) // columns
         self.line = max(1, round((height * width)**0.5 / 250))
         self._shape = shape
         self._is_row = is_row
@@ -55,8 +55,8 @@ class Page:
         """
         if scale is not None:
             self._scale = scale
-            self._scale_left = self._gap + self._is_row * len(self._panels) * (
-                self._shape[1] + self._gap)
+            self._scale_left = self._gap + self._slot * (
+                len(self._panels) if self._is_row else 0)
         self._panels.append((caption, drawn))
 
     def finish(self, sample: AnomalyDataSample) -> np.ndarray:
@@ -76,14 +76,11 @@ class Page:
     def _row(self, panels, line: int) -> np.ndarray:
         height, width = self._shape
         row = self._blank(line + height)
-        left = self._gap
-        for caption, drawn in panels:
-            space = (
-                width if self._is_row and len(panels) > 1 else self._width -
-                left - self._gap)
-            self._text.write(row, caption, (left, 0), _FAINT, space)
+        for number, (caption, drawn) in enumerate(panels):
+            left = self._gap + number * self._slot
+            self._text.write(row, caption, (left, 0), _FAINT,
+                             self._slot - self._gap)
             row[line:, left:left + width] = drawn
-            left += width + self._gap
         return row
 
     def _header(self, sample: AnomalyDataSample) -> np.ndarray:

@@ -56,15 +56,14 @@ def _outcome(sample: AnomalyDataSample) -> str:
 def _numbers(sample: AnomalyDataSample) -> str:
     if 'pred_score' not in sample:
         return ''
-    score = float(sample.pred_score)
+    score, threshold = float(sample.pred_score), sample.get('image_threshold')
     text = f'score {score:.4g}'
-    threshold = sample.get('image_threshold')
-    if threshold is not None:
-        text += f' / threshold {threshold:.4g}'
-        if threshold > 0:
-            text += f' = {score / threshold:.2f}'
-    else:
+    if threshold is None:
         text += ', not calibrated'
+    elif threshold > 0:
+        text += f' = {score / threshold:.2f} times the threshold {threshold:.4g}'
+    else:
+        text += f', threshold {threshold:.4g}'
     if 'p_value' in sample:
-        text += f',  p = {float(sample.p_value):.2g}'
+        text += f', p = {float(sample.p_value):.2g}'
     return text
