@@ -61,7 +61,8 @@ def _numbers(sample: AnomalyDataSample) -> str:
     if threshold is None:
         text += ', not calibrated'
     elif threshold > 0:
-        text += f' = {score / threshold:.2f} times the threshold {threshold:.4g}'
+        ratio = score / threshold
+        text += f' = {ratio:.2f} times the threshold {threshold:.4g}'
     else:
         text += f', threshold {threshold:.4g}'
     if 'p_value' in sample:

@@ -6,8 +6,9 @@ import pytest
 from mmad.visualization.lettering import Lettering
 
 TEXTS = [
-    'part.png', 'Größe', '漢字', 'два', 'two\nlines',
-    os.fsdecode(b'kr\xe4tz'), '%d {} \\', '', ' ', '\u202eleft', '🙂', 'x' * 500
+    'part.png', 'Größe', '漢字', 'два', 'two\nlines', '%d {} \\', '', ' ',
+    '\u202eleft', '🙂', 'x' * 500,
+    os.fsdecode(b'kr\xe4tz')
 ]
 
 
