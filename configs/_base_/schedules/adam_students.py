@@ -8,5 +8,5 @@ optim_wrapper = dict(
     optimizer=dict(type='Adam', lr=1e-4, weight_decay=1e-5))
 custom_hooks = [
     dict(type='TeacherStatisticsHook'),
-    dict(type='CalibrationHook', share=0.1),
+    dict(type='StudentStatisticsHook', share=0.1),
 ]
