@@ -35,6 +35,11 @@ class Picture:
     file: Path | None = None
 
 
+def has_scale(sample: AnomalyDataSample) -> bool:
+    """Whether the scale of the colors follows from the threshold."""
+    return (sample.get('pixel_threshold') or 0) > 0
+
+
 def require_original(sample: AnomalyDataSample) -> None:
     """Raise :class:`InputError` unless the original image can be drawn."""
     path = sample.get('img_path')

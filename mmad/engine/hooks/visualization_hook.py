@@ -1,5 +1,6 @@
 import os
 import re
+import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import chain
@@ -31,6 +32,7 @@ from .drawn_images import (
     Picture,
     Readers,
     find_readers,
+    has_scale,
     name_of,
     read_original,
     require_original,
@@ -108,6 +110,9 @@ class VisualizationHook(Hook):
         if self.enable:
             check_folder(self._folder(runner), 'the folder of heat maps')
             check_output_folder(self._folder(runner), _datasets(runner))
+            # Ctrl-C leaves no time to tidy up.
+            for left in self._folder(runner).glob(f'{_unnamed()}*'):
+                shutil.rmtree(left, ignore_errors=True)
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Forget the images of an earlier epoch."""
@@ -153,7 +158,7 @@ class VisualizationHook(Hook):
             defect_type, stem = names[picture.entry[0]]
             path = safe_path(folder, defect_type, f'{stem}.png')
             if picture.file is None:
-                self._draw(runner, picture, value_range, stem, out_file=path)
+                self._draw(picture, value_range, stem, out_file=path)
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(picture.file, path)
@@ -179,6 +184,10 @@ class VisualizationHook(Hook):
         self._readers: Readers | None = None
         self._loader = loader
         self._size = len(loader.dataset)  # type: ignore[arg-type]
+        # The visualizers of other packages cannot draw anomaly maps.
+        self._visualizer = (
+            runner.visualizer if isinstance(
+                runner.visualizer, AnomalyVisualizer) else AnomalyVisualizer())
         self._picks = _picks(self.tracked_images * _has_tracker(runner),
                              self._size)
 
@@ -207,7 +216,7 @@ class VisualizationHook(Hook):
                 self._add_file(runner, picture)
 
     def _measure(self, sample: AnomalyDataSample) -> None:
-        if _has_scale(sample):
+        if has_scale(sample):
             return
         height, width = sample.pred_map.shape
         scores = sample.pred_map[scored_window(sample, (height, width))]
@@ -256,32 +265,27 @@ class VisualizationHook(Hook):
         # Fail here rather than at the end of a long test.
         position, defect_type, stem, _ = picture.entry
         safe_path(self._folder(runner), defect_type, f'{stem}.png')
-        if _has_scale(picture.sample):
+        if has_scale(picture.sample):
             if self._drawn is None:
                 self._folder(runner).mkdir(parents=True, exist_ok=True)
                 self._drawn = TemporaryDirectory(
-                    prefix='.drawing-', dir=self._folder(runner))
+                    prefix=_unnamed(), dir=self._folder(runner))
             file = Path(self._drawn.name, f'{position}.png')
-            self._draw(runner, picture, None, stem, out_file=file)
+            self._draw(picture, None, stem, out_file=file)
             picture = Picture(picture.entry, AnomalyDataSample(), None, file)
         self._files.append(picture)
 
-    def _draw(self, runner: Runner, picture: Picture,
-              value_range: tuple[float, float] | None, name: str,
-              **kwargs) -> None:
+    def _draw(self, picture: Picture, value_range: tuple[float, float] | None,
+              name: str, **kwargs) -> None:
         sample, image, frame = picture.sample, picture.image, 'input'
         if image is None:
             if self._readers is None:
                 self._readers = find_readers(self._loader.dataset)
             sample, frame = sample.new(), 'original'
             image = read_original(sample, self._readers)
-        # The visualizers of other packages cannot draw anomaly maps.
-        visualizer = (
-            runner.visualizer if isinstance(
-                runner.visualizer, AnomalyVisualizer) else AnomalyVisualizer())
-        if _has_scale(sample):
+        if has_scale(sample):
             value_range = None
-        visualizer.add_datasample(
+        self._visualizer.add_datasample(
             name,
             image,
             sample,
@@ -298,13 +302,13 @@ class VisualizationHook(Hook):
         for picture in self._tracked:
             defect_type, stem = names[picture.entry[0]]
             name = re.sub(r'[^\w.-]+', '_', f'{mode}_{defect_type}_{stem}')
-            self._draw(runner, picture, value_range, name, step=step)
+            self._draw(picture, value_range, name, step=step)
         self._tracked.clear()
 
 
-def _has_scale(sample: AnomalyDataSample) -> bool:
-    """Whether the scale of the colors follows from the threshold."""
-    return (sample.get('pixel_threshold') or 0) > 0
+def _unnamed() -> str:
+    """How folders of drawings begin whose names are not yet known."""
+    return f'.drawing-{get_dist_info()[0]}-'
 
 
 def _has_tracker(runner: Runner) -> bool:

@@ -91,6 +91,17 @@ def test_files_are_written_as_images_come(runner, tmp_path):
     assert sorted(p.name for p in folder.iterdir()) == ['cut', 'good']
 
 
+def test_what_an_interrupted_test_left_is_removed(runner, tmp_path):
+    left = tmp_path / 'work/visualization/.drawing-0-x'
+    left.mkdir(parents=True)
+    (left / '0.png').touch()
+    HOOKS.build(dict(type='VisualizationHook')).before_test(runner)
+    assert left.exists()
+    HOOKS.build(dict(type='VisualizationHook',
+                     enable=True)).before_test(runner)
+    assert not left.exists()
+
+
 def track_share(rank, world, folder):
     """Track what the sampler deals to this process."""
     tracker = Tracker()
