@@ -123,7 +123,8 @@ class CoresetBank(MemoryBank):
         left = images - len(gone)
         self.counts = self.counts.new_tensor([left, held * left // images])
         self.sources = torch.stack(
-            [image - torch.searchsorted(gone, image), position], 1)[kept]
+            [image - torch.searchsorted(gone, image.contiguous()), position],
+            1)[kept]
         self.rows = self.rows[kept]
 
     def update(self,

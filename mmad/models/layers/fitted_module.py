@@ -101,8 +101,14 @@ class FittedModule(nn.Module):
 
     @property
     def num_fitted(self) -> int:
-        """Number of images that it is fitted to, over all processes."""
-        raise NotImplementedError
+        """Number of images that it is fitted to, over all processes.
+
+        Raises:
+            InputError: The fit cannot be taken up.
+        """
+        raise InputError(
+            f'the {type(self).__name__} cannot take in images after a fit; '
+            'fit again with all of them.')
 
     def reopen(self) -> None:
         """Take up an earlier fit, to take images out of it or to add some.
@@ -111,13 +117,8 @@ class FittedModule(nn.Module):
         :meth:`forget` may follow, then :meth:`update` with new images, whose
         numbers come after those of the others, and :meth:`finalize`.
         ``num_images`` is then the number of images that there will be.
-
-        Raises:
-            InputError: The fit cannot be taken up.
         """
-        raise InputError(
-            f'the {type(self).__name__} cannot take in images after a fit; '
-            'fit again with all of them.')
+        raise NotImplementedError
 
     def forget(self, ids: list[int], features: Any = None) -> None:
         """Take images out of the reopened fit.
