@@ -84,15 +84,11 @@ def say_changes(result: 'CheckpointUpdate') -> None:
         say('Fitted before', f'{len(result.known)} images of the folder')
     for name in result.forgotten:
         say('Forgotten', shown_path(name))
-    if result.kept_scores:
-        say(
-            'Attention', f'the files of {len(result.kept_scores)} forgotten '
-            'images are gone, so their scores still count for the threshold; '
-            'use --calibrate to find it anew')
     if result.after is None:
         say('Threshold', 'none, since the checkpoint has none')
     else:
         say('Threshold', describe_threshold(result))
+    if result.scores:
         say(
             'Oddest new images', ', '.join(
                 f'{path.name} ({score:.4g})'
@@ -102,17 +98,13 @@ def say_changes(result: 'CheckpointUpdate') -> None:
 
 def describe_threshold(result: 'CheckpointUpdate') -> str:
     """Say how the thresholds have moved, and what they rest on."""
-    moved = [('', 0), ('of the map ', 1)]
     after = result.after
     texts = []
-    for name, place in moved:
-        new = after.thresholds[place]
-        if result.before is None:
-            texts.append(f'{name}{new:.4g}')
-            continue
-        old = result.before.thresholds[place]
-        texts.append(f'{name}{old:.4g} before, {new:.4g} now '
-                     f'({100 * (new / old - 1):+.2g} %)')
+    for name, place in (('', 0), ('of the map ', 1)):
+        text = f'{name}{after.thresholds[place]:.4g}'
+        if result.before is not None:
+            text += f', before {result.before.thresholds[place]:.4g}'
+        texts.append(text)
     rate = after.conditions['false_alarm_rate']
     said = (
         after.conditions['threshold_kind']

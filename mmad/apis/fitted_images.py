@@ -44,28 +44,28 @@ def find_fitted(paths: Sequence[str | Path],
     Returns:
         list[int | None]: The number of each in the fit; None for others.
     """
-    known: dict[str, int | None] = {
-        name: number
-        for number, name in enumerate(names)
-    }
+    known = {name: number for number, name in enumerate(names)}
     alike = defaultdict(list)
     for number, name in enumerate(names):
         alike[os.path.basename(name)].append(number)
-    found: list[int | None] = []
-    for path in paths:
-        number = known.get(os.path.abspath(path))
-        if number is None:
-            same = alike[os.path.basename(path)]
-            number = next((n for n in same if _is_copy(path, names[n],
-                                                       len(same) == 1)), None)
-        found.append(number)
-    return found
+    return [
+        known.get(
+            os.path.abspath(path),
+            _find_copy(path, alike[os.path.basename(path)], names))
+        for path in paths
+    ]
 
 
-def _is_copy(path: str | Path, name: str, is_only: bool) -> bool:
-    if not os.path.isfile(name):
-        return is_only
-    return os.path.isfile(path) and filecmp.cmp(path, name, shallow=False)
+def _find_copy(path: str | Path, alike: Sequence[int],
+               names: Sequence[str]) -> int | None:
+    for number in alike:
+        if os.path.isfile(names[number]):
+            if os.path.isfile(path) and filecmp.cmp(
+                    path, names[number], shallow=False):
+                return number
+        elif len(alike) == 1:
+            return number
+    return None
 
 
 def find_forgotten(paths: Sequence[str | Path],
@@ -73,8 +73,9 @@ def find_forgotten(paths: Sequence[str | Path],
     """Find images to be forgotten among those that were fitted.
 
     Args:
-        paths (Sequence[str | Path]): Their paths, or the last parts of them,
-            such as ``good/012.png``. The files need not exist.
+        paths (Sequence[str | Path]): Their paths, those of copies, or the
+            last parts of paths, such as ``good/012.png``. The files need not
+            exist.
         names (Sequence[str]): Those of the fitted images.
 
     Returns:
@@ -88,10 +89,8 @@ def find_forgotten(paths: Sequence[str | Path],
         raise InputError('the checkpoint does not name the images that it was '
                          'fitted to, so none can be forgotten; fit again '
                          'without them.')
-    known = {name: number for number, name in enumerate(names)}
     found = set()
-    for path in paths:
-        number = known.get(os.path.abspath(path))
+    for path, number in zip(paths, find_fitted(paths, names)):
         if number is None:
             parts = Path(path).parts
             ending = [

@@ -5,89 +5,97 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mmad.errors import InputError
 from mmad.models.layers.decision import Decision
 
 from .fitted_images import find_fitted
 from .model_updater import ModelUpdater, Paths
-
-# How far apart two computations of one score may be.
-_SAME = 1e-3
 
 
 class Calibration(NamedTuple):
     """The scores that a decision was calibrated with, and what it said.
 
     Attributes:
-        scores (Tensor): ``(n,)``, of normal images, on the CPU.
+        numbers (Tensor): ``(n,)``, of the normal images in the fit; -1 for
+            those that are not in there.
+        scores (Tensor): ``(n,)``, of these images.
         peaks (Tensor): ``(n,)``, the largest values of their maps.
         conditions (dict): See :class:`~mmad.models.layers.Decision`.
         thresholds (tuple[float, float]): For image scores and maps.
     """
+    numbers: Tensor
     scores: Tensor
     peaks: Tensor
     conditions: dict
     thresholds: tuple[float, float]
 
-    @property
-    def left_out(self) -> bool:
-        """Whether the images were in the fit, and each left out."""
-        return self.conditions.get('calibration') == 'leave_one_out'
+    def without(self, ids: Sequence[int]) -> 'Calibration':
+        """Take out images of the fit; those behind them move up."""
+        gone = torch.tensor(sorted(ids), dtype=torch.int64)
+        kept = ~torch.isin(self.numbers, gone)
+        numbers = self.numbers - torch.searchsorted(gone, self.numbers)
+        return self._replace(
+            numbers=numbers[kept],
+            scores=self.scores[kept],
+            peaks=self.peaks[kept])
+
+    def with_images(self, numbers: Sequence[int], scores: Tensor,
+                    peaks: Tensor) -> 'Calibration':
+        """Add images of the fit, each left out of it."""
+        if not len(numbers):
+            return self
+        return self._replace(
+            numbers=torch.cat([self.numbers,
+                               torch.tensor(list(numbers))]),
+            scores=torch.cat([self.scores, scores]),
+            peaks=torch.cat([self.peaks, peaks]),
+            # The weaker of both statements.
+            conditions=dict(self.conditions, calibration='leave_one_out'))
 
 
 def read_decision(decision: Decision) -> Calibration | None:
     """Copy what a decision was calibrated with; None if it was not."""
     if not decision.is_fitted:
         return None
+    numbers, scores, peaks = (part.cpu() for part in decision.by_image())
     image, pixel = decision.thresholds.tolist()
-    return Calibration(decision.scores.cpu(), decision.peaks.cpu(),
-                       decision.conditions, (image, pixel))
+    return Calibration(numbers, scores, peaks, decision.conditions,
+                       (image, pixel))
 
 
-def remove_scores(calibration: Calibration, scores: Tensor,
-                  peaks: Tensor) -> Calibration:
-    """Remove the scores of images that were left out of the same fit.
-
-    Those that are not found, since not all images were scored, are ignored.
-
-    Args:
-        calibration (Calibration): What the decision was calibrated with.
-        scores (Tensor): ``(m,)``, of the images.
-        peaks (Tensor): ``(m,)``, the largest values of their maps.
-    """
-    return calibration._replace(
-        scores=_remove(calibration.scores, scores),
-        peaks=_remove(calibration.peaks, peaks))
-
-
-def _remove(values: Tensor, removed: Tensor) -> Tensor:
-    for value in removed:
-        distances = (values - value).abs()
-        if len(values) and distances.min() <= _SAME * value.abs():
-            nearest = int(distances.argmin())
-            values = torch.cat([values[:nearest], values[nearest + 1:]])
-    return values
-
-
-def score_all(updater: ModelUpdater, paths: Paths,
-              names: Sequence[str]) -> tuple[Tensor, Tensor, str]:
+def score_all(updater: ModelUpdater, paths: Paths, names: Sequence[str],
+              before: Calibration | None) -> Calibration:
     """Score normal images, those in the fit as if they had not been.
 
     Args:
         updater (ModelUpdater): Has the detector.
         paths (Paths): The images.
         names (Sequence[str]): Paths of those in the fit.
+        before (Calibration, optional): Where the wanted rate and given
+            thresholds come from. None without one.
 
-    Returns:
-        tuple: Scores ``(n,)``, the largest values of the maps ``(n,)``, and
-        the method of the calibration.
+    Raises:
+        InputError: It is not known which images are in the fit.
     """
+    if not names:
+        raise InputError(
+            'the checkpoint does not name the images that it was fitted to, '
+            'so thresholds cannot be found from a folder that may hold some '
+            'of them; fit again.')
     numbers = find_fitted(paths, names)
-    fitted = [i for i in numbers if i is not None]
-    inside = [p for p, i in zip(paths, numbers) if i is not None]
-    outside = [p for p, i in zip(paths, numbers) if i is None]
-    parts = [updater.score(inside, fitted), updater.score(outside)]
+    inside = [(i, p) for i, p in zip(numbers, paths) if i is not None]
+    outside = [p for i, p in zip(numbers, paths) if i is None]
+    fitted = [i for i, _ in inside]
+    parts = [
+        updater.score([p for _, p in inside], fitted),
+        updater.score(outside)
+    ]
     scores, peaks = (torch.cat(values) for values in zip(*parts))
-    return scores, peaks, 'leave_one_out' if fitted else 'held_out'
+    said = dict(before.conditions if before is not None else {})
+    said.update(calibration='leave_one_out' if fitted else 'held_out')
+    return Calibration(
+        torch.tensor(fitted + [-1] * len(outside)), scores, peaks, said,
+        before.thresholds if before is not None else (0, 0))
 
 
 def decide(decision: Decision,
@@ -102,9 +110,11 @@ def decide(decision: Decision,
             the one before; where thresholds were given, these are kept.
     """
     said = calibration.conditions
-    wanted = rate or said.get('false_alarm_rate')
-    decision.calibrate(calibration.scores, calibration.peaks, wanted or 0.01,
-                       said['calibration'])
-    if wanted is None:
+    is_given = rate is None and said.get('threshold_kind',
+                                         'conformal') != 'conformal'
+    decision.calibrate(calibration.scores, calibration.peaks, rate
+                       or said.get('false_alarm_rate') or 0.01,
+                       said['calibration'], calibration.numbers.tolist())
+    if is_given:
         decision.set_thresholds(*calibration.thresholds,
                                 said['threshold_kind'])

@@ -17,13 +17,7 @@ from mmad.utils.arguments import check_number
 from .fitted_images import KEY, find_fitted, find_forgotten, read_names
 from .model import init_model
 from .model_updater import ModelUpdater
-from .recalibration import (
-    Calibration,
-    decide,
-    read_decision,
-    remove_scores,
-    score_all,
-)
+from .recalibration import Calibration, decide, read_decision, score_all
 
 
 class CheckpointUpdate(NamedTuple):
@@ -38,8 +32,6 @@ class CheckpointUpdate(NamedTuple):
             without thresholds.
         known (list[Path]): Images that had been fitted already.
         forgotten (list[str]): Paths of the images taken out.
-        kept_scores (list[str]): Those whose scores could not be taken out of
-            the calibration, since their files are gone.
         before (Calibration | None): Of the decision; None without thresholds.
         after (Calibration | None): And now.
     """
@@ -50,7 +42,6 @@ class CheckpointUpdate(NamedTuple):
     scores: list[float]
     known: list[Path]
     forgotten: list[str]
-    kept_scores: list[str]
     before: Calibration | None
     after: Calibration | None
 
@@ -109,52 +100,39 @@ def update_checkpoint(checkpoint: str | Path,
     is_known = [number is not None for number in find_fitted(images, names)]
     added = [path for path, known in zip(images, is_known) if not known]
     ids = find_forgotten(forget, names) if forget else []
-    forgotten = [names[i] for i in ids]
     if not added and not ids:
         raise InputError('there is nothing to do' + (
             f': all images of "{folder}" were fitted already; name a folder '
             'with others.' if images else '; name a folder, or --forget.'))
-    files = [_file_of(name, forget) for name in forgotten]
-    gone = [name for name, file in zip(forgotten, files) if file is None]
-    there = [file for file in files if file is not None]
-    if gone and updater.needs_files:
-        raise InputError(
-            f'image "{gone[0]}" is not there any more, and a '
-            f'{type(model).__name__} needs it to forget it; put it back, or '
-            'fit again without it.')
+    forgotten = [names[i] for i in ids]
+    files = []
+    if updater.needs_files:
+        files = [_file_of(name, forget, model) for name in forgotten]
 
     before = read_decision(model.decision)
-    calibration, kept_scores = before, []
-    if before is not None and before.left_out and calibrate is None:
-        present = [i for i, file in zip(ids, files) if file is not None]
-        calibration = remove_scores(before, *updater.score(there, present))
-        kept_scores = gone
-    updater.update(added, ids, there)
+    updater.update(added, ids, files)
     kept = num_before - len(ids)
     if names:
-        names = [name for i, name in enumerate(names) if i not in ids]
+        gone = set(ids)
+        names = [name for i, name in enumerate(names) if i not in gone]
         names += [os.path.abspath(path) for path in added]
-
     scores: list[float] = []
-    if calibrate is not None or calibration is not None:
-        new, peaks = updater.score(added, range(kept, kept + len(added)))
+    if before is not None or calibrate is not None:
+        numbers = range(kept, kept + len(added))
+        new, peaks = updater.score(added, numbers)
         order = new.argsort(descending=True).tolist()
         scores, added = new[order].tolist(), [added[i] for i in order]
         if calibrate is not None:
-            calibration = _calibrate_anew(updater, others, names, before)
-        elif calibration is not None:
-            calibration = _join(calibration, new, peaks)
-        decide(
-            model.decision,
-            calibration,  # type: ignore[arg-type]
-            false_alarm_rate)
+            after = score_all(updater, others, names, before)
+        elif before is not None:
+            after = before.without(ids).with_images(numbers, new, peaks)
+        decide(model.decision, after, false_alarm_rate)
     path = _new_path(Path(checkpoint), out, model)
     _write(path, state, model, names)
     return CheckpointUpdate(path, num_before, updater.model.num_fitted, added,
                             scores,
                             [p for p, known in zip(images, is_known) if known],
-                            forgotten, kept_scores, before,
-                            read_decision(model.decision))
+                            forgotten, before, read_decision(model.decision))
 
 
 def _list(folder: str | Path | None) -> list[Path]:
@@ -167,38 +145,16 @@ def _list(folder: str | Path | None) -> list[Path]:
     return found
 
 
-def _file_of(name: str, given: Sequence[str | Path]) -> str | None:
-    """Find the file of a fitted image, or a copy that was given."""
+def _file_of(name: str, given: Sequence[str | Path],
+             model: BaseDetector) -> str:
+    """Find the file of a fitted image, or the copy of it that was given."""
     for path in [name, *map(str, given)]:
         if os.path.basename(path) == os.path.basename(name) and os.path.isfile(
                 path):
             return path
-    return None
-
-
-def _join(calibration: Calibration, scores: torch.Tensor,
-          peaks: torch.Tensor) -> Calibration:
-    # What was held out of one model, another has not been compared with.
-    method = 'leave_one_out' if len(
-        scores) else calibration.conditions['calibration']
-    return calibration._replace(
-        scores=torch.cat([calibration.scores, scores]),
-        peaks=torch.cat([calibration.peaks, peaks]),
-        conditions=dict(calibration.conditions, calibration=method))
-
-
-def _calibrate_anew(updater: ModelUpdater, paths: list[Path], names: list[str],
-                    before: Calibration | None) -> Calibration:
-    if not names:
-        raise InputError(
-            'the checkpoint does not name the images that it was fitted to, '
-            'so --calibrate cannot leave them out; fit again.')
-    scores, peaks, method = score_all(updater, paths, names)
-    said = dict(before.conditions if before else {}, calibration=method)
-    if before is None:
-        said.update(false_alarm_rate=0.01)
-    return Calibration(scores, peaks, said, before.thresholds if before else
-                       (0, 0))
+    raise InputError(
+        f'image "{name}" is not there any more, and a {type(model).__name__} '
+        'needs it to forget it; put it back, or fit again without it.')
 
 
 def _new_path(checkpoint: Path, out: str | Path | None,
