@@ -130,7 +130,7 @@ def test_added_images(name, checkpoint, pictures, tmp_path):
 def test_forgotten_images(name, checkpoint, pictures, tmp_path):
     result = update_checkpoint(
         checkpoint,
-        forget=['02.png', pictures / '5.png'],
+        forget=['02.png', pictures / '05.png'],
         out=tmp_path / 'less.pth',
         config=config(name))
     rest = [0, 1, 3, 4, 6, 7]
