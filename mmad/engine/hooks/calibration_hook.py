@@ -172,7 +172,8 @@ class CalibrationHook(Hook):
             method = 'held_out'
             images = _as_in_a_test(runner, self._held_out)
         numbers, scores, peaks = self._score(runner, images)
-        decision.calibrate(scores, peaks, self.false_alarm_rate, method)
+        decision.calibrate(scores, peaks, self.false_alarm_rate, method,
+                           numbers if self._held_out is None else None)
         if self.threshold != 'conformal' or self.pixel_threshold is not None:
             self._set_thresholds(runner)
         detector.train(was_training)

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -41,6 +42,19 @@ class Gallery(FittedModule):
         for part in (self.images, self.pyramids):
             part.num_images = self.num_images
             part.reset()
+
+    @property
+    def num_fitted(self) -> int:
+        return len(self)
+
+    def reopen(self) -> None:
+        for part in (self.images, self.pyramids):
+            part.num_images = self.num_images
+            part.reopen()
+
+    def forget(self, ids: list[int], features: Any = None) -> None:
+        for part in (self.images, self.pyramids):
+            part.forget(ids)
 
     def update(self, features: tuple[Tensor, ...], ids: list[int]) -> None:
         """Take in new images.

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -72,6 +73,7 @@ class PositionGaussians(FittedModule):
             :mod:`~mmad.models.layers.packed_triangle` stores it.
     """
 
+    forgets_features = True
     can_leave_out = True
     count: Tensor
     mean: Tensor
@@ -90,6 +92,59 @@ class PositionGaussians(FittedModule):
         self._count = 0
         self._sum = self._products = torch.empty(0)
         self._gathered: list[Tensor] = []
+
+    @property
+    def num_fitted(self) -> int:
+        return int(self.count)
+
+    def reopen(self) -> None:
+        """Find the sums again, see :meth:`FittedModule.reopen`.
+
+        That of the products is, after eq. 1,
+        ``(N - 1) (L L^T - epsilon I) + N mean mean^T``. The factor has the
+        rounding of float32, which moves distances as little as it does in
+        prediction.
+        """
+        count = int(self.count)
+        mean = self.mean.flatten(0, 1).double()
+        positions, dim = mean.shape
+        unit = torch.eye(dim).to(mean)
+        self._grid, self._gathered = self.mean.shape[:2], []
+        self._count, self._sum = count, mean * count
+        self._products = mean.new_empty(positions, *packed_shape(dim))
+        for rows in self._blocks(positions, dim):
+            inverse = unpack(self.factor[rows].double(), dim)
+            lower = torch.linalg.solve_triangular(
+                inverse, unit.expand_as(inverse), upper=False)
+            products = (count - 1) * (lower @ lower.mT - self.epsilon * unit)
+            center = mean[rows, :, None]
+            self._products[rows] = pack(
+                products.baddbmm_(center, center.mT, alpha=count))
+
+    def forget(self, ids: list[int], features: Any = None) -> None:
+        """Take the features of images out of the sums.
+
+        Args:
+            ids (list[int]): Numbers of the images.
+            features (Tensor): ``(B, D, h, w)``.
+
+        Raises:
+            InputError: The grid is not the one of the fit, no image would be
+                left, or one was not in the fit.
+        """
+        self._check(features, self._grid)
+        samples = _by_position(features)
+        # Refuses what was not fitted.
+        self._distances_left_out(samples)
+        if self._count <= len(features):
+            raise InputError('all images would be forgotten; keep some.')
+        for total in (self._sum, self._products):
+            total.neg_()
+        self._count -= len(features)
+        self._gathered = [samples]
+        self._add_gathered()
+        for total in (self._sum, self._products):
+            total.neg_()
 
     def update(self, features: Tensor, ids: list[int]) -> None:
         """Add features ``(B, D, h, w)`` of new images to the sums.
