@@ -59,7 +59,7 @@ class PredictionRecorder:
             position = self._rank + self._world_size * len(self._images)
             path = sample.get('img_path')
             kind = defect_type_of(sample)
-            score = float(sample.pred_score)
+            score = float(sample['pred_score'])
             p_value = sample.get('p_value')
             self._images.append(
                 (f'image {position}' if path is None else str(path), score,
