@@ -41,7 +41,10 @@ def choose_examples(images: Sequence[Candidate],
         groups[image.kind].append(image)
     half = limit // 2
     types = sorted(kind for kind in groups if kind is not None)[:half]
-    quotas: dict[str | None, int] = {kind: half // len(types) for kind in types}
+    quotas: dict[str | None, int] = {
+        kind: half // len(types)
+        for kind in types
+    }
     quotas[None] = half
     chosen = []
     for kind, quota in quotas.items():

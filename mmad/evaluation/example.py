@@ -49,8 +49,9 @@ class Example:
                        False)
         scores, is_original = _place(sample, scores.float().cpu().numpy())
         known = np.isfinite(scores)
-        low, high = ((float(scores[known].min()), float(scores[known].max()))
-                     if known.any() else (0.0, 0.0))
+        low, high = ((float(scores[known].min()),
+                      float(scores[known].max())) if known.any() else
+                     (0.0, 0.0))
         levels = (np.where(known, scores, low) - low) / ((high - low) or 1)
         small = np.where(known, 1 + np.round(levels * _LEVELS), 0)
         return cls(position, mask_path, small.astype(np.uint8), (low, high),

@@ -122,8 +122,9 @@ class Predictions:
         sizes = arrays['map_shapes'].prod(1)
         maps = np.split(arrays['map_pixels'], np.cumsum(sizes)[:-1])
         examples = [
-            Example(int(position), mask, pixels.reshape(shape),
-                    (float(limits[0]), float(limits[1])), bool(is_original))
+            Example(
+                int(position), mask, pixels.reshape(shape),
+                (float(limits[0]), float(limits[1])), bool(is_original))
             for position, mask, pixels, shape, limits, is_original in zip(
                 arrays['example_positions'], text['masks'], maps,
                 arrays['map_shapes'], arrays['map_ranges'],
@@ -134,9 +135,9 @@ class Predictions:
             ranking = Ranking(*(arrays[f'pixel_{name}']
                                 for name in Ranking._fields))
             ranking = ranking._replace(num_regions=int(ranking.num_regions))
-        found = cls(text['paths'], arrays['scores'], arrays['kinds'],
-                    text['defect_types'], arrays.get('p_values'), examples,
-                    ranking, text['about'])
+        found = cls(text['paths'], arrays['scores'],
+                    arrays['kinds'], text['defect_types'],
+                    arrays.get('p_values'), examples, ranking, text['about'])
         if not (found.scores.shape == found.kinds.shape ==
                 (len(found.paths), )):
             raise ValueError('lengths')

@@ -72,8 +72,8 @@ class PredictionRecorder:
             }
         chosen = self._choose([*self._kept, *new], len(self._images))
         self._kept = {
-            image:
-            self._kept.get(image) or Example.of(new[image], image.position)
+            image: self._kept.get(image)
+            or Example.of(new[image], image.position)
             for image in chosen
         }
 
@@ -98,8 +98,7 @@ class PredictionRecorder:
         self._images, self._kept = [], {}
         if images is None or examples is None:
             return None
-        paths, scores, kinds, p_values = (list(part)
-                                          for part in zip(*images))
+        paths, scores, kinds, p_values = (list(part) for part in zip(*images))
         names = sorted({kind for kind in kinds if kind is not None})
         codes = {name: code for code, name in enumerate(names, 1)}
         return Predictions(

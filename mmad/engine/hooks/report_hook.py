@@ -86,11 +86,12 @@ class ReportHook(Hook):
         """Keep the exchange of results out of the current folder."""
         self._begin(runner.test_loop)
 
-    def after_val_iter(self,
-                       runner: Runner,
-                       batch_idx: int,
-                       data_batch: Any = None,
-                       outputs: Sequence[AnomalyDataSample] = ()) -> None:
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Sequence[AnomalyDataSample] = ()) -> None:
         """Record the predictions of a batch."""
         if self._recorder is not None:
             self._recorder.add(outputs)

@@ -149,10 +149,10 @@ def thin(ranking: Ranking, fpr_limit: float, points: int = 400) -> Ranking:
         return ranking
     share = np.linspace(0, 1, points // 4)
     last = []
-    for counts, shares in ((ranking.positives, share),
-                           (ranking.overlap, share),
-                           (ranking.negatives, share),
-                           (ranking.negatives, share * fpr_limit)):
+    for counts, shares in ((ranking.positives, share), (ranking.overlap,
+                                                        share),
+                           (ranking.negatives, share), (ranking.negatives,
+                                                        share * fpr_limit)):
         total = np.cumsum(counts)
         last.append(np.searchsorted(total, shares * total[-1]))
     kept = np.unique(np.minimum(np.concatenate(last), size - 1))
