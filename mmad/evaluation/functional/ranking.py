@@ -134,7 +134,7 @@ def thin(ranking: Ranking, fpr_limit: float, points: int = 400) -> Ranking:
     All curves of what is left are exact at its entries. From one entry to
     the next, the recall, the overlap and the false positive rate, and the
     latter as a share of the limit up to there, rise by at most
-    ``1 / (points // 4 - 1)``, unless one entry of the ranking has more.
+    ``1 / (points // 4 - 1)`` and what one entry of the ranking has.
 
     Args:
         ranking (Ranking): Ranked scores.

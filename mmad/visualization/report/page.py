@@ -20,7 +20,7 @@ from mmad.evaluation.report import (
 )
 from mmad.version import __version__
 
-from .histogram import bin_scores
+from .score_bins import bin_scores
 from .pictures import HeatScale, Pictures, color_bar
 from .plot import SIDE, pr_path, pro_path, roc_path
 from .run import Run, find_differences

@@ -110,7 +110,9 @@ class Pictures:
         else:
             canvas = found[1]
         heat = _draw(canvas, scores, scale, found is not None)
-        return self._add(Image.fromarray(heat), 'JPEG', quality=82)
+        # Full colors, for thin outlines.
+        return self._add(
+            Image.fromarray(heat), 'JPEG', quality=82, subsampling=0)
 
     def _image(self, path: Path) -> tuple[int, np.ndarray] | None:
         key = str(path)

@@ -92,7 +92,7 @@ def find_thresholds(predictions: Predictions,
         expected = (above + 1) / (len(calibration) + 1)
     start, text = _start(named, normal, defective)
     return Thresholds(values, _above(normal, values),
-                      np.array(hits, np.int64).reshape(num_types, -1),
+                      np.array(hits, np.int64).reshape(num_types, values.size),
                       expected, named, start, text)
 
 
