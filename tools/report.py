@@ -41,11 +41,13 @@ def main() -> None:
 def report(args: argparse.Namespace) -> None:
     from mmad.utils import write_atomically
     from mmad.utils.command_line import check_at_least
+    from mmad.utils.path_checks import check_file
     from mmad.visualization.report import build_page, read_runs
 
     check_at_least('--max-images', args.max_images, 0)
     runs = read_runs(args.work_dirs)
     out = Path(args.out or Path(args.work_dirs[0], 'report.html'))
+    check_file(out, '--out')
     title = args.title or ('Report on ' + ', '.join(run.name for run in runs))
     page = build_page(runs, title, args.max_images)
     write_atomically(out, page.encode())

@@ -73,7 +73,7 @@ class Predictions:
             defect_types=self.defect_types,
             masks=[example.mask_path for example in self.examples],
             about=self.about)
-        arrays = dict(
+        arrays: dict[str, Any] = dict(
             text=np.frombuffer(json.dumps(text).encode(), np.uint8),
             scores=self.scores,
             kinds=self.kinds,
@@ -132,9 +132,12 @@ class Predictions:
         ]
         ranking = None
         if 'pixel_thresholds' in arrays:
-            ranking = Ranking(*(arrays[f'pixel_{name}']
-                                for name in Ranking._fields))
-            ranking = ranking._replace(num_regions=int(ranking.num_regions))
+            parts: dict[str, Any] = {
+                name: arrays[f'pixel_{name}']
+                for name in Ranking._fields
+            }
+            parts['num_regions'] = int(parts['num_regions'])
+            ranking = Ranking(**parts)
         found = cls(text['paths'], arrays['scores'],
                     arrays['kinds'], text['defect_types'],
                     arrays.get('p_values'), examples, ranking, text['about'])

@@ -72,5 +72,5 @@ def test_a_damaged_file_is_named(predictions, tmp_path, spoil):
     path = tmp_path / 'file.npz'
     predictions.save(path)
     path.write_bytes(spoil(path.read_bytes()))
-    with pytest.raises(InputError, match='file.npz.*run tools/test.py'):
+    with pytest.raises(InputError, match=r'file\.npz.*run tools/test\.py'):
         Predictions.load(path)

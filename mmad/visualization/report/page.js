@@ -63,6 +63,9 @@ function showDecision(now) {
   }
   byId('row-defective').hidden = !now.defective;
   byId('row-good').hidden = !now.good;
+  for (const name of ['recall', 'precision', 'f1']) {
+    byId(name).parentElement.hidden = !now.defective;
+  }
   byId('recall').textContent = percent(now.tp, now.defective);
   byId('rate').textContent = percent(now.fp, now.good);
   byId('precision').textContent = (
@@ -129,6 +132,7 @@ function showGallery(now) {
     const words = { all: 'All', alarm: '◆ False alarms' }[key];
     button.textContent = `${words || VERDICTS[key]} ${count(counts[key])}`;
     button.setAttribute('aria-pressed', key === state.filter);
+    button.hidden = (key === 'missed' || key === 'found') && !now.defective;
   }
   const wrong = (item) => (
     item.kind ? now.threshold - item.score : item.score - now.threshold);
@@ -158,8 +162,11 @@ function card(item, run) {
     trio.append(
       picture(item.image, `image ${item.name}`, 'image', 'not found'),
       picture(item.heat, `anomaly map of ${item.name}`, 'anomaly map',
-        'no map'),
-      picture(item.mask, `mask of ${item.name}`, 'mask', missing));
+        'no map'));
+    if (run.has_masks) {
+      trio.append(
+        picture(item.mask, `mask of ${item.name}`, 'mask', missing));
+    }
     item.card.querySelector('.name').textContent = item.name;
     const kind = item.kind ? run.types[item.kind - 1] : 'good';
     const p = item.p === null ? '' : `, p = ${Number(item.p.toPrecision(2))}`;

@@ -11,7 +11,6 @@ from rich.progress import track
 from mmad.errors import printable
 from mmad.evaluation.choose_examples import Candidate, choose_examples
 from mmad.evaluation.example import Example
-from mmad.evaluation.functional import curves, rank, thin
 from mmad.evaluation.report import (
     describe_conditions,
     is_table_value,
@@ -20,10 +19,12 @@ from mmad.evaluation.report import (
 )
 from mmad.version import __version__
 
-from .score_bins import bin_scores
-from .pictures import HeatScale, Pictures, color_bar
-from .plot import SIDE, pr_path, pro_path, roc_path
+from .heat_scale import HeatScale
+from .paths import SIDE
+from .pictures import Pictures, color_bar
+from .plot import draw_plots
 from .run import Run, find_differences
+from .score_bins import bin_scores
 from .thresholds import find_thresholds
 
 _FOLDER = Path(__file__).parent
@@ -74,7 +75,7 @@ def build_page(runs: Sequence[Run], title: str, max_images: int = 500) -> str:
         runs=shown,
         differences=[printable(text) for text in find_differences(runs)],
         rows=_rows([run.metrics for run in runs]),
-        curves=_list_curves(known, runs),
+        plots=draw_plots(runs),
         side=SIDE,
         colors=color_bar(),
         data=dict(
@@ -157,6 +158,7 @@ def _describe(run: Run, number: int, examples: Sequence[Example],
             origin=thresholds.start_text,
             types=types,
             counts=counts,
+            has_masks=any(item['mask'] is not None for item in gallery),
             gallery=gallery))
     return shown
 
@@ -232,73 +234,3 @@ def _rows(runs: Sequence[dict[str, Any]]) -> list[tuple[str, list[str]]]:
         printable(short_value(name, metrics.get(name), ' %'))
         for metrics in runs
     ]) for name in names]
-
-
-def _list_curves(known: Sequence[Run],
-                 runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Draw the curves of all runs, by kind."""
-    roc, pr, pixel_roc, pixel_pr, pro = ([] for _ in range(5))
-    limit = 0.3
-    for run in known:
-        number = [one is run for one in runs].index(True)
-        predictions = run.predictions
-        assert predictions is not None
-        ranking = rank(predictions.scores, predictions.is_defective)
-        points = curves(thin(ranking, 1.0))
-        roc.append((number, roc_path(points)))
-        if predictions.is_defective.any():
-            pr.append((number, pr_path(points)))
-        if predictions.pixel_ranking is None:
-            continue
-        points = curves(predictions.pixel_ranking)
-        found = run.conditions.get('fpr_limit')
-        limit = float(found) if isinstance(found, int | float) else limit
-        pixel_roc.append((number, roc_path(points)))
-        pixel_pr.append((number, pr_path(points)))
-        pro.append((number, pro_path(points, limit)))
-    rate = 'false positive rate'
-    listed = [
-        dict(
-            key='roc',
-            of='images',
-            title='ROC of images',
-            x='false-alarm rate',
-            y='recall',
-            end=1,
-            lines=roc),
-        dict(
-            key='pr',
-            of='images',
-            title='Precision and recall of images',
-            x='recall',
-            y='precision',
-            end=1,
-            lines=pr),
-        dict(
-            key='pixel_roc',
-            of='pixels',
-            title='ROC of pixels',
-            x=rate,
-            y='recall',
-            end=1,
-            lines=pixel_roc),
-        dict(
-            key='pixel_pr',
-            of='pixels',
-            title='Precision and recall of pixels',
-            x='recall',
-            y='precision',
-            end=1,
-            lines=pixel_pr),
-        dict(
-            key='pro',
-            of='pixels',
-            title='Per-region overlap (PRO)',
-            x=rate,
-            y='overlap',
-            end=limit,
-            lines=pro),
-    ]
-    for curve in listed:
-        curve['lines'] = [line for line in curve['lines'] if line[1]]
-    return [curve for curve in listed if curve['lines']]

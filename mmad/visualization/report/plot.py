@@ -1,40 +1,76 @@
-"""Lines of curves as paths of SVG, on a square of 300 units."""
-import numpy as np
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from mmad.evaluation.functional import Curves
+from mmad.evaluation.functional import curves, rank, thin
 
-SIDE = 300
+from .paths import pr_path, pro_path, roc_path
+from .run import Run
 
-
-def roc_path(curves: Curves) -> str:
-    """Draw the ROC curve, from (0, 0) on."""
-    return _path(np.append(0, curves.fpr), np.append(0, curves.recall), 1.0)
+_LIMIT = 0.3
 
 
-def pr_path(curves: Curves) -> str:
-    """Draw the precision over the recall, with the steps of the AP."""
-    recall = np.append(0, curves.recall)
-    precision = np.append(curves.precision[:1], curves.precision)
-    # The average precision counts each as far back as the recall before.
-    steps = np.repeat(precision, 2)[1:]
-    return _path(np.repeat(recall, 2)[:-1], steps, 1.0)
+@dataclass
+class Plot:
+    """Curves of several runs in one drawing.
+
+    Attributes:
+        key (str): Name for the script of the page.
+        of (str): ``'images'`` or ``'pixels'``.
+        title (str): What the curves are.
+        x (str): Label of the horizontal axis.
+        y (str): Label of the vertical axis.
+        end (float): Right end of the horizontal axis, which begins at 0.
+        lines (list[tuple[int, str]]): The position of each run, and its
+            curve as a path of SVG.
+    """
+
+    key: str
+    of: str
+    title: str
+    x: str
+    y: str
+    end: float
+    lines: list[tuple[int, str]]
 
 
-def pro_path(curves: Curves, limit: float) -> str:
-    """Draw the per-region overlap up to a false positive rate."""
-    fpr = np.append(0, curves.fpr)
-    overlap = np.append(0, curves.overlap)
-    inside = fpr <= limit
-    end = np.interp(limit, fpr, overlap)
-    return _path(
-        np.append(fpr[inside], limit), np.append(overlap[inside], end), limit)
-
-
-def _path(x: np.ndarray, y: np.ndarray, width: float) -> str:
-    if not x.size or np.isnan(x).any() or np.isnan(y).any():
-        return ''
-    points = [
-        f'{SIDE * float(right) / width:.4g} {SIDE * (1 - float(up)):.4g}'
-        for right, up in zip(x, y)
+def draw_plots(runs: Sequence[Run]) -> list[Plot]:
+    """Draw the curves of all runs, as far as they are defined."""
+    found = [run.conditions.get('fpr_limit') for run in runs]
+    limits = [
+        float(limit) if isinstance(limit, int | float) else _LIMIT
+        for limit in found
     ]
-    return 'M' + 'L'.join(dict.fromkeys(points))
+    rate, end = 'false positive rate', max(limits)
+    plots = [
+        Plot('roc', 'images', 'ROC of images', 'false-alarm rate', 'recall', 1,
+             []),
+        Plot('pr', 'images', 'Precision and recall of images', 'recall',
+             'precision', 1, []),
+        Plot('pixel_roc', 'pixels', 'ROC of pixels', rate, 'recall', 1, []),
+        Plot('pixel_pr', 'pixels', 'Precision and recall of pixels', 'recall',
+             'precision', 1, []),
+        Plot('pro', 'pixels', 'Per-region overlap (PRO)', rate, 'overlap', end,
+             []),
+    ]
+    for number, (run, limit) in enumerate(zip(runs, limits)):
+        for plot, path in zip(plots, _paths(run, limit, end)):
+            if path:
+                plot.lines.append((number, path))
+    return [plot for plot in plots if plot.lines]
+
+
+def _paths(run: Run, limit: float, end: float) -> list[str]:
+    predictions = run.predictions
+    if predictions is None:
+        return []
+    ranking = rank(predictions.scores, predictions.is_defective)
+    images = curves(thin(ranking, 1.0))
+    paths = [roc_path(images), pr_path(images)]
+    if predictions.pixel_ranking is not None:
+        pixels = curves(predictions.pixel_ranking)
+        paths += [
+            roc_path(pixels),
+            pr_path(pixels),
+            pro_path(pixels, limit, end)
+        ]
+    return paths

@@ -50,11 +50,10 @@ def bin_scores(scores: np.ndarray, is_defective: np.ndarray,
         low, high = low - 0.5, high + 0.5
     clipped = scores.clip(low, high)
     edges = np.linspace(low, high, _BINS + 1)
-    counts = [
+    good, bad = (
         np.histogram(clipped[chosen], edges)[0].tolist()
-        for chosen in (~is_defective, is_defective)
-    ]
-    return Histogram(low, high, *counts, int((scores > high).sum()),
+        for chosen in (~is_defective, is_defective))
+    return Histogram(low, high, good, bad, int((scores > high).sum()),
                      _ticks(low, high))
 
 

@@ -6,23 +6,10 @@ import numpy as np
 from mmad.evaluation.functional import best_f1, rank
 from mmad.evaluation.predictions import Predictions
 
+from .preset import Preset
+
 _MAX_STEPS = 1000
 _MAX_COUNTS = 50_000
-
-
-@dataclass
-class Preset:
-    """A threshold with a name.
-
-    Attributes:
-        name (str): Short name, for a button.
-        text (str): Where it comes from.
-        step (int): Position among the thresholds.
-    """
-
-    name: str
-    text: str
-    step: int
 
 
 @dataclass

@@ -7,7 +7,8 @@ from PIL import Image
 
 from mmad.evaluation.example import Example
 from mmad.structures import AnomalyDataSample
-from mmad.visualization.report.pictures import HeatScale, Pictures, color_bar
+from mmad.visualization.report.heat_scale import HeatScale
+from mmad.visualization.report.pictures import Pictures, color_bar
 
 
 def opened(address):
@@ -91,14 +92,6 @@ def test_a_map_without_its_image_is_drawn_alone(tmp_path):
     heat = np.asarray(opened(pictures.addresses[place]), int)
     assert heat[20, 20].sum() < 60
     assert heat[20, 60].sum() > 500
-
-
-def test_scale_puts_the_threshold_below_its_middle():
-    maps = [example(np.full((4, 4), value)) for value in (1.0, 2.0, 9.0)]
-    scale = HeatScale.of(maps, 4.0)
-    assert (scale.low, scale.high) == (2.0, pytest.approx(7.0))
-    assert HeatScale.of(maps, None).high == pytest.approx(8.72)
-    assert HeatScale.of([], None) == HeatScale(0.0, 1.0, None)
 
 
 def test_color_bar_goes_from_cold_to_hot():

@@ -1,41 +1,23 @@
-import re
+from report_folders import draw_scores, make_predictions, write_run
 
-import numpy as np
-import pytest
-from sklearn.metrics import auc, average_precision_score, roc_auc_score
-
-from mmad.evaluation.functional import aupro, curves, rank
-from mmad.visualization.report.plot import SIDE, pr_path, pro_path, roc_path
+from mmad.visualization.report.plot import draw_plots
+from mmad.visualization.report.run import read_runs
 
 
-def points(path):
-    assert path.startswith('M')
-    values = np.array([one.split() for one in re.split('[ML]', path)[1:]],
-                      float)
-    return values[:, 0] / SIDE, 1 - values[:, 1] / SIDE
-
-
-@pytest.fixture
-def scored():
-    rng = np.random.default_rng(0)
-    scores = rng.normal(0, 1, 200).round(1)
-    return scores, scores + rng.normal(0, 1, 200) > 0.5
-
-
-def test_areas_under_the_drawn_lines(scored):
-    scores, labels = scored
-    ranking = rank(scores, labels, np.full(200, 0.25), labels.sum() / 4)
-    found = curves(ranking)
-    assert auc(*points(roc_path(found))) == pytest.approx(
-        roc_auc_score(labels, scores), abs=2e-3)
-    assert auc(*points(pr_path(found))) == pytest.approx(
-        average_precision_score(labels, scores), abs=2e-3)
-    assert auc(*points(pro_path(found, 0.3))) == pytest.approx(
-        aupro(ranking, 0.3), abs=2e-2)
-
-
-def test_nothing_to_draw():
-    found = curves(rank(np.arange(5.0), np.zeros(5, bool)))
-    assert roc_path(found) == ''
-    assert pr_path(found) == ''
-    assert pro_path(found, 0.3) == ''
+def test_each_run_has_its_lines(tmp_path):
+    both = make_predictions(tmp_path / 'a', *draw_scores())
+    good = make_predictions(tmp_path / 'b', *draw_scores(9, 0))
+    good.pixel_ranking = None
+    runs = read_runs([
+        write_run(tmp_path / 'bare'),
+        write_run(tmp_path / 'both', both, conditions=dict(fpr_limit=0.1)),
+        write_run(tmp_path / 'good', good)
+    ])
+    plots = draw_plots(runs)
+    assert [plot.key for plot in plots
+            ] == ['roc', 'pr', 'pixel_roc', 'pixel_pr', 'pro']
+    assert all([number for number, _ in plot.lines] == [1] for plot in plots)
+    assert plots[-1].end == 0.3
+    # Its curve ends at a third of the axis.
+    assert plots[-1].lines[0][1].split('L')[-1].startswith('100 ')
+    assert draw_plots(runs[::2]) == []
