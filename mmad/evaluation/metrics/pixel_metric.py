@@ -295,6 +295,7 @@ class PixelMetric(GatheredMetric):
         }
         ranking = rank_types(names)
         self.ranking = thin(ranking, self.fpr_limit)
+        self.best_threshold = best_f1(ranking)[1]
         return self._values(ranking)
 
     def _values(self, ranking: Ranking) -> dict[str, float]:

@@ -12,6 +12,9 @@ from mmad.errors import printable
 from mmad.evaluation.choose_examples import Candidate, choose_examples
 from mmad.evaluation.example import Example
 from mmad.evaluation.report import (
+    IMAGE_METRICS,
+    PIXEL_METRICS,
+    UNDEFINED,
     describe_conditions,
     is_table_value,
     short_value,
@@ -32,6 +35,9 @@ _TITLES = dict(
     image_auroc='Image AUROC',
     image_ap='Image AP',
     image_f1max='Image best F1',
+    image_precision='Precision at the calibrated threshold',
+    image_recall='Recall at the calibrated threshold',
+    image_false_alarm_rate='False-alarm rate at the calibrated threshold',
     pixel_auroc='Pixel AUROC',
     pixel_ap='Pixel AP',
     pixel_f1max='Pixel best F1',
@@ -61,6 +67,7 @@ def build_page(runs: Sequence[Run], title: str, max_images: int = 500) -> str:
         _describe(run, number, chosen.get(id(run), []), pictures)
         for number, run in enumerate(runs)
     ]
+    rows, undefined = _tabulate(runs)
     script = (_FOLDER / 'page.js').read_text(encoding='utf-8')
     digest = hashlib.sha256(script.encode()).digest()
     environment = Environment(
@@ -74,7 +81,8 @@ def build_page(runs: Sequence[Run], title: str, max_images: int = 500) -> str:
         version=__version__,
         runs=shown,
         differences=[printable(text) for text in find_differences(runs)],
-        rows=_rows([run.metrics for run in runs]),
+        rows=rows,
+        undefined=undefined,
         plots=draw_plots(runs),
         side=SIDE,
         colors=color_bar(),
@@ -147,6 +155,7 @@ def _describe(run: Run, number: int, examples: Sequence[Example],
         thresholds=thresholds,
         histogram=bin_scores(predictions.scores, is_defective, start),
         scale=scale,
+        has_gaps=any((example.map == 0).any() for example in examples),
         has_maps=any(example.map.size for example in examples),
         data=dict(
             values=thresholds.values.tolist(),
@@ -213,7 +222,11 @@ def _types(run: Run, types: Sequence[str],
         sort_metrics(run.per_defect_type.get(name, {}))
         for name in run.predictions.defect_types
     ]
-    names = [name for name in _TITLES if any(name in row for row in values)]
+    # The verdicts are counted at the threshold of the slider.
+    names = [
+        name for name in (*IMAGE_METRICS, *PIXEL_METRICS)
+        if any(name in row for row in values)
+    ]
     return dict(
         titles=[_TITLES[name] for name in names],
         rows=[(name, count,
@@ -221,16 +234,25 @@ def _types(run: Run, types: Sequence[str],
               for name, count, row in zip(types, counts, values)])
 
 
-def _rows(runs: Sequence[dict[str, Any]]) -> list[tuple[str, list[str]]]:
-    """Make the table of metrics: name, and text for each run."""
+def _tabulate(
+        runs: Sequence[Run]) -> tuple[list[tuple[str, list[str]]], list[str]]:
+    """Make the table of metrics.
+
+    Returns:
+        tuple: Name and text for each run, of each metric; and the names of
+        those that no run defines.
+    """
     merged: dict[str, Any] = {}
-    for metrics in runs:
-        merged = {**metrics, **merged}
-    names = [
-        name for name in sort_metrics(merged) if any(
-            is_table_value(metrics.get(name)) for metrics in runs)
-    ]
-    return [(printable(_TITLES.get(name, name)), [
-        printable(short_value(name, metrics.get(name), ' %'))
-        for metrics in runs
-    ]) for name in names]
+    for run in runs:
+        merged = {**run.metrics, **merged}
+    rows, undefined = [], []
+    for name in sort_metrics(merged):
+        title = printable(_TITLES.get(name, name))
+        values = [run.metrics.get(name) for run in runs]
+        if all(value in (None, UNDEFINED) for value in values):
+            undefined.append(title)
+        elif any(map(is_table_value, values)):
+            rows.append(
+                (title,
+                 [printable(short_value(name, one, ' %')) for one in values]))
+    return rows, undefined

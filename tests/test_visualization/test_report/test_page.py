@@ -151,10 +151,22 @@ def test_only_good_images(make_page, tmp_path):
         image_auroc='undefined',
         aupro='undefined')
     page = Page(text)
-    assert 'undefined' in page.text
+    assert ('Undefined, since they take good and defective images, and masks '
+            'for pixels: Image AUROC, AUPRO.') in page.text
     assert 'the highest score of these good images' in text
     assert page_data(text)['runs'][0]['hits'] == []
     assert 'data-curve="roc"' not in text
+
+
+def test_metrics_stand_side_by_side(tmp_path):
+    runs = read_runs([
+        write_run(tmp_path / 'a', aupro=0.25, own='text', image_auroc=0.5),
+        write_run(tmp_path / 'b', aupro='undefined', own=2.0)
+    ])
+    text = Page(build_page(runs, 'Report')).text
+    assert 'AUPRO25.0 %undefined' in text
+    assert 'Image AUROC50.0 %90.0 %' in text
+    assert 'own-2' in text
 
 
 def test_metrics_alone(tmp_path):
