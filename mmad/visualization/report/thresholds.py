@@ -119,8 +119,9 @@ def _named(predictions: Predictions, distinct: np.ndarray, normal: np.ndarray,
 
 def _origin(about: dict[str, Any]) -> str:
     number = about.get('calibration_images')
-    images = ('' if number is None else
-              f' on {number} normal image{"s" * (number != 1)} left out')
+    images = (
+        '' if number is None else
+        f' on {number} normal image{"s" * (number != 1)} left out of the fit')
     rate = about.get('false_alarm_rate')
     if rate is not None:
         return f'calibrated{images}, for {100 * rate:.3g} % false alarms'
