@@ -43,7 +43,9 @@ def test_calibrated_threshold_is_kept_as_it_is():
             calibration_scores=[1.0] * 18 + [2.0])
         found = find_thresholds(predict(scores, kinds, **about))
         assert found.values[found.start] == threshold
-        assert '19 normal images left out of the fit, for 5 %' in found.start_text
+        assert found.start_text == (
+            'calibrated on 19 normal images left out of the fit, for 5 % '
+            'false alarms')
         expected = np.array([
             (np.sum(np.array([1.0] * 18 + [2.0]) > value) + 1) / 20
             for value in found.values
