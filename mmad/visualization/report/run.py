@@ -3,7 +3,8 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from mmad.errors import InputError, printable
@@ -44,7 +45,7 @@ class Run:
     predictions: Predictions | None = None
     notes: list[str] = field(default_factory=list)
 
-    @property
+    @cached_property
     def image_names(self) -> list[str]:
         """Paths of the images below the folder that they have in common."""
         paths = [] if self.predictions is None else self.predictions.paths
@@ -129,7 +130,7 @@ def find_differences(runs: Sequence[Run]) -> list[str]:
                               for run, value in zip(tested, values))
             sentences.append(f'The {words} differs ({found}).')
     known = [run for run in runs if run.predictions is not None]
-    if len({_digest(run) for run in known}) > 1:
+    if len(known) > 1 and len({_digest(run) for run in known}) > 1:
         sentences.append('The runs were tested on different images.')
     return sentences
 
@@ -142,18 +143,8 @@ def _digest(run: Run) -> int:
 
 def short_names(paths: Sequence[str]) -> list[str]:
     """Shorten paths by the folder that all of them have in common."""
-    parts = [PurePath(path).parts for path in paths]
-    shared = min((len(one) - 1 for one in parts), default=0)
-    if len(parts) > 1:
-        first, last = min(parts), max(parts)
-        shared = min(shared, _count_equal(first, last))
-    return [PurePath(*one[max(shared, 0):]).as_posix() for one in parts]
-
-
-def _count_equal(first: Sequence[str], second: Sequence[str]) -> int:
-    number = 0
-    for one, other in zip(first, second):
-        if one != other:
-            break
-        number += 1
-    return number
+    # What the first and the last have in common, those between have too.
+    ends = [min(paths, default=''), max(paths, default='')]
+    shared = os.path.commonprefix(ends)  # noqa: RUF071, cut at a folder below
+    start = max(shared.rfind('/'), shared.rfind(os.sep)) + 1
+    return [path[start:] or '.' for path in paths]
