@@ -158,6 +158,13 @@ class Decision(FittedModule):
         """
         return scores > self.thresholds[0], maps > self.thresholds[1]
 
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        # Checkpoints that were written before there were thresholds.
+        if any(key.startswith(prefix) for key in state_dict):
+            super()._load_from_state_dict(state_dict, prefix, *args)
+        else:
+            self.reset()
+
     def _describe(self, **entries: object) -> None:
         text = json.dumps(dict(self.conditions, **entries), sort_keys=True)
         self.about = self.about.new_tensor(list(text.encode()))
