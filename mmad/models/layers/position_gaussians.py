@@ -6,6 +6,7 @@ from mmad.errors import InputError
 from mmad.utils.arguments import check_number
 
 from .exact_sums import to_fixed_point
+from .exporting import is_exporting
 from .fitted_module import FittedModule
 from .inverse_cholesky import invert_cholesky
 from .packed_triangle import (
@@ -151,6 +152,9 @@ class PositionGaussians(FittedModule):
             InputError: The grid is not the one of the fit.
         """
         self._check(features, self.mean.shape[:2])
+        if is_exporting():
+            return self._distances(_by_position(features))[:, None].unflatten(
+                2, features.shape[-2:])
         # In groups of one size, a product is rounded alike for an image
         # whatever others are in its batch.
         distances = torch.cat([
@@ -164,11 +168,12 @@ class PositionGaussians(FittedModule):
         """Compute the distances ``(B, P)`` of samples ``(P, B, D)``."""
         mean = self.mean.flatten(0, 1)
         masks = packed_masks(mean.shape[1], self.factor)
+        blocks = [slice(None)] if is_exporting() else self._blocks(*mean.shape)
         return torch.cat([
             torch.linalg.vector_norm(
                 packed_matmul(self.factor[rows],
                               (samples[rows] - mean[rows, None]).mT, masks),
-                dim=1) for rows in self._blocks(*mean.shape)
+                dim=1) for rows in blocks
         ]).T
 
     @staticmethod
