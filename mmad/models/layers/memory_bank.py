@@ -99,6 +99,11 @@ class MemoryBank(FittedModule):
         else:
             self._build_index()
 
+    def search_by_torch(self) -> None:
+        """Search the rows by ``'torch'`` from now on, which is exact."""
+        self.backend, self.index_factory = 'torch', 'Flat'
+        self.store(self.rows)
+
     def forward(self, queries: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
         """Find the nearest rows.
 
