@@ -95,7 +95,7 @@ loader = dict(
 train_dataloader = val_dataloader = test_dataloader = loader
 custom_hooks = [
     dict(type='TeacherStatisticsHook'),
-    dict(type='CalibrationHook', share=0.3),
+    dict(type='StudentStatisticsHook', share=0.3),
 ]
 
 network = dict(type='PatchNetwork', width=0.02, out_channels=4)

@@ -5,6 +5,7 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=10),
     progress=dict(type='ProgressHook'),
     param_scheduler=dict(type='ParamSchedulerHook'),
+    calibration=dict(type='CalibrationHook', false_alarm_rate=0.01),
     checkpoint=dict(type='CheckpointHook', interval=1),
     training_start=dict(type='TrainingStartHook'),
     sampler_seed=dict(type='DistSamplerSeedHook'),

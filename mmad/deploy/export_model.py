@@ -127,8 +127,7 @@ def _make_program(model: ExportableDetector,
                   batch_size: int | None) -> tuple[list[dict], Any]:
     # With one image, an open number would be taken for a fixed one.
     size = batch_size or 2
-    example = torch.zeros(
-        size, *model.image_input.size, 3, dtype=torch.uint8)
+    example = torch.zeros(size, *model.image_input.size, 3, dtype=torch.uint8)
     shapes = None
     if batch_size is None:
         shapes = dict(images={0: torch.export.Dim('batch', min=1)})
@@ -168,7 +167,8 @@ def _new_files(out: Path) -> Iterator[Path]:
         folder = Path(tempfile.mkdtemp(dir=out.parent, prefix=f'.{out.name}.'))
         yield folder
         # The file of the given name last: what it refers to is there then.
-        for file in sorted(folder.iterdir(), key=lambda file: file.name == out.name):
+        for file in sorted(
+                folder.iterdir(), key=lambda file: file.name == out.name):
             os.replace(file, out.parent / file.name)
     except OSError as error:
         raise InputError(

@@ -103,8 +103,8 @@ def _write_openvino(program: Any, path: Path, outputs: Sequence[str]) -> None:
 
 def _load_openvino(path: Path, outputs: Sequence[str]) -> Graph:
     import openvino
-    model = openvino.compile_model(
-        path, 'CPU', dict(INFERENCE_PRECISION_HINT='f32'))
+    model = openvino.compile_model(path, 'CPU',
+                                   dict(INFERENCE_PRECISION_HINT='f32'))
 
     def run(images: np.ndarray) -> dict[str, np.ndarray]:
         found = model(images)

@@ -101,8 +101,8 @@ def _crop(step: mmcv.transforms.CenterCrop, size: tuple[int, int],
             f'the test pipeline crops {width}x{height} pixels from images of '
             f'{size[1]}x{size[0]}; give a config that crops less with '
             '--config.')
-    return (height, width), (place[0] + round((size[0] - height) / 2),
-                             place[1] + round((size[1] - width) / 2))
+    return (height, width), (place[0] + round(
+        (size[0] - height) / 2), place[1] + round((size[1] - width) / 2))
 
 
 def _name(kind: object) -> str:

@@ -79,9 +79,10 @@ class Parity:
             samples = self.detector.test_step(
                 pseudo_collate([packed for _, packed in batch]))
         for i, sample in enumerate(samples):
-            self._compare(sample,
-                          {name: value[i]
-                           for name, value in found.items()})
+            self._compare(sample, {
+                name: value[i]
+                for name, value in found.items()
+            })
 
     def _compare(self, sample: AnomalyDataSample,
                  found: Mapping[str, np.ndarray]) -> None:
@@ -134,7 +135,9 @@ def random_images(image_input: ImageInput) -> Iterator[Pair]:
         side = 2**(2 * number + 1)
         coarse = generator.integers(0, 256, (3, 1, side, side), np.uint8)
         smooth = torch.nn.functional.interpolate(
-            torch.from_numpy(coarse).float(), image_input.size, mode='bilinear')
+            torch.from_numpy(coarse).float(),
+            image_input.size,
+            mode='bilinear')
         image = smooth[:, 0].permute(1, 2, 0).round().byte().numpy()
         cropped = torch.from_numpy(image[image_input.crop]).permute(2, 0, 1)
         yield image, dict(inputs=cropped, data_samples=AnomalyDataSample())

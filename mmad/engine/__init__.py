@@ -8,6 +8,7 @@ from .hooks import (
     ProgressHook,
     ReportHook,
     ScaleSequenceHook,
+    StudentStatisticsHook,
     SyncNormHook,
     TeacherStatisticsHook,
     TrainingStartHook,
@@ -20,7 +21,7 @@ from .unsupported_parts import refuse_unsupported
 __all__ = [
     'CalibrationHook', 'CheckpointHook', 'EMAHook', 'EarlyStoppingHook',
     'FitAfterTrainHook', 'FitHook', 'ProgressHook', 'ReportHook',
-    'ScaleSequenceHook', 'SyncNormHook', 'TeacherStatisticsHook', 'ToolRunner',
-    'TrainingStartHook', 'VisualizationHook', 'check_runner',
-    'refuse_unsupported'
+    'ScaleSequenceHook', 'StudentStatisticsHook', 'SyncNormHook',
+    'TeacherStatisticsHook', 'ToolRunner', 'TrainingStartHook',
+    'VisualizationHook', 'check_runner', 'refuse_unsupported'
 ]

@@ -13,7 +13,9 @@ UNDEFINED = 'undefined'
 INFINITE = ('infinity', '-infinity')
 IMAGE_METRICS = ('image_auroc', 'image_ap', 'image_f1max')
 PIXEL_METRICS = ('pixel_auroc', 'pixel_ap', 'pixel_f1max', 'aupro')
-_NAMES = IMAGE_METRICS + PIXEL_METRICS
+# Of the verdicts, where the model has a threshold.
+VERDICT_METRICS = ('image_precision', 'image_recall', 'image_false_alarm_rate')
+_NAMES = IMAGE_METRICS + VERDICT_METRICS + PIXEL_METRICS
 
 
 def is_known(name: str) -> bool:
@@ -120,16 +122,19 @@ def short_value(name: str, value: Any, percent: str = '') -> str:
 
 
 def describe_conditions(conditions: Mapping[str, Any]) -> str:
-    """Describe in words how the pixel metrics were computed.
+    """Describe in words how the metrics were computed.
 
     Args:
         conditions (Mapping[str, Any]): The section ``conditions`` of
             ``metrics.json``.
 
     Returns:
-        str: One line; empty if there are no pixel metrics.
+        str: One line; empty if there are neither verdicts nor pixel metrics.
     """
-    parts = []
+    parts = [
+        _describe_verdicts(name.rpartition('image_threshold')[0], conditions)
+        for name in conditions if name.rpartition('/')[2] == 'image_threshold'
+    ]
     for name, resolution in conditions.items():
         prefix, slash, name = name.rpartition('/')
         prefix += slash
@@ -158,3 +163,14 @@ def describe_conditions(conditions: Mapping[str, Any]) -> str:
                          f'{words}')
         parts.append(text)
     return '; '.join(parts)
+
+
+def _describe_verdicts(prefix: str, conditions: Mapping[str, Any]) -> str:
+    threshold = conditions[f'{prefix}image_threshold']
+    rate = conditions.get(f'{prefix}wanted_false_alarm_rate')
+    if not isinstance(threshold, int | float):
+        return f'{prefix}threshold {threshold}'
+    text = f'{prefix}threshold {threshold:.4g}'
+    if isinstance(rate, int | float):
+        text += f' for a false-alarm rate of {100 * rate:.2g} %'
+    return text

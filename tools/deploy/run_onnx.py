@@ -45,6 +45,7 @@ if __name__ == '__main__':
     detector = Detector(sys.argv[1])
     for name in sys.argv[2:]:
         found = detector(detector.read(name)[None])
-        print(name, *(f'{key}={found[key][0]}'
-                      for key in ('score', 'label', 'p_value')
-                      if key in found))
+        print(
+            name,
+            *(f'{key}={found[key][0]}' for key in ('score', 'label', 'p_value')
+              if key in found))

@@ -8,6 +8,7 @@ from .progress_hook import ProgressHook
 from .report_hook import ReportHook
 from .runner_check import check_runner
 from .scale_sequence_hook import ScaleSequenceHook
+from .student_statistics_hook import StudentStatisticsHook
 from .sync_norm_hook import SyncNormHook
 from .teacher_statistics_hook import TeacherStatisticsHook
 from .training_start_hook import TrainingStartHook
@@ -16,6 +17,7 @@ from .visualization_hook import VisualizationHook
 __all__ = [
     'CalibrationHook', 'CheckpointHook', 'EMAHook', 'EarlyStoppingHook',
     'FitAfterTrainHook', 'FitHook', 'ProgressHook', 'ReportHook',
-    'ScaleSequenceHook', 'SyncNormHook', 'TeacherStatisticsHook',
-    'TrainingStartHook', 'VisualizationHook', 'check_runner'
+    'ScaleSequenceHook', 'StudentStatisticsHook', 'SyncNormHook',
+    'TeacherStatisticsHook', 'TrainingStartHook', 'VisualizationHook',
+    'check_runner'
 ]

@@ -6,8 +6,10 @@ from pathlib import Path
 import torch
 from mmengine.dataset import BaseDataset
 from mmengine.dist import get_rank, is_main_process
+from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
+from mmengine.runner.base_loop import BaseLoop
 from rich.progress import track
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
@@ -74,11 +76,64 @@ def split_training_data(runner: Runner, share: float,
     return _subset(dataset, rest), _subset(dataset, sorted(held))
 
 
+def hold_out(runner: Runner, hook: Hook, share: float,
+             seed: int) -> Dataset | None:
+    """Keep a share of the training images from a training.
+
+    To be called before the run, by a hook that keeps the images for later.
+
+    Args:
+        runner (Runner): Runner that may be about to train.
+        hook (Hook): The hook, for messages.
+        share (float): Share of the images, in (0, 1).
+        seed (int): Seed of the random choice.
+
+    Returns:
+        Dataset | None: The images; None if no training is about to begin.
+
+    Raises:
+        InputError: There is only one image, or a schedule counts iterations
+            of all images.
+    """
+    # The loop is built only where it is about to be run.
+    if not isinstance(runner._train_loop, BaseLoop):
+        return None
+    name = type(hook).__name__
+    schedules = runner.cfg.get('param_scheduler') or []
+    if isinstance(schedules, dict):
+        schedules = [schedules]
+    if any(one.get('convert_to_iter_based') for one in schedules):
+        raise InputError(
+            '`param_scheduler` with `convert_to_iter_based` counts all '
+            f'images, of which the {name} keeps some from the training; '
+            'leave it out, or set `by_epoch=False` and `end`.')
+    rest, held_out = split_training_data(runner, share, seed)
+    set_training_data(runner, rest)
+    # Built by now, for all images.
+    if any(not one.get('by_epoch', True) and 'end' not in one
+           for one in schedules):
+        raise InputError(
+            '`param_scheduler` with `by_epoch=False` ends with the '
+            f'iterations of all images, of which the {name} keeps some from '
+            f'the training; set its `end`, which is {runner.max_iters} for '
+            'the whole training.')
+    return held_out
+
+
+def resumed_after_training(runner: Runner) -> bool:
+    """Return whether a run was resumed behind its last epoch."""
+    return runner.epoch >= runner.max_epochs
+
+
 def draw_evenly(dataset: Dataset, number: int) -> Dataset:
     """Return at most so many items of a data set, in equal steps."""
+    return _subset(dataset, even_steps(dataset, number))
+
+
+def even_steps(dataset: Dataset, number: int) -> list[int]:
+    """Return the indices of at most so many items, in equal steps."""
     size = len(dataset)  # type: ignore[arg-type]
-    step = max(1, -(-size // number))
-    return _subset(dataset, list(range(0, size, step)))
+    return list(range(0, size, max(1, -(-size // number))))
 
 
 def _subset(dataset: Dataset, indices: list[int]) -> Dataset:

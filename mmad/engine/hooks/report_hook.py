@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mmad.evaluation.report import (
+    UNDEFINED,
     describe_conditions,
     is_table_value,
     plain_value,
@@ -38,7 +39,8 @@ class ReportHook(Hook):
     NaN is written as ``"undefined"`` and infinity as ``"infinity"``. Arrays
     become lists. A dict becomes one metric for each of its entries, named
     ``name/key``. For a value that JSON cannot represent, the name of its type
-    is written. The table shows only the numbers.
+    is written. The table shows only the numbers; without defective images, a
+    line names the undefined ones in place of it.
 
     Each metric may have the attributes ``per_defect_type`` and ``conditions``
     (dicts) and ``warnings`` (a list of sentences), as
@@ -119,6 +121,12 @@ class ReportHook(Hook):
         text = json.dumps(report, indent=2, allow_nan=False)
         write_atomically(
             Path(runner.work_dir) / 'metrics.json', (text + '\n').encode())
+        if conditions.get('defective_images') == 0:
+            undefined = [n for n in overall if overall[n] == UNDEFINED]
+            overall = {n: overall[n] for n in overall if n not in undefined}
+            runner.logger.info(
+                'There are no defective images, so these are undefined: '
+                f'{printable(", ".join(undefined))}')
         # A defect type may be named "all", too.
         table = _table([('all', overall), *rows.items()])
         runner.logger.info(f'\n{table}{describe_conditions(conditions)}')

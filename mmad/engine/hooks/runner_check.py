@@ -24,16 +24,17 @@ from mmad.errors import InputError
 from mmad.models import FitDetector, UninformedStudents
 from mmad.utils.inner_datasets import inner_datasets
 
-from .calibration_hook import CalibrationHook
+from .calibration_hook import CalibrationHook, can_leave_out
 from .fit_after_train_hook import FitAfterTrainHook
 from .fit_hook import FitHook
 from .hook_utils import get_detector, get_fit_state, validation_is_due
 from .metric_rules import reported_metrics
+from .student_statistics_hook import StudentStatisticsHook
 from .sync_norm_hook import SyncNormHook
 from .teacher_statistics_hook import TeacherStatisticsHook
 
 _FIT_HOOKS = (FitAfterTrainHook, FitHook, TeacherStatisticsHook,
-              CalibrationHook)
+              StudentStatisticsHook)
 
 
 def check_runner(runner: Runner) -> None:
@@ -61,7 +62,7 @@ def check_runner(runner: Runner) -> None:
 def required_hooks(model: nn.Module) -> list[type[Hook]]:
     """Return the hooks without which a model would not end up fitted."""
     if isinstance(model, UninformedStudents):
-        return [TeacherStatisticsHook, CalibrationHook]
+        return [TeacherStatisticsHook, StudentStatisticsHook]
     if isinstance(model, FitDetector):
         return [FitAfterTrainHook if model.needs_training else FitHook]
     return []
@@ -117,6 +118,10 @@ def _hook_problems(runner: Runner) -> Iterator[tuple[bool, str]]:
             f'the {hook_name} does not go with {name}, whose '
             f'{_hook_names(needed)} would use the weights that are not '
             'averaged; leave it out.')
+        yield isinstance(hook, EMAHook) and _calibrates(runner), (
+            f'the {hook_name} does not go with the CalibrationHook, whose '
+            'thresholds would be those of the weights that are not averaged; '
+            'set `default_hooks.calibration=None`.')
         yield (isinstance(hook, SyncBuffersHook) and has_state), (
             f'the {hook_name} would average all buffers, including those that '
             'are not statistics; use dict(type="SyncNormHook") in its place.')
@@ -137,6 +142,13 @@ def _hook_problems(runner: Runner) -> Iterator[tuple[bool, str]]:
         'EpochBasedTrainLoop, or one process.')
 
 
+def _calibrates(runner: Runner) -> bool:
+    return any(
+        isinstance(hook, CalibrationHook) and (
+            hook.method == 'held_out' or can_leave_out(get_detector(runner)))
+        for hook in runner.hooks)
+
+
 def _loop_problems(runner: Runner) -> Iterator[tuple[bool, str]]:
     model, loop = get_detector(runner), runner.train_loop
     name = type(model).__name__
@@ -145,6 +157,10 @@ def _loop_problems(runner: Runner) -> Iterator[tuple[bool, str]]:
     yield not by_epoch and needed != '', (
         f'{name} needs epochs for the {needed}, but `train_cfg.type` is '
         f'{type(loop).__name__}; use EpochBasedTrainLoop.')
+    yield not by_epoch and _calibrates(runner), (
+        'the CalibrationHook needs epochs, but `train_cfg.type` is '
+        f'{type(loop).__name__}; use EpochBasedTrainLoop, or set '
+        '`default_hooks.calibration=None`.')
     yield loop.max_epochs < 1 or loop.max_iters < 1, (
         f'there would be not one step of training, with {loop.max_epochs} '
         f'epoch(s) of {len(loop.dataloader)} batch(es); check `max_epochs` or '

@@ -28,7 +28,7 @@ class TeacherStatisticsHook(Hook):
     def before_train(self, runner: Runner) -> None:
         students = get_detector(runner)
         # Weights loaded from another run contain the statistics of that run.
-        if students.is_measured and runner.cfg.get('resume'):
+        if students.teachers_measured and runner.cfg.get('resume'):
             return
         students.require_teachers()
         loader = build_single_image_loader(

@@ -36,6 +36,9 @@ class GatheredMetric(BaseMetric):
             defect type, in the first process.
         conditions (dict): How the metrics were computed, in the first
             process.
+        best_threshold (float): The highest threshold with the highest F1,
+            where ``score >= best_threshold`` is anomalous, in the first
+            process; NaN if it is not known.
         warnings (list[str]): Warnings about the metrics, one sentence each,
             in the first process.
     """
@@ -53,6 +56,7 @@ class GatheredMetric(BaseMetric):
         self.per_defect_type: dict[str, dict[str, float]] = {}
         self.conditions: dict[str, Any] = {}
         self.warnings: list[str] = []
+        self.best_threshold = float('nan')
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Compute the metrics of all images of all processes.

@@ -23,6 +23,7 @@ class _Image:
     path: str
     has_mask: bool
     fault: str | None
+    label: bool | None  # the verdict, None without a threshold
 
 
 @METRICS.register_module()
@@ -33,10 +34,15 @@ class ImageMetric(GatheredMetric):
     ``image_f1max`` (highest F1 over all thresholds). They are exact, also
     with ties. Without normal or without defective images, they are NaN.
 
+    If the model has a threshold, its verdicts give ``image_precision``,
+    ``image_recall`` and ``image_false_alarm_rate``, the share of normal
+    images that are called defective.
+
     Each data sample needs ``pred_score`` (float tensor of one element),
     ``gt_label`` (int tensor of one element, 1 for defective), ``defect_type``
     and ``img_path``. If there is a ``gt_mask``, defective images with an
-    empty mask are counted.
+    empty mask are counted. ``pred_label``, ``image_threshold`` and
+    ``false_alarm_rate`` are there if the model has a threshold.
 
     Args:
         collect_device (str): ``'gpu'`` gathers the results by the process
@@ -52,13 +58,16 @@ class ImageMetric(GatheredMetric):
             the first process: the same metrics for the images of each defect
             type together with all normal images.
         conditions (dict): After ``evaluate``, in the first process: the
-            numbers of images. With masks, ``empty_masks`` is the number of
-            defective images whose mask file has no defective pixel, and
-            ``defects_removed`` the number of those whose defective pixels the
-            pipeline has removed.
+            numbers of images; ``image_threshold``, if there is one, and
+            ``wanted_false_alarm_rate``, if it was chosen for one. With masks,
+            ``empty_masks`` is the number of defective images whose mask file
+            has no defective pixel, and ``defects_removed`` the number of
+            those whose defective pixels the pipeline has removed.
         warnings (list[str]): After ``evaluate``, in the first process:
             sentences that name such images.
     """
+
+    _decision: dict[str, float | None] = {}
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep the score and the label of each image.
@@ -80,8 +89,15 @@ class ImageMetric(GatheredMetric):
             defect_type = defect_type_of(sample)
             mask = None if defect_type is None else _mask(sample)
             fault = None if mask is None else mask_fault(sample, mask)
+            label = None
+            if 'pred_label' in sample:
+                label = bool(sample['pred_label'])
+                self._decision = dict(
+                    image_threshold=sample['image_threshold'],
+                    wanted_false_alarm_rate=sample['false_alarm_rate'])
             self.results.append(
-                _Image(score, defect_type, path, mask is not None, fault))
+                _Image(score, defect_type, path, mask is not None, fault,
+                       label))
 
     def compute_metrics(self, results: list[_Image]) -> dict[str, float]:
         """Compute the metrics of all images, and those per defect type.
@@ -103,12 +119,22 @@ class ImageMetric(GatheredMetric):
                          dtype=object)
         defective = np.array(
             [image.defect_type is not None for image in results])
+        labels = None
+        if all(image.label is not None for image in results):
+            labels = np.array([bool(image.label) for image in results])
         self.per_defect_type = {
-            name: self._values(scores, defective, ~defective | (types == name))
+            name: _values(scores, defective, labels,
+                          ~defective | (types == name))
             for name in sorted(set(types[defective]))
         }
+        self.best_threshold = best_f1(rank(scores, defective))[1]
         self.conditions = dict(
             images=len(results), defective_images=int(defective.sum()))
+        if labels is not None:
+            self.conditions.update({
+                name: value
+                for name, value in self._decision.items() if value is not None
+            })
         census = DefectCensus()
         for image in results:
             if image.has_mask:
@@ -116,16 +142,28 @@ class ImageMetric(GatheredMetric):
         if census.masked:
             self.conditions.update(census.conditions)
         self.warnings = census.sentences()
-        return self._values(scores, defective, np.ones_like(defective))
+        return _values(scores, defective, labels, np.ones_like(defective))
 
-    @staticmethod
-    def _values(scores: np.ndarray, defective: np.ndarray,
-                chosen: np.ndarray) -> dict[str, float]:
-        ranking = rank(scores[chosen], defective[chosen])
-        return dict(
-            image_auroc=auroc(ranking),
-            image_ap=average_precision(ranking),
-            image_f1max=best_f1(ranking)[0])
+
+def _values(scores: np.ndarray, defective: np.ndarray,
+            labels: np.ndarray | None, chosen: np.ndarray) -> dict[str, float]:
+    ranking = rank(scores[chosen], defective[chosen])
+    values = dict(
+        image_auroc=auroc(ranking),
+        image_ap=average_precision(ranking),
+        image_f1max=best_f1(ranking)[0])
+    if labels is None:
+        return values
+    truth, called = defective[chosen], labels[chosen]
+    return dict(
+        values,
+        image_precision=_mean(truth[called]),
+        image_recall=_mean(called[truth]),
+        image_false_alarm_rate=_mean(called[~truth]))
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if values.size else float('nan')
 
 
 def _mask(sample: dict) -> np.ndarray | None:

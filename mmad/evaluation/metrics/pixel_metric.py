@@ -289,7 +289,9 @@ class PixelMetric(GatheredMetric):
             name: self._values(rank_types([*normal, name]))
             for name in defects
         }
-        return self._values(rank_types(names))
+        ranking = rank_types(names)
+        self.best_threshold = best_f1(ranking)[1]
+        return self._values(ranking)
 
     def _values(self, ranking: Ranking) -> dict[str, float]:
         return dict(

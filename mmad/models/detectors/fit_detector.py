@@ -1,4 +1,6 @@
 from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from mmengine.dist import get_world_size
@@ -73,6 +75,42 @@ class FitDetector(BaseDetector):
             if isinstance(module, FittedModule) and module.is_required
             and not module.is_fitted
         ]
+
+    @property
+    def can_leave_out(self) -> bool:
+        """Whether images can be scored as if they had not been fitted."""
+        return all(module.can_leave_out for module in self.fitted_modules)
+
+    @contextmanager
+    def leaving_out(self, ids: Sequence[int]) -> Iterator[None]:
+        """Score images as if each had not been in the fit.
+
+        What the detector returns within this context, from a batch of images
+        of the training set, are the scores and maps that it would have for
+        each if it had been fitted to all others.
+
+        Args:
+            ids (Sequence[int]): The number of each image of the batch in the
+                training set (``sample_idx``).
+
+        Raises:
+            InputError: It cannot leave out images.
+        """
+        if not self.can_leave_out:
+            raise InputError(
+                f'{type(self).__name__} cannot score an image as if it had '
+                'not been in the fit; hold images out of the fit instead.')
+        modules = [
+            part for module in self.fitted_modules
+            for part in module.modules() if isinstance(part, FittedModule)
+        ]
+        try:
+            for module in modules:
+                module.left_out = ids
+            yield
+        finally:
+            for module in modules:
+                module.left_out = None
 
     @property
     def needs_training(self) -> bool:

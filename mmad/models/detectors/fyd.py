@@ -57,6 +57,9 @@ class FYD(FitDetector):
     trained. Several processes align the images of all their batches with each
     other, as one process with their total batch would.
 
+    For an image that is left out of the fit, what was trained stays as it is.
+    It has seen the image, whose score is, if anything, slightly too low.
+
     Args:
         backbone (dict | nn.Module): Network with the wanted stages, from the
             first to the last. Trained if there is ``fas``, its normalization
@@ -166,6 +169,7 @@ class FYD(FitDetector):
             super().fingerprint(),
             reduction=self.reduction.kind,
             dim=self.reduction.dim,
+            epsilon=self.gaussians.epsilon,
             ica=self.ica and self.ica.settings(),
             pose_search=self.pose_search and self.pose_search.settings(),
             fca=fca and fca[self.backbone.stages[0]].settings(),

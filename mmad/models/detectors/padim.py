@@ -58,7 +58,8 @@ class PaDiM(FitDetector):
         return dict(
             super().fingerprint(),
             reduction=self.reduction.kind,
-            dim=self.reduction.dim)
+            dim=self.reduction.dim,
+            epsilon=self.gaussians.epsilon)
 
     def extract(self, inputs: Tensor) -> Tensor:
         return self.reduction(self.backbone(inputs))

@@ -122,7 +122,8 @@ class SPADE(FitDetector):
         distances, nearest = self.gallery(image_features, self.num_neighbors)
         scores = distances.square().mean(1)
         if self.search_all:
-            nearest = torch.arange(len(self.gallery)).expand(len(inputs), -1)
+            nearest = self.gallery(image_features,
+                                   len(self.gallery))[1].sort(1).values
         # Section 3.3: the nearest positions in these images.
         maps = [
             self._map([level[i] for level in levels], images, inputs)

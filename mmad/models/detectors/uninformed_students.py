@@ -30,7 +30,7 @@ class UninformedStudents(BaseDetector):
     patch sizes are averaged.
 
     :class:`~mmad.engine.hooks.TeacherStatisticsHook` measures the teachers
-    before the training, :class:`~mmad.engine.hooks.CalibrationHook` the
+    before the training, :class:`~mmad.engine.hooks.StudentStatisticsHook` the
     students behind it, on normal images kept from the training, and
     :class:`~mmad.engine.hooks.ScaleSequenceHook`, if wanted, trains one scale
     after the other.
@@ -105,24 +105,24 @@ class UninformedStudents(BaseDetector):
             ])
 
     @property
-    def is_measured(self) -> bool:
+    def teachers_measured(self) -> bool:
         """Whether the statistics of the teachers are known."""
         return all(scale.teacher_statistics.is_fitted
                    for scale in self.scales.values())
 
     @property
-    def is_calibrated(self) -> bool:
+    def students_measured(self) -> bool:
         """Whether the statistics of the students' scores are known."""
         return all(scale.score_statistics.is_fitted
                    for scale in self.scales.values())
 
     @property
     def is_fitted(self) -> bool:
-        return super().is_fitted and self.is_calibrated
+        return super().is_fitted and self.students_measured
 
     def require_fitted(self) -> None:
         super().require_fitted()
-        if not self.is_calibrated:
+        if not self.students_measured:
             raise InputError(
                 'UninformedStudents is not calibrated, its training has not '
                 'come to an end; go on with tools/train.py --resume.')
@@ -137,7 +137,7 @@ class UninformedStudents(BaseDetector):
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict:
         """The students' distance from the teacher, for each active scale."""
-        if not self.is_measured:
+        if not self.teachers_measured:
             raise InputError(
                 'the teachers of UninformedStudents are not measured; '
                 '`custom_hooks` needs the TeacherStatisticsHook.')

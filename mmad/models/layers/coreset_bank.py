@@ -21,6 +21,11 @@ class CoresetBank(MemoryBank):
     and each gets a copy. A patch has the number image x patches per image +
     position, with positions row by row.
 
+    An image that is left out is compared with the rows of the others. That is
+    exact where all patches are kept. A coreset chosen without the image would
+    have had patches of others in the place of some of its own, so scores are
+    slightly too high.
+
     Args:
         coreset_ratio (float): Share of the held patches that is chosen, in
             (0, 1]; 1 keeps all. Defaults to 0.1.
@@ -40,7 +45,13 @@ class CoresetBank(MemoryBank):
 
     Raises:
         InputError: An argument is out of its range, or faiss is missing.
+
+    Attributes:
+        rows (Tensor): ``(N, D)`` float32.
+        sources (Tensor): ``(N, 2)`` int64, image and position of each row.
     """
+
+    sources: Tensor
 
     def __init__(self,
                  coreset_ratio: float = 0.1,
@@ -71,6 +82,10 @@ class CoresetBank(MemoryBank):
         self.max_patches = max_patches
         self.num_neighbors = num_neighbors
         self.num_patches = self.num_held = 0
+        self.register_fitted('sources', ndim=2, dtype=torch.int64)
+
+    def images_of_rows(self) -> Tensor:
+        return self.sources[:, 0]
 
     def reset(self) -> None:
         super().reset()
@@ -146,6 +161,9 @@ class CoresetBank(MemoryBank):
                 numbers,
                 progress=rank() == 0)
         self.store(self._replicate(held, numbers, chosen))
+        self.sources = torch.stack(
+            [chosen // self._per_image, chosen % self._per_image],
+            1).to(self.sources.device)
 
     def _take_held(self) -> tuple[Tensor, Tensor]:
         """Take the patches of this process, sorted by their numbers."""
@@ -178,6 +196,14 @@ class CoresetBank(MemoryBank):
                 held.split(counts), projected.split(counts), strict=True):
             torch.mm(source, matrix, out=target)
         return projected
+
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        if self.sources.shape != (len(self), 2) and len(self):
+            raise InputError(
+                f'the tensor "{prefix}sources" of the checkpoint does not '
+                f'name the images of the {len(self)} rows; it is damaged: fit '
+                'again.')
 
     def _replicate(self, held: Tensor, numbers: Tensor,
                    chosen: Tensor) -> Tensor:

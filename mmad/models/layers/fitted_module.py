@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -29,12 +30,19 @@ class FittedModule(nn.Module):
         images_before_training (int): Number of training images, evenly
             drawn, that the module is fitted to before a training by gradients
             that builds on it. Defaults to 0: it is fitted behind a training.
+        can_leave_out (bool): Whether ``forward`` heeds :attr:`left_out`.
+            Defaults to False.
+        left_out (Sequence[int], optional): Numbers of the images whose
+            features ``forward`` gets, one for each. It scores each as if the
+            image had not been in the fit. None, as by default: as they are.
     """
 
     num_images = 0
     needs_pass = True
     is_required = True
     images_before_training = 0
+    can_leave_out = False
+    left_out: Sequence[int] | None = None
 
     def __init__(self) -> None:
         super().__init__()

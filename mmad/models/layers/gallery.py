@@ -12,7 +12,8 @@ class Gallery(FittedModule):
     """Normal images by one feature each and by the stages of their pyramids.
 
     SPADE (arXiv 2005.02357) looks for the nearest images first, section 3.2,
-    and then for the nearest positions in these, section 3.3.
+    and then for the nearest positions in these, section 3.3. An image that is
+    left out is not among its own nearest images.
 
     Args:
         num_levels (int): Number of stages.
@@ -21,6 +22,8 @@ class Gallery(FittedModule):
         folder (str, optional): See
             :class:`~mmad.models.layers.PyramidStore`. Defaults to None.
     """
+
+    can_leave_out = True
 
     def __init__(self,
                  num_levels: int,
@@ -67,7 +70,8 @@ class Gallery(FittedModule):
             tuple[Tensor, Tensor]: Distances ``(B, k)`` and numbers
             ``(B, k)``.
         """
-        return self.images(features, min(k, len(self)))
+        available = len(self) - (self.left_out is not None)
+        return self.images(features, max(min(k, available), 1))
 
     def nearest_positions(self,
                           levels: Sequence[Tensor],

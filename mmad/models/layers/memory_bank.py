@@ -1,4 +1,5 @@
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ class MemoryBank(FittedModule):
     It holds one row for each image, in the order of their numbers;
     :class:`~mmad.models.layers.CoresetBank` holds chosen patches instead.
     Distances are always computed from the rows themselves, so every back end
-    gives the same numbers for the same neighbors.
+    gives the same numbers for the same neighbors. For an image that is left
+    out, its own rows are ignored.
 
     Args:
         backend (str): ``'torch'`` searches where the rows are, CPU or GPU,
@@ -39,6 +41,7 @@ class MemoryBank(FittedModule):
         rows (Tensor): ``(N, D)`` float32.
     """
 
+    can_leave_out = True
     rows: Tensor
     norms: Tensor
     index_bytes: Tensor
@@ -104,11 +107,16 @@ class MemoryBank(FittedModule):
         self.backend, self.index_factory = 'torch', 'Flat'
         self.store(self.rows)
 
+    def images_of_rows(self) -> Tensor:
+        """Return the number ``(N,)`` of the image that each row is from."""
+        return torch.arange(len(self), device=self.rows.device)
+
     def forward(self, queries: Tensor, k: int = 1) -> tuple[Tensor, Tensor]:
         """Find the nearest rows.
 
         Args:
-            queries (Tensor): ``(Q, D)``.
+            queries (Tensor): ``(Q, D)``. With ``left_out``, equally many of
+                each of these images, one image after the other.
             k (int): Number of neighbors, at most ``len(self)``.
 
         Returns:
@@ -116,7 +124,8 @@ class MemoryBank(FittedModule):
             up to rounding, and indices ``(Q, k)``.
 
         Raises:
-            InputError: There are too few rows, or they have another length.
+            InputError: There are too few rows, without those of the image
+                itself if it is left out, or they have another length.
         """
         if k > len(self) or queries.shape[1] != self.rows.shape[1]:
             raise InputError(
@@ -124,19 +133,53 @@ class MemoryBank(FittedModule):
                 f'{self.rows.shape[1]} values, but {k} of '
                 f'{queries.shape[1]} are asked for; the checkpoint is damaged '
                 'or of another model: fit again.')
-        if self.backend == 'torch':
+        if self.left_out is not None:
+            index = self._search_others(queries, k, self.left_out)
+        elif self.backend == 'torch':
             index = nearest_rows(queries, self.rows, self.norms, k)
         else:
-            if self._index is None:
-                self._build_index()
-            found = self._index.search(
-                np.ascontiguousarray(queries.detach().cpu().numpy()), k)[1]
-            if (found < 0).any():
-                raise InputError(
-                    f'the index "{self.index_factory}" found fewer than {k} '
-                    f'neighbors; raise `nprobe` (now {self.nprobe}).')
-            index = torch.from_numpy(found).to(queries.device)
+            index = self._search_index(queries, k)
+            self._require_found(index >= 0, k)
         return distances_to(queries, self.rows, index), index
+
+    def _search_others(self, queries: Tensor, k: int,
+                       left_out: Sequence[int]) -> Tensor:
+        """Search all rows but those of the image of each query."""
+        images, found = self.images_of_rows(), []
+        groups = queries.unflatten(0, (len(left_out), -1))
+        for image, group in zip(left_out, groups, strict=True):
+            own = images == image
+            number = int(own.sum())
+            if len(self) - number < k:
+                raise InputError(
+                    f'without those of image {image}, {len(self) - number} '
+                    f'rows are left in the memory bank, but {k} are asked '
+                    'for; add images, or keep more rows of each.')
+            if self.backend == 'torch':
+                norms = self.norms.masked_fill(own, torch.inf)
+                found.append(nearest_rows(group, self.rows, norms, k))
+                continue
+            # At most all of its rows come before the others.
+            index = self._search_index(group, k + number)
+            others = (index >= 0) & ~own[index]
+            order = torch.sort(
+                others.int(), dim=1, descending=True, stable=True)[1][:, :k]
+            self._require_found(others.gather(1, order), k)
+            found.append(index.gather(1, order))
+        return torch.cat(found)
+
+    def _search_index(self, queries: Tensor, k: int) -> Tensor:
+        if self._index is None:
+            self._build_index()
+        found = self._index.search(
+            np.ascontiguousarray(queries.detach().cpu().numpy()), k)[1]
+        return torch.from_numpy(found).to(queries.device)
+
+    def _require_found(self, found: Tensor, k: int) -> None:
+        if not found.all():
+            raise InputError(
+                f'the index "{self.index_factory}" found fewer than {k} '
+                f'neighbors; raise `nprobe` (now {self.nprobe}).')
 
     def _build_index(self) -> None:
         faiss = _faiss()

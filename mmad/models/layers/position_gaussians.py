@@ -1,3 +1,5 @@
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -29,6 +31,12 @@ _GATHERED = 32  # images whose products are added at a time
 # adds; sums are exact for 8192 images with features up to 16.
 _BITS = 16
 
+# Of the sum of a geometric series.
+_PRECISION = 1e-12
+
+# How far rounding may lift the share of an image in the fit.
+_SLACK = 1e-3
+
 # Below it the rounding of the sums decides what a covariance is.
 _MIN_EPSILON = 1e-9
 
@@ -47,6 +55,10 @@ class PositionGaussians(FittedModule):
     Cholesky factor ``L``, in half the memory of a square matrix. There is no
     inverse of a covariance at any time.
 
+    From the distance of an image that is left out, its own share in mean and
+    covariance is taken exactly.
+    No image is scored lower by that than by the fit with it.
+
     Args:
         epsilon (float): Added to the diagonal, at least 1e-9. Defaults to
             0.01.
@@ -55,11 +67,14 @@ class PositionGaussians(FittedModule):
         InputError: ``epsilon`` is out of its range.
 
     Attributes:
+        count (Tensor): ``(1,)`` int64, ``N``.
         mean (Tensor): ``(h, w, D)`` float32.
         factor (Tensor): ``(h w, ...)`` float32, ``L^-1`` as
             :mod:`~mmad.models.layers.packed_triangle` stores it.
     """
 
+    can_leave_out = True
+    count: Tensor
     mean: Tensor
     factor: Tensor
 
@@ -67,6 +82,7 @@ class PositionGaussians(FittedModule):
         super().__init__()
         check_number('epsilon', epsilon, low=_MIN_EPSILON)
         self.epsilon = epsilon
+        self.register_fitted('count', dtype=torch.int64)
         self.register_fitted('mean', ndim=3)
         self.register_fitted('factor', ndim=3)
 
@@ -136,6 +152,7 @@ class PositionGaussians(FittedModule):
             factor[rows] = pack(inverse).to(factor)
         self._count = 0
         self._sum = self._products = torch.empty(0)
+        self.count = self.count.new_tensor([count])
         self.mean = mean.to(self.mean).unflatten(0, self._grid)
         self.factor = factor
 
@@ -149,18 +166,26 @@ class PositionGaussians(FittedModule):
             Tensor: ``(B, 1, h, w)``.
 
         Raises:
-            InputError: The grid is not the one of the fit.
+            InputError: The grid is not the one of the fit; or images are left
+                out of it and there are fewer than 3, or they were not in it.
         """
         self._check(features, self.mean.shape[:2])
+        samples = _by_position(features)
         if is_exporting():
-            return self._distances(_by_position(features))[:, None].unflatten(
+            return self._distances(samples)[:, None].unflatten(
                 2, features.shape[-2:])
-        # In groups of one size, a product is rounded alike for an image
-        # whatever others are in its batch.
-        distances = torch.cat([
-            self._distances(F.pad(group, (0, 0, 0, _GROUP - group.shape[1])))
-            for group in _by_position(features).split(_GROUP, 1)
-        ])
+        groups = samples.split(_GROUP, 1)
+        if self.left_out is not None:
+            distances = torch.cat(
+                [self._distances_left_out(group) for group in groups])
+        else:
+            # In groups of one size, a product is rounded alike for an image
+            # whatever others are in its batch.
+            distances = torch.cat([
+                self._distances(
+                    F.pad(group, (0, 0, 0, _GROUP - group.shape[1])))
+                for group in groups
+            ])
         return distances[:len(features),
                          None].unflatten(2, features.shape[-2:])
 
@@ -175,6 +200,73 @@ class PositionGaussians(FittedModule):
                               (samples[rows] - mean[rows, None]).mT, masks),
                 dim=1) for rows in blocks
         ]).T
+
+    def _distances_left_out(self, samples: Tensor) -> Tensor:
+        """Compute the distances from a fit without the image itself.
+
+        Taking ``x = mean + d`` out of ``n`` images leaves the covariance
+        ``c (B - b d d^T)`` with ``B = A - epsilon / (n - 1) I``, where ``A``
+        is that of all, ``b = n / (n - 1)^2`` and ``c = (n - 1) / (n - 2)``;
+        and the new mean is ``n / (n - 1) d`` away from ``x``. So, after
+        Sherman and Morrison, with ``q = d^T B^-1 d`` the squared distance is
+        ``(n / (n - 1))^2 / c q / (1 - b q)``.
+
+        Args:
+            samples (Tensor): ``(P, B, D)``, of images of the fit.
+
+        Returns:
+            Tensor: ``(B, P)``.
+        """
+        n = int(self.count)
+        if n < 3:
+            raise InputError(
+                f'only {n} images were fitted, so none can be left out; add '
+                'images: 3 are the least.')
+        shift, scale = n / (n - 1), (n - 1) / (n - 2)
+        mean = self.mean.flatten(0, 1)
+        distances = []
+        for rows in self._blocks(*mean.shape):
+            inverse = unpack(self.factor[rows], mean.shape[1]).double()
+            # As the sums have them.
+            values = to_fixed_point(samples[rows], _BITS)
+            offset = (values - mean[rows, None]).mT
+            share = shift / (n - 1) * self._norms_left_out(inverse, offset, n)
+            if (share > 1 + _SLACK).any():
+                raise InputError(
+                    'an image to be left out was not among those fitted as '
+                    'it is now; leaving out needs the same pipeline as the '
+                    'fit, without random transforms.')
+            # No covariance is below epsilon I.
+            most = offset.square().sum(1) * shift**2 / self.epsilon
+            square = shift * (n - 1) / scale * share / (1 - share).clamp(
+                min=torch.finfo(share.dtype).tiny)
+            distances.append(square.minimum(most).sqrt())
+        return torch.cat(distances).T.to(samples)
+
+    def _norms_left_out(self, inverse: Tensor, offset: Tensor,
+                        n: int) -> Tensor:
+        """``d^T (A - delta I)^-1 d`` with ``delta = epsilon / (n - 1)``.
+
+        It is the sum of ``delta^k d^T A^-(k+1) d``. As ``A`` is at least
+        ``epsilon I``, each term is at most ``1 / (n - 1)`` of the one before.
+
+        Args:
+            inverse (Tensor): ``(P, D, D)`` float64, ``L^-1``.
+            offset (Tensor): ``d``, ``(P, D, B)``.
+            n (int): Number of images.
+
+        Returns:
+            Tensor: ``(P, B)``.
+        """
+        delta = self.epsilon / (n - 1)
+        total = offset.new_zeros(len(offset), offset.shape[2])
+        # Two terms at a time.
+        for _ in range(math.ceil(math.log(_PRECISION, n - 1) / -2)):
+            half = inverse @ offset
+            offset = inverse.mT @ half
+            total += half.square().sum(1) + delta * offset.square().sum(1)
+            offset = delta * offset
+        return total
 
     @staticmethod
     def _check(features: Tensor, expected: torch.Size) -> None:

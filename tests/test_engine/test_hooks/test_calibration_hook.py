@@ -1,5 +1,8 @@
-import mmengine.config.config
+import json
+from pathlib import Path
+
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
@@ -7,156 +10,229 @@ from mmad.engine.hooks import CalibrationHook
 from mmad.errors import InputError
 from mmad.utils import load_checkpoint, setup_environment
 
+HOOK = 'default_hooks.calibration.'
+
 
 def make_runner(config, folder, **changes):
     cfg = Config.fromfile(config)
+    if cfg.model.type == 'PatchCore':
+        cfg.model.backbone = dict(type='TinyBackbone')
+    cfg.work_dir = str(folder)
+    cfg.experiment_name = folder.name
+    for loader in ('train', 'val', 'test'):
+        cfg[f'{loader}_dataloader'].dataset.category = 'bottle'
     cfg.merge_from_dict({
-        'work_dir': str(folder),
-        'experiment_name': folder.name,
-        'log_level': 'WARNING',
-        'train_dataloader.dataset.category': 'bottle',
-        'val_dataloader.dataset.category': 'bottle',
-        'test_dataloader.dataset.category': 'bottle',
+        'default_hooks.calibration.false_alarm_rate': 0.3,
         **changes
     })
     setup_environment()
     return Runner.from_cfg(cfg)
 
 
-@pytest.fixture(scope='module')
-def trained(students_config, tmp_path_factory):
-    """Work dir of three epochs, all saved, of which the second and the last
-    are validated."""
-    folder = tmp_path_factory.mktemp('calibrated')
-    with pytest.MonkeyPatch.context() as patch:
-        # Formatting the config takes most of the time.
-        patch.setattr(mmengine.config.config, 'FormatCode',
-                      lambda text, **kwargs: (text, True))
-        make_runner(
-            students_config, folder, **{
-                'train_cfg.max_epochs': 3,
-                'default_hooks.checkpoint.interval': 1
-            }).train()
-    return folder
+def train(config, folder, **changes):
+    runner = make_runner(config, folder, **changes)
+    runner.train()
+    record = json.loads(Path(folder, 'calibration.json').read_text())
+    return runner.model.eval(), record
 
 
-@pytest.mark.parametrize(('epoch', 'calibrated'), [(0, False), (1, False),
-                                                   (2, True), (3, True)])
-def test_calibrated_where_it_is_validated(trained, epoch, calibrated):
-    state = load_checkpoint(str(trained / f'epoch_{epoch}.pth'))
-    assert state['meta']['epoch'] == epoch
-    for name in ('mean', 'std'):
-        statistic = state['state_dict'][f'scales.p17.score_statistics.{name}']
-        assert len(statistic) == (2 if calibrated else 0)
+def training_samples(runner_or_config):
+    cfg = Config.fromfile(runner_or_config)
+    cfg.train_dataloader.dataset.category = 'bottle'
+    dataset = Runner.build_dataloader(cfg.train_dataloader).dataset
+    return [dataset[i] for i in range(len(dataset))]
 
 
-def test_calibrated_anew(trained):
-    second, third = (
-        load_checkpoint(str(trained / f'epoch_{i}.pth'))['state_dict']
-        for i in (2, 3))
-    assert (second['scales.p33.score_statistics.mean']
-            != third['scales.p33.score_statistics.mean']).all()
-
-
-def parts_of(students_config, folder, **changes):
-    """Images that are trained on and those that are kept, by their files."""
-    runner = make_runner(students_config, folder, **changes)
-    hook, = (h for h in runner.hooks if isinstance(h, CalibrationHook))
-    runner._train_loop = runner.build_train_loop(runner._train_loop)
-    hook.before_run(runner)
-    loader = runner.train_loop.dataloader
-    assert runner.max_iters == runner.max_epochs * len(loader)
-    rest = loader.dataset
-    assert len(loader.sampler) == len(rest)
-    return [[part[i]['data_samples'].img_path for i in range(len(part))]
-            for part in (rest, hook._held_out)]
-
-
-@pytest.mark.parametrize(('share', 'number'), [(0.3, 2), (0.01, 1), (0.99, 6),
-                                               (0.5, 4)])
-def test_images_are_kept_from_the_training(students_config, tmp_path, share,
-                                           number):
-    hooks = [
-        dict(type='TeacherStatisticsHook'),
-        dict(type='CalibrationHook', share=share)
-    ]
-    rest, kept = parts_of(students_config, tmp_path, custom_hooks=hooks)
-    assert len(kept) == number
-    assert len(rest) == 7 - number
-    assert not set(rest) & set(kept)
-    assert rest == sorted(rest)
-    hooks[1]['seed'] = 3
-    other = parts_of(students_config, tmp_path, custom_hooks=hooks)[1]
-    assert len(other) == number
-    again = parts_of(students_config, tmp_path, custom_hooks=hooks)[1]
-    assert again == other
-
-
-def test_out_of_several_data_sets(students_config, tmp_path):
-    dataset = Config.fromfile(students_config).train_dataloader.dataset
-    dataset.category = 'bottle'
-    rest, kept = parts_of(
-        students_config, tmp_path, **{
-            'train_dataloader.dataset':
+@pytest.mark.parametrize('name', ['config', 'fyd_config'])
+def test_scores_are_of_images_left_out(name, request, tmp_path):
+    config = request.getfixturevalue(name)
+    model, record = train(config, tmp_path)
+    expected = {}
+    for packed in training_samples(config):
+        data = model.data_preprocessor(
             dict(
-                _delete_=True,
-                type='ConcatDataset',
-                datasets=[
-                    dict(dataset, indices=4),
-                    dict(dataset, indices=[4, 5, 6])
-                ])
+                inputs=[packed['inputs']],
+                data_samples=[packed['data_samples']]))
+        sample, = data['data_samples']
+        with torch.no_grad(), model.leaving_out([sample.sample_idx]):
+            score, maps = model.score(data['inputs'])
+        expected[sample.img_path] = float(score), float(maps.max())
+    found = {entry['path']: entry['score'] for entry in record['images']}
+    assert found == {path: score for path, (score, _) in expected.items()}
+    scores, peaks = map(sorted, zip(*expected.values(), strict=True))
+    assert model.decision.scores.tolist() == scores
+    assert model.decision.peaks.tolist() == peaks
+    # The 6th of 7: ceil(8 * 0.7).
+    assert model.decision.thresholds.tolist() == [scores[5], peaks[5]]
+    assert record['image_threshold'] == scores[5]
+    assert record['calibration'] == 'leave_one_out'
+    assert [e['score'] for e in record['images']] == scores[::-1]
+
+
+@pytest.mark.parametrize('name', ['config', 'mkd_config', 'students_config'])
+def test_held_out_images_are_not_learned_from(name, request, tmp_path):
+    config = request.getfixturevalue(name)
+    runner = make_runner(config, tmp_path, **{
+        HOOK + 'method': 'held_out',
+        HOOK + 'share': 0.3
+    })
+    seen = set()
+    step = runner.model.train_step
+
+    def noting(data, *args, **kwargs):
+        seen.update(sample.img_path for sample in data['data_samples'])
+        return step(data, *args, **kwargs)
+
+    runner.model.train_step = noting
+    runner.train()
+    record = json.loads((tmp_path / 'calibration.json').read_text())
+    held = {entry['path'] for entry in record['images']}
+    every = {one['data_samples'].img_path for one in training_samples(config)}
+    assert held
+    assert held < every
+    assert not held & seen
+    rest = len(every) - len(held)
+    # Uninformed Students keep two more for their statistics.
+    assert len(seen) == rest - 2 * (name == 'students_config')
+    for entry in record['images']:
+        packed, = (
+            one for one in training_samples(config)
+            if one['data_samples'].img_path == entry['path'])
+        sample, = runner.model.eval().test_step(
+            dict(
+                inputs=[packed['inputs']],
+                data_samples=[packed['data_samples']]))
+        assert float(sample.pred_score) == pytest.approx(entry['score'])
+
+
+def test_thresholds_are_in_the_checkpoint(config, tmp_path):
+    model, record = train(config, tmp_path)
+    path = tmp_path / 'epoch_1.pth'
+    state = load_checkpoint(str(path))['state_dict']
+    assert state['decision.thresholds'].equal(model.decision.thresholds)
+    metrics = json.loads((tmp_path / 'metrics.json').read_text())
+    conditions = metrics['conditions']
+    assert conditions['image_threshold'] == record['image_threshold']
+    assert conditions['wanted_false_alarm_rate'] == 0.3
+    assert 0 <= metrics['image_false_alarm_rate'] <= 1
+    assert 0 <= metrics['image_recall'] <= 1
+
+
+@pytest.mark.parametrize('number', [1, 2, 5, 100])
+def test_most_images(config, tmp_path, number):
+    _, record = train(config, tmp_path, **{HOOK + 'max_images': number})
+    assert len(record['images']) == {1: 1, 2: 2, 5: 4, 100: 7}[number]
+
+
+def test_a_rate_that_so_few_images_cannot_tell(config, tmp_path):
+    model, record = train(config, tmp_path,
+                          **{HOOK + 'false_alarm_rate': 0.01})
+    assert record['false_alarm_rate'] == 1 / 8
+    assert model.decision.thresholds[0] == model.decision.scores[-1]
+    log, = tmp_path.glob('*/*.log')
+    assert ('7 normal images cannot tell a false-alarm rate below 0.12'
+            in log.read_text())
+
+
+def test_best_f1(config, tmp_path):
+    _, record = train(config, tmp_path, **{HOOK + 'threshold': 'best_f1'})
+    assert record['threshold_kind'] == 'best_f1'
+    assert record['false_alarm_rate'] is None
+    metrics = json.loads((tmp_path / 'metrics.json').read_text())
+    precision, recall = metrics['image_precision'], metrics['image_recall']
+    f1 = 2 * precision * recall / (precision + recall)
+    assert f1 == pytest.approx(metrics['image_f1max'])
+
+
+def test_given_thresholds(config, tmp_path):
+    model, record = train(
+        config, tmp_path, **{
+            HOOK + 'threshold': 1.25,
+            HOOK + 'pixel_threshold': 0.5
         })
-    assert len(rest) == 5
-    assert len(set(rest + kept)) == 7
+    assert model.decision.thresholds.tolist() == [1.25, 0.5]
+    assert record['threshold_kind'] == 'given'
 
 
-@pytest.mark.parametrize('share', [0, 1, -0.1, 'x', None])
-def test_no_share(share):
-    with pytest.raises(InputError, match='`share` must be'):
-        CalibrationHook(share)
+def test_resumed_in_the_middle_of_a_calibration(config, tmp_path):
+    whole, _ = train(config, tmp_path / 'whole')
+
+    runner = make_runner(config, tmp_path / 'killed')
+    hook, = (h for h in runner.hooks if isinstance(h, CalibrationHook))
+
+    def kill(*args):
+        raise RuntimeError('killed')
+
+    hook._score = kill
+    with pytest.raises(RuntimeError, match='killed'):
+        runner.train()
+    checkpoint = str(tmp_path / 'killed/epoch_1.pth')
+    before = load_checkpoint(checkpoint)['state_dict']
+    assert not len(before['decision.thresholds'])
+    assert before['memory_bank.rows'].equal(
+        whole.state_dict()['memory_bank.rows'])
+    model, _ = train(
+        config, tmp_path / 'killed', resume=True, load_from=checkpoint)
+    state = load_checkpoint(checkpoint)['state_dict']
+    for name, value in whole.state_dict().items():
+        assert torch.equal(state[name], value)
+        assert torch.equal(model.state_dict()[name], value)
 
 
-def test_a_schedule_of_all_iterations(students_config, tmp_path):
-    runner = make_runner(
-        students_config,
-        tmp_path,
-        param_scheduler=dict(
-            type='LinearLR',
-            start_factor=0.1,
-            begin=0,
-            end=2,
-            by_epoch=True,
-            convert_to_iter_based=True))
-    with pytest.raises(InputError, match='`convert_to_iter_based` counts'):
+def test_an_epoch_forgets_the_thresholds(mkd_config, tmp_path):
+    train(
+        mkd_config, tmp_path, **{
+            HOOK + 'method': 'held_out',
+            'default_hooks.checkpoint.interval': 1
+        })
+    numbers = [
+        len(
+            load_checkpoint(str(
+                tmp_path /
+                f'epoch_{epoch}.pth'))['state_dict']['decision.thresholds'])
+        for epoch in range(1, 5)
+    ]
+    assert numbers == [0, 2, 0, 2]
+
+
+def test_no_method_of_its_own(mkd_config, tmp_path):
+    runner = make_runner(mkd_config, tmp_path)
+    runner.train()
+    assert not runner.model.decision.is_fitted
+    assert not (tmp_path / 'calibration.json').exists()
+    log, = tmp_path.glob('*/*.log')
+    assert 'No threshold: MKD cannot leave an image out' in log.read_text()
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (dict(method='jackknife'), '`method`'),
+    (dict(false_alarm_rate=0), '`false_alarm_rate`'),
+    (dict(false_alarm_rate=1), '`false_alarm_rate`'),
+    (dict(share=1), '`share`'),
+    (dict(threshold='f1'), '`threshold`'),
+    (dict(threshold=float('nan')), '`threshold`'),
+    (dict(max_images=0), '`max_images`'),
+    (dict(pixel_threshold='x'), '`pixel_threshold`'),
+])
+def test_bad_arguments(arguments, message):
+    with pytest.raises(InputError, match=message):
+        CalibrationHook(**arguments)
+
+
+@pytest.mark.parametrize(('changes', 'message'), [
+    ({
+        HOOK + 'method': 'leave_one_out'
+    }, 'MKD cannot leave out an image'),
+    ({
+        'val_cfg': None,
+        'val_dataloader': None,
+        'val_evaluator': None,
+        HOOK + 'method': 'held_out',
+        HOOK + 'threshold': 'best_f1'
+    }, 'needs validation images'),
+])
+def test_refused_before_the_training(mkd_config, tmp_path, changes, message):
+    runner = make_runner(mkd_config, tmp_path, **changes)
+    with pytest.raises(InputError, match=message):
         runner.train()
     assert not list(tmp_path.glob('*.pth'))
-
-
-@pytest.mark.parametrize(('end', 'is_refused'), [({}, True),
-                                                 (dict(end=12), False)])
-def test_a_schedule_of_iterations(students_config, tmp_path, end, is_refused):
-    runner = make_runner(
-        students_config, tmp_path, **{
-            'param_scheduler': dict(type='PolyLR', by_epoch=False, **end),
-            'train_cfg.val_interval': 4
-        })
-    if is_refused:
-        # Five of seven images, in three batches.
-        with pytest.raises(InputError, match=r'`end`, which is 12 for'):
-            runner.train()
-    else:
-        runner.train()
-        assert runner.iter == 12
-        assert runner.optim_wrapper.param_groups[0]['lr'] == 0
-
-
-def test_a_test_after_the_training(students_config, tmp_path):
-    runner = make_runner(
-        students_config, tmp_path, **{
-            'train_dataloader.dataset.indices': 2,
-            'train_cfg.max_epochs': 1,
-            'train_cfg.val_interval': 1
-        })
-    runner.train()
-    assert runner.test()
-    assert len(runner.train_dataloader.dataset) == 1

@@ -9,13 +9,13 @@ from mmad.errors import InputError
 FIT = dict(type='FitHook')
 AFTER = dict(type='FitAfterTrainHook')
 TEACHERS = dict(type='TeacherStatisticsHook')
-CALIBRATION = dict(type='CalibrationHook')
+STUDENTS = dict(type='StudentStatisticsHook')
 NORMS = dict(type='SyncNormHook')
 OTHERS = [dict(type='EmptyCacheHook'), NORMS]
 NEEDED = dict(
     config=[FIT],
     fyd_config=[AFTER],
-    students_config=[TEACHERS, CALIBRATION],
+    students_config=[TEACHERS, STUDENTS],
     mkd_config=[])
 ITERATIONS = dict(
     _delete_=True, type='IterBasedTrainLoop', max_iters=4, val_interval=2)
@@ -62,15 +62,14 @@ def test_what_is_complete_passes_in_any_order(make_runner, name):
     ('config', [AFTER], 'put dict(type="FitHook") in its place'),
     ('fyd_config', [FIT, AFTER], 'FitHook, which is not for FYD'),
     ('mkd_config', [FIT], 'FitHook, which is not for MKD'),
-    ('mkd_config', [CALIBRATION], 'CalibrationHook, which is not for MKD'),
-    ('config', [FIT, CALIBRATION], 'which is not for PatchCore'),
+    ('mkd_config', [STUDENTS], 'StatisticsHook, which is not for MKD'),
+    ('config', [FIT, STUDENTS], 'which is not for PatchCore'),
     ('config', [dict(FIT, priority='LOWEST')], 'FitHook comes after the '
      'CheckpointHook'),
     ('config', [dict(FIT, priority=95)], 'FitHook comes after'),
     ('fyd_config', [dict(AFTER, priority='LOWEST')], 'comes after'),
-    ('students_config', [TEACHERS,
-                         dict(CALIBRATION, priority='LOWEST')
-                         ], 'CalibrationHook comes after'),
+    ('students_config', [TEACHERS, dict(STUDENTS, priority='LOWEST')
+                         ], 'StudentStatisticsHook comes after'),
     ('fyd_config', [NORMS, dict(AFTER, priority='HIGH')
                     ], 'FitAfterTrainHook comes before the SyncNormHook'),
     ('config', [FIT, dict(type='SyncBuffersHook')], 'SyncNormHook'),
@@ -78,7 +77,7 @@ def test_what_is_complete_passes_in_any_order(make_runner, name):
     ('config', [FIT, dict(type='EMAHook')], 'EMAHook does not go with '
      'PatchCore'),
     ('fyd_config', [AFTER, dict(type='EMAHook')], 'does not go with FYD'),
-    ('students_config', [TEACHERS, CALIBRATION,
+    ('students_config', [TEACHERS, STUDENTS,
                          dict(type='EMAHook')
                          ], 'does not go with UninformedStudents'),
     ('mkd_config', [

@@ -10,8 +10,8 @@ class Students:
 
     scales = {}
 
-    def __init__(self, is_measured):
-        self.is_measured = is_measured
+    def __init__(self, teachers_measured):
+        self.teachers_measured = teachers_measured
         self.calls = []
 
     def require_teachers(self):
@@ -21,9 +21,9 @@ class Students:
 @pytest.fixture
 def make_runner(monkeypatch):
 
-    def make(is_measured, resume=False):
+    def make(teachers_measured, resume=False):
         runner = SimpleNamespace(
-            model=Students(is_measured),
+            model=Students(teachers_measured),
             saved=[],
             cfg=dict(resume=resume),
             train_loop=SimpleNamespace(
@@ -43,20 +43,20 @@ def make_runner(monkeypatch):
 
 
 def test_measures_once_and_saves(make_runner):
-    runner = make_runner(is_measured=False)
+    runner = make_runner(teachers_measured=False)
     TeacherStatisticsHook().before_train(runner)
     assert runner.model.calls == ['teachers', 'images']
     assert runner.saved == [(0, 0)]
 
 
 def test_resumed(make_runner):
-    runner = make_runner(is_measured=True, resume=True)
+    runner = make_runner(teachers_measured=True, resume=True)
     TeacherStatisticsHook().before_train(runner)
     assert runner.model.calls == runner.saved == []
 
 
 def test_weights_of_another_run_are_measured_anew(make_runner):
-    runner = make_runner(is_measured=True)
+    runner = make_runner(teachers_measured=True)
     TeacherStatisticsHook().before_train(runner)
     assert runner.model.calls == ['teachers', 'images']
     assert len(runner.saved) == 1

@@ -66,14 +66,61 @@ def test_a_coreset_that_is_too_small():
         fit(draw(), coreset_ratio=0.1, num_neighbors=9)
 
 
+@pytest.mark.parametrize('kwargs', [
+    dict(coreset_ratio=1),
+    dict(coreset_ratio=0.3),
+    dict(coreset_ratio=0.5, max_patches=30)
+])
+def test_sources_of_the_rows(kwargs):
+    features = draw()
+    bank = fit(features, order=[4, 0, 6, 1, 5, 2, 3], **kwargs)
+    image, position = bank.sources.T
+    assert torch.equal(bank.rows, features.flatten(2)[image, :, position])
+
+
+@pytest.mark.parametrize('backend', ['torch', 'faiss'])
+def test_left_out_is_a_fit_without_the_image(backend):
+    features = draw()
+    inside = torch.ones(7, 1, 6, 8, dtype=torch.bool)
+    inside[3, :, :4] = False  # two of its three rows of patches
+    kwargs = dict(coreset_ratio=1, backend=backend)
+    bank = fit(features, inside=inside, **kwargs)
+    ids = [5, 3, 0]
+    bank.left_out = ids
+    found = bank(patches(features[ids]), 3)[0].split(PER_IMAGE)
+    for image, distances in zip(ids, found):
+        rest = [i for i in range(7) if i != image]
+        expected = fit(
+            features[rest], inside=inside[rest],
+            **kwargs)(patches(features[image:image + 1]), 3)[0]
+        assert torch.equal(distances, expected)
+
+
+def test_too_few_rows_without_the_image():
+    bank = fit(draw(2), coreset_ratio=1, num_neighbors=9)
+    bank.left_out = [0]
+    assert bank(patches(draw(1)), 12)[0].shape == (PER_IMAGE, 12)
+    with pytest.raises(InputError, match='12 rows are left'):
+        bank(patches(draw(1)), 13)
+
+
+def test_sources_of_other_rows():
+    state = fit(draw(), coreset_ratio=0.5).state_dict()
+    state['sources'] = state['sources'][1:]
+    with pytest.raises(InputError, match='images of the 42 rows'):
+        CoresetBank().load_state_dict(state)
+
+
 def _shard(rank, features):
     order = range(rank, len(features), dist.get_world_size())
-    return fit(features, order, coreset_ratio=0.3).rows
+    bank = fit(features, order, coreset_ratio=0.3)
+    return torch.cat([bank.rows, bank.sources], 1)
 
 
 @pytest.mark.parametrize('world', [2, 3])
 def test_processes_choose_together(run_processes, world):
     features = draw()
-    alone = fit(features, coreset_ratio=0.3).rows
+    bank = fit(features, coreset_ratio=0.3)
+    alone = torch.cat([bank.rows, bank.sources], 1)
     for rows in run_processes(world, _shard, features):
         assert torch.equal(rows, alone)

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from mmad.errors import InputError
 from mmad.models.layers import Gallery
 
 GRIDS = [(3, 4, 4), (5, 2, 2)]  # channels, height, width
@@ -35,6 +36,25 @@ def test_nearest_images(order):
     torch.testing.assert_close(distances, expected.values)
     # All where there are fewer.
     assert gallery(queries, 9)[1].shape == (3, 5)
+
+
+def test_an_image_is_not_its_own_neighbor():
+    features = draw(5)
+    gallery = fit(features, [0, 1, 2, 3, 4])
+    with_itself = gallery(features[0], 9)[1]
+    assert torch.equal(with_itself[:, 0], torch.arange(5))
+    for part in gallery.modules():
+        part.left_out = [3, 1]
+    nearest = gallery(features[0][[3, 1]], 9)[1]
+    assert torch.equal(nearest, with_itself[[3, 1], 1:])
+
+
+def test_the_only_image_cannot_be_left_out():
+    gallery = fit(draw(1), [0])
+    for part in gallery.modules():
+        part.left_out = [0]
+    with pytest.raises(InputError, match='of image 0, 0 rows are left'):
+        gallery(draw(1)[0], 9)
 
 
 @pytest.mark.parametrize('stages', [[0], [1], [0, 1]])

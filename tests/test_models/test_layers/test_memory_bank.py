@@ -147,6 +147,46 @@ def test_an_index_opens_no_file(tmp_path):
     assert torch.equal(found[0], expected[0])
 
 
+@pytest.mark.parametrize(
+    'kwargs',
+    [
+        dict(),
+        dict(backend='faiss'),
+        # All lists are visited, so that the search is exact.
+        dict(backend='faiss', index='IVF4,Flat', nprobe=4)
+    ])
+@pytest.mark.parametrize('k', [1, 5])
+def test_left_out_rows_are_ignored(kwargs, k):
+    bank = filled(**kwargs)
+    bank.left_out = [7, 0, 599, 7]
+    queries = bank.rows[[8, 7, 0, 0, 599, 598, 7, 9]]
+    distances, index = bank(queries, k)
+    for i, query in enumerate(queries):
+        image = bank.left_out[i // 2]
+        exact = (query.double() - bank.rows.double()).norm(dim=1)
+        exact[image] = torch.inf
+        expected = exact.topk(k, largest=False)
+        assert torch.equal(index[i], expected.indices)
+        torch.testing.assert_close(distances[i].double(), expected.values)
+
+
+@pytest.mark.parametrize('kwargs', [dict(), dict(backend='faiss')])
+def test_too_few_rows_without_those_left_out(kwargs):
+    bank = MemoryBank(**kwargs)
+    bank.store(draw(3, 8))
+    bank.left_out = [1]
+    assert bank(draw(1, 8), 2)[1].sort().values.tolist() == [[0, 2]]
+    with pytest.raises(InputError, match='of image 1, 2 rows are left'):
+        bank(draw(1, 8), 3)
+
+
+def test_lists_hold_too_few_others():
+    bank = filled(backend='faiss', index='IVF16,Flat', nprobe=1)
+    bank.left_out = [0]
+    with pytest.raises(InputError, match='raise `nprobe`'):
+        bank(bank.rows[:1], 400)
+
+
 def fit(bank, rows, order=range(20), batch=6):
     bank.num_images = len(rows)
     bank.reset()

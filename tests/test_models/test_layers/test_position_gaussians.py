@@ -118,7 +118,7 @@ def test_state_is_means_and_one_triangle_each():
         name: value.numel()
         for name, value in state.items()
     } == dict(
-        mean=12 * 9, factor=12 * 45)
+        count=1, mean=12 * 9, factor=12 * 45)
 
 
 def test_another_grid():
@@ -153,3 +153,50 @@ def test_distances_do_not_depend_on_the_batch(batch):
     assert together.shape == (40, 1, 3, 4)
     parts = torch.cat([gaussians(part) for part in queries.split(batch)])
     assert torch.equal(parts, together)
+
+
+# With many more channels than images, what is left of an image beside itself
+# is little more than rounding, hence the larger epsilon.
+@pytest.mark.parametrize(('number', 'dim', 'epsilon', 'tolerance'),
+                         [(3, 2, 0.1, 1e-4), (3, 7, 10, 1e-5),
+                          (4, 1, 0.01, 1e-4), (4, 10, 1, 1e-4),
+                          (10, 7, 0.01, 1e-5), (10, 30, 1, 1e-4),
+                          (50, 7, 1e-4, 1e-5), (50, 30, 0.01, 1e-5)])
+def test_left_out_is_a_fit_without_the_image(number, dim, epsilon, tolerance):
+    samples = features(number, dim)
+    gaussians = fit(samples, epsilon)
+    ids = [number - 1, 0, 1]
+    gaussians.left_out = ids
+    found = gaussians(samples[ids])
+    assert found.shape == (3, 1, 3, 4)
+    for image, distances in zip(ids, found):
+        rest = torch.cat([samples[:image], samples[image + 1:]])
+        refitted = fit(rest, epsilon)(samples[image:image + 1])[0]
+        torch.testing.assert_close(distances, refitted, rtol=tolerance, atol=0)
+        for p, x in enumerate(samples[image].flatten(1).T.double().numpy()):
+            rows = rest.flatten(2)[..., p].double().numpy()
+            covariance = np.atleast_2d(np.cov(rows, rowvar=False))
+            inverse = np.linalg.inv(covariance + epsilon * np.eye(dim))
+            assert float(distances.flatten()[p]) == pytest.approx(
+                mahalanobis(x, rows.mean(0), inverse), rel=tolerance)
+
+
+def test_left_out_of_identical_images():
+    samples = features(1).expand(5, -1, -1, -1)
+    gaussians = fit(samples)
+    gaussians.left_out = [2]
+    assert gaussians(samples[:1]).eq(0).all()
+
+
+def test_leaving_out_needs_three_images():
+    gaussians = fit(features(2))
+    gaussians.left_out = [0]
+    with pytest.raises(InputError, match='only 2 images were fitted'):
+        gaussians(features(1))
+
+
+def test_leaving_out_what_was_not_fitted():
+    gaussians = fit(features())
+    gaussians.left_out = [0]
+    with pytest.raises(InputError, match='not among those fitted'):
+        gaussians(features(1) + 100)
