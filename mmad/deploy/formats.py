@@ -50,7 +50,8 @@ def _load_torch(path: Path, outputs: Sequence[str]) -> Graph:
     module = torch.export.load(path).module()
 
     def run(images: np.ndarray) -> dict[str, np.ndarray]:
-        found = module(torch.from_numpy(images))
+        with torch.no_grad():
+            found = module(torch.from_numpy(images))
         return {name: found[name].numpy() for name in outputs}
 
     return run
