@@ -89,7 +89,7 @@ def export_model(
             module.search_by_torch()
     image_input = ImageInput.of(detector, str(checkpoint))
     model = ExportableDetector(detector, image_input, color_order).eval()
-    outputs, program = _make_program(model, batch_size)
+    outputs, program = make_program(model, batch_size)
     names = [output['name'] for output in outputs]
     with _new_files(out) as folder:
         path = folder / out.name
@@ -123,8 +123,21 @@ def export_model(
     return description
 
 
-def _make_program(model: ExportableDetector,
-                  batch_size: int | None) -> tuple[list[dict], Any]:
+def make_program(model: ExportableDetector,
+                 batch_size: int | None) -> tuple[list[dict], Any]:
+    """Trace a model.
+
+    Args:
+        model (ExportableDetector): In evaluation mode.
+        batch_size (int, optional): Number of images, or None for any.
+
+    Returns:
+        tuple[list[dict], ExportedProgram]: ``name``, ``dtype`` and ``shape``
+        of each output, and the graph.
+
+    Raises:
+        InputError: The method has no graph.
+    """
     # With one image, an open number would be taken for a fixed one.
     size = batch_size or 2
     example = torch.zeros(size, *model.image_input.size, 3, dtype=torch.uint8)

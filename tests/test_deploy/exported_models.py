@@ -4,7 +4,7 @@ import torch
 from mmengine.config import Config
 from tiny_models import NETWORK, NORMALIZATION, fit_shard
 
-from mmad.models import MKD, SPADE, FYD, PaDiM, PatchCore, UninformedStudents
+from mmad.models import FYD, MKD, SPADE, PaDiM, PatchCore, UninformedStudents
 
 SIZE = 32, 40
 PIPELINE = [
@@ -29,8 +29,7 @@ def draw_images(number, size=(36, 44), seed=0):
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.rand(number, 3, 4, 5, generator=generator)
     images = torch.nn.functional.interpolate(coarse, size, mode='bilinear')
-    images = images + 0.2 * torch.rand(
-        number, 3, *size, generator=generator)
+    images = images + 0.2 * torch.rand(number, 3, *size, generator=generator)
     return (images * 255 / 1.2).byte().permute(0, 2, 3, 1).numpy()
 
 
@@ -94,7 +93,10 @@ def make_fyd(**kwargs):
 def make_mkd(**kwargs):
     torch.manual_seed(0)
     detector = MKD(
-        TINY, CLONER, loss_weight=0.5, data_preprocessor=NORMALIZATION,
+        TINY,
+        CLONER,
+        loss_weight=0.5,
+        data_preprocessor=NORMALIZATION,
         **kwargs)
     detector.fit_state.finalize()
     return detector.eval()
@@ -127,7 +129,9 @@ METHODS = dict(
     padim_pca=lambda: make_padim(reduction='pca'),
     spade=make_spade,
     spade_per_level=lambda: make_spade(
-        fusion='per_level', gallery='all', num_pixel_neighbors=2,
+        fusion='per_level',
+        gallery='all',
+        num_pixel_neighbors=2,
         gallery_dtype='float16'),
     fyd=make_fyd,
     fyd_poses=lambda: make_fyd(**POSES),
