@@ -19,6 +19,7 @@ from .image_input import ImageInput
 # Largest difference, relative to the score or to the maximum of the map.
 LIMIT = 1e-4
 _NUMBER = 4  # random images
+_TINY = 1e-38
 
 # An image (H, W, 3) in BGR as a graph takes it, and what a pipeline makes of
 # the same image.
@@ -107,7 +108,7 @@ class Parity:
         self._note('p_value', found['p_value'] - own.numpy(), 1)
 
     def _note(self, name: str, difference, expected) -> None:
-        scale = max(float(np.abs(expected).max()), np.finfo(np.float32).tiny)
+        scale = max(float(np.abs(expected).max()), _TINY)
         relative = float(np.abs(difference).max()) / scale
         self.differences[name] = max(self.differences.get(name, 0), relative)
         # Not finite counts as different.

@@ -41,6 +41,7 @@ def test_description(checkpoint, folder, tmp_path):
     assert torch.__version__.startswith(about['versions']['torch'])
 
 
+@pytest.mark.slow
 def test_runner_gives_the_scores_of_the_inferencer(checkpoint, folder,
                                                    tmp_path):
     try:
