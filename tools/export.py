@@ -1,5 +1,6 @@
 """Export a checkpoint as one graph: ONNX, torch.export or OpenVINO."""
 import argparse
+import shlex
 import sys
 from functools import partial
 
@@ -90,7 +91,7 @@ def export(args: argparse.Namespace) -> None:
     if args.format == 'onnx':
         runner = shown_path(Path(sys.argv[0]).parent / 'deploy/run_onnx.py')
         path = shown_path(folder / about['file'])
-        say('Next', f'python {runner} {path} IMAGES')
+        say('Next', f'{shlex.join(["python", runner, path])} IMAGES')
 
 
 if __name__ == '__main__':
