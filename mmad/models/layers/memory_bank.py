@@ -114,6 +114,11 @@ class MemoryBank(FittedModule):
         else:
             self._build_index()
 
+    def search_by_torch(self) -> None:
+        """Search the rows by ``'torch'`` from now on, which is exact."""
+        self.backend, self.index_factory = 'torch', 'Flat'
+        self.store(self.rows)
+
     def images_of_rows(self) -> Tensor:
         """Return the number ``(N,)`` of the image that each row is from."""
         return torch.arange(len(self), device=self.rows.device)

@@ -9,6 +9,7 @@ from mmad.errors import InputError
 from mmad.utils.arguments import check_number
 
 from .exact_sums import to_fixed_point
+from .exporting import is_exporting
 from .fitted_module import FittedModule
 from .inverse_cholesky import invert_cholesky
 from .packed_triangle import (
@@ -224,7 +225,11 @@ class PositionGaussians(FittedModule):
                 out of it and there are fewer than 3, or they were not in it.
         """
         self._check(features, self.mean.shape[:2])
-        groups = _by_position(features).split(_GROUP, 1)
+        samples = _by_position(features)
+        if is_exporting():
+            return self._distances(samples)[:, None].unflatten(
+                2, features.shape[-2:])
+        groups = samples.split(_GROUP, 1)
         if self.left_out is not None:
             distances = torch.cat(
                 [self._distances_left_out(group) for group in groups])
@@ -243,11 +248,12 @@ class PositionGaussians(FittedModule):
         """Compute the distances ``(B, P)`` of samples ``(P, B, D)``."""
         mean = self.mean.flatten(0, 1)
         masks = packed_masks(mean.shape[1], self.factor)
+        blocks = [slice(None)] if is_exporting() else self._blocks(*mean.shape)
         return torch.cat([
             torch.linalg.vector_norm(
                 packed_matmul(self.factor[rows],
                               (samples[rows] - mean[rows, None]).mT, masks),
-                dim=1) for rows in self._blocks(*mean.shape)
+                dim=1) for rows in blocks
         ]).T
 
     def _distances_left_out(self, samples: Tensor) -> Tensor:
