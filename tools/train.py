@@ -1,7 +1,6 @@
 """Fit or train a detector, validate it and write a checkpoint."""
 import argparse
 import shlex
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ from mmad.interrupt import exit_quietly_on_interrupt
 exit_quietly_on_interrupt()
 
 from mmad.command_options import add_run_arguments
-from mmad.terminal import open_terminal, say, shown_path
+from mmad.terminal import open_terminal, say, shown_path, tool_command
 
 if TYPE_CHECKING:
     from mmad.engine import ToolRunner
@@ -19,7 +18,8 @@ if TYPE_CHECKING:
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        'config', help='config file, or the name of one of mmad')
     add_run_arguments(parser)
     parser.add_argument(
         '--resume',
@@ -71,7 +71,7 @@ def train(args: argparse.Namespace) -> None:
         cfg.resume = True
     check_before_run(cfg, ['train'], cfg.load_from if args.resume else None)
     refuse_unsupported(cfg)
-    say('Config', args.config)
+    say('Config', shown_path(cfg.filename))
     say('Method', type_name(cfg.model.type))
     check_data(cfg, ['train_dataloader', 'val_dataloader'])
     setup_environment(args.launcher)
@@ -96,8 +96,7 @@ def say_results(runner: 'ToolRunner', checkpoint: str | None) -> None:
         say(
             'Next',
             shlex.join([
-                'python',
-                str(Path(sys.argv[0]).with_name('test.py')),
+                *tool_command('test'),
                 shown_path(runner.config_path),
                 shown_path(checkpoint), '--show-dir', maps
             ]))

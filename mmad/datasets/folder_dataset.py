@@ -195,7 +195,7 @@ class FolderDataset(AnomalyDataset):
             if not found:
                 raise InputError(
                     f'`{name}` "{folder}" does not exist or holds no images; '
-                    'correct the path.')
+                    f'correct the path (--{name.replace("_", "-")}).')
             add_skipped(skipped, more)
             for path in found:
                 # One folder of a list may be inside another one.
