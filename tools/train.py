@@ -1,5 +1,6 @@
 """Fit or train a detector, validate it and write a checkpoint."""
 import argparse
+import json
 import shlex
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,8 @@ from mmad.command_options import add_run_arguments
 from mmad.terminal import open_terminal, say, shown_path, tool_command
 
 if TYPE_CHECKING:
+    from mmengine.dataset import BaseDataset
+
     from mmad.engine import ToolRunner
 
 
@@ -73,15 +76,34 @@ def train(args: argparse.Namespace) -> None:
     refuse_unsupported(cfg)
     say('Config', shown_path(cfg.filename))
     say('Method', type_name(cfg.model.type))
-    check_data(cfg, ['train_dataloader', 'val_dataloader'])
+    data = check_data(cfg, ['train_dataloader', 'val_dataloader'])
     setup_environment(args.launcher)
     runner = ToolRunner.from_cfg(cfg)
     runner.say_output_paths()
+    write_held_out(runner.work_dir, data['train_dataloader'])
     if args.resume is not None:
         say('Resumed from', cfg.load_from or 'the start: no checkpoint yet')
     check_optimizer(runner)
     runner.train()
     say_results(runner, latest_checkpoint(runner.work_dir))
+
+
+def write_held_out(work_dir: str, dataset: 'BaseDataset') -> None:
+    """Write which images a data set of own folders keeps for testing."""
+    from mmengine.dist import is_main_process
+
+    from mmad.utils import write_atomically
+    from mmad.utils.inner_datasets import inner_datasets
+
+    paths = [
+        str(path) for part in inner_datasets(dataset)
+        for path in getattr(part, 'held_out', [])
+    ]
+    if paths and is_main_process():
+        file = Path(work_dir, 'held_out.json')
+        write_atomically(file, (json.dumps(paths, indent=2) + '\n').encode())
+        say('Held out for testing', f'{len(paths)} images, in '
+            f'{shown_path(file)}')
 
 
 def say_results(runner: 'ToolRunner', checkpoint: str | None) -> None:

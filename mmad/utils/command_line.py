@@ -222,10 +222,14 @@ def _check_resumable(state: dict, checkpoint: str) -> None:
         'name one that tools/train.py wrote, or leave out --resume.')
 
 
-def check_data(cfg: Config, loaders: Sequence[str]) -> None:
+def check_data(cfg: Config, loaders: Sequence[str]) -> dict[str, BaseDataset]:
     """Scan the data sets before anything is built, downloaded or written.
 
     The first image of each data set is passed through its pipeline.
+
+    Returns:
+        dict[str, BaseDataset]: The data sets of those loaders that the config
+        has.
 
     Raises:
         InputError: If a folder, a category or a mask is missing, a pipeline
@@ -249,6 +253,7 @@ def check_data(cfg: Config, loaders: Sequence[str]) -> None:
             raise InputError(f'`{loader}.dataset.pipeline` of the config must '
                              'end with a step that packs the inputs, such as '
                              "dict(type='PackInputs').")
+    return data
 
 
 def _build_data(cfg: dict) -> BaseDataset:
