@@ -61,7 +61,7 @@ def _help(tools: dict[str, Path]) -> str:
         '', '`mmad COMMAND --help` has the options. A CONFIG is a file, or a '
         'name; those for', 'images of your own are', '',
         *(f'  {name}' for name in own), '', 'For example:', '',
-        f'  mmad train {own[-1]} --normal-dir GOOD_IMAGES'
+        '  mmad train patchcore_resnet18_10pct_folder --normal-dir GOOD_IMAGES'
     ]
     return '\n'.join(lines)
 
@@ -69,7 +69,3 @@ def _help(tools: dict[str, Path]) -> str:
 def _first_line(path: Path) -> str:
     text = ast.get_docstring(ast.parse(path.read_text(encoding='utf-8')))
     return (text or '').split('\n')[0]
-
-
-if __name__ == '__main__':
-    main()
