@@ -31,7 +31,7 @@ _GATHERED = 32  # images whose products are added at a time
 _BITS = 16
 
 # Of the sum of a geometric series.
-_PRECISION = 1e-12
+_PRECISION = 1e-9
 
 # How far rounding may lift the share of an image in the fit.
 _SLACK = 1e-3
@@ -216,14 +216,14 @@ class PositionGaussians(FittedModule):
             raise InputError(
                 f'only {n} images were fitted, so none can be left out; add '
                 'images: 3 are the least.')
-        shift, scale = n / (n - 1), (n - 1) / (n - 2)
+        shift = n / (n - 1)
         mean = self.mean.flatten(0, 1)
         distances = []
         for rows in self._blocks(*mean.shape):
-            inverse = unpack(self.factor[rows], mean.shape[1]).double()
+            inverse = unpack(self.factor[rows].double(), mean.shape[1])
             # As the sums have them.
             values = to_fixed_point(samples[rows], _BITS)
-            offset = (values - mean[rows, None]).mT
+            offset = values - mean[rows, None]
             share = shift / (n - 1) * self._norms_left_out(inverse, offset, n)
             if (share > 1 + _SLACK).any():
                 raise InputError(
@@ -231,8 +231,8 @@ class PositionGaussians(FittedModule):
                     'it is now; leaving out needs the same pipeline as the '
                     'fit, without random transforms.')
             # No covariance is below epsilon I.
-            most = offset.square().sum(1) * shift**2 / self.epsilon
-            square = shift * (n - 1) / scale * share / (1 - share).clamp(
+            most = offset.square().sum(2) * shift**2 / self.epsilon
+            square = n * (n - 2) / (n - 1) * share / (1 - share).clamp(
                 min=torch.finfo(share.dtype).tiny)
             distances.append(square.minimum(most).sqrt())
         return torch.cat(distances).T.to(samples)
@@ -246,19 +246,19 @@ class PositionGaussians(FittedModule):
 
         Args:
             inverse (Tensor): ``(P, D, D)`` float64, ``L^-1``.
-            offset (Tensor): ``d``, ``(P, D, B)``.
+            offset (Tensor): ``d``, ``(P, B, D)``.
             n (int): Number of images.
 
         Returns:
             Tensor: ``(P, B)``.
         """
         delta = self.epsilon / (n - 1)
-        total = offset.new_zeros(len(offset), offset.shape[2])
+        total = offset.new_zeros(offset.shape[:2])
         # Two terms at a time.
         for _ in range(math.ceil(math.log(_PRECISION, n - 1) / -2)):
-            half = inverse @ offset
-            offset = inverse.mT @ half
-            total += half.square().sum(1) + delta * offset.square().sum(1)
+            half = offset @ inverse.mT
+            offset = half @ inverse
+            total += half.square().sum(2) + delta * offset.square().sum(2)
             offset = delta * offset
         return total
 
