@@ -2,6 +2,7 @@ import json
 import math
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.dataset import Compose
@@ -270,7 +271,7 @@ class CalibrationHook(Hook):
         decision = get_detector(runner).decision
         conditions = decision.conditions
         order = scores.argsort(descending=True, stable=True).tolist()
-        entries = [
+        entries: list[dict[str, Any]] = [
             dict(path=_path(images, numbers[i]), score=float(scores[i]))
             for i in order
         ]
