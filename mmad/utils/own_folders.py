@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmad.errors import InputError
 from mmad.registry import DATASETS
 
-from .config_parts import find_type, type_name
+from .config_parts import constructor_parameters, find_type, type_name
 
 OPTIONS = ('normal_dir', 'normal_test_dir', 'abnormal_dir', 'mask_dir')
 # Names that say what is in a folder, and not which part it shows.
@@ -85,10 +85,9 @@ def _given(args: argparse.Namespace) -> dict:
 
 
 def _check_takes_folders(loader: str, dataset: dict, name: str) -> None:
-    # The data sets import this package.
-    from mmad.datasets import FolderDataset
     kind = find_type(f'{loader}.dataset', dataset, DATASETS)
-    if not (isinstance(kind, type) and issubclass(kind, FolderDataset)):
+    arguments = constructor_parameters(kind)
+    if arguments is not None and name not in arguments:
         raise InputError(
             f'{_option(name)} is for configs with a FolderDataset, such as '
             'patchcore_resnet18_10pct_folder; the '
