@@ -5,8 +5,8 @@ This module imports nothing that takes long, so that ``--help`` is quick.
 import argparse
 
 __all__ = [
-    'add_common_arguments', 'add_config_arguments', 'add_run_arguments',
-    'add_weights_argument'
+    'add_common_arguments', 'add_config_arguments', 'add_folder_arguments',
+    'add_run_arguments', 'add_weights_argument'
 ]
 
 
@@ -28,6 +28,39 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of every tool that takes a config for one category."""
     add_config_arguments(parser)
     parser.add_argument('--category', help='category of the data set')
+    add_folder_arguments(parser)
+
+
+def add_folder_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name the folders of a ``FolderDataset``."""
+    group = parser.add_argument_group(
+        'images of your own', 'Folders, for a config such as '
+        'patchcore_resnet18_10pct_folder. They are relative to the current '
+        'folder, or to --data-root where it is given.')
+    group.add_argument(
+        '--normal-dir',
+        nargs='+',
+        action='extend',
+        metavar='DIR',
+        help='images of good parts, to fit to; those of the config are '
+        'replaced, together with all other folders')
+    group.add_argument(
+        '--normal-test-dir',
+        nargs='+',
+        action='extend',
+        metavar='DIR',
+        help='images of good parts for testing (default: a share of those in '
+        '--normal-dir, which is held out from the fit)')
+    group.add_argument(
+        '--abnormal-dir',
+        metavar='DIR',
+        help='images of bad parts for testing; a folder in it is the name of '
+        'a defect type (default: none)')
+    group.add_argument(
+        '--mask-dir',
+        metavar='DIR',
+        help='masks of the defects, named like the images in --abnormal-dir '
+        '(default: none)')
 
 
 def add_weights_argument(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +78,8 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--work-dir',
         help='folder for logs, checkpoints and results (default: '
-        'work_dirs/CONFIG[/CATEGORY])')
+        'work_dirs/CONFIG[/CATEGORY], or the name of the folder of images '
+        'in place of the category)')
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],

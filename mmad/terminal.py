@@ -4,6 +4,7 @@ This module is for programs, not for libraries, since it changes in the whole
 process which of Python's warnings are shown.
 """
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Callable
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
     from mmad.utils.terminal_handler import TerminalHandler
 
-__all__ = ['open_terminal', 'say', 'shown_path', 'use_terminal']
+__all__ = [
+    'open_terminal', 'say', 'shown_path', 'tool_command', 'use_terminal'
+]
 
 # Warnings raised in these packages are about their internals, or about how
 # they are called.
@@ -112,6 +115,22 @@ def shown_path(path: str | Path) -> str:
     """Return a path relative to the current folder, if it lies in there."""
     path, here = Path(path), Path.cwd()
     return str(path.relative_to(here) if here in path.parents else path)
+
+
+def tool_command(name: str) -> list[str]:
+    """Return the words that start a tool in the way this one was started.
+
+    Args:
+        name (str): Name of the tool, such as ``'browse_dataset'``.
+
+    Returns:
+        list[str]: ``['mmad', 'browse-dataset']``, or Python and the path of
+        the script.
+    """
+    program = sys.argv[0]
+    if re.fullmatch(r'mmad [\w-]+', program):
+        return ['mmad', name.replace('_', '-')]
+    return ['python', str(Path(program).with_name(f'{name}.py'))]
 
 
 def _make_showwarning(usual: Callable, log: logging.Handler,

@@ -6,7 +6,8 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / 'mmad'
 UTILS = {
-    'command_options', 'errors', 'interrupt', 'registry', 'utils', 'version'
+    'command_options', 'errors', 'interrupt', 'registry', 'shipped_files',
+    'utils', 'version'
 }
 STRUCTURES = UTILS | {'structures'}
 MODELS = STRUCTURES | {'models'}
@@ -17,6 +18,9 @@ ALLOWED = {
     'errors': set(),
     'interrupt': {'errors'},
     'command_options': set(),
+    'shipped_files': set(),
+    'cli': {'shipped_files', 'version'},
+    '__main__': {'cli'},
     'terminal': {'errors', 'utils'},
     'registry': {'errors'},
     'utils': UTILS,

@@ -13,7 +13,13 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import MMLogger
 
 from mmad.registry import DATASETS
-from mmad.terminal import open_terminal, say, shown_path, use_terminal
+from mmad.terminal import (
+    open_terminal,
+    say,
+    shown_path,
+    tool_command,
+    use_terminal,
+)
 from mmad.utils.command_line import check_data
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -262,3 +268,14 @@ def test_shown_path(monkeypatch, tmp_path):
     assert shown_path(tmp_path / 'work' / 'a.pth') == 'work/a.pth'
     assert shown_path('work') == 'work'
     assert shown_path(tmp_path.parent / 'b') == str(tmp_path.parent / 'b')
+
+
+@pytest.mark.parametrize(('program', 'command'), [
+    ('mmad train', ['mmad', 'browse-dataset']),
+    ('tools/train.py', ['python', 'tools/browse_dataset.py']),
+    ('mmad x/train.py', ['python', 'mmad x/browse_dataset.py']),
+])
+def test_tools_are_named_as_this_one_was_started(program, command,
+                                                 monkeypatch):
+    monkeypatch.setattr('sys.argv', [program])
+    assert tool_command('browse_dataset') == command

@@ -30,7 +30,8 @@ from mmad.visualization.anomaly_visualizer import draw_outline
 @one_sentence_errors
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        'config', help='config file, or the name of one of mmad')
     add_common_arguments(parser)
     parser.add_argument(
         '--split', choices=['train', 'val', 'test'], default='train')

@@ -11,7 +11,8 @@ from mmad.command_options import add_common_arguments
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        'config', help='config file, or the name of one of mmad')
     add_common_arguments(parser)
     args = parser.parse_args()
     # Imported here, so that --help is quick.

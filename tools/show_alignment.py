@@ -124,7 +124,8 @@ def print_pose_errors(matrices: torch.Tensor, poses: np.ndarray,
 @one_sentence_errors
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        'config', help='config file, or the name of one of mmad')
     parser.add_argument('checkpoint', help='checkpoint file')
     add_common_arguments(parser)
     parser.add_argument(

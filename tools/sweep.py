@@ -53,7 +53,8 @@ class CategoryError(Exception):
 @one_sentence_errors
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        'config', help='config file, or the name of one of mmad')
     add_config_arguments(parser)
     add_weights_argument(parser)
     parser.add_argument(

@@ -1,7 +1,6 @@
 """Test a checkpoint: compute metrics and, on request, draw heat maps."""
 import argparse
 import shlex
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -10,12 +9,13 @@ from mmad.interrupt import exit_quietly_on_interrupt
 exit_quietly_on_interrupt()
 
 from mmad.command_options import add_run_arguments
-from mmad.terminal import open_terminal, say, shown_path
+from mmad.terminal import open_terminal, say, shown_path, tool_command
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        'config', help='config file, or the name of one of mmad')
     parser.add_argument('checkpoint', help='checkpoint file')
     add_run_arguments(parser)
     parser.add_argument(
@@ -73,7 +73,7 @@ def test(args: argparse.Namespace) -> None:
     cfg.resume = False
     check_before_run(cfg, ['test'], None if args.weights else args.checkpoint)
     refuse_unsupported(cfg)
-    say('Config', args.config)
+    say('Config', shown_path(cfg.filename))
     say('Method', f'{type_name(cfg.model.type)}, from {args.checkpoint}')
     check_data(cfg, ['test_dataloader'])
     setup_environment(args.launcher)
@@ -86,7 +86,7 @@ def test(args: argparse.Namespace) -> None:
         say(
             'Next',
             shlex.join([
-                'python', sys.argv[0],
+                *tool_command('test'),
                 shown_path(runner.config_path), args.checkpoint, '--show-dir',
                 maps
             ]))

@@ -1,7 +1,7 @@
 """Fit or train a detector, validate it and write a checkpoint."""
 import argparse
+import json
 import shlex
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,15 +11,18 @@ from mmad.interrupt import exit_quietly_on_interrupt
 exit_quietly_on_interrupt()
 
 from mmad.command_options import add_run_arguments
-from mmad.terminal import open_terminal, say, shown_path
+from mmad.terminal import open_terminal, say, shown_path, tool_command
 
 if TYPE_CHECKING:
+    from mmengine.dataset import BaseDataset
+
     from mmad.engine import ToolRunner
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        'config', help='config file, or the name of one of mmad')
     add_run_arguments(parser)
     parser.add_argument(
         '--resume',
@@ -71,17 +74,36 @@ def train(args: argparse.Namespace) -> None:
         cfg.resume = True
     check_before_run(cfg, ['train'], cfg.load_from if args.resume else None)
     refuse_unsupported(cfg)
-    say('Config', args.config)
+    say('Config', shown_path(cfg.filename))
     say('Method', type_name(cfg.model.type))
-    check_data(cfg, ['train_dataloader', 'val_dataloader'])
+    data = check_data(cfg, ['train_dataloader', 'val_dataloader'])
     setup_environment(args.launcher)
     runner = ToolRunner.from_cfg(cfg)
     runner.say_output_paths()
+    write_held_out(runner.work_dir, data['train_dataloader'])
     if args.resume is not None:
         say('Resumed from', cfg.load_from or 'the start: no checkpoint yet')
     check_optimizer(runner)
     runner.train()
     say_results(runner, latest_checkpoint(runner.work_dir))
+
+
+def write_held_out(work_dir: str, dataset: 'BaseDataset') -> None:
+    """Write which images a data set of own folders keeps for testing."""
+    from mmengine.dist import is_main_process
+
+    from mmad.utils import write_atomically
+    from mmad.utils.inner_datasets import inner_datasets
+
+    paths = [
+        str(path) for part in inner_datasets(dataset)
+        for path in getattr(part, 'held_out', [])
+    ]
+    if paths and is_main_process():
+        file = Path(work_dir, 'held_out.json')
+        write_atomically(file, (json.dumps(paths, indent=2) + '\n').encode())
+        say('Held out for testing', f'{len(paths)} images, in '
+            f'{shown_path(file)}')
 
 
 def say_results(runner: 'ToolRunner', checkpoint: str | None) -> None:
@@ -96,8 +118,7 @@ def say_results(runner: 'ToolRunner', checkpoint: str | None) -> None:
         say(
             'Next',
             shlex.join([
-                'python',
-                str(Path(sys.argv[0]).with_name('test.py')),
+                *tool_command('test'),
                 shown_path(runner.config_path),
                 shown_path(checkpoint), '--show-dir', maps
             ]))

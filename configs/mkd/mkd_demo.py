@@ -21,4 +21,6 @@ val_dataloader = dict(dataset=dataset)
 test_dataloader = dict(dataset=dataset)
 
 train_cfg = dict(max_epochs=100, val_interval=20)
-default_hooks = dict(checkpoint=dict(interval=20, max_keep_ckpts=2))
+default_hooks = dict(
+    calibration=dict(method='held_out'),
+    checkpoint=dict(interval=20, max_keep_ckpts=2))

@@ -1,4 +1,5 @@
-# Your own images. Set the folders here, or inherit from this file.
+# Your own images: name their folders with --normal-dir and the like, or in a
+# config that inherits from this one.
 _base_ = [
     '../_base_/models/patchcore_resnet18.py', '../_base_/datasets/folder.py',
     '../_base_/schedules/fit_once.py', '../_base_/default_runtime.py'

@@ -30,4 +30,6 @@ test_dataloader = dict(batch_size=1, dataset=dataset)
 
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
 train_cfg = dict(max_epochs=5, val_interval=5)
-default_hooks = dict(checkpoint=dict(interval=5, max_keep_ckpts=2))
+default_hooks = dict(
+    calibration=dict(method='held_out'),
+    checkpoint=dict(interval=5, max_keep_ckpts=2))

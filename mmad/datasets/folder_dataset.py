@@ -49,6 +49,10 @@ class FolderDataset(AnomalyDataset):
             :class:`~mmad.datasets.AnomalyDataset`.
         category (str, optional): Must be None, since there are no categories.
 
+    Attributes:
+        held_out (list[Path]): Images of ``normal_dir`` that are kept for
+            testing, once the folders have been scanned.
+
     Raises:
         InputError: If a folder is missing or empty, a mask is missing or
             might belong to several images, or an image is both a training
@@ -92,6 +96,7 @@ class FolderDataset(AnomalyDataset):
         check_number('seed', seed, low=0, integer=True)
         self.holdout = holdout
         self.seed = seed
+        self.held_out: list[Path] = []
         super().__init__(
             data_root,
             split,
@@ -109,12 +114,13 @@ class FolderDataset(AnomalyDataset):
         if self.normal_test_dir is None:
             held = draw_subset(len(normal), self.holdout, self.seed)
             normal_test = [p for i, p in enumerate(normal) if i in held]
+            self.held_out = normal_test
             normal = [p for i, p in enumerate(normal) if i not in held]
             if not normal:
                 raise InputError(
                     f'`normal_dir` "{self._folders("normal_dir")[0]}" holds '
-                    'only one image, which was held out for testing; add '
-                    'more, or set `normal_test_dir`.')
+                    'only one image, and a share is held out for testing; add '
+                    'images, at least 3, better 50 or more.')
             skipped_test = skipped
         else:
             normal_test, skipped_test = self._list('normal_test_dir')
@@ -195,7 +201,7 @@ class FolderDataset(AnomalyDataset):
             if not found:
                 raise InputError(
                     f'`{name}` "{folder}" does not exist or holds no images; '
-                    'correct the path.')
+                    f'correct the path (--{name.replace("_", "-")}).')
             add_skipped(skipped, more)
             for path in found:
                 # One folder of a list may be inside another one.

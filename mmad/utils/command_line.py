@@ -29,6 +29,7 @@ from .config_file import KEYS, advise_on_key, read_config
 from .config_parts import type_name
 from .inner_datasets import inner_datasets
 from .one_sentence_errors import one_sentence_errors
+from .own_folders import name_of_part, set_own_folders
 from .path_checks import (
     check_category,
     check_files,
@@ -67,6 +68,7 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg = read_config(args.config)
     _merge_options(cfg, args)
     check_entry_types(cfg)
+    set_own_folders(cfg, args)
     for key in ('data_root', 'category'):
         value = getattr(args, key)
         if value is None:
@@ -182,7 +184,8 @@ def finish_config(cfg: Config, args: argparse.Namespace) -> None:
         category = loader and loader.dataset.get('category')
         cfg.work_dir = str(
             Path('work_dirs',
-                 Path(args.config).stem, str(category or '')))
+                 Path(cfg.filename).stem,
+                 str(category or name_of_part(args) or '')))
 
 
 def use_checkpoint_backbone(cfg: Config, checkpoint: str) -> None:
@@ -219,10 +222,14 @@ def _check_resumable(state: dict, checkpoint: str) -> None:
         'name one that tools/train.py wrote, or leave out --resume.')
 
 
-def check_data(cfg: Config, loaders: Sequence[str]) -> None:
+def check_data(cfg: Config, loaders: Sequence[str]) -> dict[str, BaseDataset]:
     """Scan the data sets before anything is built, downloaded or written.
 
     The first image of each data set is passed through its pipeline.
+
+    Returns:
+        dict[str, BaseDataset]: The data sets of those loaders that the config
+        has.
 
     Raises:
         InputError: If a folder, a category or a mask is missing, a pipeline
@@ -246,6 +253,7 @@ def check_data(cfg: Config, loaders: Sequence[str]) -> None:
             raise InputError(f'`{loader}.dataset.pipeline` of the config must '
                              'end with a step that packs the inputs, such as '
                              "dict(type='PackInputs').")
+    return data
 
 
 def _build_data(cfg: dict) -> BaseDataset:

@@ -42,7 +42,8 @@ def read_config(path: str | Path) -> Config:
     config can be dumped and read again.
 
     Args:
-        path (str | Path): Path of a Python, YAML or JSON file.
+        path (str | Path): Path of a Python, YAML or JSON file, or the name of
+            a config of mmad.
 
     Returns:
         Config: Config with keys among :data:`KEYS`.

@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from mmad.errors import InputError
+from mmad.shipped_files import find_config, shipped_configs, suggest
 
 SUFFIXES = ('.py', '.yml', '.yaml', '.json')
 # The same patterns as in MMEngine, which substitutes them in the text.
@@ -62,7 +63,7 @@ def read_names(path: str | Path, heirs: tuple[Path, ...] = ()) -> ConfigFile:
     """Find the names in a config file and its bases without running them.
 
     Args:
-        path (str | Path): Path of the file.
+        path (str | Path): Path of the file, or the name of a config of mmad.
         heirs (tuple[Path, ...]): Files that inherit from this one.
 
     Raises:
@@ -70,8 +71,14 @@ def read_names(path: str | Path, heirs: tuple[Path, ...] = ()) -> ConfigFile:
             its own base, or the value of an environment variable cannot be
             used in a config.
     """
-    path = Path(path).expanduser()
+    path = Path(path).expanduser() if heirs else find_config(path)
     note = f' (a base of "{heirs[-1]}")' if heirs else ''
+    if not heirs and not path.exists():
+        names = shipped_configs()
+        raise InputError(f'config "{path}" does not exist' + (
+            f'; mmad comes with one named `{path.stem}`, give this name.'
+            if path.stem in names else suggest(
+                path.name.removesuffix('.py'), names) or '; check the path.'))
     if path.suffix not in SUFFIXES:
         raise InputError(f'"{path}"{note} is no config: the name must end in '
                          f'{", ".join(SUFFIXES)}.')
@@ -79,7 +86,7 @@ def read_names(path: str | Path, heirs: tuple[Path, ...] = ()) -> ConfigFile:
         raise InputError(
             f'config "{path}"{note} does not exist; `_base_` is relative to '
             'the file that contains it.'
-            if heirs else f'config "{path}" does not exist; check the path.')
+            if heirs else f'config "{path}" is a folder; name a file in it.')
     if any(path.samefile(heir) for heir in heirs):
         raise InputError(f'config "{path}" is a base of itself, through '
                          f'"{heirs[-1]}"; remove one of the two `_base_`.')

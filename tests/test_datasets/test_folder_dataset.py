@@ -251,3 +251,12 @@ def test_types_of_arguments(root, kwargs, message):
 
 def test_no_category_is_no_category(root):
     assert len(build(root, category=None)) == len(build(root))
+
+
+@pytest.mark.parametrize('split', ['train', 'test'])
+def test_names_what_is_held_out(root, split):
+    dataset = build(root, split)
+    held_out = [path.relative_to(root).as_posix() for path in dataset.held_out]
+    assert held_out == names(build(root, 'test'), root)
+    draw(root, 'fine/0.png')
+    assert build(root, split, normal_test_dir='fine').held_out == []

@@ -2,6 +2,7 @@ import json
 import math
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.dataset import Compose
@@ -32,6 +33,8 @@ from .hook_utils import (
 
 _METHODS = ('auto', 'leave_one_out', 'held_out')
 _SHOWN = 3
+# Fewer have no spread without one of them.
+_LEAST = 3
 _BATCH = 16  # images at a time, at most
 
 
@@ -79,8 +82,8 @@ class CalibrationHook(Hook):
 
     Raises:
         InputError: An argument is out of its range, the detector cannot leave
-            out an image, or there are no validation images for
-            ``'best_f1'``.
+            out an image, there are fewer than three, or there are no
+            validation images for ``'best_f1'``.
     """
 
     # Behind every fit, before the checkpoint.
@@ -133,6 +136,12 @@ class CalibrationHook(Hook):
                 '`threshold="best_f1"` of the CalibrationHook needs '
                 'validation images with labels; set `val_dataloader`, or '
                 'use "conformal".')
+        number = len(runner.train_loop.dataloader.dataset)
+        if self._is_on and self._held_out is None and number < _LEAST:
+            raise InputError(
+                f'there are too few training images ({number}) to leave one '
+                f'out for a threshold; add images, at least {_LEAST} beside '
+                'those for testing, better 50 or more.')
         if not self._is_on and isinstance(detector, BaseDetector):
             runner.logger.info(
                 'No threshold: '
@@ -263,7 +272,7 @@ class CalibrationHook(Hook):
         decision = get_detector(runner).decision
         conditions = decision.conditions
         order = scores.argsort(descending=True, stable=True).tolist()
-        entries = [
+        entries: list[dict[str, Any]] = [
             dict(path=_path(images, numbers[i]), score=float(scores[i]))
             for i in order
         ]
@@ -286,8 +295,8 @@ class CalibrationHook(Hook):
         if rate > self.false_alarm_rate:
             runner.logger.warning(
                 f'{len(decision)} normal images cannot tell a false-alarm '
-                f'rate below {rate:.2g}, which is used in place of '
-                f'{self.false_alarm_rate:g}; calibrate with at least '
+                f'rate below {100 * rate:.2g} %, which is used in place of '
+                f'{100 * self.false_alarm_rate:g} %; calibrate with at least '
                 f'{round(1 / self.false_alarm_rate) - 1}, or raise '
                 '`default_hooks.calibration.false_alarm_rate`.')
         how = ('each left out of the fit'
@@ -296,10 +305,24 @@ class CalibrationHook(Hook):
             f'Threshold: {image:.4g}, of the map {pixel:.4g}, for a '
             f'false-alarm rate of {100 * rate:.2g} %, from {len(decision)} '
             f'normal images, {how}')
+        runner.logger.info(f'Their scores: {_describe(scores)}')
         odd = ', '.join(f'{Path(entry["path"] or "?").name} '
                         f'({entry["score"]:.4g})'
                         for entry in entries[:_SHOWN])
         runner.logger.info(printable(f'Oddest normal images: {odd}'))
+
+
+def _describe(scores: Tensor) -> str:
+    """Describe a distribution by those of its quantiles that differ."""
+    values = scores.sort().values
+    shares = [s for s in (0.5, 0.9, 0.99) if s <= 1 - 1 / len(values)]
+    parts = [f'{values[0]:.4g} (lowest)']
+    parts += [
+        f'{torch.quantile(values, share):.4g} '
+        f'({"median" if share == 0.5 else f"{100 * share:g} %"})'
+        for share in shares
+    ]
+    return ', '.join([*parts, f'{values[-1]:.4g} (highest)'])
 
 
 def can_leave_out(model: object) -> bool:

@@ -26,6 +26,7 @@ from mmad.utils import check_number, printable, write_atomically
 from .prediction_recorder import PredictionRecorder, complete_predictions
 
 _SECTIONS = ('per_defect_type', 'conditions')
+_FALSE_ALARMS = 'image_false_alarm_rate'
 
 
 @HOOKS.register_module()
@@ -42,8 +43,9 @@ class ReportHook(Hook):
     NaN is written as ``"undefined"`` and infinity as ``"infinity"``. Arrays
     become lists. A dict becomes one metric for each of its entries, named
     ``name/key``. For a value that JSON cannot represent, the name of its type
-    is written. The table shows only the numbers; without defective images, a
-    line names the undefined ones in place of it.
+    is written. The table shows only the numbers. Without defective images,
+    one line names the undefined metrics, and another one says how many of the
+    normal images are above the threshold.
 
     Each metric may have the attributes ``per_defect_type`` and ``conditions``
     (dicts) and ``warnings`` (a list of sentences), as
@@ -171,6 +173,12 @@ class ReportHook(Hook):
             runner.logger.info(
                 'There are no defective images, so these are undefined: '
                 f'{printable(", ".join(undefined))}')
+            false_alarms = _describe_false_alarms(overall, conditions)
+            if false_alarms:
+                runner.logger.info(false_alarms)
+            if not any(n != _FALSE_ALARMS and is_table_value(overall[n])
+                       for n in overall):
+                return
         # A defect type may be named "all", too.
         table = _table([('all', overall), *rows.items()])
         runner.logger.info(f'\n{table}{describe_conditions(conditions)}')
@@ -232,6 +240,19 @@ def _table(rows: list[tuple[str, dict[str, Any]]]) -> str:
     console = Console(file=text, color_system=None, width=1_000_000)
     console.print(table, no_wrap=True)
     return text.getvalue()
+
+
+def _describe_false_alarms(metrics: Mapping, conditions: Mapping) -> str:
+    """Say how many normal images are above the threshold, if there is one."""
+    rate, threshold = metrics.get(_FALSE_ALARMS), conditions.get(
+        'image_threshold')
+    if not isinstance(rate, int | float) or threshold is None:
+        return ''
+    number = conditions['images']
+    wanted = conditions.get('wanted_false_alarm_rate')
+    return (f'Normal test images above the threshold of {threshold:.4g}: '
+            f'{round(rate * number)} of {number} ({100 * rate:.2g} %' +
+            ('' if wanted is None else f', wanted {100 * wanted:.2g} %') + ')')
 
 
 def _cell(value: Any) -> str:

@@ -139,7 +139,7 @@ def test_a_rate_that_so_few_images_cannot_tell(config, tmp_path):
     assert record['false_alarm_rate'] == 1 / 8
     assert model.decision.thresholds[0] == model.decision.scores[-1]
     log, = tmp_path.glob('*/*.log')
-    assert ('7 normal images cannot tell a false-alarm rate below 0.12'
+    assert ('7 normal images cannot tell a false-alarm rate below 12 %'
             in log.read_text())
 
 
