@@ -160,6 +160,7 @@ def images_of(folder: str, detector: BaseDetector) -> Iterator[Pair]:
         if not any(isinstance(step, LoadImageFromFile) for step in outside):
             outside = [dict(type='LoadImage'), *outside]
         before = Compose(outside)
-    for number, path in enumerate(find_images(folder)):
+    paths: Any = find_images(folder)
+    for number, path in enumerate(paths):
         image = before(describe_image(path, number))['img']
         yield image, pipeline(describe_image(path, number))
