@@ -1,5 +1,6 @@
 """Compare an exported model with the detector that it was made of."""
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
