@@ -63,12 +63,13 @@ def draw(seed: int, width: int, height: int,
     return picture.clip(0, 255).astype(np.uint8), tuple(place.astype(int))
 
 
-def load(way: str, *picture: object) -> Tensor:
-    """Return a picture as a detector takes it, ``(1, 3, H, W)``."""
-    gray = draw(*picture)[0]
+def load(way: str, file: Path) -> Tensor:
+    """Read a picture as a detector takes it, ``(1, 3, H, W)``."""
+    gray = np.load(file)
     if way == 'reduced':
         gray = cv2.resize(gray, (256, 256), interpolation=cv2.INTER_AREA)
-    return ((torch.from_numpy(gray).expand(3, -1, -1) - _MEAN) / _STD)[None]
+    picture = torch.from_numpy(gray).expand(3, -1, -1)
+    return ((picture - _MEAN) / _STD)[None]
 
 
 def build(way: str, args: argparse.Namespace) -> PatchCore:
@@ -90,55 +91,66 @@ def build(way: str, args: argparse.Namespace) -> PatchCore:
 
 
 @torch.no_grad()
-def fit(way: str, args: argparse.Namespace, state: str) -> dict:
+def fit(way: str, args: argparse.Namespace, folder: Path) -> dict:
     model = build(way, args)
     start = time.perf_counter()
-    model.begin_fit(args.pictures, 1)
-    for number in range(args.pictures):
+    files = sorted(folder.glob('fit_*.npy'))
+    model.begin_fit(len(files), 1)
+    for number, file in enumerate(files):
         sample = AnomalyDataSample(metainfo=dict(sample_idx=number))
-        picture = load(way, number, args.width, args.height, None)
-        model.train_step(dict(inputs=picture, data_samples=[sample]))
+        model.train_step(dict(inputs=load(way, file), data_samples=[sample]))
     collected = time.perf_counter()
     model.end_pass()
-    torch.save(model.state_dict(), state)
+    torch.save(model.state_dict(), folder / 'state.pth')
     return dict(
-        collect=(collected - start) / args.pictures,
+        collect=(collected - start) / len(files),
         select=time.perf_counter() - collected,
         rows=len(model.memory_bank))
 
 
 @torch.no_grad()
-def predict(way: str, args: argparse.Namespace, state: str) -> dict:
+def predict(way: str, args: argparse.Namespace, folder: Path) -> dict:
     model = build(way, args)
-    model.load_state_dict(torch.load(state, weights_only=True))
-    scores, seconds = [], []
-    for number in range(1000, 1000 + args.good + 1):
-        scratch = args.scratch if number == 1000 else None
-        picture = number, args.width, args.height, scratch
-        inputs = load(way, *picture)
-        start = time.perf_counter()
-        sample = model.predict(inputs)[0]
-        seconds.append(time.perf_counter() - start)
+    state = torch.load(folder / 'state.pth', weights_only=True)
+    model.load_state_dict(state)
+    seconds, scores = [], []
+    for file in sorted(folder.glob('good_*.npy')):
+        sample, spent = _predict_one(model, load(way, file))
+        seconds.append(spent)
         scores.append(float(sample.pred_score))
-        if number == 1000:
-            at = np.unravel_index(
-                int(sample.pred_map.argmax()), sample.pred_map.shape)
-            scale = np.array([args.height, args.width]) / sample.pred_map.shape
-            place = draw(*picture)[1]
-            distance = float(
-                np.linalg.norm((np.array(at) + 0.5) * scale - place))
+    sample, spent = _predict_one(model, load(way, folder / 'bad.npy'))
+    found = sample.pred_map
+    largest = np.unravel_index(int(found.argmax()), found.shape)
+    scale = np.array([args.height, args.width]) / found.shape
+    offset = (np.array(largest) + 0.5) * scale - np.load(folder / 'place.npy')
     return dict(
-        predict=min(seconds),
-        score=scores[0],
-        good=max(scores[1:]),
-        distance=distance)
+        predict=min(*seconds, spent),
+        score=float(sample.pred_score),
+        good=max(scores),
+        offset=float(np.linalg.norm(offset)))
 
 
-def run_alone(task: str, way: str, state: Path) -> dict:
+def _predict_one(model: PatchCore,
+                 inputs: Tensor) -> tuple[AnomalyDataSample, float]:
+    start = time.perf_counter()
+    sample = model.predict(inputs)[0]
+    return sample, time.perf_counter() - start
+
+
+def draw_all(args: argparse.Namespace, folder: Path) -> None:
+    names = [f'fit_{i:03}' for i in range(args.pictures)]
+    names += [f'good_{i:03}' for i in range(args.good)]
+    for seed, name in enumerate([*names, 'bad']):
+        scratch = args.scratch if name == 'bad' else None
+        picture, place = draw(seed, args.width, args.height, scratch)
+        np.save(folder / f'{name}.npy', picture)
+    np.save(folder / 'place.npy', np.array(place))
+
+
+def run_alone(task: str, way: str, folder: str) -> dict:
     """Run a task in a process of its own and add its peak memory in MB."""
     command = [
-        sys.executable, __file__, *sys.argv[1:], '--task', task, way,
-        str(state)
+        sys.executable, __file__, *sys.argv[1:], '--task', task, way, folder
     ]
     out = subprocess.run(
         command, check=True, stdout=subprocess.PIPE, text=True).stdout
@@ -147,8 +159,7 @@ def run_alone(task: str, way: str, state: Path) -> dict:
 
 @one_sentence_errors
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--ways', nargs='+', choices=WAYS, default=WAYS)
     parser.add_argument('--width', type=int, default=4000)
     parser.add_argument('--height', type=int, default=3000)
@@ -165,8 +176,8 @@ def main() -> None:
     parser.add_argument('--task', nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.task is not None:
-        task, way, state = args.task
-        found = dict(fit=fit, predict=predict)[task](way, args, state)
+        task, way, folder = args.task
+        found = dict(fit=fit, predict=predict)[task](way, args, Path(folder))
         # In units of 1024 bytes on Linux.
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(json.dumps(dict(found, memory=peak)))
@@ -176,15 +187,18 @@ def main() -> None:
         f'{args.pictures} pictures fitted, {torch.get_num_threads()} threads')
     print(
         f'{"":8}{"fit MB":>8}{"s/pict.":>9}{"select s":>9}{"rows":>8}'
-        f'{"test MB":>9}{"s/pict.":>9}{"scratch":>9}{"good <=":>9}{"off px":>8}'
-    )
-    for way in args.ways:
-        with tempfile.TemporaryDirectory() as folder:
-            state = Path(folder, 'state.pth')
-            a, b = (run_alone(task, way, state) for task in ('fit', 'predict'))
-        print(f'{way:8}{a["memory"]:8.0f}{a["collect"]:9.1f}{a["select"]:9.1f}'
-              f'{a["rows"]:8}{b["memory"]:9.0f}{b["predict"]:9.1f}'
-              f'{b["score"]:9.3f}{b["good"]:9.3f}{b["distance"]:8.0f}')
+        f'{"test MB":>9}{"s/pict.":>9}{"scratch":>9}{"good":>9}{"off px":>8}')
+    with tempfile.TemporaryDirectory() as folder:
+        draw_all(args, Path(folder))
+        for way in args.ways:
+            a, b = (
+                run_alone(task, way, folder) for task in ('fit', 'predict'))
+            print(
+                f'{way:8}{a["memory"]:8.0f}{a["collect"]:9.1f}'
+                f'{a["select"]:9.1f}{a["rows"]:8}{b["memory"]:9.0f}'
+                f'{b["predict"]:9.1f}{b["score"]:9.3f}{b["good"]:9.3f}'
+                f'{b["offset"]:8.0f}',
+                flush=True)
 
 
 if __name__ == '__main__':

@@ -59,10 +59,11 @@ def build_backbone(backbone: dict | nn.Module) -> FrozenBackbone:
         return backbone
     if isinstance(backbone, nn.Module):
         return ForeignBackbone(backbone)
-    if isinstance(backbone, Mapping) and backbone.get('tiles') is not None:
+    if isinstance(backbone, Mapping) and 'tiles' in backbone:
         plain = {key: backbone[key] for key in backbone if key != 'tiles'}
-        return TiledBackbone(
-            build_backbone(plain), **as_arguments('tiles', backbone['tiles']))
+        tiles = as_arguments('tiles', backbone['tiles'])
+        built = build_backbone(plain)
+        return TiledBackbone(built, **tiles) if tiles else built
     if isinstance(backbone, Mapping) and 'type' in backbone:
         kind = _find_class(backbone)
         if not (isinstance(kind, type) and issubclass(kind, FrozenBackbone)):

@@ -1,7 +1,6 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterator
-from itertools import product
 
 import torch
 from torch import Tensor
@@ -140,10 +139,12 @@ class TiledBackbone(FrozenBackbone):
                  spans: list[list[slice]]) -> Iterator[list[tuple[int, int]]]:
         """Yield rows and columns of tiles of one size, the last tile first."""
         groups = defaultdict(list)
-        for tile in product(*(reversed(range(len(one))) for one in spans)):
-            size = tuple(one[i].stop - one[i].start
-                         for one, i in zip(spans, tile))
-            groups[size].append(tile)
+        rows, columns = spans
+        for row in reversed(range(len(rows))):
+            for column in reversed(range(len(columns))):
+                size = tuple(span.stop - span.start
+                             for span in (rows[row], columns[column]))
+                groups[size].append((row, column))
         for tiles in groups.values():
             for start in range(0, len(tiles), self.batch_size):
                 yield tiles[start:start + self.batch_size]
@@ -170,11 +171,10 @@ class _Stitch:
     def add(self, number: int, tiles: list[tuple[int, int]],
             level: Tensor) -> None:
         """Add the maps ``(T, C, h, w)`` of tiles of an image."""
-        for part, tile in zip(level, tiles):
-            (rows, tall), (columns,
-                           wide) = (shares[i]
-                                    for shares, i in zip(self._shares, tile))
-            top, left = (firsts[i] for firsts, i in zip(self._firsts, tile))
+        for part, (row, column) in zip(level, tiles):
+            rows, tall = self._shares[0][row]
+            columns, wide = self._shares[1][column]
+            top, left = self._firsts[0][row], self._firsts[1][column]
             own = part[:, rows.start - top:rows.stop - top,
                        columns.start - left:columns.stop - left]
             weights = torch.outer(tall, wide).to(own)
