@@ -26,7 +26,10 @@ def main() -> None:
     ]
     for name in names:
         importlib.import_module(name)
-    for name in ('py.typed', '.mim/model-index.yml', '.mim/tools/train.py'):
+    for name in ('py.typed', '.mim/model-index.yml', '.mim/tools/train.py',
+                 'visualization/report/page.html',
+                 'visualization/report/page.css',
+                 'visualization/report/page.js'):
         if not (package / name).is_file():
             sys.exit(f'error: the wheel lacks {name}.')
     init_default_scope('mmad')

@@ -24,3 +24,11 @@ def printable(text: str) -> str:
     return ''.join(
         character if character.isprintable() else ascii(character)[1:-1]
         for character in text)
+
+
+def summarize_error(error: Exception) -> str:
+    """Return the type of an error and the start of its message, in a line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # The second line of a message of PyTorch says what is wrong.
+    text = printable(' '.join(lines[:2]))
+    return f'{type(error).__name__}: {text[:300]}'.rstrip(': .')

@@ -28,6 +28,7 @@ ALLOWED = {
     'engine':
     MODELS | {'datasets', 'evaluation', 'visualization', 'engine', 'terminal'},
     'apis': MODELS | {'datasets', 'visualization', 'engine', 'apis'},
+    'deploy': MODELS | {'datasets', 'apis', 'deploy'},
 }
 # Arrays and modules only, to be used and tested by themselves.
 PLAIN = {

@@ -11,9 +11,19 @@ from mmengine.config import Config
 from run_tools import CATEGORY, metrics
 
 from mmad.models import TorchvisionBackbone
+from mmad.structures import AnomalyDataSample
 from mmad.utils import load_checkpoint
+from mmad.visualization import AnomalyVisualizer
 
 TOOLS = Path(__file__).resolve().parents[1] / 'tools'
+
+
+def drawn_shape(*shape):
+    """Shape of a drawing of an image of this shape."""
+    sample = AnomalyDataSample(
+        pred_map=torch.zeros(shape), gt_mask=torch.zeros(shape))
+    return AnomalyVisualizer().draw(np.zeros((*shape, 3), np.uint8),
+                                    sample).shape
 
 
 def test_train(trained):
@@ -37,20 +47,21 @@ def test_test_repeats_the_metrics_and_draws(run_tool, config, trained,
         'good/000', 'good/001', 'good/002', 'hole/000', 'hole/001',
         'scratch/000', 'scratch/001', 'scratch/002'
     ]
-    assert cv2.imread(str(drawn[0])).shape == (24 + 48, 3 * 48, 3)
+    # The originals, not what the model sees of them.
+    assert cv2.imread(str(drawn[0])).shape == drawn_shape(48, 56)
 
 
-def test_heat_maps_of_the_originals(run_tool, config, trained, tmp_path):
+def test_heat_maps_of_the_model_input(run_tool, config, trained, tmp_path):
     result = run_tool(tmp_path, 'test.py', config,
                       trained / 'work' / 'epoch_1.pth', *CATEGORY,
                       '--work-dir', 'test', '--show-dir', 'maps',
                       '--cfg-options',
-                      'default_hooks.visualization.frame=original')
+                      'default_hooks.visualization.frame=input')
     assert result.status == 0, result.err
     drawn = sorted(tmp_path.glob('maps/*/*.png'))
     assert len(drawn) == 8
     assert {cv2.imread(str(path)).shape
-            for path in drawn} == {(24 + 48, 3 * 56, 3)}
+            for path in drawn} == {drawn_shape(48, 48)}
 
 
 def test_no_validation(run_tool, config, trained, tmp_path):

@@ -15,3 +15,6 @@ dataset = dict(
 train_dataloader = dict(dataset=dataset)
 val_dataloader = dict(dataset=dataset)
 test_dataloader = dict(dataset=dataset)
+
+# So few images cannot tell a false-alarm rate of 1 %.
+default_hooks = dict(calibration=dict(false_alarm_rate=0.05))

@@ -1,11 +1,13 @@
 """The test pipeline of a config, for images without labels."""
 from collections.abc import Iterator, Mapping, Sequence
 
-from mmcv.transforms import Compose, LoadImageFromFile
+from mmcv.transforms import Compose, LoadAnnotations, LoadImageFromFile
 
 from mmad.datasets.transforms import LoadImage, LoadMask
 from mmad.errors import InputError
 from mmad.registry import TRANSFORMS
+
+from .load_given import LoadGiven
 
 
 def find_pipeline(config: Mapping, origin: str) -> list | None:
@@ -19,12 +21,13 @@ def find_pipeline(config: Mapping, origin: str) -> list | None:
         list | None: Configs of the transforms; None if there is no pipeline.
 
     Raises:
-        InputError: If there are several pipelines that differ.
+        InputError: If there are several pipelines that differ, or one behind
+            the other.
     """
     loader = config.get('test_dataloader')
     if not isinstance(loader, Mapping):
         return None
-    found = list(_pipelines(loader.get('dataset')))
+    found = list(_pipelines(loader.get('dataset'), origin))
     if any(pipeline != found[0] for pipeline in found):
         raise InputError(
             f'the config {origin} has a `test_dataloader` of several data '
@@ -33,25 +36,36 @@ def find_pipeline(config: Mapping, origin: str) -> list | None:
     return found[0] if found else None
 
 
-def _pipelines(dataset: object) -> Iterator[list]:
+def _pipelines(dataset: object, origin: str) -> Iterator[list]:
     if isinstance(dataset, list | tuple):
         for part in dataset:
-            yield from _pipelines(part)
+            yield from _pipelines(part, origin)
     elif isinstance(dataset, Mapping):
-        if isinstance(dataset.get('pipeline'), list | tuple):
-            yield list(dataset['pipeline'])
+        inner = [
+            steps for key in ('dataset', 'datasets')
+            for steps in _pipelines(dataset.get(key), origin)
+        ]
+        own = dataset.get('pipeline')
+        if own and any(inner):
+            raise InputError(
+                f'the config {origin} has a `test_dataloader` with a pipeline '
+                'behind that of an inner data set; give a config with both '
+                'in one pipeline.')
+        if isinstance(own, list | tuple) and not any(inner):
+            yield list(own)
         else:
-            for key in ('dataset', 'datasets'):
-                yield from _pipelines(dataset.get(key))
+            yield from inner
 
 
 class ImagePipeline:
     """The test pipeline for images without labels, from files or arrays.
 
-    The steps of :class:`~mmad.datasets.transforms.LoadMask` are removed, also
-    inside wrappers. For arrays, the steps that load images are removed as
-    well. If no step loads images, since the data set does so, a
-    :class:`~mmad.datasets.transforms.LoadImage` is added for files.
+    Steps are recognized by their class, wherever they stand, also inside
+    wrappers. Those that load masks are removed. Those that load images, which
+    are subclasses of MMCV's ``LoadImageFromFile`` and other classes whose
+    name begins with ``LoadImage``, take arrays as well. If there are none,
+    since the data set provides the pixels, a
+    :class:`~mmad.datasets.transforms.LoadImage` is put first.
 
     Args:
         steps (Sequence[dict]): Configs of the transforms.
@@ -61,13 +75,11 @@ class ImagePipeline:
     """
 
     def __init__(self, steps: Sequence[dict]) -> None:
-        for_files = _without(steps, LoadMask)
-        for_arrays = _without(for_files, LoadImageFromFile)
-        if for_files == for_arrays:
-            for_files = [dict(type=LoadImage), *for_files]
         try:
-            self._for_files = Compose(for_files)
-            self._for_arrays = Compose(for_arrays)
+            adapted, loads = _adapt(steps)
+            if not loads:
+                adapted = [LoadGiven(LoadImage()), *adapted]
+            self._steps = Compose(adapted)
         except InputError:
             raise
         # Each step checks its arguments in its own way; those of MMCV use
@@ -81,8 +93,10 @@ class ImagePipeline:
         """Transform one image.
 
         Args:
-            results (dict): Dict with ``img_path``, or with ``img``,
-                ``img_shape`` and ``ori_shape``.
+            results (dict): Dict with ``img_path``, or with ``given``, an
+                array ``(H, W, 3)`` uint8 in BGR order; and with a list
+                ``originals`` if the image as it was loaded shall be appended
+                to it.
 
         Returns:
             dict: Dict with ``inputs`` and ``data_samples``.
@@ -90,30 +104,40 @@ class ImagePipeline:
         Raises:
             InputError: If the steps make no input for the model.
         """
-        steps = self._for_arrays if 'img' in results else self._for_files
-        packed = steps(results)
+        packed = self._steps(results)
         if packed is None or 'inputs' not in packed:
             raise InputError('the test pipeline makes no input for the model; '
                              'its last step must be PackInputs.')
         return packed
 
 
-def _without(steps: Sequence, kind: type) -> list:
-    """Remove the steps of a class, at any depth of nesting."""
-    kept = []
+def _adapt(steps: Sequence) -> tuple[list, bool]:
+    """Adapt the steps, and tell whether one of them loads images."""
+    adapted, loads = [], False
     for step in steps:
         if isinstance(step, list | tuple):
-            kept.append(_without(step, kind))
-        elif not isinstance(step, Mapping):
-            kept.append(step)
-        elif not issubclass(_class_of(step), kind):
-            inner = step.get('transforms')
-            if isinstance(inner, Mapping):
-                inner = [inner]
-            if isinstance(inner, list | tuple):
-                step = dict(step, transforms=_without(inner, kind))
-            kept.append(step)
-    return kept
+            step, inner_loads = _adapt(step)
+            loads |= inner_loads
+        else:
+            kind = _class_of(step) if isinstance(step, Mapping) else type(step)
+            if issubclass(kind, LoadMask | LoadAnnotations):
+                continue
+            if (issubclass(kind, LoadImageFromFile)
+                    or kind.__name__.startswith('LoadImage')):
+                step = LoadGiven(
+                    TRANSFORMS.build(step) if isinstance(step, Mapping
+                                                         ) else step)
+                loads = True
+            elif isinstance(step, Mapping):
+                inner = step.get('transforms')
+                if isinstance(inner, Mapping):
+                    inner = [inner]
+                if isinstance(inner, list | tuple):
+                    inner, inner_loads = _adapt(inner)
+                    step = dict(step, transforms=inner)
+                    loads |= inner_loads
+        adapted.append(step)
+    return adapted, loads
 
 
 def _class_of(step: Mapping) -> type:

@@ -1,72 +1,159 @@
 """Read the forms in which a caller may give images to the inferencer."""
+import glob
 import io
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 
 import mmcv
 import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from mmad.datasets.files import list_images
+from mmad.datasets.files import IMAGE_SUFFIXES, list_names
 from mmad.errors import InputError
 
-OneImage = str | os.PathLike | np.ndarray | Image.Image
-_EXPECTED = ('an image is a path, an (H, W, 3) uint8 array in BGR order or a '
-             'PIL image')
+from .video import VIDEO_SUFFIXES, Frame, Video
+
+OneImage = str | os.PathLike | np.ndarray | Image.Image | Frame
+Inputs = OneImage | int | Iterable[OneImage]
+_EXPECTED = ('an image is a path, an (H, W, 3) uint8 array in BGR order, an '
+             '(H, W) uint8 array or a PIL image')
 # Modes that a PNG file can store without conversion.
 _PNG_MODES = ('1', 'L', 'LA', 'P', 'RGBA')
 
 
-def find_images(images: OneImage | Iterable[OneImage]) -> Iterable[OneImage]:
+def find_images(inputs: Inputs,
+                without: Iterable[str | os.PathLike] = (),
+                strict: bool = True) -> Iterable[OneImage | Video]:
     """List the single images in the argument of a caller.
 
     Images are not read, and an iterator is not advanced.
 
     Args:
-        images: An image, a folder, or several images as a sequence or an
-            iterator.
+        inputs: An image, a folder, a pattern such as ``'parts/*.png'``, a
+            video file, the index or address of a camera, or several of these
+            except for cameras, as a sequence or an iterator.
+        without (Iterable[str | PathLike]): Folders below a given one that are
+            not searched.
+        strict (bool): Refuse a folder with the name of an image in it that
+            leads nowhere, such as a broken link. Defaults to True.
 
     Returns:
-        Iterable: The images.
+        Iterable: The images and videos. It has a length unless the argument
+        has none.
 
     Raises:
-        InputError: If the argument has another type, a path does not exist,
-            or a folder contains no images.
+        InputError: If the argument has another type, a path does not exist, a
+            folder contains no images, or a camera or a video file that is
+            given alone cannot be opened.
     """
-    if isinstance(images, np.ndarray | Image.Image):
-        return [images]
-    if isinstance(images, str | os.PathLike):
-        path = os.fspath(images)
-        if os.path.isdir(path) and path:
-            found = list_images(path, recursive=True)
-            if not found:
-                raise InputError(f'the folder "{path}" holds no images; name '
-                                 'another folder.')
-            return found
-        if not os.path.exists(path):
-            raise InputError(f'image "{path}" cannot be read: there is no '
-                             'file or folder of this name.')
-        return [images]
-    if (isinstance(images, bytes | bytearray | Mapping | torch.Tensor)
-            or not isinstance(images, Iterable)):
+    if isinstance(inputs, np.ndarray | Image.Image):
+        return [inputs]
+    if isinstance(inputs, int) and not isinstance(inputs, bool):
+        return Video(inputs).open()
+    if isinstance(inputs, str | os.PathLike):
+        found = _expand(inputs, without, strict)
+        if found is None:
+            raise InputError(
+                f'image "{os.fsdecode(inputs)}" cannot be read: there is no '
+                'file or folder of this name.')
+        if len(found) == 1 and isinstance(found[0], Video):
+            return found[0].open()
+        return found
+    if (isinstance(inputs, bytes | bytearray | Mapping | torch.Tensor)
+            or not isinstance(inputs, Iterable)):
         raise InputError(
-            f'cannot score a {type(images).__name__}: {_EXPECTED}, and '
-            'several images are a list of them or a folder'
-            f'{_advice(images)}.')
-    return images
+            f'cannot score a {type(inputs).__name__}: {_EXPECTED}, and '
+            'several images are a list of them, a folder, a pattern or a '
+            f'video{_advice(inputs)}.')
+    if isinstance(inputs, list | tuple):
+        return list(_flatten(inputs, without, strict))
+    return _flatten(inputs, without, strict)
+
+
+def find_roots(inputs: Inputs) -> list[str]:
+    """List the folders among the inputs."""
+    many = inputs if isinstance(inputs, list | tuple) else [inputs]
+    return [
+        os.fsdecode(one) for one in many
+        if isinstance(one, str | os.PathLike) and os.path.isdir(one)
+    ]
+
+
+def count_images(images: Iterable[OneImage | Video]) -> int | None:
+    """Count what :func:`find_images` found; None if that is not known."""
+    if not isinstance(images, list) or any(
+            isinstance(image, Video) for image in images):
+        return None
+    return len(images)
+
+
+def frames_of(images: Iterable[OneImage | Video]) -> Iterator[OneImage]:
+    """Iterate over images, and over the frames of the videos among them."""
+    return chain.from_iterable(
+        image if isinstance(image, Video) else (image, ) for image in images)
+
+
+def _flatten(images: Iterable, without: Iterable,
+             strict: bool) -> Iterator[OneImage | Video]:
+    for image in images:
+        found = None
+        if isinstance(image, str | os.PathLike):
+            found = _expand(image, without, strict)
+        # What does not exist is named when its turn comes.
+        yield from [image] if found is None else found
+
+
+def _expand(given: str | os.PathLike, without: Iterable,
+            strict: bool) -> list[OneImage | Video] | None:
+    """List the images that a path stands for; None if there is nothing."""
+    path = os.fsdecode(given)
+    if os.path.isdir(path):
+        found: list = list_names(path, without, strict)
+        if not found:
+            raise InputError(f'the folder "{path}" holds no images; name '
+                             'another folder.')
+        return found
+    if os.path.lexists(path):
+        return [_image_or_video(path, given)]
+    if isinstance(given, str):
+        if '://' in path:
+            return [Video(path)]
+        if glob.has_magic(path):
+            return _match(path)
+    return None
+
+
+def _match(pattern: str) -> list[OneImage | Video]:
+    found: list[OneImage | Video] = [
+        _image_or_video(path, path)
+        for path in sorted(set(glob.iglob(pattern, recursive=True)))
+        if path.lower().endswith(IMAGE_SUFFIXES +
+                                 VIDEO_SUFFIXES) and not os.path.isdir(path)
+    ]
+    if not found:
+        raise InputError(
+            f'the pattern "{pattern}" matches no image, which ends in one of '
+            f'{" ".join(IMAGE_SUFFIXES)}; correct it.')
+    return found
+
+
+def _image_or_video(path: str,
+                    given: str | os.PathLike) -> str | os.PathLike | Video:
+    return Video(path) if path.lower().endswith(VIDEO_SUFFIXES) else given
 
 
 def describe_image(image: OneImage, number: int) -> dict:
     """Make the input dict of a pipeline for an image.
 
     Args:
-        image: A path, an array or a PIL image.
+        image: A path, an array, a PIL image or a frame of a video.
         number (int): Position of the image, for the message.
 
     Returns:
-        dict: Dict with ``img_path``, or with ``img`` (uint8 BGR, a copy),
-        ``img_shape`` and ``ori_shape``.
+        dict: Dict with ``img_path``, or with ``given``, a copy of the pixels,
+        ``(H, W, 3)`` uint8 BGR.
 
     Raises:
         InputError: If the image has another type, or the array another shape
@@ -76,26 +163,31 @@ def describe_image(image: OneImage, number: int) -> dict:
         path = os.fsdecode(image)
         if os.path.isdir(path):
             raise InputError(
-                f'image number {number}, "{path}", is a folder; give the '
-                'folder alone, not in a list of images.')
+                f'image number {number}, "{path}", is a folder; name its '
+                'images.')
         return dict(img_path=path)
+    if isinstance(image, Frame):
+        image = image.image
     if isinstance(image, Image.Image):
         image = _from_pillow(image, number)
     elif not isinstance(image, np.ndarray):
         raise InputError(
             f'image number {number} is a {type(image).__name__}, but '
             f'{_EXPECTED}{_advice(image)}.')
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+    is_gray = image.ndim == 2 or image.shape[2:] == (1, )
+    is_color = image.ndim == 3 and image.shape[2] == 3
+    if image.dtype != np.uint8 or not (is_gray or is_color):
         raise InputError(
-            'an image array must be (H, W, 3) uint8 in BGR order, but image '
-            f'number {number} is {image.shape} {image.dtype}.')
+            'an image array must be (H, W, 3) uint8 in BGR order or (H, W) '
+            f'uint8, but image number {number} is {image.shape} '
+            f'{image.dtype}.')
     if not image.size:
         raise InputError(f'image number {number} is empty: its array has the '
                          f'shape {image.shape}; leave it out.')
     # A copy, since steps may write to it; contiguous, for OpenCV.
-    image = np.array(image, order='C')
-    shape = image.shape[:2]
-    return dict(img=image, img_shape=shape, ori_shape=shape)
+    if is_gray:
+        image = np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2)
+    return dict(given=np.array(image, order='C'))
 
 
 def _from_pillow(image: Image.Image, number: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import load_state_dict
 
-from mmad.errors import InputError, printable
+from mmad.errors import InputError, summarize_error
 from mmad.models import BaseDetector
 from mmad.registry import MODELS
 from mmad.utils import load_checkpoint
@@ -169,11 +169,3 @@ def _find_device(device: str | torch.device | None) -> torch.device:
                          f'({summarize_error(error)}); use "cpu", or leave it '
                          'out.') from error
     return found
-
-
-def summarize_error(error: Exception) -> str:
-    """Return the type of an error and the start of its message, in a line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    # The second line of a message of PyTorch says what is wrong.
-    text = printable(' '.join(lines[:2]))
-    return f'{type(error).__name__}: {text[:300]}'.rstrip(': .')

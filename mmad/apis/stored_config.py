@@ -2,6 +2,7 @@
 import ast
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import mmcv.transforms
@@ -11,7 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 from torch import nn
 
-from mmad.errors import InputError, printable
+from mmad.errors import InputError, printable, summarize_error
 from mmad.models import BaseDetector
 from mmad.registry import MODELS, TRANSFORMS
 
@@ -80,6 +81,29 @@ def read_stored_config(text: str, checkpoint: str,
             dataset=dict(
                 pipeline=reader.read(pipeline, TRANSFORMS, 'pipeline')))
     return Config(config)
+
+
+@contextmanager
+def explain_errors(checkpoint: str | None) -> Iterator[None]:
+    """Raise an :class:`~mmad.errors.InputError` for errors of a stored config.
+
+    Args:
+        checkpoint (str, optional): Path of the checkpoint with the config;
+            None if the config is trusted, so that other errors are bugs.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    # The config of an untrusted checkpoint can cause any error anywhere. The
+    # traceback is kept as the cause.
+    except Exception as error:
+        if checkpoint is None:
+            raise
+        raise InputError(
+            f'images cannot be scored with the model and the test pipeline '
+            f'in checkpoint "{checkpoint}" ({summarize_error(error)}); give '
+            'the config file with `config=`.') from error
 
 
 class _Reader:

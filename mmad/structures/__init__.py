@@ -1,3 +1,4 @@
 from .anomaly_data_sample import AnomalyDataSample
+from .region import Region
 
-__all__ = ['AnomalyDataSample']
+__all__ = ['AnomalyDataSample', 'Region']

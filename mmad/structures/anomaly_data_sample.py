@@ -1,3 +1,5 @@
+import cv2
+import numpy as np
 import torch
 from mmengine.structures import BaseDataElement
 from torch import Tensor
@@ -5,6 +7,7 @@ from torch import Tensor
 from mmad.errors import InputError
 
 from .frame import map_to_original, require_place
+from .region import Region
 
 _SCALARS = dict(
     gt_label=torch.int64,
@@ -33,6 +36,9 @@ class AnomalyDataSample(BaseDataElement):
       anomalous, where the model was calibrated.
     - ``false_alarm_rate``: That the thresholds were chosen for; None if they
       were chosen otherwise.
+    - ``frame_index``: Position in a video or the stream of a camera.
+    - ``error``: Why the image could not be scored; there is no prediction
+      then.
 
     Attributes:
         gt_label (Tensor): ``()`` int64, 1 for anomalous.
@@ -96,3 +102,42 @@ class AnomalyDataSample(BaseDataElement):
         whole = torch.full(tuple(self.ori_shape), float('nan'))
         whole[window] = torch.from_numpy(values)
         return whole
+
+    def find_regions(self, threshold: float | None = None) -> list[Region]:
+        """Find the regions of the original image that are defective.
+
+        They are the connected components, with 8-connectivity, of the pixels
+        at which :meth:`original_map` is above the threshold.
+
+        Args:
+            threshold (float, optional): Threshold for the anomaly map.
+                Defaults to None: ``pixel_threshold``.
+
+        Returns:
+            list[Region]: The regions, that of the highest value first.
+
+        Raises:
+            InputError: If there is no threshold, or as in
+                :meth:`original_map`.
+        """
+        if threshold is None:
+            threshold = self.get('pixel_threshold')
+        if threshold is None:
+            raise InputError(
+                'there is no threshold to tell defective pixels by; fit with '
+                'the CalibrationHook (`default_hooks.calibration`), or give '
+                '`threshold`.')
+        require_place(self, 'use `pred_mask`')
+        # Interpolation exceeds no value, so most normal images end here.
+        if not (self.pred_map > threshold).any():
+            return []
+        scores = self.original_map().numpy()
+        _, labels, boxes, _ = cv2.connectedComponentsWithStats(
+            (scores > threshold).astype(np.uint8), connectivity=8)
+        regions = []
+        for number, (x, y, width, height, area) in enumerate(boxes.tolist()):
+            if number:  # 0 is the background
+                box = np.s_[y:y + height, x:x + width]
+                peak = scores[box][labels[box] == number].max()
+                regions.append(Region(x, y, width, height, area, float(peak)))
+        return sorted(regions, key=lambda region: -region.score)

@@ -8,7 +8,7 @@ from mmengine.fileio import LocalBackend, io, register_backend
 from mmad.errors import InputError
 
 
-def write_atomically(path: str | Path, content: bytes) -> None:
+def write_atomically(path: str | Path, content: bytes | memoryview) -> None:
     """Write a file as a whole; a crash leaves the old file, or none.
 
     Raises:

@@ -146,8 +146,8 @@ def check_before_run(cfg: Config,
     """
     check_config(cfg, needs)
     check_folder(cfg.work_dir, '--work-dir')
-    for name in (Path(cfg.filename
-                      or '').name, 'last_checkpoint', 'metrics.json'):
+    for name in (Path(cfg.filename or '').name, 'last_checkpoint',
+                 'metrics.json', 'predictions.npz'):
         if name and Path(cfg.work_dir, name).is_dir():
             raise InputError(
                 f'the work dir has a folder "{Path(cfg.work_dir, name)}" '

@@ -8,22 +8,58 @@ from mmengine.visualization import Visualizer
 from mmad.errors import InputError
 from mmad.registry import VISUALIZERS
 from mmad.structures import AnomalyDataSample
-from mmad.structures.frame import scored_window
-from mmad.utils import printable, write_atomically
+from mmad.structures.frame import require_place
+from mmad.utils import check_choice, check_number, write_atomically
 
-_BANNER = 24
-_CONTOUR = (80, 255, 80)
-_UNSCORED = 128
+from .heat_scale import HeatScale
+from .outline import draw_outline
+from .page import Page
+from .panels import panel_shape, resize_image, resize_mask, resize_scores
+
+# What photographs have of the brightness of the ground truth's panel.
+_FADED = 0.35
 
 
 @VISUALIZERS.register_module()
 class AnomalyVisualizer(Visualizer):
-    """Draw an image, its heat map and their overlay side by side.
+    """Draw an image, its anomaly map and the ground truth beside each other.
 
-    All three show the outline of the ground truth in green. A banner shows
-    the defect type and the anomaly score. Pixels without a score are gray:
-    the border of a letterbox, and the part of the image outside the crop.
+    The first panel is the image alone. The second one shows the anomaly map
+    over the gray and dimmed image: colors are the brighter the hotter, and a
+    white line with black edges goes around what is above the pixel threshold.
+    The third one, where there is a ground truth, shows it black on the faded
+    image. Above stand the verdict in words, the score and the file, below the
+    scale of the colors. All of it can be read without colors.
+
+    With a threshold, the colors are those of the ratio of map and threshold,
+    so they mean the same in all images of a model: below half of the threshold
+    there is no color, and from twice the threshold on it is the hottest.
+
+    Small images are enlarged, large ones are shrunk, wide ones have their
+    panels one below the other.
+
+    Args:
+        name (str): Name of the instance. Defaults to 'visualizer'.
+        image (np.ndarray, optional): Of MMEngine, for its own drawing
+            functions. Defaults to None.
+        vis_backends (list[dict], optional): Back ends. Defaults to None.
+        save_dir (str, optional): Folder of the back ends. Defaults to None.
+        max_size (int): Maximum width and height of the panels together, in
+            pixels. Defaults to 3072.
+
+    Raises:
+        InputError: If ``max_size`` is out of range.
     """
+
+    def __init__(self,
+                 name: str = 'visualizer',
+                 image: np.ndarray | None = None,
+                 vis_backends: list[dict] | None = None,
+                 save_dir: str | None = None,
+                 max_size: int = 3072) -> None:
+        super().__init__(name, image, vis_backends, save_dir)
+        check_number('max_size', max_size, low=64, integer=True)
+        self.max_size = max_size
 
     def draw(self,
              image: np.ndarray,
@@ -36,50 +72,60 @@ class AnomalyVisualizer(Visualizer):
 
         Args:
             image (np.ndarray): Model input or original image, see ``frame``,
-                of shape ``(H, W, 3)``, uint8 BGR.
+                of shape ``(H, W, 3)``, uint8 BGR, or ``(H, W)``, gray.
             data_sample (AnomalyDataSample, optional): Sample with
-                ``pred_map``, ``pred_score``, ``gt_mask`` and ``defect_type``,
-                as far as known. Defaults to None.
+                ``pred_map``, ``pred_score``, ``pred_label``, ``p_value``,
+                ``gt_label``, ``gt_mask`` and metainfo, as far as known.
+                Defaults to None.
             value_range (tuple[float, float], optional): Map values of the
                 coldest and the hottest color. Use the same values for all
                 images of a data set, so that normal images look cold.
-                Defaults to None: minimum and maximum of this map.
+                Defaults to None: from 0 to twice the ``pixel_threshold`` of
+                the sample, or minimum and maximum of this map without a
+                positive one.
             frame (str): ``'input'`` if the image is the model input,
                 ``'original'`` if it is the original image; then the map is
                 resized to it. Defaults to 'input'.
-            draw_gt (bool): Draw the outline of the ground truth. Defaults to
+            draw_gt (bool): Draw the panel of the ground truth. Defaults to
                 True.
-            draw_pred (bool): Draw the heat map and the overlay. Defaults to
-                True.
+            draw_pred (bool): Draw the panel of the anomaly map and its scale.
+                Defaults to True.
 
         Returns:
-            np.ndarray: Drawing of shape ``(H + 24, 3 W, 3)``, or
-            ``(H + 24, W, 3)`` without a map, uint8 BGR.
+            np.ndarray: Drawing of shape ``(H', W', 3)``, uint8 BGR.
 
         Raises:
-            InputError: If the image and its map have different sizes, or the
-                place of the map in the original image is not known.
+            InputError: If the image and its map or mask have different sizes,
+                or the place of the map in the original image is not known.
         """
-        if data_sample is None:
-            data_sample = AnomalyDataSample()
-        panels = [image.copy()]
-        if draw_pred and 'pred_map' in data_sample:
-            scores = _scores(data_sample, frame)
-            _check_size(image, scores.shape, 'anomaly map', frame)
-            panels += _heat(image, scores, value_range)
-        if draw_gt and 'gt_mask' in data_sample and data_sample.gt_mask.any():
-            mask = _truth(image, data_sample, frame)
-            _check_size(image, mask.shape, 'mask', frame)
-            for panel in panels:
-                draw_outline(panel, mask)
-        row = np.concatenate(panels, 1)
-        banner = np.full((_BANNER, row.shape[1], 3), 32, np.uint8)
-        title = printable(str(data_sample.get('defect_type', '')))
-        if 'pred_score' in data_sample:
-            title += f'   score {float(data_sample.pred_score):.3f}'
-        cv2.putText(banner, title.strip(), (6, 17), cv2.FONT_HERSHEY_SIMPLEX,
-                    0.45, (255, 255, 255), 1, cv2.LINE_AA)
-        return np.concatenate([banner, row], 0)
+        check_choice('frame', frame, ('input', 'original'))
+        sample = AnomalyDataSample() if data_sample is None else data_sample
+        if image.ndim == 2 or image.shape[2] == 1:
+            image = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+        has_map = draw_pred and 'pred_map' in sample
+        has_mask = draw_gt and 'gt_mask' in sample
+        shape, is_row = panel_shape(image.shape, 1 + has_map + has_mask,
+                                    self.max_size)
+        page = Page(shape, is_row, 1 + has_map + has_mask)
+        small = resize_image(image, shape)
+        page.add_panel('image', small)
+        if has_map:
+            _check_map(image, sample, frame)
+            scores = resize_scores(sample.pred_map.detach().cpu().numpy(),
+                                   sample, shape, frame)
+            scale = _scale(scores, sample, value_range)
+            heat = scale.overlay(small, scores)
+            if scale.threshold is not None:
+                draw_outline(heat, scores > scale.threshold, page.line)
+            unseen = ' (gray: not scored)' * bool(np.isnan(scores).any())
+            page.add_panel('anomaly map' + unseen, heat, scale)
+        if has_mask:
+            mask = resize_mask(_truth(image, sample, frame), shape)
+            drawn = (255 - _FADED * (255 - small)).astype(np.uint8)
+            drawn[mask] = 0
+            none = ': none' * (not mask.any())
+            page.add_panel('ground truth' + none, drawn)
+        return page.finish(sample)
 
     def add_datasample(self,
                        name: str,
@@ -100,7 +146,7 @@ class AnomalyVisualizer(Visualizer):
 
         Args:
             name (str): Identifier for the back ends, and title of the window.
-            image (np.ndarray): ``(H, W, 3)`` uint8 BGR.
+            image (np.ndarray): See :meth:`draw`.
             data_sample (AnomalyDataSample, optional): See :meth:`draw`.
             value_range (tuple[float, float], optional): See :meth:`draw`.
             draw_gt (bool): See :meth:`draw`. Defaults to True.
@@ -121,36 +167,50 @@ class AnomalyVisualizer(Visualizer):
         if show:
             self.show(drawn[..., ::-1], win_name=name, wait_time=wait_time)
         if out_file is None:
-            self._add_to_backends(name, drawn[..., ::-1], step)
+            self.add_image(name, drawn[..., ::-1], step)
             return
         # cv2.imwrite would return False for a full disk, without a reason.
         write_atomically(out_file, cv2.imencode('.png', drawn)[1].tobytes())
 
     @master_only
-    def _add_to_backends(self, name: str, image: np.ndarray,
-                         step: int) -> None:
-        self.add_image(name, image, step)
+    def add_image(self, name: str, image: np.ndarray, step: int = 0) -> None:
+        """Write an image ``(H, W, 3)``, uint8 RGB, to the back ends.
+
+        Args:
+            name (str): Identifier.
+            image (np.ndarray): The image.
+            step (int): Global step. Defaults to 0.
+        """
+        for backend in self._vis_backends.values():
+            # MLflow keeps images as files, of a format named by the suffix.
+            is_file = type(backend).__name__ == 'MLflowVisBackend'
+            backend.add_image(f'{name}_{step}.png' if is_file else name, image,
+                              step)
 
 
-def draw_outline(image: np.ndarray, mask: np.ndarray) -> None:
-    """Draw the outline of a mask ``(H, W)`` into a BGR image, in place."""
-    outline, _ = cv2.findContours(
-        mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(image, outline, -1, _CONTOUR, 1)
+def _scale(scores: np.ndarray, sample: AnomalyDataSample,
+           value_range: tuple[float, float] | None) -> HeatScale:
+    threshold = sample.get('pixel_threshold')
+    if value_range is not None:
+        return HeatScale(*value_range, threshold)
+    # Where scores may be negative, so may be a threshold.
+    if threshold is not None and threshold > 0:
+        return HeatScale.of_threshold(threshold)
+    finite = scores[np.isfinite(scores)]
+    low, high = (finite.min(), finite.max()) if finite.size else (0, 1)
+    return HeatScale(float(low), float(high), threshold)
 
 
-def _scores(sample: AnomalyDataSample, frame: str) -> np.ndarray:
-    """Return the anomaly map ``(H, W)``, with NaN where there is no score."""
+def _check_map(image: np.ndarray, sample: AnomalyDataSample,
+               frame: str) -> None:
+    shape = tuple(sample.pred_map.shape)
     if frame == 'original':
-        return sample.original_map().numpy()
-    if frame != 'input':
-        raise InputError(
-            f"`frame` must be 'input' or 'original', got {frame!r}.")
-    scores = sample.pred_map.detach().cpu().numpy()
-    window = scored_window(sample, scores.shape)
-    framed = np.full_like(scores, np.nan)
-    framed[window] = scores[window]
-    return framed
+        require_place(sample, "draw the model input with frame='input'")
+        if sample.get('ori_shape') is None:
+            raise InputError('the original size of the image is not known; '
+                             'let the pipeline pack `ori_shape`.')
+        shape = tuple(sample.ori_shape)
+    _check_size(image, shape, 'anomaly map', frame)
 
 
 def _truth(image: np.ndarray, sample: AnomalyDataSample,
@@ -160,10 +220,11 @@ def _truth(image: np.ndarray, sample: AnomalyDataSample,
     if frame == 'original' and mask.shape != image.shape[:2]:
         mask = AnomalyDataSample(
             metainfo=sample.metainfo, pred_map=mask).original_map() >= 0.5
+    _check_size(image, tuple(mask.shape), 'mask', frame)
     return mask.numpy()
 
 
-def _check_size(image: np.ndarray, shape: tuple[int, int], name: str,
+def _check_size(image: np.ndarray, shape: tuple[int, ...], name: str,
                 frame: str) -> None:
     if image.shape[:2] != shape:
         raise InputError(
@@ -171,24 +232,3 @@ def _check_size(image: np.ndarray, shape: tuple[int, int], name: str,
             f'{name} {shape[1]}x{shape[0]} at frame={frame!r}; give the '
             "model input with 'input', or the original image with "
             "'original'.")
-
-
-def _heat(
-        image: np.ndarray, scores: np.ndarray,
-        value_range: tuple[float, float] | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draw the heat map and the overlay, each ``(H, W, 3)``."""
-    unscored = np.isnan(scores)
-    if value_range is None:
-        finite = scores[np.isfinite(scores)]
-        value_range = (finite.min(), finite.max()) if finite.size else (0, 1)
-    low, high = value_range
-    heat = (scores - low) / max(high - low, 1e-12)
-    heat = np.clip(np.where(unscored, 0, heat), 0, 1).astype(np.float32)
-    colors = cv2.applyColorMap((heat * 255).astype(np.uint8),
-                               cv2.COLORMAP_INFERNO)
-    alpha = 0.8 * heat[..., None]
-    overlay = (image * (1 - alpha) + colors * alpha).astype(np.uint8)
-    colors[unscored] = _UNSCORED
-    overlay[unscored] = overlay[unscored] // 2 + _UNSCORED // 2
-    return colors, overlay

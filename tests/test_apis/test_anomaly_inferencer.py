@@ -69,7 +69,7 @@ def test_stream_is_lazy(inferencer, expected):
 
 
 @pytest.mark.parametrize(('image', 'message'), [
-    (np.zeros((4, 4), np.uint8), r'is \(4, 4\) uint8'),
+    (np.zeros((4, 4), np.uint16), r'is \(4, 4\) uint16'),
     (np.zeros((4, 4, 4), np.uint8), r'is \(4, 4, 4\) uint8'),
     (np.zeros((4, 4, 3)), r'is \(4, 4, 3\) float64'),
 ])
@@ -124,7 +124,7 @@ def test_no_images(inferencer, images, call):
     None, 3, b'x.png', {}, ['x.png'], ('x.png', ),
     torch.zeros(4, 4, 3),
     torch.zeros(3, 4, 4, dtype=torch.uint8),
-    np.zeros((4, 4), np.uint8),
+    np.zeros(4, np.uint8),
     np.zeros((4, 4, 4), np.uint8),
     np.zeros((2, 4, 4, 3), np.uint8),
     np.zeros((3, 4, 4), np.uint8),
@@ -153,7 +153,7 @@ def test_one_of_many_cannot_be_read(inferencer, expected, tmp_path):
     (tmp_path / 'broken.png').write_bytes(b'x')
     for bad, words in (('none.png', 'none.png'), (tmp_path / 'broken.png',
                                                   'broken.png'),
-                       (str(tmp_path), 'is a folder'), (tmp_path, 'folder')):
+                       (str(tmp_path), 'broken.png'), (tmp_path, 'broken')):
         with pytest.raises(InputError, match=words):
             inferencer([next(iter(expected)), bad])
 
@@ -177,7 +177,7 @@ def test_array_that_a_step_refuses(fitted, tmp_path):
                           float('nan'), [1]])
 @pytest.mark.parametrize('call', ['__call__', 'stream'])
 def test_wrong_batch_size(inferencer, expected, batch_size, call):
-    with pytest.raises(InputError, match='`batch_size` must be a positive'):
+    with pytest.raises(InputError, match='`batch_size` must be a whole'):
         getattr(inferencer, call)(list(expected), batch_size)
 
 

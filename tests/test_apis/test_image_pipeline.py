@@ -155,7 +155,7 @@ def image(tmp_path):
 
 
 def as_array(pixels):
-    return dict(img=pixels, img_shape=(9, 12), ori_shape=(9, 12))
+    return dict(given=pixels)
 
 
 @pytest.mark.parametrize('loader', LOADERS)

@@ -1,5 +1,5 @@
 # For Uninformed Students: measure the teachers, train the students, and
-# calibrate their scores on normal images that are held out from training.
+# measure their errors on normal images that are held out from training.
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=100, val_interval=20)
 val_cfg = dict()
 test_cfg = dict()

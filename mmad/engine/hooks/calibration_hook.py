@@ -20,7 +20,7 @@ from mmad.utils import write_atomically
 from mmad.utils.arguments import check_choice, check_number
 
 from .hook_utils import (
-    build_single_image_loader,
+    build_ordered_loader,
     even_steps,
     get_detector,
     hold_out,
@@ -32,6 +32,7 @@ from .hook_utils import (
 
 _METHODS = ('auto', 'leave_one_out', 'held_out')
 _SHOWN = 3
+_BATCH = 16  # images at a time, at most
 
 
 @HOOKS.register_module()
@@ -171,7 +172,8 @@ class CalibrationHook(Hook):
             method = 'held_out'
             images = _as_in_a_test(runner, self._held_out)
         numbers, scores, peaks = self._score(runner, images)
-        decision.calibrate(scores, peaks, self.false_alarm_rate, method)
+        decision.calibrate(scores, peaks, self.false_alarm_rate, method,
+                           numbers if self._held_out is None else None)
         if self.threshold != 'conformal' or self.pixel_threshold is not None:
             self._set_thresholds(runner)
         detector.train(was_training)
@@ -188,23 +190,28 @@ class CalibrationHook(Hook):
         """
         detector = get_detector(runner)
         detector.decision.reset()
-        loader = build_single_image_loader(runner, images)
+        size = min(_BATCH, runner.train_loop.dataloader.batch_size or 1)
+        loader = build_ordered_loader(runner, images, size)
         rows = []
         for batch in with_progress_bar(loader, 'Calibrating'):
             data = detector.data_preprocessor(batch, False)
-            samples = data['data_samples']
+            inputs, samples = data['inputs'], data['data_samples']
+            number = len(samples)
+            # Filled up, so that no image is rounded by how many there are.
+            samples += [samples[0].clone() for _ in range(size - number)]
+            inputs = inputs[[*range(number), *[0] * (size - number)]]
             ids = [sample.sample_idx for sample in samples]
             # Held out, they have not been in the fit.
             leaving_out = (
                 detector.leaving_out(ids)
                 if self._held_out is None else nullcontext())
             with leaving_out:
-                detector(data['inputs'], samples, mode='predict')
+                detector(inputs, samples, mode='predict')
             rows += [[
                 sample.sample_idx,
                 float(sample.pred_score),
                 float(sample.pred_map.nan_to_num(-torch.inf).max())
-            ] for sample in samples]
+            ] for sample in samples[:number]]
         table = all_gather_rows(
             torch.tensor(rows, dtype=torch.float64).view(-1, 3))
         table = table[table[:, 0].argsort()]

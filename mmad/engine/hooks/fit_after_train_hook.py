@@ -7,7 +7,7 @@ from mmad.registry import HOOKS
 
 from .fit_hook import FitHook
 from .hook_utils import (
-    build_single_image_loader,
+    build_ordered_loader,
     draw_evenly,
     fit_statistics,
     get_detector,
@@ -50,7 +50,7 @@ class FitAfterTrainHook(FitHook):
                 self.before_train_epoch(runner)
                 dataset = draw_evenly(runner.train_loop.dataloader.dataset,
                                       module.images_before_training)
-                loader = build_single_image_loader(runner, dataset)
+                loader = build_ordered_loader(runner, dataset)
                 fit_statistics(detector, with_progress_bar(loader, 'Aligning'),
                                [(module, lambda images: images)])
                 runner.logger.info(module.summary())

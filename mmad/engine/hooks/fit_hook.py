@@ -1,3 +1,5 @@
+import os
+
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -14,6 +16,9 @@ class FitHook(Hook):
     Each epoch is one pass over the images. With its priority NORMAL, the hook
     runs before the checkpoint is written and before the validation. If a
     resumed checkpoint is already fitted, it is only validated.
+
+    A checkpoint names the images that were fitted, in the order of their
+    numbers, as ``meta['fitted_images']``.
 
     Raises:
         InputError: ``max_epochs`` is not the number of passes that the
@@ -41,8 +46,26 @@ class FitHook(Hook):
     def after_train_epoch(self, runner: Runner) -> None:
         get_detector(runner).end_pass()
 
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        names = _fitted_images(runner)
+        if names:
+            checkpoint['meta']['fitted_images'] = names
+
     def after_train(self, runner: Runner) -> None:
         if self._resumed_after_fit and runner.val_loop is not None:
             runner.logger.info(
                 'The resumed checkpoint is already fitted; validating it.')
             runner.val_loop.run()
+
+
+def _fitted_images(runner: Runner) -> list[str]:
+    """Paths of the training images; none if the data set does not say."""
+    dataset = runner.train_loop.dataloader.dataset
+    if not hasattr(dataset, 'get_data_info'):
+        return []
+    names = [
+        dataset.get_data_info(i).get('img_path') for i in range(len(dataset))
+    ]
+    if not all(isinstance(name, str) for name in names):
+        return []
+    return [name if '://' in name else os.path.abspath(name) for name in names]

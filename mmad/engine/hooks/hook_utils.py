@@ -152,17 +152,19 @@ def set_training_data(runner: Runner, dataset: Dataset) -> None:
     loop._max_iters = loop._max_epochs * len(loop.dataloader)
 
 
-def build_single_image_loader(runner: Runner, dataset: Dataset) -> DataLoader:
-    """Build a loader that yields each image once, with a batch size of one.
+def build_ordered_loader(runner: Runner,
+                         dataset: Dataset,
+                         batch_size: int = 1) -> DataLoader:
+    """Build a loader that yields each image once, in order.
 
-    The images are divided among the processes. Results do not depend on how
-    images are grouped into batches.
+    The images are divided among the processes. One by one, no image is
+    rounded by how many others are in its batch.
     """
     cfg = dict(runner.cfg.train_dataloader)
     cfg.pop('batch_sampler', None)
     cfg.update(
         dataset=dataset,
-        batch_size=1,
+        batch_size=batch_size,
         drop_last=False,
         persistent_workers=False,
         sampler=dict(type='DefaultSampler', shuffle=False, round_up=False))

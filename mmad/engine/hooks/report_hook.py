@@ -1,5 +1,5 @@
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import Runner, TestLoop, ValLoop
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -20,7 +20,10 @@ from mmad.evaluation.report import (
     sort_metrics,
 )
 from mmad.registry import HOOKS
-from mmad.utils import printable, write_atomically
+from mmad.structures import AnomalyDataSample
+from mmad.utils import check_number, printable, write_atomically
+
+from .prediction_recorder import PredictionRecorder, complete_predictions
 
 _SECTIONS = ('per_defect_type', 'conditions')
 
@@ -49,25 +52,53 @@ class ReportHook(Hook):
     values for a condition of the same name, the second value is written as
     ``ClassName/name``. Each warning is logged only once per run.
 
+    What the page of ``tools/report.py`` needs beside the metrics is written
+    to ``predictions.npz``, see
+    :class:`~mmad.evaluation.predictions.Predictions`: the score of each
+    image, small anomaly maps of some, and points of the pixel curves.
+
     With several processes, a metric with ``collect_device='cpu'`` and without
     ``collect_dir`` would exchange its results through files in the current
     folder, which the nodes may not share. The hook makes such a metric use
     the process group instead.
+
+    Args:
+        max_examples (int): Number of images whose anomaly maps are kept in
+            ``predictions.npz``, about 4 KB each. Of larger sets those are
+            chosen that are most worth looking at. Defaults to 500.
+
+    Raises:
+        InputError: ``max_examples`` is negative.
     """
 
     # After LoggerHook, so that the table comes last.
     priority = 'LOW'
 
-    def __init__(self) -> None:
+    def __init__(self, max_examples: int = 500) -> None:
+        check_number('max_examples', max_examples, low=0, integer=True)
+        self.max_examples = max_examples
         self._logged_warnings: list[str] = []
+        self._recorder: PredictionRecorder | None = None
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Keep the exchange of results out of the current folder."""
-        _gather_through_process_group(runner.val_loop.evaluator)
+        self._begin(runner.val_loop)
 
     def before_test_epoch(self, runner: Runner) -> None:
         """Keep the exchange of results out of the current folder."""
-        _gather_through_process_group(runner.test_loop.evaluator)
+        self._begin(runner.test_loop)
+
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Sequence[AnomalyDataSample] = ()) -> None:
+        """Record the predictions of a batch."""
+        if self._recorder is not None:
+            self._recorder.add(outputs)
+
+    after_test_iter = after_val_iter
 
     def after_val_epoch(self,
                         runner: Runner,
@@ -78,7 +109,7 @@ class ReportHook(Hook):
             runner (Runner): The runner.
             metrics (dict[str, float], optional): Metrics of all images.
         """
-        self._report(runner, metrics, runner.val_loop.evaluator)
+        self._report(runner, metrics, runner.val_loop, 'val')
 
     def after_test_epoch(self,
                          runner: Runner,
@@ -89,12 +120,22 @@ class ReportHook(Hook):
             runner (Runner): The runner.
             metrics (dict[str, float], optional): Metrics of all images.
         """
-        self._report(runner, metrics, runner.test_loop.evaluator)
+        self._report(runner, metrics, runner.test_loop, 'test')
+
+    def _begin(self, loop: ValLoop | TestLoop) -> None:
+        _gather_through_process_group(loop.evaluator)
+        self._recorder = PredictionRecorder(
+            len(loop.dataloader.dataset), self.max_examples)
 
     def _report(self, runner: Runner, metrics: dict[str, Any] | None,
-                evaluator: Evaluator) -> None:
+                loop: ValLoop | TestLoop, split: str) -> None:
+        predictions = None
+        if self._recorder is not None:
+            predictions = self._recorder.gather()
+            self._recorder = None
         if not is_main_process() or not metrics:
             return
+        evaluator = loop.evaluator
         per_type: dict[str, dict[str, Any]] = {}
         conditions: dict[str, Any] = {}
         for metric in _metrics(evaluator):
@@ -121,6 +162,9 @@ class ReportHook(Hook):
         text = json.dumps(report, indent=2, allow_nan=False)
         write_atomically(
             Path(runner.work_dir) / 'metrics.json', (text + '\n').encode())
+        if predictions is not None:
+            complete_predictions(predictions, runner, loop, split)
+            predictions.save(Path(runner.work_dir) / 'predictions.npz')
         if conditions.get('defective_images') == 0:
             undefined = [n for n in overall if overall[n] == UNDEFINED]
             overall = {n: overall[n] for n in overall if n not in undefined}

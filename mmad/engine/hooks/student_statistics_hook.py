@@ -6,7 +6,7 @@ from mmad.registry import HOOKS
 from mmad.utils.arguments import check_number
 
 from .hook_utils import (
-    build_single_image_loader,
+    build_ordered_loader,
     fit_statistics,
     get_detector,
     hold_out,
@@ -81,7 +81,7 @@ class StudentStatisticsHook(Hook):
     def _measure(self, runner: Runner) -> None:
         students = get_detector(runner)
         # Set apart before the run, in `before_run`.
-        loader = build_single_image_loader(
+        loader = build_ordered_loader(
             runner, self._held_out)  # type: ignore[arg-type]
         fit_statistics(students,
                        with_progress_bar(loader, 'Measuring the students'),

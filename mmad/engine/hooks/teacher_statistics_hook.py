@@ -4,7 +4,7 @@ from mmengine.runner import Runner
 from mmad.registry import HOOKS
 
 from .hook_utils import (
-    build_single_image_loader,
+    build_ordered_loader,
     fit_statistics,
     get_detector,
     save_resumable_checkpoint,
@@ -31,7 +31,7 @@ class TeacherStatisticsHook(Hook):
         if students.teachers_measured and runner.cfg.get('resume'):
             return
         students.require_teachers()
-        loader = build_single_image_loader(
+        loader = build_ordered_loader(
             runner, runner.train_loop.dataloader.dataset)
         fit_statistics(students,
                        with_progress_bar(loader, 'Measuring the teachers'),

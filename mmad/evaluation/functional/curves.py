@@ -1,6 +1,45 @@
+from typing import NamedTuple
+
 import numpy as np
 
 from .ranking import Ranking
+
+
+class Curves(NamedTuple):
+    """Points of curves, one for each entry of a ranking.
+
+    Each has shape (K,) and is NaN where it is not defined. What scores at
+    least the threshold counts as anomalous.
+
+    Attributes:
+        fpr (np.ndarray): False positive rates, ascending.
+        recall (np.ndarray): Shares of the positives, ascending.
+        precision (np.ndarray): Shares of positives above the thresholds.
+        overlap (np.ndarray): Per-region overlaps, ascending.
+    """
+
+    fpr: np.ndarray
+    recall: np.ndarray
+    precision: np.ndarray
+    overlap: np.ndarray
+
+
+def curves(ranking: Ranking) -> Curves:
+    """Compute the points of the ROC, precision-recall and PRO curves.
+
+    Args:
+        ranking (Ranking): Ranked scores.
+
+    Returns:
+        Curves: The points, from the highest threshold to the lowest.
+    """
+    hits = np.cumsum(ranking.positives)
+    alarms = np.cumsum(ranking.negatives)
+    with np.errstate(invalid='ignore', divide='ignore'):
+        overlap = np.cumsum(ranking.overlap) / np.float64(ranking.num_regions)
+        return Curves(alarms / ranking.negatives.sum(),
+                      hits / ranking.positives.sum(), hits / (hits + alarms),
+                      np.minimum(overlap, 1))
 
 
 def auroc(ranking: Ranking) -> float:

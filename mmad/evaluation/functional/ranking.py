@@ -126,3 +126,39 @@ def rank_sorted(negatives: Sequence[np.ndarray],
     kept = np.flatnonzero(num_positives + num_negatives)[::-1]
     return Ranking(thresholds[kept], num_positives[kept], num_negatives[kept],
                    overlap[kept], int(num_regions))
+
+
+def thin(ranking: Ranking, fpr_limit: float, points: int = 400) -> Ranking:
+    """Merge entries of a ranking, so that few are left for drawing curves.
+
+    All curves of what is left are exact at its entries. From one entry to
+    the next, the recall, the overlap and the false positive rate, and the
+    latter as a share of the limit up to there, rise by at most
+    ``1 / (points // 4 - 1)`` and what one entry of the ranking has.
+
+    Args:
+        ranking (Ranking): Ranked scores.
+        fpr_limit (float): Where the per-region overlap curve ends, in (0, 1].
+        points (int): Largest number of entries. Defaults to 400.
+
+    Returns:
+        Ranking: The ranking itself if it has no more entries.
+    """
+    size = len(ranking.thresholds)
+    if size <= points:
+        return ranking
+    share = np.linspace(0, 1, points // 4)
+    last = []
+    for counts, shares in ((ranking.positives, share), (ranking.overlap,
+                                                        share),
+                           (ranking.negatives, share), (ranking.negatives,
+                                                        share * fpr_limit)):
+        total = np.cumsum(counts)
+        last.append(np.searchsorted(total, shares * total[-1]))
+    kept = np.unique(np.minimum(np.concatenate(last), size - 1))
+    starts = np.append(0, kept[:-1] + 1)
+    return Ranking(ranking.thresholds[kept],
+                   np.add.reduceat(ranking.positives, starts),
+                   np.add.reduceat(ranking.negatives, starts),
+                   np.add.reduceat(ranking.overlap, starts),
+                   ranking.num_regions)

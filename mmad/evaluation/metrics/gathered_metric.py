@@ -74,7 +74,7 @@ class GatheredMetric(BaseMetric):
         """
         if self.collect_dir is not None:
             return super().evaluate(size)
-        results, self.results = _gather(self.results, size), []
+        results, self.results = gather_in_order(self.results, size), []
         outcome: list = [None]
         if results is not None:
             try:
@@ -93,7 +93,7 @@ class GatheredMetric(BaseMetric):
         return {f'{self.prefix}/{name}': values[name] for name in values}
 
 
-def _gather(part: list, size: int) -> list | None:
+def gather_in_order(part: list, size: int) -> list | None:
     """Gather the results of all processes in the order of the data set.
 
     Args:

@@ -15,6 +15,7 @@ from mmad.evaluation.functional import (
     average_precision,
     best_f1,
     rank_sorted,
+    thin,
 )
 from mmad.registry import METRICS
 from mmad.utils import check_choice, check_flag, check_number
@@ -126,6 +127,8 @@ class PixelMetric(GatheredMetric):
             pixel at the resolution of the metric.
         warnings (list[str]): After ``evaluate``, in the first process:
             sentences that name such images.
+        ranking (Ranking, optional): After ``evaluate``, in the first process:
+            the ranked pixels, thinned out for drawing curves.
 
     Raises:
         InputError: If an argument is out of range.
@@ -149,6 +152,7 @@ class PixelMetric(GatheredMetric):
         self.resolution = resolution
         self.score_bits = score_bits
         self.anomalous_only = anomalous_only
+        self.ranking: Ranking | None = None
         if score_bits is not None:
             ScoreHistogram(score_bits)
         self._reset()
@@ -290,6 +294,7 @@ class PixelMetric(GatheredMetric):
             for name in defects
         }
         ranking = rank_types(names)
+        self.ranking = thin(ranking, self.fpr_limit)
         self.best_threshold = best_f1(ranking)[1]
         return self._values(ranking)
 

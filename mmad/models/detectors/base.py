@@ -132,6 +132,20 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
             the scale is the method's own.
         """
 
+    def score_in_graph(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Score images while an exported graph is made.
+
+        A method whose map is no plain computation returns None in its place,
+        and one that has no graph raises :class:`InputError`.
+
+        Args:
+            inputs (Tensor): ``(B, 3, H, W)``.
+
+        Returns:
+            tuple[Tensor, Tensor | None]: As :meth:`score` does.
+        """
+        return self.score(inputs)
+
     @abstractmethod
     def loss(self, inputs: Tensor,
              data_samples: list[AnomalyDataSample]) -> dict:

@@ -38,6 +38,7 @@ class FitDetector(BaseDetector):
         super().__init__(data_preprocessor)
         self._pass: FitPass | None = None
         self._passes_done = 0
+        self._passed_modules: list[FittedModule] = []
 
     @abstractmethod
     def extract(self, inputs: Tensor) -> Features:
@@ -139,7 +140,75 @@ class FitDetector(BaseDetector):
                 module.num_images = num_images
                 module.reset()
         self.input_size.zero_()
-        self._pass, self._passes_done = FitPass(num_images, batch_size), 0
+        self._begin_passes(self.fitted_modules,
+                           FitPass(num_images, batch_size))
+
+    def _begin_passes(self, modules: list[FittedModule],
+                      first: FitPass) -> None:
+        self._passed_modules, self._pass, self._passes_done = modules, first, 0
+
+    @property
+    def updated_modules(self) -> list[FittedModule]:
+        """What images change that are added to a fit, in passes as these."""
+        return [
+            module for module in self.fitted_modules if module.needs_update
+        ]
+
+    @property
+    def num_fitted(self) -> int:
+        """Number of images that it is fitted to."""
+        return self.updated_modules[0].num_fitted
+
+    def begin_update(self,
+                     num_new: int,
+                     batch_size: int,
+                     forgotten: Sequence[int] = ()) -> None:
+        """Take up an earlier fit, in one process, and expect new images.
+
+        For each of :attr:`updated_modules`, a pass over the new images
+        follows as in a fit, with numbers from 0, and :meth:`end_pass`.
+        Before each, :meth:`forget` takes out the images to be forgotten.
+        There are no thresholds afterwards.
+
+        Args:
+            num_new (int): Number of new images, possibly none.
+            batch_size (int): Images per step.
+            forgotten (Sequence[int]): Numbers of the images that will be
+                taken out. The images behind them move up. Defaults to none.
+
+        Raises:
+            InputError: It is not fitted, cannot take in images after a fit,
+                or would have no image.
+        """
+        self.require_fitted()
+        modules = self.updated_modules
+        if not modules:
+            raise InputError(
+                f'{type(self).__name__} learns nothing that more images '
+                'change; fit again with all of them.')
+        kept = self.num_fitted - len(forgotten)
+        if kept < 1:
+            raise InputError('all images would be forgotten; keep some.')
+        for module in modules:
+            module.num_images = kept + num_new
+            module.reopen()
+        self.decision.reset()
+        self._begin_passes(modules, FitPass(num_new, batch_size, kept))
+
+    @torch.no_grad()
+    def forget(self, ids: list[int], data: dict | None = None) -> None:
+        """Take images out of the fit that :meth:`begin_update` took up.
+
+        Args:
+            ids (list[int]): Their numbers in the fit.
+            data (dict, optional): A batch of them from the test pipeline, for
+                modules with ``forgets_features``. Defaults to None.
+        """
+        module, features = self._passed_modules[self._passes_done], None
+        if module.forgets_features:
+            inputs = self.data_preprocessor(data, False)['inputs']
+            features = self.extract(inputs)
+        module.forget(ids, features)
 
     def check_modules(self) -> None:
         """Refuse what no pass would reach.
@@ -198,7 +267,7 @@ class FitDetector(BaseDetector):
         inside = self.check_frame(inputs, data_samples)
         if inside is not None:
             inputs = blank(inputs, inside)
-        module = self.fitted_modules[self._passes_done]
+        module = self._passed_modules[self._passes_done]
         for own, group in current.groups(inputs):
             features = self.extract(group)
             _check_rows(features, len(group))
@@ -224,15 +293,16 @@ class FitDetector(BaseDetector):
         """
         current = self._current_pass()
         current.check_complete()
-        module = self.fitted_modules[self._passes_done]
+        module = self._passed_modules[self._passes_done]
         module.finalize()
         if not module.is_fitted:
             raise RuntimeError(
                 f'`{type(module).__name__}.finalize` has left a buffer of '
                 '`register_fitted` empty; it must assign all of them.')
-        self._pass = FitPass(current.num_images, current.batch_size)
+        self._pass = FitPass(current.num_images, current.batch_size,
+                             current.first_id)
         self._passes_done += 1
-        if self._passes_done == self.num_passes:
+        if self._passes_done == len(self._passed_modules):
             self._pass = None
             self.fit_state.finalize()
 

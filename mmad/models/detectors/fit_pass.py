@@ -29,11 +29,17 @@ class FitPass:
     Args:
         num_images (int): Size of the training set.
         batch_size (int): Images per step and process.
+        first_id (int): Number that modules get for the first image. Defaults
+            to 0.
     """
 
-    def __init__(self, num_images: int, batch_size: int) -> None:
+    def __init__(self,
+                 num_images: int,
+                 batch_size: int,
+                 first_id: int = 0) -> None:
         self.num_images = num_images
         self.batch_size = batch_size
+        self.first_id = first_id
         self._num_seen = 0
         self._ids: list[int] = []
 
@@ -93,6 +99,7 @@ class FitPass:
                     f'there are {self.num_images} images; a data set must '
                     'number its images from 0.')
         self._ids += ids
+        ids = [self.first_id + number for number in ids]
         # Most groups hold no padding, and then nothing is copied.
         if len(fresh) < len(tree_leaves(features)[0]):
             features = tree_map(lambda part: part[fresh], features)

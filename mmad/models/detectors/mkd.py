@@ -127,6 +127,10 @@ class MKD(BaseDetector):
         scores, maps = self.attribution(self._distance, inputs, self.cloner)
         return scores, gray_opening(self.anomaly_map(maps, inputs.shape[-2:]))
 
+    def score_in_graph(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+        # The map is a gradient, which is no part of a graph.
+        return self._distance(inputs), None
+
     def _distance(self, inputs: Tensor) -> Tensor:
         """The loss ``(B,)`` of each image at the test points."""
         source, clone = self._activations(inputs)

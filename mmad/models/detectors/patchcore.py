@@ -104,7 +104,8 @@ class PatchCore(FitDetector):
         queries = features.flatten(2).transpose(1, 2)
         # The patch scores of eq. 6.
         distances, nearest = self.memory_bank(queries.flatten(0, 1))
-        distances = distances.view(len(inputs), 1, *features.shape[-2:])
+        # Not by the number of images, which an exported graph leaves open.
+        distances = distances.view(-1, 1, *features.shape[-2:])
         valid = None
         if inside is not None:
             valid = valid_patches(inside, distances.shape[-2:])
@@ -112,7 +113,7 @@ class PatchCore(FitDetector):
             distances = distances.where(valid, -torch.ones_like(distances))
         maps = self.anomaly_map(distances, inputs.shape[-2:], valid)
         return self._image_score(queries, distances.flatten(1),
-                                 nearest.view(len(inputs), -1)), maps
+                                 nearest.view(-1, queries.shape[1])), maps
 
     def _image_score(self, queries: Tensor, distances: Tensor,
                      nearest: Tensor) -> Tensor:
@@ -134,12 +135,12 @@ class PatchCore(FitDetector):
         score, worst = distances.max(1, keepdim=True)  # |q* - m*|, q*
         if self.num_neighbors == 1:
             return score[:, 0]
-        images = torch.arange(len(queries), device=queries.device)
         rows = self.memory_bank.rows
         around = self.memory_bank(rows[nearest.gather(1, worst)[:, 0]],
                                   self.num_neighbors)[1]
         # |q* - m| of the rows m in N_b(m*).
-        spread = distances_to(queries[images, worst[:, 0]], rows, around)
+        worst = worst[..., None].expand(-1, -1, queries.shape[2])
+        spread = distances_to(queries.gather(1, worst)[:, 0], rows, around)
         weight = 1 - torch.exp(score[:, 0] - spread.logsumexp(1))
         return weight * score[:, 0]
 

@@ -118,18 +118,39 @@ class SPADE(FitDetector):
     def score(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         image_features, *levels = self.extract(inputs)
         self.gallery.pyramids.check_grids(levels)
-        # Section 3.2: the K nearest images, and the score from them.
-        distances, nearest = self.gallery(image_features, self.num_neighbors)
-        scores = distances.square().mean(1)
-        if self.search_all:
-            nearest = self.gallery(image_features,
-                                   len(self.gallery))[1].sort(1).values
+        scores, nearest = self._find_images(image_features)
         # Section 3.3: the nearest positions in these images.
         maps = [
             self._map([level[i] for level in levels], images, inputs)
             for i, images in enumerate(nearest.tolist())
         ]
         return scores, torch.cat(maps)
+
+    def score_in_graph(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+        image_features, *levels = self.extract(inputs)
+        scores, nearest = self._find_images(image_features)
+        maps = [
+            self.anomaly_map(
+                self.gallery.nearest_in_graph(levels, nearest,
+                                              self.num_pixel_neighbors,
+                                              stages).mean(3)[:, None],
+                inputs.shape[-2:]) for stages in self._pyramids()
+        ]
+        return scores, torch.stack(maps).mean(0)
+
+    def _find_images(self, image_features: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores ``(B,)`` and the images ``(B, K)`` to look in."""
+        # Section 3.2: the K nearest images, and the score from them.
+        distances, nearest = self.gallery(image_features, self.num_neighbors)
+        if self.search_all:
+            nearest = self.gallery(image_features,
+                                   len(self.gallery))[1].sort(1).values
+        return distances.square().mean(1), nearest
+
+    def _pyramids(self) -> list[list[int]]:
+        """The stages of each pyramid that is searched by itself."""
+        stages = list(range(len(self.pyramid_stages)))
+        return [stages] if self.fusion == 'concat' else [[s] for s in stages]
 
     def _map(self, levels: list[Tensor], images: list[int],
              inputs: Tensor) -> Tensor:
@@ -139,11 +160,8 @@ class SPADE(FitDetector):
             Tensor: ``(1, 1, H, W)``, the mean squared distance of each
             position from the nearest positions.
         """
-        pyramids = [[number] for number in range(len(levels))]
-        if self.fusion == 'concat':
-            pyramids = [list(range(len(levels)))]
         maps = []
-        for stages in pyramids:
+        for stages in self._pyramids():
             distances = self.gallery.nearest_positions(
                 levels, images, self.num_pixel_neighbors, stages).mean(2)
             maps.append(

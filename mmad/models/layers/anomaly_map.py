@@ -1,7 +1,7 @@
 from functools import lru_cache
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter1d
 from torch import Tensor, nn
 
@@ -51,7 +51,8 @@ class AnomalyMap(nn.Module):
             Tensor: ``(B, 1, H, W)``; 0 where no valid patch comes near.
         """
         rows, columns = (
-            upsample_and_smooth(old, new, self.sigma).to(scores)
+            torch.from_numpy(upsample_and_smooth(old, new,
+                                                 self.sigma)).to(scores)
             for old, new in zip(scores.shape[-2:], size, strict=True))
         if valid is None:
             return rows @ scores @ columns.T
@@ -66,11 +67,13 @@ class AnomalyMap(nn.Module):
 # Compiled code would compute the matrix anew instead of looking it up.
 @torch.compiler.disable
 @lru_cache(maxsize=16)
-def upsample_and_smooth(old: int, new: int, sigma: float) -> Tensor:
+def upsample_and_smooth(old: int, new: int, sigma: float) -> np.ndarray:
     """Return the matrix ``(new, old)`` float64 of the operation on an axis."""
-    matrix = F.interpolate(
-        torch.eye(old, dtype=torch.float64)[None], size=new, mode='linear')[0]
+    # An array: a tensor would belong to the graph, or to the mode without
+    # gradients, in which it happens to be asked for first.
+    places = (np.arange(new) + 0.5) * (old / new) - 0.5
+    matrix = np.array(
+        [np.interp(places, np.arange(old), row) for row in np.eye(old)])
     if sigma > 0:
-        matrix = torch.from_numpy(
-            gaussian_filter1d(matrix.numpy(), sigma, axis=1))
-    return matrix.T.contiguous()
+        matrix = gaussian_filter1d(matrix, sigma, axis=1)
+    return np.ascontiguousarray(matrix.T)

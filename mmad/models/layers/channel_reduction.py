@@ -42,6 +42,8 @@ class ChannelReduction(FittedModule):
             channels than ``dim``.
     """
 
+    # Components of many images are those of a few more.
+    needs_update = False
     can_leave_out = True
     indices: Tensor
     mean: Tensor

@@ -36,14 +36,15 @@ def k_center_greedy(features: Tensor,
                     num_select: int,
                     first: int = 0,
                     row_ids: Tensor | None = None,
-                    progress: bool = False) -> Tensor:
+                    progress: bool = False,
+                    centers: Tensor | None = None) -> Tensor:
     """Choose rows greedily so that every row is near a chosen one.
 
     Starting with row ``first``, each step takes the row that is farthest in
     Euclidean distance from all taken before (PatchCore, arXiv 2106.08265,
     Algorithm 1, the greedy approximation of eq. 5); ties go to the lowest
-    id. The processes of a distributed run
-    choose together, each with its own rows.
+    id. An earlier choice can be continued with other rows. The processes of a
+    distributed run choose together, each with its own rows.
 
     On the CPU the same rows are found with much less work. Distances only
     shrink, so the next rows are all among a few candidates, the farthest
@@ -60,6 +61,9 @@ def k_center_greedy(features: Tensor,
             over all processes each id occurs once. Defaults to
             ``0 ... N - 1``, for one process.
         progress (bool): Whether to show a progress bar. Defaults to False.
+        centers (Tensor, optional): ``(K, D)`` float32, chosen before, the
+            same in all processes; ``first`` does not count then. Defaults to
+            None.
 
     Returns:
         Tensor: ``(num_select,)`` int64 ids on the CPU in order of selection,
@@ -75,18 +79,26 @@ def k_center_greedy(features: Tensor,
     if not 1 <= num_select <= total:
         raise InputError(f'cannot select {num_select} of {total} rows.')
     here = torch.nonzero(row_ids == first).flatten()
-    if not all_reduce_(torch.tensor(len(here))):
+    if centers is None and not all_reduce_(torch.tensor(len(here))):
         raise InputError(f'the first row {first} is not one of the rows.')
     steps = track(
         range(num_select), 'Selecting the coreset', disable=not progress)
     if features.is_cuda and world_size() == 1:
-        return row_ids[_plain_greedy(features, int(here), steps)]
+        start = int(here) if centers is None else 0
+        return row_ids[_plain_greedy(features, start, steps, centers)]
 
+    num_before = 0 if centers is None else len(centers)
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
         nearest_centers = NearestCenters(features.cpu().numpy(),
-                                         row_ids.numpy(), num_select, threads)
-        candidates = Candidates(nearest_centers, here.numpy())
-        others = math.inf, -math.inf  # no row but the first comes first
+                                         row_ids.numpy(),
+                                         num_before + num_select, threads)
+        # No row but the first comes first.
+        positions, others = here.numpy(), (math.inf, -math.inf)
+        if centers is not None:
+            _add_all(nearest_centers, centers.cpu().numpy())
+            positions, others = nearest_centers.farthest(_NUM_CANDIDATES)
+            others = _greatest(others)
+        candidates = Candidates(nearest_centers, positions)
         chosen = []
         for _ in steps:
             key, center, is_own = _elect(*candidates.farthest())
@@ -101,9 +113,25 @@ def k_center_greedy(features: Tensor,
     return torch.tensor(chosen)
 
 
-def _plain_greedy(features: Tensor, first: int, steps) -> Tensor:
+def _add_all(nearest_centers: NearestCenters, centers: np.ndarray) -> None:
+    # The first alone: the distances from it tell for most rows which of the
+    # others are too far away.
+    nearest_centers.add([centers[0]])
+    for start in range(1, len(centers), _NUM_CANDIDATES):
+        nearest_centers.add(list(centers[start:start + _NUM_CANDIDATES]))
+
+
+def _plain_greedy(features: Tensor,
+                  first: int,
+                  steps,
+                  centers: Tensor | None = None) -> Tensor:
     index = torch.tensor(first, device=features.device)
     nearest = features.new_full((len(features), ), math.inf)
+    if centers is not None:
+        for block in centers.to(features).split(_NUM_CANDIDATES):
+            torch.minimum(
+                nearest, torch.cdist(features, block).amin(1), out=nearest)
+        index = nearest.argmax()
     chosen = []
     for _ in steps:
         chosen.append(index)

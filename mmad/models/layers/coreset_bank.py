@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,7 +25,11 @@ class CoresetBank(MemoryBank):
     An image that is left out is compared with the rows of the others. That is
     exact where all patches are kept. A coreset chosen without the image would
     have had patches of others in the place of some of its own, so scores are
-    slightly too high.
+    slightly too high. The same holds for images that are taken out of the
+    fit.
+
+    Added images extend the coreset by the same greedy choice, which goes on
+    from the rows that there are.
 
     Args:
         coreset_ratio (float): Share of the held patches that is chosen, in
@@ -49,9 +54,12 @@ class CoresetBank(MemoryBank):
     Attributes:
         rows (Tensor): ``(N, D)`` float32.
         sources (Tensor): ``(N, 2)`` int64, image and position of each row.
+        counts (Tensor): ``(2,)`` int64, numbers of images and of patches that
+            were held.
     """
 
     sources: Tensor
+    counts: Tensor
 
     def __init__(self,
                  coreset_ratio: float = 0.1,
@@ -81,16 +89,43 @@ class CoresetBank(MemoryBank):
         self.first_patch = first_patch
         self.max_patches = max_patches
         self.num_neighbors = num_neighbors
-        self.num_patches = self.num_held = 0
+        self.num_patches = 0
         self.register_fitted('sources', ndim=2, dtype=torch.int64)
+        self.register_fitted('counts', dtype=torch.int64)
+
+    @property
+    def num_fitted(self) -> int:
+        return int(self.counts[0])
+
+    @property
+    def num_held(self) -> int:
+        """Number of patches that the coreset was chosen from."""
+        return int(self.counts[1]) if len(self.counts) else 0
 
     def images_of_rows(self) -> Tensor:
         return self.sources[:, 0]
 
     def reset(self) -> None:
         super().reset()
-        self._held = self._numbers = torch.empty(0)
-        self._count = 0
+        self.reopen()
+
+    def reopen(self) -> None:
+        self._held = torch.empty(0)
+        self._numbers = torch.empty(0, dtype=torch.int64)
+        self._count = self.num_patches = 0
+
+    def forget(self, ids: list[int], features: Any = None) -> None:
+        image, position = self.sources.T
+        gone = self.sources.new_tensor(sorted(ids))
+        kept = ~torch.isin(image, gone)
+        # Those of one image are taken to be as many as those of another.
+        images, held = self.counts.tolist()
+        left = images - len(gone)
+        self.counts = self.counts.new_tensor([left, held * left // images])
+        self.sources = torch.stack(
+            [image - torch.searchsorted(gone, image.contiguous()), position],
+            1)[kept]
+        self.rows = self.rows[kept]
 
     def update(self,
                features: Tensor,
@@ -122,6 +157,7 @@ class CoresetBank(MemoryBank):
 
     def _reserve(self, per_image: int, dim: int) -> None:
         self._per_image = per_image
+        self.num_patches = self.num_images * per_image
         images = math.ceil(self.num_images / world_size())
         quota = min(per_image, math.ceil(self.max_patches / self.num_images))
         # Pages that are never written to take no memory.
@@ -139,37 +175,60 @@ class CoresetBank(MemoryBank):
             self._per_image, generator=generator)[:number].sort().values
 
     def finalize(self) -> None:
-        """Choose the coreset together and give every process its rows."""
+        """Choose the coreset together and give every process its rows.
+
+        Raises:
+            InputError: It would have fewer rows than ``num_neighbors``.
+        """
         held, numbers = self._take_held()
         # At most `max_patches`, however many images there are.
         everyones = all_gather_rows(numbers).sort().values
-        self.num_patches = self.num_images * self._per_image
-        self.num_held = len(everyones)
-        size = int(self.coreset_ratio * self.num_held)
+        # There are none before the first fit.
+        rows, sources = self.rows, self.sources
+        num_held = self.num_held + len(everyones)
+        size = int(self.coreset_ratio * num_held)
+        size = max(len(rows), min(size, len(rows) + len(everyones)))
         if size < self.num_neighbors:
             raise InputError(
-                f'`coreset_ratio` {self.coreset_ratio} of {self.num_held} '
+                f'`coreset_ratio` {self.coreset_ratio} of {num_held} '
                 f'patches selects {size}, fewer than the {self.num_neighbors} '
                 'of `num_neighbors`; raise the ratio or add images.')
-        if size == self.num_held:
-            chosen = everyones
-        else:
-            chosen = k_center_greedy(
-                self._project(held, numbers).to(self.rows.device),
-                size,
-                self._first_number(everyones),
-                numbers,
-                progress=rank() == 0)
-        self.store(self._replicate(held, numbers, chosen))
-        self.sources = torch.stack(
-            [chosen // self._per_image, chosen % self._per_image],
-            1).to(self.sources.device)
+        if size > len(rows):
+            chosen = self._choose(held, numbers, everyones, size - len(rows))
+            more = self._replicate(held, numbers, chosen)
+            origin = torch.stack(
+                [chosen // self._per_image, chosen % self._per_image],
+                1).to(sources)
+            rows = torch.cat([rows, more]) if len(rows) else more
+            sources = torch.cat([sources, origin]) if len(sources) else origin
+        self.store(rows)
+        self.sources = sources
+        self.counts = self.counts.new_tensor([self.num_images, num_held])
+
+    def _choose(self, held: Tensor, numbers: Tensor, everyones: Tensor,
+                size: int) -> Tensor:
+        """Choose so many patches of all processes, beside the rows."""
+        if size == len(everyones):
+            return everyones
+        start: dict = dict(first=self._first_number(everyones))
+        if len(self.rows):
+            # As patches of one image.
+            start = dict(
+                centers=self._project(
+                    self.rows.cpu(), torch.zeros(len(self),
+                                                 dtype=torch.int64)))
+        return k_center_greedy(
+            self._project(held, numbers).to(self.rows.device),
+            size,
+            row_ids=numbers,
+            progress=rank() == 0,
+            **start)
 
     def _take_held(self) -> tuple[Tensor, Tensor]:
         """Take the patches of this process, sorted by their numbers."""
         held = self._held[:self._count]
         numbers = self._numbers[:self._count]
-        self._held = self._numbers = torch.empty(0)
+        self._held = torch.empty(0)
         if (numbers.diff() < 0).any():
             numbers, order = numbers.sort()
             held = held[order]

@@ -1,5 +1,6 @@
 import json
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -33,6 +34,8 @@ class Decision(FittedModule):
         scores (Tensor): ``(n,)`` float32, of the normal images, ascending.
         peaks (Tensor): ``(n,)`` float32, the largest values of their maps,
             ascending.
+        images (Tensor): ``(n, 2)`` int64, the number in the fit of the image
+            that each score, and each peak, is of; -1 if it was not in there.
         thresholds (Tensor): ``(2,)`` float32, for image scores and for maps.
             What is above counts as anomalous.
     """
@@ -41,6 +44,7 @@ class Decision(FittedModule):
     is_required = False
     scores: Tensor
     peaks: Tensor
+    images: Tensor
     thresholds: Tensor
     about: Tensor
 
@@ -48,6 +52,7 @@ class Decision(FittedModule):
         super().__init__()
         self.register_fitted('scores')
         self.register_fitted('peaks')
+        self.register_fitted('images', ndim=2, dtype=torch.int64)
         self.register_fitted('thresholds')
         self.register_fitted('about', dtype=torch.uint8)
 
@@ -65,8 +70,12 @@ class Decision(FittedModule):
         """
         return json.loads(bytes(self.about.tolist()) or '{}')
 
-    def calibrate(self, scores: Tensor, peaks: Tensor, false_alarm_rate: float,
-                  method: str) -> None:
+    def calibrate(self,
+                  scores: Tensor,
+                  peaks: Tensor,
+                  false_alarm_rate: float,
+                  method: str,
+                  numbers: Sequence[int] | None = None) -> None:
         """Learn from normal images, and set the thresholds.
 
         Args:
@@ -76,6 +85,8 @@ class Decision(FittedModule):
             false_alarm_rate (float): Wanted share of normal images above the
                 thresholds, in (0, 1).
             method (str): How the images were left out, for ``conditions``.
+            numbers (Sequence[int], optional): Those of the images in the fit.
+                Defaults to None: they were not in there.
 
         Raises:
             InputError: There are no images, a score is not finite, or the
@@ -86,10 +97,22 @@ class Decision(FittedModule):
             raise InputError(
                 'thresholds need the finite scores of at least one normal '
                 'image; add images, or check the weights.')
-        self.scores = scores.to(self.scores).sort().values
-        self.peaks = peaks.to(self.peaks).sort().values
+        numbers = [-1] * len(scores) if numbers is None else numbers
+        known = self.images.new_tensor(list(numbers))
+        self.scores, order = scores.to(self.scores).sort()
+        self.peaks, peak_order = peaks.to(self.peaks).sort()
+        self.images = torch.stack([known[order], known[peak_order]], 1)
         self._describe(calibration=method, calibration_images=len(scores))
         self.set_false_alarm_rate(false_alarm_rate)
+
+    def by_image(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return numbers, scores and peaks, each ``(n,)``, by number.
+
+        Those of images with the number -1 may belong to different images.
+        """
+        order, peak_order = self.images.argsort(dim=0, stable=True).T
+        return (self.images[order,
+                            0], self.scores[order], self.peaks[peak_order])
 
     def set_false_alarm_rate(self, rate: float) -> None:
         """Set the thresholds for a wanted share of normal images above them.
@@ -157,6 +180,13 @@ class Decision(FittedModule):
             ``(B, 1, H, W)``, bool.
         """
         return scores > self.thresholds[0], maps > self.thresholds[1]
+
+    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        # Checkpoints that were written before there were thresholds.
+        if any(key.startswith(prefix) for key in state_dict):
+            super()._load_from_state_dict(state_dict, prefix, *args)
+        else:
+            self.reset()
 
     def _describe(self, **entries: object) -> None:
         text = json.dumps(dict(self.conditions, **entries), sort_keys=True)

@@ -30,6 +30,10 @@ class FittedModule(nn.Module):
         images_before_training (int): Number of training images, evenly
             drawn, that the module is fitted to before a training by gradients
             that builds on it. Defaults to 0: it is fitted behind a training.
+        needs_update (bool): Whether images that are added to a fit change it.
+            Defaults to True; if not, it stays as it was fitted.
+        forgets_features (bool): Whether :meth:`forget` needs the features of
+            the images. Defaults to False.
         can_leave_out (bool): Whether ``forward`` heeds :attr:`left_out`.
             Defaults to False.
         left_out (Sequence[int], optional): Numbers of the images whose
@@ -41,6 +45,8 @@ class FittedModule(nn.Module):
     needs_pass = True
     is_required = True
     images_before_training = 0
+    needs_update = True
+    forgets_features = False
     can_leave_out = False
     left_out: Sequence[int] | None = None
 
@@ -91,6 +97,39 @@ class FittedModule(nn.Module):
 
     def finalize(self) -> None:
         """Turn what all processes took in into the buffers."""
+        raise NotImplementedError
+
+    @property
+    def num_fitted(self) -> int:
+        """Number of images that it is fitted to, over all processes.
+
+        Raises:
+            InputError: The fit cannot be taken up.
+        """
+        raise InputError(
+            f'the {type(self).__name__} cannot take in images after a fit; '
+            'fit again with all of them.')
+
+    def reopen(self) -> None:
+        """Take up an earlier fit, to take images out of it or to add some.
+
+        It takes the place of :meth:`reset`, in a single process.
+        :meth:`forget` may follow, then :meth:`update` with new images, whose
+        numbers come after those of the others, and :meth:`finalize`.
+        ``num_images`` is then the number of images that there will be.
+        """
+        raise NotImplementedError
+
+    def forget(self, ids: list[int], features: Any = None) -> None:
+        """Take images out of the reopened fit.
+
+        The images behind them move up in number.
+
+        Args:
+            ids (list[int]): Their numbers.
+            features (Any): As in :meth:`update`, if ``forgets_features``.
+                Defaults to None.
+        """
         raise NotImplementedError
 
     def summary(self) -> str:

@@ -1,9 +1,13 @@
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
+from mmad.errors import InputError
+
 from .fitted_module import FittedModule
 from .memory_bank import MemoryBank
+from .pyramid_graph import nearest_in_gallery
 from .pyramid_search import nearest_in_images
 from .pyramid_store import PyramidStore
 
@@ -41,6 +45,19 @@ class Gallery(FittedModule):
         for part in (self.images, self.pyramids):
             part.num_images = self.num_images
             part.reset()
+
+    @property
+    def num_fitted(self) -> int:
+        return len(self)
+
+    def reopen(self) -> None:
+        for part in (self.images, self.pyramids):
+            part.num_images = self.num_images
+            part.reopen()
+
+    def forget(self, ids: list[int], features: Any = None) -> None:
+        for part in (self.images, self.pyramids):
+            part.forget(ids)
 
     def update(self, features: tuple[Tensor, ...], ids: list[int]) -> None:
         """Take in new images.
@@ -104,3 +121,29 @@ class Gallery(FittedModule):
                                       min(k,
                                           len(images) * len(queries[0])))
         return distances.unflatten(0, grids[0])
+
+    def nearest_in_graph(self, levels: Sequence[Tensor], images: Tensor,
+                         k: int, stages: Sequence[int]) -> Tensor:
+        """Do the same for a batch while an exported graph is made.
+
+        Args:
+            levels (Sequence[Tensor]): Stages ``(B, C_k, h_k, w_k)``.
+            images (Tensor): ``(B, K)``, numbers of the images to look in.
+            k (int): Number of positions; all where there are fewer.
+            stages (Sequence[int]): Which stages make up the pyramid features.
+
+        Returns:
+            Tensor: Squared distances ``(B, h, w, k)``.
+
+        Raises:
+            InputError: The pyramids lie in a folder.
+        """
+        if self.pyramids.folder is not None:
+            raise InputError(
+                'a gallery in a folder (`gallery_dir`) cannot be part of a '
+                'graph; fit without it to export.')
+        stored = self.pyramids.levels
+        positions = images.shape[1] * stored[stages[0]].shape[1]
+        return nearest_in_gallery([levels[s] for s in stages],
+                                  [stored[s] for s in stages], images,
+                                  min(k, positions))

@@ -79,6 +79,18 @@ class MemoryBank(FittedModule):
         self._index = None
         self._collected: list[tuple[list[int], Tensor]] = []
 
+    @property
+    def num_fitted(self) -> int:
+        return len(self)
+
+    def reopen(self) -> None:
+        self._collected = [(list(range(len(self))), self.rows)]
+
+    def forget(self, ids: list[int], features: Any = None) -> None:
+        (_, rows), = self._collected
+        rows = rows[without(len(rows), ids)]
+        self._collected = [(list(range(len(rows))), rows)]
+
     def update(self, features: Tensor, ids: list[int]) -> None:
         """Take in the features ``(B, D)`` of new images."""
         self._collected.append((list(ids), features))
@@ -101,6 +113,11 @@ class MemoryBank(FittedModule):
             self.norms = squared_norms(self.rows)
         else:
             self._build_index()
+
+    def search_by_torch(self) -> None:
+        """Search the rows by ``'torch'`` from now on, which is exact."""
+        self.backend, self.index_factory = 'torch', 'Flat'
+        self.store(self.rows)
 
     def images_of_rows(self) -> Tensor:
         """Return the number ``(N,)`` of the image that each row is from."""
@@ -205,6 +222,11 @@ class MemoryBank(FittedModule):
         self._index = None
         if self.backend == 'torch' and len(self.rows):
             self.norms = squared_norms(self.rows)
+
+
+def without(number: int, ids: Sequence[int]) -> list[int]:
+    """List the numbers below ``number`` except some."""
+    return sorted(set(range(number)) - set(ids))
 
 
 def _names_a_file(index_bytes: Tensor) -> bool:

@@ -3,8 +3,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .exporting import is_exporting
+
 # Entries of one block of the distance matrix: 16 MB stay near the caches.
 _BLOCK = 1 << 22
+# Rows of a block in an exported graph: 13 MB for the 784 patches of an image.
+_EXPORTED_WIDTH = 1 << 12
 
 
 def squared_norms(rows: Tensor) -> Tensor:
@@ -30,6 +34,8 @@ def nearest_rows(queries: Tensor, rows: Tensor, norms: Tensor,
     Returns:
         Tensor: ``(Q, k)`` int64 indices of rows, nearest first.
     """
+    if is_exporting():
+        return _search(queries, rows, norms, k, _EXPORTED_WIDTH)
     width = min(len(rows), max(1024, _BLOCK // max(1, len(queries))))
     height = max(1, _BLOCK // max(1, width))
     found = [
@@ -106,7 +112,10 @@ def distances_to(queries: Tensor, rows: Tensor, index: Tensor) -> Tensor:
         Tensor: ``(Q, k)`` distances.
     """
     step = max(1, _BLOCK // (index.shape[1] * max(1, rows.shape[1])))
+    blocks = [(queries, index)]
+    if not is_exporting():
+        blocks = list(zip(queries.split(step), index.split(step), strict=True))
     return torch.cat([
         torch.linalg.vector_norm(q[:, None] - rows[i], dim=2)
-        for q, i in zip(queries.split(step), index.split(step), strict=True)
+        for q, i in blocks
     ])

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +9,7 @@ from mmad.errors import InputError
 from mmad.utils.arguments import check_number
 
 from .exact_sums import to_fixed_point
+from .exporting import is_exporting
 from .fitted_module import FittedModule
 from .inverse_cholesky import invert_cholesky
 from .packed_triangle import (
@@ -31,7 +33,7 @@ _GATHERED = 32  # images whose products are added at a time
 _BITS = 16
 
 # Of the sum of a geometric series.
-_PRECISION = 1e-12
+_PRECISION = 1e-9
 
 # How far rounding may lift the share of an image in the fit.
 _SLACK = 1e-3
@@ -72,6 +74,7 @@ class PositionGaussians(FittedModule):
             :mod:`~mmad.models.layers.packed_triangle` stores it.
     """
 
+    forgets_features = True
     can_leave_out = True
     count: Tensor
     mean: Tensor
@@ -90,6 +93,59 @@ class PositionGaussians(FittedModule):
         self._count = 0
         self._sum = self._products = torch.empty(0)
         self._gathered: list[Tensor] = []
+
+    @property
+    def num_fitted(self) -> int:
+        return int(self.count)
+
+    def reopen(self) -> None:
+        """Find the sums again, see :meth:`FittedModule.reopen`.
+
+        That of the products is, after eq. 1,
+        ``(N - 1) (L L^T - epsilon I) + N mean mean^T``. The factor has the
+        rounding of float32, which moves distances as little as it does in
+        prediction.
+        """
+        count = int(self.count)
+        mean = self.mean.flatten(0, 1).double()
+        positions, dim = mean.shape
+        unit = torch.eye(dim).to(mean)
+        self._grid, self._gathered = self.mean.shape[:2], []
+        self._count, self._sum = count, mean * count
+        self._products = mean.new_empty(positions, *packed_shape(dim))
+        for rows in self._blocks(positions, dim):
+            inverse = unpack(self.factor[rows].double(), dim)
+            lower = torch.linalg.solve_triangular(
+                inverse, unit.expand_as(inverse), upper=False)
+            products = (count - 1) * (lower @ lower.mT - self.epsilon * unit)
+            center = mean[rows, :, None]
+            self._products[rows] = pack(
+                products.baddbmm_(center, center.mT, alpha=count))
+
+    def forget(self, ids: list[int], features: Any = None) -> None:
+        """Take the features of images out of the sums.
+
+        Args:
+            ids (list[int]): Numbers of the images.
+            features (Tensor): ``(B, D, h, w)``.
+
+        Raises:
+            InputError: The grid is not the one of the fit, no image would be
+                left, or one was not in the fit.
+        """
+        self._check(features, self._grid)
+        samples = _by_position(features)
+        # Refuses what was not fitted.
+        self._distances_left_out(samples)
+        if self._count <= len(features):
+            raise InputError('all images would be forgotten; keep some.')
+        for total in (self._sum, self._products):
+            total.neg_()
+        self._count -= len(features)
+        self._gathered = [samples]
+        self._add_gathered()
+        for total in (self._sum, self._products):
+            total.neg_()
 
     def update(self, features: Tensor, ids: list[int]) -> None:
         """Add features ``(B, D, h, w)`` of new images to the sums.
@@ -169,7 +225,11 @@ class PositionGaussians(FittedModule):
                 out of it and there are fewer than 3, or they were not in it.
         """
         self._check(features, self.mean.shape[:2])
-        groups = _by_position(features).split(_GROUP, 1)
+        samples = _by_position(features)
+        if is_exporting():
+            return self._distances(samples)[:, None].unflatten(
+                2, features.shape[-2:])
+        groups = samples.split(_GROUP, 1)
         if self.left_out is not None:
             distances = torch.cat(
                 [self._distances_left_out(group) for group in groups])
@@ -188,11 +248,12 @@ class PositionGaussians(FittedModule):
         """Compute the distances ``(B, P)`` of samples ``(P, B, D)``."""
         mean = self.mean.flatten(0, 1)
         masks = packed_masks(mean.shape[1], self.factor)
+        blocks = [slice(None)] if is_exporting() else self._blocks(*mean.shape)
         return torch.cat([
             torch.linalg.vector_norm(
                 packed_matmul(self.factor[rows],
                               (samples[rows] - mean[rows, None]).mT, masks),
-                dim=1) for rows in self._blocks(*mean.shape)
+                dim=1) for rows in blocks
         ]).T
 
     def _distances_left_out(self, samples: Tensor) -> Tensor:
@@ -216,14 +277,14 @@ class PositionGaussians(FittedModule):
             raise InputError(
                 f'only {n} images were fitted, so none can be left out; add '
                 'images: 3 are the least.')
-        shift, scale = n / (n - 1), (n - 1) / (n - 2)
+        shift = n / (n - 1)
         mean = self.mean.flatten(0, 1)
         distances = []
         for rows in self._blocks(*mean.shape):
-            inverse = unpack(self.factor[rows], mean.shape[1]).double()
+            inverse = unpack(self.factor[rows].double(), mean.shape[1])
             # As the sums have them.
             values = to_fixed_point(samples[rows], _BITS)
-            offset = (values - mean[rows, None]).mT
+            offset = values - mean[rows, None]
             share = shift / (n - 1) * self._norms_left_out(inverse, offset, n)
             if (share > 1 + _SLACK).any():
                 raise InputError(
@@ -231,8 +292,8 @@ class PositionGaussians(FittedModule):
                     'it is now; leaving out needs the same pipeline as the '
                     'fit, without random transforms.')
             # No covariance is below epsilon I.
-            most = offset.square().sum(1) * shift**2 / self.epsilon
-            square = shift * (n - 1) / scale * share / (1 - share).clamp(
+            most = offset.square().sum(2) * shift**2 / self.epsilon
+            square = n * (n - 2) / (n - 1) * share / (1 - share).clamp(
                 min=torch.finfo(share.dtype).tiny)
             distances.append(square.minimum(most).sqrt())
         return torch.cat(distances).T.to(samples)
@@ -246,19 +307,19 @@ class PositionGaussians(FittedModule):
 
         Args:
             inverse (Tensor): ``(P, D, D)`` float64, ``L^-1``.
-            offset (Tensor): ``d``, ``(P, D, B)``.
+            offset (Tensor): ``d``, ``(P, B, D)``.
             n (int): Number of images.
 
         Returns:
             Tensor: ``(P, B)``.
         """
         delta = self.epsilon / (n - 1)
-        total = offset.new_zeros(len(offset), offset.shape[2])
+        total = offset.new_zeros(offset.shape[:2])
         # Two terms at a time.
         for _ in range(math.ceil(math.log(_PRECISION, n - 1) / -2)):
-            half = inverse @ offset
-            offset = inverse.mT @ half
-            total += half.square().sum(1) + delta * offset.square().sum(1)
+            half = offset @ inverse.mT
+            offset = half @ inverse
+            total += half.square().sum(2) + delta * offset.square().sum(2)
             offset = delta * offset
         return total
 

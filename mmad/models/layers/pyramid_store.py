@@ -5,6 +5,7 @@ import shutil
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from mmad.errors import InputError
 from mmad.utils.arguments import check_choice, check_number
 
 from .fitted_module import FittedModule
+from .memory_bank import without
 from .partial_folder import PartialFolder
 from .processes import all_reduce_, barrier, broadcast_, rank
 
@@ -58,6 +60,9 @@ class PyramidStore(FittedModule):
         self.register_fitted('digest', dtype=torch.uint8)
         self._files: list[Tensor] = []
         self._partial: PartialFolder | None = None
+        # What is carried over from an earlier fit, and which images of it.
+        self._earlier: list[Tensor] = []
+        self._kept: list[int] = []
         if self.folder is None:
             self._hold([
                 torch.empty(0, 0, 0, dtype=self.dtype)
@@ -92,18 +97,36 @@ class PyramidStore(FittedModule):
 
     def reset(self) -> None:
         super().reset()
-        self._files = []
+        self._files, self._earlier = [], []
         if self.folder is None:
             self._hold([level.new_empty(0, 0, 0) for level in self.levels])
+        self._draw_token()
+
+    def _draw_token(self) -> None:
         # Tells this fit from others that may run at the same time.
         self._token = int(broadcast_(torch.tensor(uuid.uuid4().int >> 80)))
 
-    def _reserve(self, levels: Sequence[Tensor]) -> None:
-        """Make room for all images, with stages like these."""
-        self.shapes = self.shapes.new_tensor([
-            (self.num_images, *level.shape[2:], level.shape[1])
-            for level in levels
-        ])
+    def reopen(self) -> None:
+        self._earlier = self.levels
+        self._kept = list(range(len(self._earlier[0])))
+        self._draw_token()
+
+    def forget(self, ids: list[int], features: Any = None) -> None:
+        self._kept = without(len(self._kept), ids)
+
+    def _carry_over(self) -> None:
+        """Copy the images of an earlier fit to where all will be."""
+        earlier, self._earlier = self._earlier, []
+        self._reserve(self.shapes[:, 1:].tolist())
+        for store, level in zip(self.levels, earlier, strict=True):
+            # One at a time, so that files need no memory.
+            for place, image in enumerate(self._kept):
+                store[place] = level[image]
+
+    def _reserve(self, shapes: Sequence[Sequence[int]]) -> None:
+        """Make room for all images, with stages of ``(h_k, w_k, C_k)``."""
+        self.shapes = self.shapes.new_tensor([(self.num_images, *shape)
+                                              for shape in shapes])
         if self.folder is None:
             self._hold([
                 torch.zeros(size, dtype=self.dtype, device=self.digest.device)
@@ -125,8 +148,11 @@ class PyramidStore(FittedModule):
                 written.
         """
         if not len(self.shapes):
-            self._reserve(features)
+            self._reserve([(*level.shape[2:], level.shape[1])
+                           for level in features])
         self.check_grids(features)
+        if self._earlier:
+            self._carry_over()
         for store, level in zip(self.levels, features, strict=True):
             level = level.flatten(2).mT.to(store)
             if not torch.isfinite(level).all():
@@ -154,6 +180,8 @@ class PyramidStore(FittedModule):
         Raises:
             InputError: The processes do not see the same folder.
         """
+        if self._earlier:
+            self._carry_over()
         content = key.cpu().numpy().tobytes() + repr(
             (self.shapes.tolist(), self.dtype)).encode()
         name = hashlib.sha256(content).hexdigest()[:16]

@@ -133,7 +133,7 @@ class SpatialTransformer(nn.Module):
         # Half precision would be off by half a pixel.
         numbers = numbers.to(self.linear[-1].weight.dtype)
         parts = {
-            name: numbers.new_zeros(len(numbers), width)
+            name: numbers.new_zeros(numbers.shape[0], width)
             for name, width in dict(
                 translation=2, rotation=1, scale=2, shear=2).items()
         }

@@ -6,11 +6,13 @@ the side of square images.
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .affine import affine_matrix, warp
+from .exporting import is_exporting
 
 # How much less edges count beyond the overlap of image and template.
 _OVERLAP = 0.3
@@ -92,42 +94,99 @@ def match(images: Tensor, spectra: Tensor,
         tuple[Tensor, Tensor, Tensor]: Angles ``(B,)`` and shifts ``(B, 2)`` of
         the images, and how well they fit, ``(B,)``.
     """
-    found = [_match_one(one, spectra, max_shift) for one in images]
-    angle, shift, fit = (torch.stack(part) for part in zip(*found))
+    # One by one, since the sums over all angles and shifts are large.
+    groups = [images] if is_exporting() else images.split(1)
+    found = [_match(group, spectra, max_shift) for group in groups]
+    angle, shift, fit = (torch.cat(part) for part in zip(*found))
     return angle, shift, fit
 
 
-def _match_one(image: Tensor, spectra: Tensor,
-               max_shift: float) -> tuple[Tensor, Tensor, Tensor]:
+def _match(images: Tensor, spectra: Tensor,
+           max_shift: float) -> tuple[Tensor, Tensor, Tensor]:
     number, side = spectra.shape[1:3]
     planes = torch.stack([
-        image, -_OVERLAP / 2 * image.square(),
-        torch.full_like(image, -_OVERLAP / 2)
-    ])
-    planes = torch.fft.rfft2(planes, (side, side))
-    fits = torch.fft.irfft2((planes[:, None] * spectra).sum(0), (side, side))
+        images, -_OVERLAP / 2 * images.square(),
+        torch.full_like(images, -_OVERLAP / 2)
+    ], 1)
+    correlate = _correlate_by_matrices if is_exporting() else _correlate
+    fits = correlate(planes, spectra)
     steps = torch.arange(side, device=fits.device)
     steps = (steps + side // 2) % side - side // 2
     far = steps.abs() > max_shift * side / 2
-    allowed = fits.masked_fill(far | far[:, None], -torch.inf)
-    best = allowed.flatten(1).argmax(1)
+    fits = fits.flatten(2)
+    allowed = fits.masked_fill((far | far[:, None]).flatten(), -torch.inf)
+    best = allowed.argmax(2)
     y, x = best // side, best % side
-    every = torch.arange(number, device=fits.device)
-    peak = fits[every, y, x]
-    down, gain_y = _vertex(fits[every, y - 1, x], peak,
-                           fits[every, (y + 1) % side, x])
-    right, gain_x = _vertex(fits[every, y, x - 1], peak, fits[every, y,
-                                                              (x + 1) % side])
+
+    def fit_at(y: Tensor, x: Tensor) -> Tensor:
+        return _at(fits, y % side * side + x % side)
+
+    peak = fit_at(y, x)
+    down, gain_y = _vertex(fit_at(y - 1, x), peak, fit_at(y + 1, x))
+    right, gain_x = _vertex(fit_at(y, x - 1), peak, fit_at(y, x + 1))
     # Of fine edges, a peak between pixels is lower at both of them.
     peak = peak + gain_y + gain_x
-    first = peak.argmax()
-    turn = torch.zeros_like(peak[first])
+    first = peak.argmax(1)
+    turn = torch.zeros_like(peak[:, 0])
     if number > 1:
-        turn, _ = _vertex(peak[first - 1], peak[first],
-                          peak[(first + 1) % number])
-    shift = torch.stack([steps[x] + right, steps[y] + down], 1)[first]
+        turn, _ = _vertex(
+            _at(peak, (first - 1) % number), _at(peak, first),
+            _at(peak, (first + 1) % number))
+    shift = torch.stack(
+        [_at(steps[x] + right, first),
+         _at(steps[y] + down, first)], 1)
     return ((first + turn) * 2 * math.pi / number, shift * 4 / side,
-            peak[first])
+            _at(peak, first))
+
+
+def _at(values: Tensor, index: Tensor) -> Tensor:
+    """The values ``(...)`` at indices ``(...)`` into ``(..., N)``."""
+    return values.gather(-1, index[..., None])[..., 0]
+
+
+def _correlate(planes: Tensor, spectra: Tensor) -> Tensor:
+    """Correlate images with templates at all shifts.
+
+    Args:
+        planes (Tensor): ``(B, 3, S, S)``.
+        spectra (Tensor): ``(3, R, 2 S, S + 1)`` complex, conjugate.
+
+    Returns:
+        Tensor: ``(B, R, 2 S, 2 S)``, the sum over the three.
+    """
+    size = 2 * [spectra.shape[2]]
+    planes = torch.fft.rfft2(planes, size)[:, :, None]
+    fits = torch.fft.irfft2((planes * spectra).sum(1).flatten(0, 1), size)
+    return fits.unflatten(0, (len(planes), -1))
+
+
+def _correlate_by_matrices(planes: Tensor, spectra: Tensor) -> Tensor:
+    """Do the same by products of real matrices.
+
+    They are as fast for these sizes, and in all formats of graphs, unlike
+    Fourier transforms and complex numbers.
+    """
+    side, half = spectra.shape[2:]
+    steps = np.arange(side)
+    angle = 2 * np.pi / side * (np.outer(steps, steps) % side)
+    cos, sin = (
+        torch.from_numpy(part).to(planes)
+        for part in (np.cos(angle), np.sin(angle)))
+    inner = planes.shape[-1]
+    # Along the rows, of which half a spectrum is enough, then the columns.
+    real = planes @ cos[:inner, :half]
+    imag = -planes @ sin[:inner, :half]
+    real, imag = (cos[:, :inner] @ real + sin[:, :inner] @ imag,
+                  cos[:, :inner] @ imag - sin[:, :inner] @ real)
+    real, imag = real[:, :, None], imag[:, :, None]
+    other_real, other_imag = torch.view_as_real(spectra).unbind(-1)
+    real, imag = ((real * other_real - imag * other_imag).sum(1),
+                  (real * other_imag + imag * other_real).sum(1))
+    # And back.
+    real, imag = cos @ real - sin @ imag, cos @ imag + sin @ real
+    twice = cos.new_full((half, 1), 2 / side**2)
+    twice[0] = twice[-1] = 1 / side**2
+    return real @ (twice * cos[:half]) - imag @ (twice * sin[:half])
 
 
 def _vertex(before: Tensor, peak: Tensor,

@@ -6,7 +6,6 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmad.apis import init_model
 from mmad.engine.hooks import CalibrationHook
 from mmad.errors import InputError
 from mmad.utils import load_checkpoint, setup_environment
@@ -59,15 +58,24 @@ def test_scores_are_of_images_left_out(name, request, tmp_path):
             score, maps = model.score(data['inputs'])
         expected[sample.img_path] = float(score), float(maps.max())
     found = {entry['path']: entry['score'] for entry in record['images']}
-    assert found == {path: score for path, (score, _) in expected.items()}
-    scores, peaks = map(sorted, zip(*expected.values(), strict=True))
-    assert model.decision.scores.tolist() == scores
-    assert model.decision.peaks.tolist() == peaks
+    assert found == pytest.approx(
+        {
+            path: score
+            for path, (score, _) in expected.items()
+        }, rel=1e-5)
+    scores, peaks = (
+        torch.tensor(sorted(each))
+        for each in zip(*expected.values(), strict=True))
+    decision = model.decision
+    torch.testing.assert_close(decision.scores, scores, rtol=1e-5, atol=0)
+    torch.testing.assert_close(decision.peaks, peaks, rtol=1e-5, atol=0)
     # The 6th of 7: ceil(8 * 0.7).
-    assert model.decision.thresholds.tolist() == [scores[5], peaks[5]]
-    assert record['image_threshold'] == scores[5]
+    assert decision.thresholds[0] == decision.scores[5]
+    assert decision.thresholds[1] == decision.peaks[5]
+    assert record['image_threshold'] == float(decision.thresholds[0])
     assert record['calibration'] == 'leave_one_out'
-    assert [e['score'] for e in record['images']] == scores[::-1]
+    assert [e['score']
+            for e in record['images']] == decision.scores.flip(0).tolist()
 
 
 @pytest.mark.parametrize('name', ['config', 'mkd_config', 'students_config'])
@@ -103,7 +111,7 @@ def test_held_out_images_are_not_learned_from(name, request, tmp_path):
             dict(
                 inputs=[packed['inputs']],
                 data_samples=[packed['data_samples']]))
-        assert float(sample.pred_score) == pytest.approx(entry['score'])
+        assert sample.pred_score.item() == pytest.approx(entry['score'])
 
 
 def test_thresholds_are_in_the_checkpoint(config, tmp_path):
@@ -136,7 +144,7 @@ def test_a_rate_that_so_few_images_cannot_tell(config, tmp_path):
 
 
 def test_best_f1(config, tmp_path):
-    _model, record = train(config, tmp_path, **{HOOK + 'threshold': 'best_f1'})
+    _, record = train(config, tmp_path, **{HOOK + 'threshold': 'best_f1'})
     assert record['threshold_kind'] == 'best_f1'
     assert record['false_alarm_rate'] is None
     metrics = json.loads((tmp_path / 'metrics.json').read_text())
@@ -158,20 +166,20 @@ def test_given_thresholds(config, tmp_path):
 def test_resumed_in_the_middle_of_a_calibration(config, tmp_path):
     whole, _ = train(config, tmp_path / 'whole')
 
-    class Killed(Exception):
-        pass
-
     runner = make_runner(config, tmp_path / 'killed')
     hook, = (h for h in runner.hooks if isinstance(h, CalibrationHook))
 
     def kill(*args):
-        raise Killed
+        raise RuntimeError('killed')
 
     hook._score = kill
-    with pytest.raises(Killed):
+    with pytest.raises(RuntimeError, match='killed'):
         runner.train()
     checkpoint = str(tmp_path / 'killed/epoch_1.pth')
-    assert not init_model(checkpoint).decision.is_fitted
+    before = load_checkpoint(checkpoint)['state_dict']
+    assert not len(before['decision.thresholds'])
+    assert before['memory_bank.rows'].equal(
+        whole.state_dict()['memory_bank.rows'])
     model, _ = train(
         config, tmp_path / 'killed', resume=True, load_from=checkpoint)
     state = load_checkpoint(checkpoint)['state_dict']

@@ -29,7 +29,7 @@ def make_runner(monkeypatch):
             train_loop=SimpleNamespace(
                 dataloader=SimpleNamespace(dataset='images')))
         monkeypatch.setattr(teacher_statistics_hook,
-                            'build_single_image_loader',
+                            'build_ordered_loader',
                             lambda runner, dataset: [dataset])
         monkeypatch.setattr(
             teacher_statistics_hook, 'fit_statistics',

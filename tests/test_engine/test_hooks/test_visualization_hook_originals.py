@@ -1,3 +1,5 @@
+import logging
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -38,38 +40,84 @@ def originals(runner, tmp_path):
                 crop_offset=(5, 9)))
         sample.gt_label = i % 2
         images[f'{sample.defect_type}/{i}.png'] = image, mask > 0, sample
-    runner.test_dataloader = SimpleNamespace(
-        dataset=SimpleNamespace(
-            pipeline=Compose([LoadImage(), LoadMask()])))
+    runner.test_dataloader = SimpleNamespace(dataset=TestSet())
     return data, samples, images
 
 
-def show_originals(runner, data, samples):
-    hook = HOOKS.build(
-        dict(type='VisualizationHook', enable=True, frame='original'))
+class TestSet:
+    pipeline = Compose([LoadImage(), LoadMask()])
+
+    def __len__(self):
+        return 4
+
+
+def show(runner, data, samples, **kwargs):
+    """Return what is given to the visualizer, by the name of the file."""
+    drawn = {}
+
+    def draw(name, image, sample, value_range, out_file, frame):
+        out_file.parent.mkdir(parents=True, exist_ok=True)
+        out_file.touch()
+        drawn[name] = image, sample, frame
+
+    runner.visualizer.add_datasample = draw
+    hook = HOOKS.build(dict(type='VisualizationHook', enable=True, **kwargs))
     hook.before_test_epoch(runner)
     hook.after_test_iter(runner, 0, data, samples)
-    assert all(image is None for *_, image in hook._waiting)
     hook.after_test_epoch(runner)
+    return drawn
 
 
-def test_originals(runner, originals, tmp_path):
-    show_originals(runner, *originals[:2])
-    folder = tmp_path / 'work/visualization'
-    assert names(folder) == sorted(originals[2])
-    for name, (image, mask, _) in originals[2].items():
-        drawn = cv2.imread(str(folder / name))[24:]
-        assert drawn.shape == (20, 90, 3)
-        heat = drawn[:, 30:60]
-        scored = (heat != 128).any(2)
-        outline = (heat == (80, 255, 80)).all(2)
-        assert scored[5:15, 9:21].all()
-        assert not (scored & ~outline)[:5].any()
-        assert not scored[:, 22:].any()
+@pytest.mark.parametrize('kwargs', [dict(), dict(frame='original')])
+@pytest.mark.parametrize('threshold', [None, 1.0])
+def test_originals(runner, originals, tmp_path, kwargs, threshold):
+    data, samples, images = originals
+    for sample in samples:
+        sample.set_metainfo(dict(pixel_threshold=threshold))
+    drawn = show(runner, data, samples, **kwargs)
+    assert names(tmp_path / 'work') == sorted(f'visualization/{name}'
+                                              for name in images)
+    for name, (image, mask, sample) in images.items():
+        given, seen, frame = drawn[Path(name).stem]
+        assert frame == 'original'
+        assert (given == image).all()
         # The mask of the file, which the crop left out.
-        assert (outline & mask).any() == mask.any()
-        plain = ~outline
-        assert (drawn[:, :30][plain] == image[plain]).all()
+        assert (seen.gt_mask.numpy() == mask).all()
+        assert (seen.pred_map == sample.pred_map).all()
+        # What the metrics see is not touched.
+        assert 'gt_mask' not in sample
+
+
+@pytest.mark.parametrize('meta', [
+    dict(rotation=3.0),
+    dict(frame_lost='it was sheared'),
+    dict(img_path='MNIST/3'),
+    dict(ori_shape=None),
+])
+def test_the_model_input_where_there_is_no_original(runner, originals, meta,
+                                                    caplog):
+    data, samples, _ = originals
+    for sample in samples[1:]:
+        sample.set_metainfo(meta)
+    runner.logger = logging.getLogger('show')
+    with caplog.at_level('INFO', 'show'):
+        drawn = show(runner, data, samples)
+    frames = [frame for *_, frame in drawn.values()]
+    assert sorted(frames) == ['input'] * (len(frames) - 1) + ['original']
+    text, = caplog.messages
+    assert text.startswith('Heat maps show the model input: the ')
+    assert text.endswith('.')
+    image = next(image for image, _, frame in drawn.values()
+                 if frame == 'input')
+    assert image.shape == (10, 12, 3)
+
+
+def test_the_model_input_if_asked(runner, originals):
+    data, samples, _ = originals
+    drawn = show(runner, data, samples, frame='input')
+    for (image, _, frame), given in zip(drawn.values(), data['inputs']):
+        assert frame == 'input'
+        assert (image == given.permute(1, 2, 0).numpy()).all()
 
 
 @pytest.mark.parametrize(('meta', 'match'), [

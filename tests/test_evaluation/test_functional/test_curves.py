@@ -7,6 +7,8 @@ from scipy import ndimage
 from sklearn.metrics import (
     average_precision_score,
     precision_recall_curve,
+    precision_score,
+    recall_score,
     roc_auc_score,
 )
 
@@ -15,6 +17,7 @@ from mmad.evaluation.functional import (
     auroc,
     average_precision,
     best_f1,
+    curves,
     rank,
     region_weights,
 )
@@ -118,3 +121,26 @@ def test_only_the_order_of_scores_counts():
         np.log1p(maps.astype(np.float64)), masks)
     for metric in (auroc, average_precision, aupro):
         assert metric(one) == metric(other)
+
+
+def test_points_of_curves_are_those_of_scikit_learn():
+    rng = np.random.default_rng(3)
+    scores = rng.integers(0, 40, 300).astype(float)
+    labels = scores + rng.normal(0, 12, 300) > 25
+    ranking = rank(scores, labels, labels / 7.0, labels.sum() / 7)
+    found = curves(ranking)
+    for place, threshold in enumerate(ranking.thresholds):
+        above = scores >= threshold
+        assert found.fpr[place] == pytest.approx(recall_score(~labels, above))
+        assert found.recall[place] == pytest.approx(
+            recall_score(labels, above))
+        assert found.precision[place] == pytest.approx(
+            precision_score(labels, above))
+    assert found.overlap[-1] == 1
+
+
+def test_curves_that_are_not_defined():
+    found = curves(rank(np.arange(4.0), np.zeros(4, bool)))
+    assert np.isnan(found.recall).all()
+    assert np.isnan(found.overlap).all()
+    assert found.fpr[-1] == 1

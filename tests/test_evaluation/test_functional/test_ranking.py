@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mmad.errors import InputError
-from mmad.evaluation.functional import rank, rank_sorted
+from mmad.evaluation.functional import curves, rank, rank_sorted, thin
 
 
 def test_entries_by_hand():
@@ -68,3 +68,32 @@ def test_inputs_are_left_alone():
     scores = np.array([3, 1, 2], dtype=np.float32)
     rank(scores, np.zeros(3, dtype=bool))
     np.testing.assert_array_equal(scores, [3, 1, 2])
+
+
+@pytest.mark.parametrize('points', [8, 40, 400])
+@pytest.mark.parametrize('seed', range(3))
+def test_thinned_curves_are_exact_where_they_are_left(seed, points):
+    rng = np.random.default_rng(seed)
+    scores = rng.normal(0, 1, 5000)
+    labels = scores + rng.normal(0, 1, 5000) > 1.5
+    whole = rank(scores, labels, rng.random(5000) / labels.sum(), 1)
+    few = thin(whole, 0.3, points)
+    assert len(few.thresholds) <= points
+    place = np.searchsorted(-whole.thresholds, -few.thresholds)
+    np.testing.assert_array_equal(whole.thresholds[place], few.thresholds)
+    for values, part in zip(curves(whole), curves(few)):
+        np.testing.assert_allclose(values[place], part, rtol=1e-12)
+    assert place[-1] == len(whole.thresholds) - 1
+    step = 1 / (points // 4 - 1) + 1e-9
+    for counts, part in ((whole.positives, few.positives),
+                         (whole.negatives, few.negatives), (whole.overlap,
+                                                            few.overlap)):
+        assert ((part - counts[place]) <= step * counts.sum()).all()
+    low = curves(few).fpr <= 0.3
+    rise = (few.negatives - whole.negatives[place])[low]
+    assert (rise <= 0.3 * step * whole.negatives.sum()).all()
+
+
+def test_few_entries_are_not_thinned():
+    ranking = rank(np.arange(9.0), np.arange(9) > 4)
+    assert thin(ranking, 0.3) is ranking

@@ -113,7 +113,8 @@ def test_export(make_fyd, fit, turned):
     expected = detector(images)
     program = torch.export.export(detector, (images, ), strict=False)
     for exported, own in zip(program.module()(images), expected):
-        torch.testing.assert_close(exported, own)
+        # The search goes by matrix products there.
+        torch.testing.assert_close(exported, own, rtol=1e-4, atol=1e-4)
 
 
 def test_without_poses_it_is_not_fitted(make_fyd, fit, turned):

@@ -1,45 +1,11 @@
 """An image that is left out is scored as after a fit without it."""
 import pytest
 import torch
+from fitted_parts import EXACT, TINY, OwnDetector, make_spade
 
 from mmad.errors import InputError
-from mmad.models import FYD, SPADE, FitDetector, PaDiM, PatchCore
-from mmad.models.layers import FittedModule
+from mmad.models import PaDiM, PatchCore
 from mmad.structures import AnomalyDataSample
-
-TINY = dict(type='TinyBackbone')
-
-
-def make_spade(**kwargs):
-    return SPADE(
-        TINY,
-        image_stage='layer3',
-        pyramid_stages=('layer2', 'layer3'),
-        num_neighbors=3,
-        **kwargs)
-
-
-EXACT = dict(
-    patchcore=lambda: PatchCore(TINY, coreset_ratio=1, num_neighbors=3),
-    one_neighbor=lambda: PatchCore(TINY, coreset_ratio=1, num_neighbors=1),
-    faiss=lambda: PatchCore(
-        TINY,
-        coreset_ratio=1,
-        num_neighbors=3,
-        memory_bank=dict(backend='faiss')),
-    ivf=lambda: PatchCore(
-        TINY,
-        coreset_ratio=1,
-        num_neighbors=3,
-        memory_bank=dict(backend='faiss', index='IVF4,Flat', nprobe=4)),
-    spade=make_spade,
-    all_images=lambda: make_spade(gallery='all', num_pixel_neighbors=5),
-    per_level=lambda: make_spade(fusion='per_level'),
-    fp16=lambda: make_spade(gallery_dtype='float16'),
-    padim=lambda: PaDiM(TINY, dim=4, epsilon=0.1),
-    no_reduction=lambda: PaDiM(TINY, 'none', None, epsilon=1),
-    fyd=lambda: FYD(dict(type='SteppedBackbone'), dim=4, epsilon=0.1),
-)
 
 
 @pytest.mark.parametrize('name', EXACT)
@@ -142,23 +108,6 @@ def test_components_stay_those_of_all_images(images, fit, dim):
     # With all of them, no distance depends on the axes.
     torch.testing.assert_close(
         score, expected, rtol=1e-3 if dim == 16 else 0.2, atol=0)
-
-
-class OwnModule(FittedModule):
-    pass
-
-
-class OwnDetector(FitDetector):
-
-    def __init__(self):
-        super().__init__()
-        self.module = OwnModule()
-
-    def extract(self, inputs):
-        return inputs
-
-    def score(self, inputs):
-        return inputs.flatten(1).amax(1), inputs[:, :1]
 
 
 def test_own_modules_leave_out_nothing(images):

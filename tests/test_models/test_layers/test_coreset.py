@@ -158,3 +158,16 @@ def test_random_projection():
     ratio = (rows @ matrix).square().sum(1) / rows.square().sum(1)
     assert abs(float(ratio.mean()) - 1) < 0.05
     assert abs(float(matrix.var()) * 100 - 1) < 0.05
+
+
+@pytest.mark.parametrize('number', [1, 40])
+def test_an_earlier_choice_is_continued(number):
+    rows = data('random', 16)
+    whole = k_center_greedy(rows, number + 100)
+    centers = rows[whole[:number]]
+    ids = torch.arange(len(rows))
+    rest = ids[~torch.isin(ids, whole[:number])]
+    found = k_center_greedy(rows[rest], 100, row_ids=rest, centers=centers)
+    assert torch.equal(found, whole[number:])
+    plain = _plain_greedy(rows[rest], 0, range(100), centers)
+    assert torch.equal(rest[plain], whole[number:])

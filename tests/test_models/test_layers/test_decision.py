@@ -108,3 +108,15 @@ class TestRefuses:
     def test_rate_without_a_calibration(self):
         with pytest.raises(InputError, match='CalibrationHook'):
             Decision().set_false_alarm_rate(0.1)
+
+
+def test_scores_know_their_images():
+    decision = Decision()
+    scores, peaks = torch.tensor([[3., 1., 2.], [4., 6., 5.]])
+    decision.calibrate(scores, peaks, 0.3, 'leave_one_out', [7, 5, 2])
+    numbers, by_number, peaks_by_number = decision.by_image()
+    assert numbers.tolist() == [2, 5, 7]
+    assert by_number.tolist() == [2, 1, 3]
+    assert peaks_by_number.tolist() == [5, 6, 4]
+    decision.calibrate(scores, peaks, 0.3, 'held_out')
+    assert decision.by_image()[0].tolist() == [-1, -1, -1]

@@ -1,0 +1,3 @@
+from .export_model import export_model
+
+__all__ = ['export_model']
