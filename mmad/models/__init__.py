@@ -5,6 +5,7 @@ from .backbones import (
     FrozenBackbone,
     PatchNetwork,
     SequentialBackbone,
+    TiledBackbone,
     TIMMBackbone,
     TorchvisionBackbone,
     TorchvisionResNet,
@@ -35,7 +36,7 @@ __all__ = [
     'CompactnessLoss', 'DemoBackbone', 'FitDetector', 'FitState',
     'ForeignBackbone', 'FrozenBackbone', 'MeanTransformLoss', 'PaDiM',
     'PairLoss', 'PatchCore', 'PatchNetwork', 'PatchTeacher',
-    'SequentialBackbone', 'TIMMBackbone', 'TorchvisionBackbone',
-    'TorchvisionResNet', 'TripletLoss', 'UninformedStudents', 'build_backbone',
-    'load_teacher'
+    'SequentialBackbone', 'TIMMBackbone', 'TiledBackbone',
+    'TorchvisionBackbone', 'TorchvisionResNet', 'TripletLoss',
+    'UninformedStudents', 'build_backbone', 'load_teacher'
 ]

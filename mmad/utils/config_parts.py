@@ -33,8 +33,9 @@ _NESTED_REGISTRIES: dict[Registry, dict[str, Registry]] = {
     TRANSFORMS: dict(transforms=TRANSFORMS),
     VISUALIZERS: dict(vis_backends=VISBACKENDS),
 }
-# Keys that mmad itself reads in the config of a backbone of another package.
-_BACKBONE_KEYS = ('stages', 'weights')
+# Keys that mmad itself reads in the config of a backbone, the first two only
+# in that of another package.
+_BACKBONE_KEYS = ('stages', 'weights', 'tiles')
 # The functions that `**kwargs` of these hooks are passed to.
 _KWARGS_ARE_FOR = {
     CheckpointHook: Runner.save_checkpoint,

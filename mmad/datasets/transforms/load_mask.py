@@ -10,6 +10,8 @@ from mmad.utils import check_number, printable
 from mmad.utils.image_file import MAX_PIXELS
 from mmad.utils.mask_file import read_mask
 
+from .mask_regions import find_regions
+
 
 @TRANSFORMS.register_module()
 class LoadMask(BaseTransform):
@@ -31,6 +33,7 @@ class LoadMask(BaseTransform):
 
     - gt_seg_map (np.ndarray): ``(H, W)`` uint8, 1 on the defect.
     - mask_area (int): Number of its pixels that are 1.
+    - regions (tuple): Its connected regions, for PackInputs.
 
     Args:
         max_pixels (int): Maximum number of pixels of a mask, checked before
@@ -63,6 +66,7 @@ class LoadMask(BaseTransform):
                 f'{results["ori_shape"][0]}; both must have the same size.')
         results['gt_seg_map'] = mask.astype(np.uint8)
         results['mask_area'] = int(mask.sum())
+        results['regions'] = find_regions(mask)
         if results['gt_label'] and not mask.any() and path not in self._named:
             self._named.add(path)
             line = (

@@ -7,10 +7,11 @@ from mmad.registry import TRANSFORMS
 from mmad.structures import AnomalyDataSample
 
 from .frame_tracking import current_frame
+from .mask_regions import count_regions
 
 _META_KEYS = ('img_path', 'mask_path', 'defect_type', 'category', 'sample_idx',
               'ori_shape', 'img_shape', 'resized_shape', 'crop_offset',
-              'rotation', 'mask_area', 'frame_lost')
+              'rotation', 'mask_area', 'mask_regions', 'frame_lost')
 
 
 @TRANSFORMS.register_module()
@@ -38,6 +39,10 @@ class PackInputs(BaseTransform):
     resize. A transform of your own that moves pixels but keeps the size
     cannot be detected; it must set ``results['frame_lost']`` to a reason.
 
+    Of a mask that LoadMask has read, ``mask_regions`` counts the connected
+    regions: all in the file; those outside of the crop; those of which no
+    pixel is left; and those reduced to a single pixel.
+
     Raises:
         InputError: If there is no color image, or its mask was padded with
             values other than 0 and 1.
@@ -46,6 +51,7 @@ class PackInputs(BaseTransform):
     def transform(self, results: dict) -> dict:
         self._check(results)
         self._find_frame(results)
+        self._follow_regions(results)
         image = np.ascontiguousarray(results['img'].transpose(2, 0, 1))
         sample = AnomalyDataSample(metainfo={
             key: results[key]
@@ -90,3 +96,14 @@ class PackInputs(BaseTransform):
         if results.get('frame', (shape, ))[0] != shape:
             # These belong to an image that another step has changed.
             del results['resized_shape'], results['crop_offset']
+
+    @staticmethod
+    def _follow_regions(results: dict) -> None:
+        if (not {'regions', 'gt_seg_map', 'resized_shape'} <= results.keys()
+                or results.get('rotation')):
+            return
+        results['mask_regions'] = count_regions(results['regions'],
+                                                results['gt_seg_map'],
+                                                results['ori_shape'],
+                                                results['resized_shape'],
+                                                results['crop_offset'])

@@ -56,11 +56,12 @@ class DefectCensus:
             (self.empty, 'have an empty mask, one without a defective pixel '
              '(check the mask files)'),
             (self.removed, 'have no defective pixel left at '
-             f'{self.view}, after resizing and cropping (crop less)'),
+             f'{self.view}, after resizing and cropping (crop less, or reduce '
+             'the images less)'),
         )
         return [
             f'{len(paths)} of {self.masked} defective images with a mask '
-            f'{text}, but still count as defective: {_list(paths)}.'
+            f'{text}, but still count as defective: {list_paths(paths)}.'
             for paths, text in texts if paths
         ]
 
@@ -91,7 +92,7 @@ def mask_fault(sample: Mapping, mask: np.ndarray) -> str | None:
     return 'removed' if area else 'empty'
 
 
-def _list(paths: list[str]) -> str:
+def list_paths(paths: list[str]) -> str:
     paths = sorted(paths)
     more = len(paths) - _SHOWN
     return ', '.join(

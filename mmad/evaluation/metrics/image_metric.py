@@ -13,6 +13,7 @@ from mmad.structures.frame import scored_window
 from .defect_census import DefectCensus, mask_fault
 from .gathered_metric import GatheredMetric
 from .image_pixels import defect_type_of
+from .region_census import ImageRegions, RegionCensus, regions_of
 
 
 # Not a named tuple, since MMEngine converts gathered tuples to plain ones.
@@ -23,6 +24,7 @@ class _Image:
     path: str
     has_mask: bool
     fault: str | None
+    regions: ImageRegions | None
     label: bool | None  # the verdict, None without a threshold
 
 
@@ -41,7 +43,8 @@ class ImageMetric(GatheredMetric):
     Each data sample needs ``pred_score`` (float tensor of one element),
     ``gt_label`` (int tensor of one element, 1 for defective), ``defect_type``
     and ``img_path``. If there is a ``gt_mask``, defective images with an
-    empty mask are counted. ``pred_label``, ``image_threshold`` and
+    empty mask are counted, and with ``mask_regions`` the regions that the
+    model does not see. ``pred_label``, ``image_threshold`` and
     ``false_alarm_rate`` are there if the model has a threshold.
 
     Args:
@@ -62,9 +65,13 @@ class ImageMetric(GatheredMetric):
             ``wanted_false_alarm_rate``, if it was chosen for one. With masks,
             ``empty_masks`` is the number of defective images whose mask file
             has no defective pixel, and ``defects_removed`` the number of
-            those whose defective pixels the pipeline has removed.
+            those whose defective pixels the pipeline has removed. Where the
+            pipeline has followed the regions of the masks, ``mask_regions``
+            is their number, ``regions_outside`` that of those outside of the
+            crop, ``regions_lost`` that of those of which no pixel is left,
+            and ``regions_of_one_pixel`` of those reduced to a single one.
         warnings (list[str]): After ``evaluate``, in the first process:
-            sentences that name such images.
+            sentences that name the images of what cannot be seen.
     """
 
     _decision: dict[str, float | None] = {}
@@ -89,6 +96,7 @@ class ImageMetric(GatheredMetric):
             defect_type = defect_type_of(sample)
             mask = None if defect_type is None else _mask(sample)
             fault = None if mask is None else mask_fault(sample, mask)
+            regions = None if mask is None else regions_of(sample)
             label = None
             if 'pred_label' in sample:
                 label = bool(sample['pred_label'])
@@ -97,7 +105,7 @@ class ImageMetric(GatheredMetric):
                     wanted_false_alarm_rate=sample['false_alarm_rate'])
             self.results.append(
                 _Image(score, defect_type, path, mask is not None, fault,
-                       label))
+                       regions, label))
 
     def compute_metrics(self, results: list[_Image]) -> dict[str, float]:
         """Compute the metrics of all images, and those per defect type.
@@ -135,13 +143,16 @@ class ImageMetric(GatheredMetric):
                 name: value
                 for name, value in self._decision.items() if value is not None
             })
-        census = DefectCensus()
+        census, region_census = DefectCensus(), RegionCensus()
         for image in results:
             if image.has_mask:
                 census.add(image.path, image.fault)
+            if image.regions is not None:
+                region_census.add(image.path, image.regions)
         if census.masked:
-            self.conditions.update(census.conditions)
-        self.warnings = census.sentences()
+            self.conditions.update(census.conditions,
+                                   **region_census.conditions)
+        self.warnings = census.sentences() + region_census.sentences()
         return _values(scores, defective, labels, np.ones_like(defective))
 
 

@@ -5,12 +5,13 @@ from .demo_backbone import DemoBackbone
 from .foreign_backbone import ForeignBackbone
 from .patch_network import PatchNetwork
 from .sequential_backbone import SequentialBackbone
+from .tiled_backbone import TiledBackbone
 from .timm_backbone import TIMMBackbone
 from .torchvision_backbone import TorchvisionBackbone
 from .torchvision_resnet import TorchvisionResNet
 
 __all__ = [
     'Cloner', 'DemoBackbone', 'ForeignBackbone', 'FrozenBackbone',
-    'PatchNetwork', 'SequentialBackbone', 'TIMMBackbone',
+    'PatchNetwork', 'SequentialBackbone', 'TIMMBackbone', 'TiledBackbone',
     'TorchvisionBackbone', 'TorchvisionResNet', 'build_backbone'
 ]

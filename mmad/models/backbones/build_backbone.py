@@ -14,9 +14,11 @@ from torch import nn
 from mmad.errors import InputError
 from mmad.models.build import build_part
 from mmad.registry import MODELS
+from mmad.utils.arguments import as_arguments
 
 from .base import FrozenBackbone, load_needed, read_weights
 from .foreign_backbone import ForeignBackbone, class_name
+from .tiled_backbone import TiledBackbone
 
 # The arguments that name weights, of mmad and of the packages of the family.
 _WEIGHTS = ('weights', 'init_cfg', 'pretrained')
@@ -36,6 +38,9 @@ def build_backbone(backbone: dict | nn.Module) -> FrozenBackbone:
     - ``weights=None``, or ``init_cfg=None``: mmad loads nothing. The weights
       are random, if the class does not load some by itself.
 
+    ``tiles`` in the config of any backbone, a dict of the arguments of
+    :class:`TiledBackbone`, has it see large images tile by tile.
+
     ``stages`` in the config names its maps. ``weights`` and ``stages`` reach
     the class only if it has such arguments.
 
@@ -54,6 +59,11 @@ def build_backbone(backbone: dict | nn.Module) -> FrozenBackbone:
         return backbone
     if isinstance(backbone, nn.Module):
         return ForeignBackbone(backbone)
+    if isinstance(backbone, Mapping) and 'tiles' in backbone:
+        plain = {key: backbone[key] for key in backbone if key != 'tiles'}
+        tiles = as_arguments('tiles', backbone['tiles'])
+        built = build_backbone(plain)
+        return TiledBackbone(built, **tiles) if tiles else built
     if isinstance(backbone, Mapping) and 'type' in backbone:
         kind = _find_class(backbone)
         if not (isinstance(kind, type) and issubclass(kind, FrozenBackbone)):

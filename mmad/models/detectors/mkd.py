@@ -4,7 +4,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from mmad.errors import InputError
-from mmad.models.backbones import build_backbone
+from mmad.models.backbones import TiledBackbone, build_backbone
 from mmad.models.build import build_part
 from mmad.models.layers.anomaly_map import AnomalyMap
 from mmad.models.layers.attribution import Attribution
@@ -70,6 +70,11 @@ class MKD(BaseDetector):
                  data_preprocessor: dict | None = None) -> None:
         super().__init__(data_preprocessor)
         self.backbone = build_backbone(backbone)
+        if isinstance(self.backbone, TiledBackbone):
+            raise InputError(
+                'MKD compares whole images and has no use for `tiles` of its '
+                'backbone; leave them out and reduce the images, or take '
+                'PatchCore.')
         self.cloner = build_part(cloner)
         num_points = len(self.backbone.stages)
         if num_points != len(self.cloner.points):

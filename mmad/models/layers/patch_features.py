@@ -7,6 +7,11 @@ from torch import Tensor, nn
 from mmad.errors import InputError
 from mmad.utils.arguments import check_choice, check_number
 
+# Values of an image from which on the result is filled in a few channels at a
+# time, so that it is the only tensor of its size.
+_LARGE = 1 << 25
+_CHANNELS = 32
+
 
 class PatchFeatures(nn.Module):
     """Locally aware patch features of several stages on one grid.
@@ -60,16 +65,20 @@ class PatchFeatures(nn.Module):
             Tensor: ``(B, D, H_1, W_1)``.
         """
         grid = maps[0].shape[-2:]
-        describe = self._average if self.embedding == 'concat' else self._pool
-        levels = []
-        for level in map(describe, maps):
-            if level.shape[-2:] != grid:
-                level = F.interpolate(level, size=grid, mode='bilinear')
-            levels.append(level)
-        joined = torch.cat(levels, 1)
-        if self.embedding == 'concat':
-            return joined
-        return _pool_channels(joined, self.dim)
+        if self.embedding == 'official':
+            joined = torch.cat(
+                [_resize(self._pool(level), grid) for level in maps], 1)
+            return _pool_channels(joined, self.dim)
+        channels = [level.shape[1] for level in maps]
+        if grid.numel() * sum(channels) < _LARGE:
+            return torch.cat(
+                [_resize(self._average(level), grid) for level in maps], 1)
+        joined = maps[0].new_empty(len(maps[0]), sum(channels), *grid)
+        for level, target in zip(maps, joined.split(channels, 1)):
+            for own, part in zip(
+                    target.split(_CHANNELS, 1), level.split(_CHANNELS, 1)):
+                own.copy_(_resize(self._average(part), grid))
+        return joined
 
     def _average(self, features: Tensor) -> Tensor:
         return F.avg_pool2d(features, self.patch_size, 1, self.patch_size // 2)
@@ -79,6 +88,12 @@ class PatchFeatures(nn.Module):
             features, self.patch_size, padding=self.patch_size // 2)
         return _pool_channels(
             patches.unflatten(2, features.shape[-2:]), self.dim)
+
+
+def _resize(level: Tensor, grid: Sequence[int]) -> Tensor:
+    if level.shape[-2:] == grid:
+        return level
+    return F.interpolate(level, size=grid, mode='bilinear')
 
 
 def valid_patches(inside: Tensor, grid: Sequence[int]) -> Tensor:

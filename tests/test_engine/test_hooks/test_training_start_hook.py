@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -5,6 +7,7 @@ from mmengine.runner import Runner
 
 from mmad.engine import TrainingStartHook
 from mmad.errors import InputError
+from mmad.structures import AnomalyDataSample
 from mmad.utils import load_checkpoint, setup_environment
 
 
@@ -97,3 +100,25 @@ def test_too_short_a_training_does_not_predict(mkd_config, tmp_path):
         runner.train()
     with pytest.raises(InputError, match='broken off 1 batches before'):
         runner.model(torch.zeros(1, 3, 48, 56), mode='predict')
+
+
+@pytest.mark.parametrize(('shape', 'text'), [
+    ((2000, 3000), 'Images of 3000x2000 pixels are reduced to 256x256, where '
+     'defects narrower than about 24 pixels'),
+    ((1024, 1024), None),
+    (None, None),
+])
+def test_says_once_what_a_reduction_hides(shape, text):
+    lines = []
+    runner = SimpleNamespace(logger=SimpleNamespace(info=lines.append))
+    known = {} if shape is None else dict(
+        ori_shape=shape, resized_shape=(256, 256))
+    hook = TrainingStartHook()
+    for batch in (dict(data_samples=[AnomalyDataSample(
+            metainfo=known)]), ) * 2:
+        hook.before_train_iter(runner, 0, batch)
+    assert len(lines) == (text is not None)
+    assert all(line.startswith(text) for line in lines)
+    # What other data loaders give.
+    TrainingStartHook().before_train_iter(runner, 0, [1, 2])
+    TrainingStartHook().before_train_iter(runner, 0, None)

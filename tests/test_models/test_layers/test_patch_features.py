@@ -3,6 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from mmad.errors import InputError
+from mmad.models.layers import patch_features
 from mmad.models.layers.patch_features import PatchFeatures
 
 
@@ -83,3 +84,11 @@ def test_official_with_single_cells():
 def test_wrong_arguments(kwargs, message):
     with pytest.raises(InputError, match=message):
         PatchFeatures(**kwargs)
+
+
+def test_large_images_take_another_way_to_the_same(monkeypatch):
+    maps = draw((2, 40, 13, 17), (2, 70, 7, 9))
+    features = PatchFeatures()
+    expected = features(maps)
+    monkeypatch.setattr(patch_features, '_LARGE', 0)
+    assert torch.equal(features(maps), expected)
