@@ -63,7 +63,14 @@ def build_backbone(backbone: dict | nn.Module) -> FrozenBackbone:
         plain = {key: backbone[key] for key in backbone if key != 'tiles'}
         tiles = as_arguments('tiles', backbone['tiles'])
         built = build_backbone(plain)
-        return TiledBackbone(built, **tiles) if tiles else built
+        if not tiles:
+            return built
+        unknown = set(tiles) - _arguments(TiledBackbone)
+        if unknown or 'size' not in tiles:
+            raise InputError(
+                '`tiles` of a backbone needs `size` and may have `overlap`, '
+                f'`blending` and `batch_size`, got {sorted(tiles)}.')
+        return TiledBackbone(built, **tiles)
     if isinstance(backbone, Mapping) and 'type' in backbone:
         kind = _find_class(backbone)
         if not (isinstance(kind, type) and issubclass(kind, FrozenBackbone)):

@@ -147,6 +147,9 @@ def test_from_a_config():
     assert isinstance(plain, TinyBackbone)
     with pytest.raises(InputError, match='`tiles` must be a dict'):
         build_backbone(dict(type='TinyBackbone', tiles=512))
+    for tiles in (dict(overlap=16), dict(size=32, overlaps=16)):
+        with pytest.raises(InputError, match='needs `size`'):
+            build_backbone(dict(type='TinyBackbone', tiles=tiles))
 
 
 def test_networks_of_other_packages(otherpkg):
