@@ -27,7 +27,7 @@ ALLOWED = {
     'structures': STRUCTURES,
     'datasets': STRUCTURES | {'datasets'},
     'evaluation': STRUCTURES | {'evaluation'},
-    'visualization': STRUCTURES | {'visualization'},
+    'visualization': STRUCTURES | {'evaluation', 'visualization'},
     'models': MODELS,
     'engine':
     MODELS | {'datasets', 'evaluation', 'visualization', 'engine', 'terminal'},
