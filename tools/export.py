@@ -1,7 +1,6 @@
 """Export a checkpoint as one graph: ONNX, torch.export or OpenVINO."""
 import argparse
 import shlex
-import sys
 from functools import partial
 
 from mmad.interrupt import exit_quietly_on_interrupt
@@ -89,7 +88,7 @@ def export(args: argparse.Namespace) -> None:
                  f'{about["file"]}.json'):
         say('Written', shown_path(folder / name))
     if args.format == 'onnx':
-        runner = shown_path(Path(sys.argv[0]).parent / 'deploy/run_onnx.py')
+        runner = shown_path(Path(__file__).parent / 'deploy/run_onnx.py')
         path = shown_path(folder / about['file'])
         say('Next', f'{shlex.join(["python", runner, path])} IMAGES')
 
