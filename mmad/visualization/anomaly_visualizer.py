@@ -193,12 +193,9 @@ def _scale(scores: np.ndarray, sample: AnomalyDataSample,
     threshold = sample.get('pixel_threshold')
     if value_range is not None:
         return HeatScale(*value_range, threshold)
-    # Where scores may be negative, so may be a threshold.
-    if threshold is not None and threshold > 0:
-        return HeatScale.of_threshold(threshold)
     finite = scores[np.isfinite(scores)]
-    low, high = (finite.min(), finite.max()) if finite.size else (0, 1)
-    return HeatScale(float(low), float(high), threshold)
+    ends = ([finite.min()], [finite.max()]) if finite.size else ([], [])
+    return HeatScale.of_maps(*ends, threshold)
 
 
 def _check_map(image: np.ndarray, sample: AnomalyDataSample,

@@ -1,4 +1,5 @@
 """Colors of anomaly maps."""
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -14,6 +15,7 @@ _SHARES = ((0.0, 0.0), (0.25, 0.0), (0.42, 0.12), (0.54, 0.5), (1.0, 0.75))
 # Photographs are darker than what is hot over them: white is drawn as 120.
 _DIMMED = (120 * (np.arange(256) / 255)**0.75).astype(np.uint8)
 _UNSCORED = 128
+_MIDDLE = 160
 
 
 def _table(points) -> np.ndarray:
@@ -49,6 +51,32 @@ class HeatScale:
         """Make a scale from 0 to twice the threshold."""
         return cls(0.0, 2 * threshold, threshold)
 
+    @classmethod
+    def of_maps(cls,
+                means: Sequence[float],
+                peaks: Sequence[float],
+                threshold: float | None = None) -> 'HeatScale':
+        """Make the scale for all maps of a run.
+
+        It is that of a positive threshold. Otherwise it goes from the median
+        of the mean values to the 98th percentile of the maxima, so that
+        ordinary images are cold.
+
+        Args:
+            means (Sequence[float]): Mean value of each map.
+            peaks (Sequence[float]): Maximum of each map.
+            threshold (float, optional): What is above counts as anomalous.
+                Defaults to None.
+        """
+        # Where scores may be negative, so may be a threshold.
+        if threshold is not None and threshold > 0:
+            return cls.of_threshold(threshold)
+        if not len(means):
+            return cls(0.0, 1.0, threshold)
+        return cls(
+            float(np.median(means)), float(np.percentile(peaks, 98)),
+            threshold)
+
     @property
     def ticks(self) -> list[tuple[float, str]]:
         """Positions from 0 to 1 at the color bar, and their texts."""
@@ -82,6 +110,15 @@ class HeatScale:
         drawn = cv2.add(colors, cv2.merge([gray] * 3))
         drawn[unscored] = drawn[unscored] // 4 + 3 * (_UNSCORED // 4)
         return drawn
+
+    def color_bar(self, width: int) -> np.ndarray:
+        """Return the colors from cold to hot, ``(width, 3)`` uint8 BGR.
+
+        They are as they look over middle gray.
+        """
+        values = np.linspace(self.low, self.high, width, dtype=np.float32)
+        return self.overlay(
+            np.full((1, width, 3), _MIDDLE, np.uint8), values[None])[0]
 
     def _place(self, values: np.ndarray) -> np.ndarray:
         width = max(self.high - self.low, 1e-12)

@@ -121,12 +121,8 @@ class Page:
             max(self._shape[1], 16 * self._text.size),
             self._width - left - gap, 40 * self._text.size)
         footer = self._blank(2 * gap + 2 * line)
-        values = np.linspace(self._scale.low, self._scale.high, width)
-        bar = footer[gap:gap + line, left:left + width]
-        # As it looks over the middle gray.
-        bar[:] = self._scale.overlay(
-            np.full_like(bar, 160),
-            np.tile(values.astype(np.float32), (len(bar), 1)))
+        footer[gap:gap + line,
+               left:left + width] = self._scale.color_bar(width)
         tick = max(1, self._text.size // 10)
         for place, text in self._scale.ticks:
             at = left + round(place * (width - 1))

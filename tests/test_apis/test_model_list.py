@@ -1,25 +1,21 @@
-import re
 from pathlib import Path
 
 import pytest
 from config_texts import ROOT
 
-from mmad.apis import AnomalyInferencer, get_model, list_models, model_list
+from mmad.apis import AnomalyInferencer, get_model, list_models
 from mmad.errors import InputError
 from mmad.models import PaDiM
 
 
-def test_names_are_those_of_the_metafiles():
+def test_names_are_those_of_the_configs():
     names = list_models()
     assert names == sorted(names)
-    expected = {
-        name
-        for path in (ROOT / 'configs').glob('*/metafile.yml')
-        for name in re.findall(r'^ +Config: .*/(\w.*)\.py$', path.read_text(),
-                               re.MULTILINE)
+    assert set(names) == {
+        path.stem
+        for path in (ROOT / 'configs').glob('*/*.py')
+        if path.parent.name != '_base_'
     }
-    assert expected
-    assert set(names) == expected
     assert AnomalyInferencer.list_models() == names
 
 
@@ -63,17 +59,3 @@ class PaDiMStandIn:
 def test_unknown_name(name, hint):
     with pytest.raises(InputError, match=hint):
         get_model(name)
-
-
-@pytest.mark.parametrize('is_wheel', [True, False])
-def test_place_of_the_configs(monkeypatch, tmp_path, is_wheel):
-    package = tmp_path / 'mmad'
-    package.mkdir()
-    monkeypatch.setattr(model_list, '__file__', str(package / 'apis' / 'x.py'))
-    with pytest.raises(InputError, match='configs of mmad are missing'):
-        list_models()
-    home = package / '.mim' if is_wheel else tmp_path
-    (home / 'configs/a').mkdir(parents=True)
-    (home / 'configs/a/metafile.yml'
-     ).write_text('Models: [{Name: b, Config: configs/a/b.py}]')
-    assert list_models() == ['b']

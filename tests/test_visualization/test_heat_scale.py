@@ -67,3 +67,19 @@ def test_a_scale_without_width(low):
 ])
 def test_ticks(scale, ticks):
     assert scale.ticks == ticks
+
+
+def test_scale_of_many_maps_keeps_ordinary_ones_cold():
+    means, peaks = [1.0, 2.0, 9.0], [3.0, 4.0, 9.0]
+    assert HeatScale.of_maps(means, peaks, 4.0) == HeatScale.of_threshold(4.0)
+    for threshold in (None, -4.0):
+        scale = HeatScale.of_maps(means, peaks, threshold)
+        assert (scale.low, scale.high) == (2.0, np.percentile(peaks, 98))
+        assert scale.threshold == threshold
+    assert HeatScale.of_maps([], []) == HeatScale(0.0, 1.0)
+
+
+def test_color_bar_goes_from_cold_to_hot():
+    light = luminance(HeatScale(-1, 3).color_bar(100)[None])[0]
+    assert (light >= np.maximum.accumulate(light) - 3).all()
+    assert light[-1] > 2 * light[0]

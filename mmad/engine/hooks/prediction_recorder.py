@@ -82,8 +82,8 @@ class PredictionRecorder:
 
         Returns:
             Predictions | None: All of them, in the order of the data set, in
-            the first process. None in the others, and if samples without a
-            score or a label were among them.
+            the first process. None in the others, and if there are none, or
+            samples without a score or a label among them.
         """
         complete = all(all_gather_object(self._is_complete))
         images = gather_in_order(self._images, self.size) if complete else None
@@ -96,7 +96,7 @@ class PredictionRecorder:
             example for image, example in self._kept.items() if image in chosen
         ], len(candidates))
         self._images, self._kept = [], {}
-        if images is None or examples is None:
+        if not images or examples is None:
             return None
         paths, scores, kinds, p_values = (list(part) for part in zip(*images))
         names = sorted({kind for kind in kinds if kind is not None})

@@ -27,6 +27,7 @@ from mmad.utils import check_choice, check_number, printable
 from mmad.utils.path_checks import check_folder
 from mmad.utils.safe_path import safe_path
 from mmad.visualization import AnomalyVisualizer
+from mmad.visualization.heat_scale import HeatScale
 
 from .drawn_images import (
     Picture,
@@ -230,9 +231,8 @@ class VisualizationHook(Hook):
         means, maxima = (
             np.concatenate(all_gather_object(values))
             for values in (self._means, self._maxima))
-        if not means.size:
-            return 0.0, 1.0
-        return float(np.median(means)), float(np.percentile(maxima, 98))
+        scale = HeatScale.of_maps(means, maxima)
+        return scale.low, scale.high
 
     def _picture(self, runner: Runner, position: int, image: Tensor,
                  sample: AnomalyDataSample) -> Picture:

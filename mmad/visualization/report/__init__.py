@@ -1,5 +1,5 @@
 """The page of ``tools/report.py``."""
-from .page import build_page
+from .build_page import build_page
 from .run import Run, read_runs
 
 __all__ = ['Run', 'build_page', 'read_runs']

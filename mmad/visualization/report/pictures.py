@@ -1,5 +1,4 @@
 import base64
-from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -12,12 +11,10 @@ from mmad.evaluation.example import Example
 from mmad.utils.image_file import bits_per_channel, open_image, read_pixels
 from mmad.utils.mask_file import read_mask
 
-from .heat_scale import HeatScale
+from ..heat_scale import HeatScale
+from ..outline import draw_outline
 
 _UNSCORED = 128
-_COLORS = cv2.applyColorMap(
-    np.arange(256, dtype=np.uint8), cv2.COLORMAP_INFERNO).reshape(256,
-                                                                  3)[:, ::-1]
 
 
 class Pictures:
@@ -71,7 +68,7 @@ class Pictures:
             canvas = cv2.resize(canvas, self._size(*scores.shape[::-1]))
         else:
             canvas = found[1]
-        heat = _draw(canvas, scores, scale, found is not None)
+        heat = _draw(canvas, scores, scale)
         # Full colors, for thin outlines.
         return self._add(
             Image.fromarray(heat), 'JPEG', quality=82, subsampling=0)
@@ -104,12 +101,6 @@ class Pictures:
         return len(self.addresses) - 1
 
 
-def color_bar(number: int = 9) -> Sequence[str]:
-    """Return the colors from cold to hot, evenly spaced, as in CSS."""
-    places = np.linspace(0, 255, number).astype(int)
-    return ['#{:02x}{:02x}{:02x}'.format(*_COLORS[place]) for place in places]
-
-
 def _read(path: Path, side: int) -> Image.Image:
     with open_image(path) as image:
         if bits_per_channel(image) > 8:
@@ -125,8 +116,9 @@ def _read(path: Path, side: int) -> Image.Image:
         return upright.convert('RGB')
 
 
-def _draw(canvas: np.ndarray, scores: np.ndarray, scale: HeatScale,
-          over_image: bool) -> np.ndarray:
+def _draw(canvas: np.ndarray, scores: np.ndarray,
+          scale: HeatScale) -> np.ndarray:
+    """Draw a map of any size over an RGB image."""
     size = canvas.shape[1::-1]
     unscored = cv2.resize(
         np.isnan(scores).astype(np.uint8),
@@ -134,16 +126,8 @@ def _draw(canvas: np.ndarray, scores: np.ndarray, scale: HeatScale,
         interpolation=cv2.INTER_NEAREST) > 0
     low = np.nanmin(scores) if np.isfinite(scores).any() else scale.low
     scores = cv2.resize(np.where(np.isnan(scores), low, scores), size)
-    width = max(scale.high - scale.low, 1e-12)
-    heat = ((scores - scale.low) / width).clip(0, 1)
-    colors = _COLORS[(255 * heat).astype(np.uint8)]
-    alpha = 0.8 * heat[..., None] if over_image else 1.0
-    drawn = (canvas * (1 - alpha) + colors * alpha).astype(np.uint8)
-    drawn[unscored] = drawn[unscored] // 2 + _UNSCORED // 2
+    scores[unscored] = np.nan
+    drawn = scale.overlay(np.ascontiguousarray(canvas[..., ::-1]), scores)
     if scale.threshold is not None:
-        outline, _ = cv2.findContours(
-            ((scores > scale.threshold) & ~unscored).astype(np.uint8),
-            cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-        drawn = np.ascontiguousarray(drawn)
-        cv2.drawContours(drawn, outline, -1, (80, 255, 80), 1)
-    return drawn
+        draw_outline(drawn, scores > scale.threshold)
+    return drawn[..., ::-1]

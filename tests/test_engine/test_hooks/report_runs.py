@@ -34,7 +34,9 @@ def report_runner(tmp_path):
         map_size='224x224',
         cropped_images=0,
         error_bounds=dict(aupro=math.nan))
-    loop = SimpleNamespace(evaluator=Evaluator([images, pixels]))
+    loop = SimpleNamespace(
+        evaluator=Evaluator([images, pixels]),
+        dataloader=SimpleNamespace(dataset=range(4)))
     return SimpleNamespace(
         work_dir=str(tmp_path / 'work'),
         logger=logger,

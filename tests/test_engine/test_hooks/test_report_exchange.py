@@ -18,11 +18,17 @@ class Foreign(BaseMetric):
         return dict(value=sum(results) / len(results))
 
 
+def loop_of(metrics):
+    return SimpleNamespace(
+        evaluator=Evaluator(metrics),
+        dataloader=SimpleNamespace(dataset=range(3)))
+
+
 def evaluate_apart(rank, folder):
     place = folder / f'node{rank}'
     place.mkdir()
     os.chdir(place)
-    loop = SimpleNamespace(evaluator=Evaluator([Foreign(), ImageMetric()]))
+    loop = loop_of([Foreign(), ImageMetric()])
     ReportHook().before_test_epoch(SimpleNamespace(test_loop=loop))
     metric = loop.evaluator.metrics[0]
     metric.process(None, [rank, 2 + rank])
@@ -41,6 +47,6 @@ def test_a_folder_for_the_exchange_stays(monkeypatch):
     monkeypatch.setattr('mmad.engine.hooks.report_hook.get_world_size',
                         lambda: 2)
     metrics = [Foreign(collect_dir='shared'), Foreign(), object()]
-    loop = SimpleNamespace(evaluator=Evaluator(metrics))
+    loop = loop_of(metrics)
     ReportHook().before_val_epoch(SimpleNamespace(val_loop=loop))
     assert [metric.collect_device for metric in metrics[:2]] == ['cpu', 'gpu']

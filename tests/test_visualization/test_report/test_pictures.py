@@ -7,8 +7,8 @@ from PIL import Image
 
 from mmad.evaluation.example import Example
 from mmad.structures import AnomalyDataSample
-from mmad.visualization.report.heat_scale import HeatScale
-from mmad.visualization.report.pictures import Pictures, color_bar
+from mmad.visualization.heat_scale import HeatScale
+from mmad.visualization.report.pictures import Pictures
 
 
 def opened(address):
@@ -73,12 +73,13 @@ def test_heat_is_where_the_map_is_high(gray):
     pictures = Pictures(80)
     place = pictures.add_heat(example(scores), gray, HeatScale(0, 4, None))
     heat = np.asarray(opened(pictures.addresses[place]), int)
-    assert abs(heat[30:, :40] - 90).max() < 12
+    # The image is dimmed where it is cold.
+    assert abs(heat[30:, :40] - 55).max() < 12
     assert heat[10, 60, 0] > 190
     outlined = pictures.add_heat(example(scores), gray, HeatScale(0, 4, 2))
     change = np.asarray(opened(pictures.addresses[outlined]), int) - heat
-    # Green in place of yellow, around the defect only.
-    assert change[4:16, 49:71, 0].min() < -100
+    # White between black lines, around the defect only.
+    assert change[3, 55:65].min() > 100
     assert abs(change[20:]).max() < 12
 
 
@@ -90,13 +91,5 @@ def test_a_map_without_its_image_is_drawn_alone(tmp_path):
         example(scores, rotation=3.0), tmp_path / 'nothing.png',
         HeatScale(0, 1, None))
     heat = np.asarray(opened(pictures.addresses[place]), int)
-    assert heat[20, 20].sum() < 60
+    assert heat[20, 20].sum() < 240
     assert heat[20, 60].sum() > 500
-
-
-def test_color_bar_goes_from_cold_to_hot():
-    brightness = [
-        sum(int(color[place:place + 2], 16) for place in (1, 3, 5))
-        for color in color_bar()
-    ]
-    assert brightness == sorted(brightness)

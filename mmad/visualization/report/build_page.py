@@ -22,9 +22,9 @@ from mmad.evaluation.report import (
 )
 from mmad.version import __version__
 
-from .heat_scale import HeatScale
+from ..heat_scale import HeatScale
 from .paths import SIDE
-from .pictures import Pictures, color_bar
+from .pictures import Pictures
 from .plot import draw_plots
 from .run import Run, find_differences
 from .score_bins import bin_scores
@@ -85,7 +85,7 @@ def build_page(runs: Sequence[Run], title: str, max_images: int = 500) -> str:
         undefined=undefined,
         plots=draw_plots(runs),
         side=SIDE,
-        colors=color_bar(),
+        colors=_colors(),
         data=dict(
             runs=[run['data'] for run in shown], pictures=pictures.addresses),
         style=(_FOLDER / 'page.css').read_text(encoding='utf-8'),
@@ -134,7 +134,7 @@ def _describe(run: Run, number: int, examples: Sequence[Example],
         predictions.kinds,
         minlength=len(predictions.defect_types) + 1).tolist()
     types = [printable(name) for name in predictions.defect_types]
-    scale = HeatScale.of(examples, predictions.about.get('pixel_threshold'))
+    scale = _scale(examples, predictions.about.get('pixel_threshold'))
     gallery = _gallery(run, examples, pictures, scale)
     faults = [
         pictures.faults[path] for path in dict.fromkeys(
@@ -170,6 +170,22 @@ def _describe(run: Run, number: int, examples: Sequence[Example],
             has_masks=any(item['mask'] is not None for item in gallery),
             gallery=gallery))
     return shown
+
+
+def _scale(examples: Sequence[Example], threshold: float | None) -> HeatScale:
+    maps = [(example.scores(), example.range[1]) for example in examples]
+    known = [(np.nanmean(scores), peak) for scores, peak in maps
+             if np.isfinite(scores).any()]
+    means, peaks = zip(*known) if known else ((), ())
+    return HeatScale.of_maps(means, peaks, threshold)
+
+
+def _colors(number: int = 17) -> list[str]:
+    """Return the colors from cold to hot, evenly spaced, as in CSS."""
+    return [
+        '#{2:02x}{1:02x}{0:02x}'.format(*color)
+        for color in HeatScale(0, 1).color_bar(number)
+    ]
 
 
 def _about(about: dict[str, Any]) -> str:
