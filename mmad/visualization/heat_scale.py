@@ -53,8 +53,8 @@ class HeatScale:
 
     @classmethod
     def of_maps(cls,
-                means: Sequence[float],
-                peaks: Sequence[float],
+                means: Sequence[float] | np.ndarray,
+                peaks: Sequence[float] | np.ndarray,
                 threshold: float | None = None) -> 'HeatScale':
         """Make the scale for all maps of a run.
 
