@@ -53,8 +53,8 @@ class HeatScale:
 
     @classmethod
     def of_maps(cls,
-                means: Sequence[float],
-                peaks: Sequence[float],
+                means: Sequence[float] | np.ndarray,
+                peaks: Sequence[float] | np.ndarray,
                 threshold: float | None = None) -> 'HeatScale':
         """Make the scale for all maps of a run.
 
@@ -63,8 +63,8 @@ class HeatScale:
         ordinary images are cold.
 
         Args:
-            means (Sequence[float]): Mean value of each map.
-            peaks (Sequence[float]): Maximum of each map.
+            means (Sequence[float] | np.ndarray): Mean value of each map.
+            peaks (Sequence[float] | np.ndarray): Maximum of each map.
             threshold (float, optional): What is above counts as anomalous.
                 Defaults to None.
         """
