@@ -55,7 +55,7 @@ def assert_same(folder, trained):
 def test_train(trained):
     out = (trained.parent / 'stdout').read_text()
     assert out.count('Measuring the teachers') == 1
-    assert out.count('Calibrating') == 2
+    assert out.count('Measuring the students') == 2
     assert 0 <= json.loads(
         (trained / 'metrics.json').read_text())['pixel_auroc'] <= 1
     measured, last = state_of(trained, 'epoch_0.pth'), state_of(trained)
