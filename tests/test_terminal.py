@@ -97,6 +97,10 @@ def test_the_next_command_works(fitted_folder, run_tool, tmp_path):
     assert (tmp_path / 'again/metrics.json').read_bytes() == (
         fitted_folder / 'work/metrics.json').read_bytes()
     assert len(list(tmp_path.glob('work/heat_maps/*/*.png'))) == 8
+    _, _, tool, *args = shlex.split(result.out.splitlines()[-1])
+    result = run_tool(tmp_path, Path(tool).name, *args)
+    assert result.status == 0, result.err
+    assert (tmp_path / 'again/report.html').is_file()
 
 
 def test_verbose(run_tool, config, tmp_path):
