@@ -106,7 +106,8 @@ def test_beside_those_of_mmad(own, run_tool, tmp_path):
     assert result.status == 0, result.err
     report = read(tmp_path / 'test/metrics.json')
     assert list(report) == [
-        'image_auroc', 'image_ap', 'image_f1max', 'pixel_auroc', 'pixel_ap',
+        'image_auroc', 'image_ap', 'image_f1max', 'image_precision',
+        'image_recall', 'image_false_alarm_rate', 'pixel_auroc', 'pixel_ap',
         'pixel_f1max', 'aupro', 'own/mean_score', 'per_defect_type',
         'conditions'
     ]

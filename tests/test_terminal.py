@@ -73,7 +73,7 @@ def test_no_noise(fitted_folder, run_tool, config, tmp_path):
     number = len((quick.out + text).splitlines())
     # As in `make demo`, which makes data first, shows its own three commands
     # and has three more defect types.
-    assert number + 2 + 4 + 3 <= 40
+    assert number + 2 + 4 + 3 <= 42
 
 
 def test_the_log_file_has_all(fitted_folder):

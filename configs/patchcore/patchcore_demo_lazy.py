@@ -12,6 +12,7 @@ from mmad.datasets.transforms import (
     PackInputs,
     Resize,
 )
+from mmad.engine.hooks import CalibrationHook
 from mmad.evaluation import ImageMetric, PixelMetric
 from mmad.models import DemoBackbone, PatchCore
 
@@ -57,3 +58,7 @@ val_evaluator = [
     dict(type=PixelMetric, fpr_limit=0.3, resolution='input'),
 ]
 test_evaluator = val_evaluator
+
+# So few images cannot tell a false-alarm rate of 1 %.
+default_hooks.update(
+    calibration=dict(type=CalibrationHook, false_alarm_rate=0.05))

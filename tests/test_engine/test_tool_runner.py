@@ -64,4 +64,4 @@ def test_a_logger_hook_of_ones_own(run_tool, config, tmp_path):
     assert result.status == 0, result.err
     result = run_tool(tmp_path, 'test.py', 'work/tiny.py', 'work/epoch_1.pth')
     assert result.status == 0, result.err
-    assert 'mine: 7' in result.out
+    assert 'mine: 10' in result.out

@@ -258,11 +258,12 @@ class CoresetBank(MemoryBank):
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args)
-        if self.sources.shape != (len(self), 2) and len(self):
+        if len(self) and (self.sources.shape != (len(self), 2)
+                          or self.counts.shape != (2, )):
             raise InputError(
-                f'the tensor "{prefix}sources" of the checkpoint does not '
-                f'name the images of the {len(self)} rows; it is damaged: fit '
-                'again.')
+                f'the tensors "{prefix}sources" and "{prefix}counts" of the '
+                f'checkpoint do not say where the {len(self)} rows are from; '
+                'it is damaged: fit again.')
 
     def _replicate(self, held: Tensor, numbers: Tensor,
                    chosen: Tensor) -> Tensor:

@@ -185,8 +185,22 @@ class Decision(FittedModule):
         # Checkpoints that were written before there were thresholds.
         if any(key.startswith(prefix) for key in state_dict):
             super()._load_from_state_dict(state_dict, prefix, *args)
+            self._check_shapes(prefix)
         else:
             self.reset()
+
+    def _check_shapes(self, prefix: str) -> None:
+        number = self.scores.numel()
+        expected: dict = dict(scores=(number, ), peaks=(number, ))
+        if number:
+            expected.update(thresholds=(2, ), images=(number, 2))
+        for name, shape in expected.items():
+            if getattr(self, name).shape != shape:
+                raise InputError(
+                    f'the tensor "{prefix}{name}" of the checkpoint does not '
+                    f'go with {number} calibration images; it is damaged: '
+                    'calibrate again, by fitting or tools/update.py '
+                    '--calibrate.')
 
     def _describe(self, **entries: object) -> None:
         text = json.dumps(dict(self.conditions, **entries), sort_keys=True)

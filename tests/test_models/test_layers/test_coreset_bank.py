@@ -107,7 +107,7 @@ def test_too_few_rows_without_the_image():
 def test_sources_of_other_rows():
     state = fit(draw(), coreset_ratio=0.5).state_dict()
     state['sources'] = state['sources'][1:]
-    with pytest.raises(InputError, match='images of the 42 rows'):
+    with pytest.raises(InputError, match='where the 42 rows are from'):
         CoresetBank().load_state_dict(state)
 
 

@@ -120,3 +120,11 @@ def test_scores_know_their_images():
     assert peaks_by_number.tolist() == [5, 6, 4]
     decision.calibrate(scores, peaks, 0.3, 'held_out')
     assert decision.by_image()[0].tolist() == [-1, -1, -1]
+
+
+@pytest.mark.parametrize('name', ['scores', 'peaks', 'thresholds', 'images'])
+def test_a_state_of_other_shapes_is_refused(name):
+    state = calibrated(30, 0.1)[0].state_dict()
+    for wrong in (state[name][None], state[name][:-1]):
+        with pytest.raises(InputError, match=r'does not go with|not one of'):
+            Decision().load_state_dict({**state, name: wrong})
