@@ -61,7 +61,10 @@ def test_a_run_says_what_a_person_wants_to_know(fitted_folder, config):
 
     lines = (fitted_folder / 'test').read_text().splitlines()
     assert lines[1] == 'Method: PatchCore, from work/epoch_1.pth'
-    assert lines[-2:] == ['Heat maps: maps', 'Metrics: work_test/metrics.json']
+    assert lines[-3:-1] == [
+        'Heat maps: maps', 'Metrics: work_test/metrics.json'
+    ]
+    assert lines[-1].startswith('Next: ')
     assert sum('took' in line for line in lines) == 1
 
 
