@@ -5,9 +5,21 @@ This module imports nothing that takes long, so that ``--help`` is quick.
 import argparse
 
 __all__ = [
-    'add_common_arguments', 'add_config_arguments', 'add_folder_arguments',
-    'add_run_arguments', 'add_weights_argument'
+    'add_checkpoint_arguments', 'add_common_arguments', 'add_config_arguments',
+    'add_folder_arguments', 'add_run_arguments', 'add_weights_argument'
 ]
+
+
+def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of every tool that takes a checkpoint alone."""
+    parser.add_argument(
+        '--config', help='config file, in place of that in the checkpoint')
+    parser.add_argument(
+        '--modules',
+        nargs='+',
+        default=[],
+        metavar='MODULE',
+        help='modules that define parts of your own')
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:

@@ -61,7 +61,10 @@ def test_a_run_says_what_a_person_wants_to_know(fitted_folder, config):
 
     lines = (fitted_folder / 'test').read_text().splitlines()
     assert lines[1] == 'Method: PatchCore, from work/epoch_1.pth'
-    assert lines[-2:] == ['Heat maps: maps', 'Metrics: work_test/metrics.json']
+    assert lines[-3:-1] == [
+        'Heat maps: maps', 'Metrics: work_test/metrics.json'
+    ]
+    assert lines[-1].startswith('Next: ')
     assert sum('took' in line for line in lines) == 1
 
 
@@ -97,6 +100,10 @@ def test_the_next_command_works(fitted_folder, run_tool, tmp_path):
     assert (tmp_path / 'again/metrics.json').read_bytes() == (
         fitted_folder / 'work/metrics.json').read_bytes()
     assert len(list(tmp_path.glob('work/heat_maps/*/*.png'))) == 8
+    _, _, tool, *args = shlex.split(result.out.splitlines()[-1])
+    result = run_tool(tmp_path, Path(tool).name, *args)
+    assert result.status == 0, result.err
+    assert (tmp_path / 'again/report.html').is_file()
 
 
 def test_verbose(run_tool, config, tmp_path):

@@ -7,12 +7,13 @@ from mmad.interrupt import exit_quietly_on_interrupt
 
 exit_quietly_on_interrupt()
 
+from mmad.command_options import add_checkpoint_arguments
 from mmad.terminal import open_terminal, say, shown_path
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('checkpoint', help='checkpoint file of a detector')
+    parser.add_argument('checkpoint', help='checkpoint of tools/train.py')
     parser.add_argument(
         '--format',
         choices=['onnx', 'torch-export', 'openvino'],
@@ -20,6 +21,7 @@ def parse_args() -> argparse.Namespace:
         help='format of the graph (default: onnx)')
     parser.add_argument(
         '--out',
+        metavar='FILE',
         help='file to write, which ends in .onnx, .pt2 or .xml (default: '
         'beside the checkpoint)')
     parser.add_argument(
@@ -35,14 +37,7 @@ def parse_args() -> argparse.Namespace:
         '--check',
         metavar='FOLDER',
         help='also compare the graph with the checkpoint on these images')
-    parser.add_argument(
-        '--config',
-        help='config file, in place of the config in the checkpoint')
-    parser.add_argument(
-        '--modules',
-        nargs='+',
-        default=[],
-        help='modules that define parts of your own')
+    add_checkpoint_arguments(parser)
     return parser.parse_args()
 
 
@@ -50,7 +45,7 @@ def main() -> None:
     args = parse_args()
     # Imported here and in `export`, so that --help is quick.
     open_terminal()
-    from mmad.utils.command_line import one_sentence_errors
+    from mmad.utils.one_sentence_errors import one_sentence_errors
 
     one_sentence_errors(partial(export, args))()
 

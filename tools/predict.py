@@ -15,6 +15,7 @@ from mmad.interrupt import exit_quietly_on_interrupt
 
 exit_quietly_on_interrupt()
 
+from mmad.command_options import add_checkpoint_arguments
 from mmad.terminal import open_terminal, say, shown_path
 
 if TYPE_CHECKING:
@@ -70,14 +71,7 @@ def parse_args() -> argparse.Namespace:
         default=0,
         help='threads that read images while the model works (default: 0)')
     parser.add_argument('--device', help='cpu, cuda, cuda:1 and so on')
-    parser.add_argument(
-        '--config', help='config file, in place of that in the checkpoint')
-    parser.add_argument(
-        '--modules',
-        nargs='+',
-        default=[],
-        metavar='MODULE',
-        help='modules that define parts of your own')
+    add_checkpoint_arguments(parser)
     parser.add_argument(
         '--verbose',
         action='store_true',

@@ -19,6 +19,7 @@ def parse_args() -> argparse.Namespace:
         help='work directory of a test; several are compared')
     parser.add_argument(
         '--out',
+        metavar='FILE',
         help='HTML file to write (default: report.html in the first WORK_DIR)')
     parser.add_argument('--title', help='title of the page')
     parser.add_argument(

@@ -83,13 +83,13 @@ def test(args: argparse.Namespace) -> None:
     runner.say_metrics_path()
     if args.show_dir is None:
         maps = shown_path(Path(runner.work_dir, 'heat_maps'))
-        say(
-            'Next',
-            shlex.join([
-                *tool_command('test'),
-                shown_path(runner.config_path), args.checkpoint, '--show-dir',
-                maps
-            ]))
+        command = [
+            *tool_command('test'),
+            shown_path(runner.config_path), args.checkpoint, '--show-dir', maps
+        ]
+    else:
+        command = [*tool_command('report'), shown_path(runner.work_dir)]
+    say('Next', shlex.join(command))
 
 
 if __name__ == '__main__':

@@ -7,6 +7,7 @@ from mmad.interrupt import exit_quietly_on_interrupt
 
 exit_quietly_on_interrupt()
 
+from mmad.command_options import add_checkpoint_arguments
 from mmad.terminal import open_terminal, say, shown_path
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ _SHOWN = 3
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('checkpoint', help='checkpoint of a fitted detector')
+    parser.add_argument('checkpoint', help='checkpoint of tools/train.py')
     parser.add_argument(
         'folder',
         nargs='?',
@@ -49,14 +50,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--batch-size', type=int, default=8, help='(default: 8)')
     parser.add_argument('--device', help='cpu, cuda, cuda:1 and so on')
-    parser.add_argument(
-        '--config', help='config file, in place of that in the checkpoint')
-    parser.add_argument(
-        '--modules',
-        nargs='+',
-        default=[],
-        metavar='MODULE',
-        help='modules that define parts of your own')
+    add_checkpoint_arguments(parser)
     return parser.parse_args()
 
 
@@ -64,7 +58,7 @@ def main() -> None:
     args = parse_args()
     # Imported here and in `update`, so that --help is quick.
     open_terminal()
-    from mmad.utils.command_line import one_sentence_errors
+    from mmad.utils.one_sentence_errors import one_sentence_errors
 
     one_sentence_errors(partial(update, args))()
 

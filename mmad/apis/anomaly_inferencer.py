@@ -9,8 +9,8 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.infer import BaseInferencer
 from mmengine.registry import DefaultScope
+from rich import get_console
 
-from mmad.errors import InputError
 from mmad.models import BaseDetector
 from mmad.registry import INFERENCERS
 from mmad.structures import AnomalyDataSample
@@ -18,7 +18,7 @@ from mmad.utils import check_number
 from mmad.utils.progress import show_progress as show_bar
 from mmad.visualization import AnomalyVisualizer
 
-from .image_pipeline import ImagePipeline, find_pipeline
+from .image_pipeline import ImagePipeline, require_pipeline
 from .images import (
     Inputs,
     OneImage,
@@ -298,7 +298,8 @@ class AnomalyInferencer(BaseInferencer):
             or (writer is not None and writer.overlays != 'none'), num_workers)
         return show_bar(
             self._run(batches, strict, writer), 'Predicting',
-            count_images(images), bar and self.show_progress)
+            count_images(images), bar and self.show_progress
+            and get_console().is_terminal)
 
     def _run(self, batches: Iterable[list[PreparedImage]], strict: bool,
              writer: PredictionWriter | None) -> Iterator[Scored]:
@@ -333,12 +334,7 @@ class AnomalyInferencer(BaseInferencer):
         return self.model
 
     def _init_pipeline(self, cfg: Config) -> Callable:
-        steps = find_pipeline(self.model.cfg, f'of "{self._checkpoint}"')
-        if steps is None:
-            raise InputError(
-                f'the config of "{self._checkpoint}" has no test pipeline '
-                '(`test_dataloader.dataset.pipeline`); give a config that has '
-                'one with `config=`.')
+        steps = require_pipeline(self.model.cfg, f'of "{self._checkpoint}"')
         with DefaultScope.overwrite_default_scope('mmad'):
             return explain_errors(self._stored_in)(ImagePipeline(steps))
 

@@ -36,6 +36,21 @@ def find_pipeline(config: Mapping, origin: str) -> list | None:
     return found[0] if found else None
 
 
+def require_pipeline(config: Mapping, origin: str) -> list:
+    """Return the test pipeline of a config, as :func:`find_pipeline` does.
+
+    Raises:
+        InputError: If there is none.
+    """
+    steps = find_pipeline(config, origin)
+    if steps is None:
+        raise InputError(
+            f'the config {origin} has no test pipeline '
+            '(`test_dataloader.dataset.pipeline`); give a config that has one '
+            'with `config=`.')
+    return steps
+
+
 def _pipelines(dataset: object, origin: str) -> Iterator[list]:
     if isinstance(dataset, list | tuple):
         for part in dataset:

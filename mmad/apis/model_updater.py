@@ -5,14 +5,14 @@ from pathlib import Path
 import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
-from rich.progress import track
 from torch import Tensor
 
 from mmad.errors import InputError
 from mmad.models import BaseDetector, FitDetector
 from mmad.utils.arguments import check_number
+from mmad.utils.progress import show_progress
 
-from .image_pipeline import ImagePipeline, find_pipeline
+from .image_pipeline import ImagePipeline, require_pipeline
 
 Paths = Sequence[str | Path]
 
@@ -39,12 +39,7 @@ class ModelUpdater:
             raise InputError(
                 f'{name} is trained by gradients and cannot take in images '
                 'later on; train it anew with all images: tools/train.py.')
-        steps = find_pipeline(model.cfg, f'of the {name}')
-        if steps is None:
-            raise InputError(
-                f'the config of the {name} has no test pipeline '
-                '(`test_dataloader.dataset.pipeline`); give a config that has '
-                'one with `config=`.')
+        steps = require_pipeline(model.cfg, f'of the {name}')
         self.model = model
         self.batch_size = batch_size
         with DefaultScope.overwrite_default_scope('mmad'):
@@ -122,7 +117,7 @@ class ModelUpdater:
 
     def _batches(self, paths: Paths, title: str) -> Iterator[dict]:
         starts = range(0, len(paths), self.batch_size)
-        for start in track(starts, title, disable=len(starts) < 2):
+        for start in show_progress(starts, title, enable=len(starts) > 1):
             yield self._load(paths[start:start + self.batch_size], start)
 
     def _load(self, paths: Paths, first: int = 0) -> dict:

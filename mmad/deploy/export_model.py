@@ -13,8 +13,7 @@ import torch
 from mmengine.config import Config
 
 from mmad.apis import init_model
-from mmad.apis.model import summarize_error
-from mmad.errors import InputError
+from mmad.errors import InputError, summarize_error
 from mmad.models import BaseDetector
 from mmad.models.layers import MemoryBank
 from mmad.utils import check_choice, check_number, write_atomically

@@ -5,7 +5,7 @@ import mmcv.transforms
 from mmcv.transforms import Compose
 from mmengine.registry import DefaultScope
 
-from mmad.apis.image_pipeline import find_pipeline
+from mmad.apis.image_pipeline import require_pipeline
 from mmad.datasets.transforms import LoadMask, PackInputs
 from mmad.errors import InputError
 from mmad.models import BaseDetector
@@ -41,12 +41,7 @@ class ImageInput(NamedTuple):
             InputError: There is no pipeline, or a step of it depends on the
                 image and so has no place in a graph.
         """
-        steps = find_pipeline(detector.cfg, f'of "{checkpoint}"')
-        if steps is None:
-            raise InputError(
-                f'the config of "{checkpoint}" has no test pipeline '
-                '(`test_dataloader.dataset.pipeline`); give a config that has '
-                'one with --config.')
+        steps = require_pipeline(detector.cfg, f'of "{checkpoint}"')
         resize, size, place = None, None, (0, 0)
         with DefaultScope.overwrite_default_scope('mmad'):
             built = Compose(steps).transforms

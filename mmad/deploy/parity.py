@@ -8,7 +8,7 @@ from mmcv.transforms import Compose, LoadImageFromFile, Resize
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 
-from mmad.apis.image_pipeline import ImagePipeline, find_pipeline
+from mmad.apis.image_pipeline import ImagePipeline, require_pipeline
 from mmad.apis.images import describe_image, find_images
 from mmad.errors import InputError
 from mmad.models import BaseDetector
@@ -151,7 +151,7 @@ def images_of(folder: str, detector: BaseDetector) -> Iterator[Pair]:
     Raises:
         InputError: It holds no images, or one cannot be read.
     """
-    steps = find_pipeline(detector.cfg, 'of the checkpoint') or []
+    steps = require_pipeline(detector.cfg, 'of the checkpoint')
     with DefaultScope.overwrite_default_scope('mmad'):
         pipeline = ImagePipeline(steps)
         outside = [

@@ -2,7 +2,6 @@ from collections.abc import Iterable, Iterator, Sized
 from typing import TypeVar
 
 from mmengine.dist import is_main_process
-from rich import get_console
 from rich.progress import track
 
 Item = TypeVar('Item')
@@ -12,7 +11,9 @@ def show_progress(items: Iterable[Item],
                   title: str,
                   total: int | None = None,
                   enable: bool = True) -> Iterator[Item]:
-    """Iterate and show a bar, on the first process and on a terminal only.
+    """Iterate and show a bar in the first process.
+
+    If the output is not a terminal, one line appears at the end.
 
     Args:
         items (Iterable): What to iterate over.
@@ -26,5 +27,5 @@ def show_progress(items: Iterable[Item],
     """
     if total is None and isinstance(items, Sized):
         total = len(items)
-    is_shown = enable and is_main_process() and get_console().is_terminal
+    is_shown = enable and is_main_process()
     yield from track(items, title, total=total, disable=not is_shown)

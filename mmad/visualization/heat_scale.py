@@ -63,8 +63,8 @@ class HeatScale:
         ordinary images are cold.
 
         Args:
-            means (Sequence[float]): Mean value of each map.
-            peaks (Sequence[float]): Maximum of each map.
+            means (Sequence[float] | np.ndarray): Mean value of each map.
+            peaks (Sequence[float] | np.ndarray): Maximum of each map.
             threshold (float, optional): What is above counts as anomalous.
                 Defaults to None.
         """

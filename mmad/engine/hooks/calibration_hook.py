@@ -19,6 +19,7 @@ from mmad.models.layers import all_gather_rows, broadcast_
 from mmad.registry import HOOKS
 from mmad.utils import write_atomically
 from mmad.utils.arguments import check_choice, check_number
+from mmad.utils.progress import show_progress
 
 from .hook_utils import (
     build_ordered_loader,
@@ -28,7 +29,6 @@ from .hook_utils import (
     resumed_after_training,
     save_resumable_checkpoint,
     validated_epochs,
-    with_progress_bar,
 )
 
 _METHODS = ('auto', 'leave_one_out', 'held_out')
@@ -202,7 +202,7 @@ class CalibrationHook(Hook):
         size = min(_BATCH, runner.train_loop.dataloader.batch_size or 1)
         loader = build_ordered_loader(runner, images, size)
         rows = []
-        for batch in with_progress_bar(loader, 'Calibrating'):
+        for batch in show_progress(loader, 'Calibrating'):
             data = detector.data_preprocessor(batch, False)
             inputs, samples = data['inputs'], data['data_samples']
             number = len(samples)
@@ -245,7 +245,7 @@ class CalibrationHook(Hook):
         detector = get_detector(runner)
         loader = runner.val_loop.dataloader
         metrics = ImageMetric(), PixelMetric()
-        for batch in with_progress_bar(loader, 'Finding the best F1'):
+        for batch in show_progress(loader, 'Finding the best F1'):
             data = detector.data_preprocessor(batch, False)
             samples = detector(**data, mode='predict')
             for metric in metrics:

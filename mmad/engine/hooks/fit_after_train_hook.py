@@ -1,9 +1,8 @@
-from mmengine.dist import is_main_process
 from mmengine.runner import Runner
-from rich.progress import track
 
 from mmad.models.layers import FittedModule
 from mmad.registry import HOOKS
+from mmad.utils.progress import show_progress
 
 from .fit_hook import FitHook
 from .hook_utils import (
@@ -12,7 +11,6 @@ from .hook_utils import (
     fit_statistics,
     get_detector,
     validation_is_due,
-    with_progress_bar,
 )
 
 
@@ -51,7 +49,7 @@ class FitAfterTrainHook(FitHook):
                 dataset = draw_evenly(runner.train_loop.dataloader.dataset,
                                       module.images_before_training)
                 loader = build_ordered_loader(runner, dataset)
-                fit_statistics(detector, with_progress_bar(loader, 'Aligning'),
+                fit_statistics(detector, show_progress(loader, 'Aligning'),
                                [(module, lambda images: images)])
                 runner.logger.info(module.summary())
 
@@ -67,9 +65,6 @@ class FitAfterTrainHook(FitHook):
         detector = get_detector(runner)
         detector.eval()
         for _ in range(detector.num_passes):
-            for data in track(
-                    runner.train_loop.dataloader,
-                    'Fitting',
-                    disable=not is_main_process()):
+            for data in show_progress(runner.train_loop.dataloader, 'Fitting'):
                 detector.fit_step(data)
             detector.end_pass()

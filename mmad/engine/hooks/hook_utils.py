@@ -1,16 +1,15 @@
 """Functions shared by the hooks that fit, measure and calibrate models."""
 import bisect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
 from mmengine.dataset import BaseDataset
-from mmengine.dist import get_rank, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmengine.runner.base_loop import BaseLoop
-from rich.progress import track
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
@@ -196,11 +195,6 @@ def fit_statistics(detector: BaseDetector, batches: Iterable[dict],
     for module, _ in parts:
         module.finalize()
     detector.train(was_training)
-
-
-def with_progress_bar(loader: DataLoader, title: str) -> Iterator[dict]:
-    """Iterate over a loader, with a progress bar in the first process."""
-    return iter(track(loader, title, disable=get_rank() > 0))
 
 
 def save_resumable_checkpoint(runner: Runner, epoch: int,

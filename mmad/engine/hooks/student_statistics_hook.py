@@ -4,6 +4,7 @@ from torch.utils.data import Dataset
 
 from mmad.registry import HOOKS
 from mmad.utils.arguments import check_number
+from mmad.utils.progress import show_progress
 
 from .hook_utils import (
     build_ordered_loader,
@@ -13,7 +14,6 @@ from .hook_utils import (
     resumed_after_training,
     save_resumable_checkpoint,
     validated_epochs,
-    with_progress_bar,
 )
 
 
@@ -81,9 +81,9 @@ class StudentStatisticsHook(Hook):
     def _measure(self, runner: Runner) -> None:
         students = get_detector(runner)
         # Set apart before the run, in `before_run`.
-        loader = build_ordered_loader(
-            runner, self._held_out)  # type: ignore[arg-type]
-        fit_statistics(students,
-                       with_progress_bar(loader, 'Measuring the students'),
+        loader = build_ordered_loader(runner,
+                                      self._held_out)  # type: ignore[arg-type]
+        fit_statistics(students, show_progress(loader,
+                                               'Measuring the students'),
                        [(scale.score_statistics, scale)
                         for scale in students.scales.values()])

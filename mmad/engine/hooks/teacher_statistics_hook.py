@@ -2,13 +2,13 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmad.registry import HOOKS
+from mmad.utils.progress import show_progress
 
 from .hook_utils import (
     build_ordered_loader,
     fit_statistics,
     get_detector,
     save_resumable_checkpoint,
-    with_progress_bar,
 )
 
 
@@ -31,10 +31,10 @@ class TeacherStatisticsHook(Hook):
         if students.teachers_measured and runner.cfg.get('resume'):
             return
         students.require_teachers()
-        loader = build_ordered_loader(
-            runner, runner.train_loop.dataloader.dataset)
-        fit_statistics(students,
-                       with_progress_bar(loader, 'Measuring the teachers'),
+        loader = build_ordered_loader(runner,
+                                      runner.train_loop.dataloader.dataset)
+        fit_statistics(students, show_progress(loader,
+                                               'Measuring the teachers'),
                        [(scale.teacher_statistics, scale.teacher.dense)
                         for scale in students.scales.values()])
         save_resumable_checkpoint(runner, 0, 0)

@@ -9,12 +9,11 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 from mmengine.dataset import BaseDataset
-from mmengine.dist import all_gather_object, get_dist_info, is_main_process
+from mmengine.dist import all_gather_object, get_dist_info
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop, Runner
 from mmengine.runner.base_loop import BaseLoop
 from mmengine.visualization import LocalVisBackend
-from rich.progress import track
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -25,6 +24,7 @@ from mmad.structures import AnomalyDataSample
 from mmad.structures.frame import scored_window
 from mmad.utils import check_choice, check_number, printable
 from mmad.utils.path_checks import check_folder
+from mmad.utils.progress import show_progress
 from mmad.utils.safe_path import safe_path
 from mmad.visualization import AnomalyVisualizer
 from mmad.visualization.heat_scale import HeatScale
@@ -151,11 +151,10 @@ class VisualizationHook(Hook):
                 all_gather_object([picture.entry for picture in self._files])))
         folder = self._folder(runner)
         value_range = self._value_range()
-        for picture in track(
+        for picture in show_progress(
                 self._files,
                 'Drawing heat maps',
-                disable=not is_main_process()
-                or all(picture.file for picture in self._files)):
+                enable=not all(picture.file for picture in self._files)):
             defect_type, stem = names[picture.entry[0]]
             path = safe_path(folder, defect_type, f'{stem}.png')
             if picture.file is None:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from rich.progress import track
 
 from mmad.errors import printable
 from mmad.evaluation.choose_examples import Candidate, choose_examples
@@ -20,6 +19,7 @@ from mmad.evaluation.report import (
     short_value,
     sort_metrics,
 )
+from mmad.utils.progress import show_progress
 from mmad.version import __version__
 
 from ..heat_scale import HeatScale
@@ -213,8 +213,8 @@ def _gallery(run: Run, examples: Sequence[Example], pictures: Pictures,
     assert predictions is not None
     names, p_values = run.image_names, predictions.p_values
     gallery = []
-    for example in track(
-            examples, f'Drawing {run.name}', disable=not examples):
+    for example in show_progress(
+            examples, f'Drawing {run.name}', enable=bool(examples)):
         place = example.position
         image, *masks = _files(run, example)
         kind = int(predictions.kinds[place])

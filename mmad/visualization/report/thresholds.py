@@ -124,7 +124,7 @@ def _origin(about: dict[str, Any]) -> str:
         f' on {number} normal image{"s" * (number != 1)} left out of the fit')
     rate = about.get('false_alarm_rate')
     if rate is not None:
-        return f'calibrated{images}, for {100 * rate:.3g} % false alarms'
+        return f'calibrated{images}, for {100 * rate:.2g} % false alarms'
     kind = about.get('threshold_kind')
     origins = dict(
         best_f1='the highest F1 on labeled images', given='given by the user')
