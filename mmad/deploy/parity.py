@@ -13,6 +13,7 @@ from mmad.apis.images import describe_image, find_images
 from mmad.errors import InputError
 from mmad.models import BaseDetector
 from mmad.structures import AnomalyDataSample
+from mmad.utils.progress import show_progress
 
 from .formats import Graph
 from .image_input import ImageInput
@@ -162,6 +163,6 @@ def images_of(folder: str, detector: BaseDetector) -> Iterator[Pair]:
             outside = [dict(type='LoadImage'), *outside]
         before = Compose(outside)
     paths: Any = find_images(folder)
-    for number, path in enumerate(paths):
+    for number, path in enumerate(show_progress(paths, 'Comparing')):
         image = before(describe_image(path, number))['img']
         yield image, pipeline(describe_image(path, number))
