@@ -19,6 +19,13 @@ MODELS = dict(
         num_neighbors=3))
 
 
+@pytest.fixture(autouse=True)
+def without_bars(monkeypatch):
+    # Each takes a quarter of a second.
+    monkeypatch.setattr('mmad.models.layers.coreset.track',
+                        lambda items, *args, **kwargs: items)
+
+
 def normal_images(number, seed):
     """Images of one size, of which some are odder than others."""
     generator = torch.Generator().manual_seed(seed)
