@@ -41,7 +41,7 @@ def parse_args() -> argparse.Namespace:
         type=float,
         metavar='RATE',
         help='wanted share of normal images above the threshold (default: '
-        'that of the checkpoint)')
+        'the one that the fit was asked for)')
     parser.add_argument(
         '--out',
         metavar='FILE',

@@ -107,14 +107,16 @@ def decide(decision: Decision,
         decision (Decision): Is calibrated.
         calibration (Calibration): Scores, and what was said before.
         rate (float, optional): Wanted false-alarm rate. Defaults to None:
-            the one before; where thresholds were given, these are kept.
+            the one that was asked for before, also if there were too few
+            images for it; where thresholds were given, these are kept.
     """
     said = calibration.conditions
+    asked = said.get('requested_rate') or said.get('false_alarm_rate')
     is_given = rate is None and said.get('threshold_kind',
                                          'conformal') != 'conformal'
-    decision.calibrate(calibration.scores, calibration.peaks, rate
-                       or said.get('false_alarm_rate') or 0.01,
-                       said['calibration'], calibration.numbers.tolist())
+    decision.calibrate(calibration.scores, calibration.peaks, rate or asked
+                       or 0.01, said['calibration'],
+                       calibration.numbers.tolist())
     if is_given:
         decision.set_thresholds(*calibration.thresholds,
                                 said['threshold_kind'])

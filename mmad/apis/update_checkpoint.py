@@ -73,7 +73,8 @@ def update_checkpoint(checkpoint: str | Path,
             it. Defaults to None: the scores of the checkpoint and of the new
             images, each left out.
         false_alarm_rate (float, optional): Wanted share of normal images
-            above the threshold. Defaults to None: that of the checkpoint.
+            above the threshold. Defaults to None: the one that the fit was
+            asked for.
         out (str | Path, optional): New checkpoint. Defaults to None: beside
             the old one, with the number of images in its name.
         config (str | Path | Config, optional): As in

@@ -197,6 +197,25 @@ def test_images_that_were_fitted_are_left_alone(name, checkpoint, pictures,
         update_checkpoint(result.checkpoint, folder, config=config(name))
 
 
+@pytest.mark.parametrize(('asked', 'rates'), [(0.01, [1 / 7, 1 / 10, 1 / 13]),
+                                              (0.1, [1 / 7, 1 / 10, 0.1])])
+def test_the_rate_comes_down_to_the_one_asked_for(asked, rates, pictures,
+                                                  tmp_path):
+    path = tmp_path / 'model.pth'
+    fitted('padim', paths(pictures, range(6)), path, asked)
+    found = []
+    for number in (0, 3, 6):
+        out = tmp_path / f'{number}.pth'
+        if number:
+            more = copy(pictures, tmp_path / f'{number}',
+                        range(3 + number, 6 + number))
+            update_checkpoint(path, more, out=out, config=config('padim'))
+            path = out
+        found.append(load('padim', path).decision.conditions)
+    assert [c['false_alarm_rate'] for c in found] == pytest.approx(rates)
+    assert {c['requested_rate'] for c in found} == {asked}
+
+
 def test_given_thresholds_stay(name, checkpoint, pictures, tmp_path):
     state = load_checkpoint(checkpoint)
     model = load(name, checkpoint)

@@ -73,9 +73,9 @@ class CalibrationHook(Hook):
             in equal steps. Defaults to 10,000.
         threshold (str | float): ``'conformal'`` for the wanted rate;
             ``'best_f1'`` for the thresholds with the highest F1 on the
-            validation images, which must have labels and are then no fair
-            test; or a number for the image score. Defaults to
-            ``'conformal'``.
+            validation images, which are then no fair test (conformal if
+            they have not both labels); or a number for the image score.
+            Defaults to ``'conformal'``.
         pixel_threshold (float, optional): A number for the anomaly maps.
             Defaults to None: as ``threshold`` says, conformal beside a
             number.
@@ -231,8 +231,11 @@ class CalibrationHook(Hook):
         image, pixel = decision.thresholds.tolist()
         kind = 'given'
         if self.threshold == 'best_f1':
-            image, pixel = self._best_f1(runner)
-            kind = 'best_f1'
+            best = self._best_f1(runner)
+            if best is not None:
+                (image, pixel), kind = best, 'best_f1'
+            elif self.pixel_threshold is None:
+                return
         elif self.threshold != 'conformal':
             image = float(self.threshold)
         if self.pixel_threshold is not None:
@@ -240,8 +243,8 @@ class CalibrationHook(Hook):
         decision.set_thresholds(image, pixel, kind)
 
     @torch.no_grad()
-    def _best_f1(self, runner: Runner) -> tuple[float, float]:
-        """Find the thresholds with the highest F1 on the validation images."""
+    def _best_f1(self, runner: Runner) -> tuple[float, float] | None:
+        """Find the thresholds with the highest F1, if there are labels."""
         detector = get_detector(runner)
         loader = runner.val_loop.dataloader
         metrics = ImageMetric(), PixelMetric()
@@ -257,10 +260,11 @@ class CalibrationHook(Hook):
                               ]).nextafter(torch.tensor(-torch.inf))
         image, pixel = broadcast_(found).tolist()
         if math.isnan(image):
-            raise InputError(
-                'the validation images have no labels of both kinds, normal '
-                'and anomalous, that `threshold="best_f1"` of the '
-                'CalibrationHook needs; use "conformal".')
+            # The fit is done by now, and not to be lost.
+            runner.logger.warning(
+                '`threshold="best_f1"` of the CalibrationHook needs normal '
+                'and anomalous validation images; "conformal" is used.')
+            return None
         if math.isnan(pixel):  # without masks
             pixel = float(detector.decision.thresholds[1])
         return image, pixel

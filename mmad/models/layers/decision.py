@@ -67,6 +67,8 @@ class Decision(FittedModule):
         ``calibration_images`` their number, ``threshold_kind`` is
         ``'conformal'``, ``'best_f1'`` or ``'given'``, and
         ``false_alarm_rate`` the wanted one, None unless it is conformal.
+        Where so few images cannot tell the rate that was asked for,
+        ``requested_rate``, ``false_alarm_rate`` is the lowest that they can.
         """
         return json.loads(bytes(self.about.tolist()) or '{}')
 
@@ -126,11 +128,14 @@ class Decision(FittedModule):
         """
         check_number('false_alarm_rate', rate, above=0, below=1)
         self.require_calibrated()
-        rate = max(rate, self.lowest_rate)
-        above = math.floor((len(self) + 1) * rate + _ROUNDING)
+        used = max(rate, self.lowest_rate)
+        above = math.floor((len(self) + 1) * used + _ROUNDING)
         place = len(self) - above
         self.thresholds = torch.stack([self.scores[place], self.peaks[place]])
-        self._describe(threshold_kind='conformal', false_alarm_rate=rate)
+        self._describe(
+            threshold_kind='conformal',
+            false_alarm_rate=used,
+            requested_rate=rate)
 
     def set_thresholds(self, image: float, pixel: float, kind: str) -> None:
         """Set given thresholds for image scores and maps.

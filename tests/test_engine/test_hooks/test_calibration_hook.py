@@ -153,6 +153,17 @@ def test_best_f1(config, tmp_path):
     assert f1 == pytest.approx(metrics['image_f1max'])
 
 
+def test_best_f1_of_normal_images_only_is_conformal(config, tmp_path):
+    model, record = train(
+        config, tmp_path, **{
+            HOOK + 'threshold': 'best_f1',
+            'val_dataloader.dataset.split': 'train'
+        })
+    assert record['threshold_kind'] == 'conformal'
+    assert model.decision.conditions['false_alarm_rate'] == 0.3
+    assert list(tmp_path.glob('epoch_1.pth'))
+
+
 def test_given_thresholds(config, tmp_path):
     model, record = train(
         config, tmp_path, **{

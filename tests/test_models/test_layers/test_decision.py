@@ -80,7 +80,8 @@ def test_given_thresholds_have_no_rate():
         calibration='held_out',
         calibration_images=9,
         threshold_kind='given',
-        false_alarm_rate=None)
+        false_alarm_rate=None,
+        requested_rate=0.1)
 
 
 def test_state_travels_in_a_state_dict():
