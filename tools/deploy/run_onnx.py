@@ -1,11 +1,12 @@
 """Score images with an exported ONNX model, without mmad and PyTorch.
 
-    python run_onnx.py MODEL.onnx IMAGE...
+    python run_onnx.py MODEL.onnx IMAGE_OR_FOLDER...
 
 It takes onnxruntime, NumPy and Pillow, and can be copied anywhere.
 """
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -41,9 +42,15 @@ class Detector:
         return dict(zip(names, self.session.run(names, {'images': images})))
 
 
+def list_images(places):
+    """List images, and those in folders."""
+    for place in map(Path, places):
+        yield from sorted(place.iterdir()) if place.is_dir() else [place]
+
+
 if __name__ == '__main__':
     detector = Detector(sys.argv[1])
-    for name in sys.argv[2:]:
+    for name in list_images(sys.argv[2:]):
         found = detector(detector.read(name)[None])
         print(
             name,

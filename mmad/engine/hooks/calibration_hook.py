@@ -124,30 +124,20 @@ class CalibrationHook(Hook):
     def before_train(self, runner: Runner) -> None:
         self._validated = validated_epochs(runner)
         detector = get_detector(runner)
-        self._is_on = isinstance(detector,
-                                 BaseDetector) and (self.method == 'held_out'
-                                                    or can_leave_out(detector))
-        if self.method == 'leave_one_out' and not self._is_on:
-            raise InputError(
-                f'the fit of {type(detector).__name__} cannot leave out an '
-                'image; set `method="held_out"` of the CalibrationHook.')
+        obstacle = None
+        if isinstance(detector, BaseDetector) and self.method != 'held_out':
+            obstacle = _obstacle(detector,
+                                 len(runner.train_loop.dataloader.dataset))
+        if obstacle and self.method == 'leave_one_out':
+            raise InputError(obstacle)
+        if obstacle:
+            runner.logger.warning(f'No threshold: {obstacle}')
+        self._is_on = isinstance(detector, BaseDetector) and not obstacle
         if self.threshold == 'best_f1' and runner.val_loop is None:
             raise InputError(
                 '`threshold="best_f1"` of the CalibrationHook needs '
                 'validation images with labels; set `val_dataloader`, or '
                 'use "conformal".')
-        number = len(runner.train_loop.dataloader.dataset)
-        if self._is_on and self._held_out is None and number < _LEAST:
-            raise InputError(
-                f'there are too few training images ({number}) to leave one '
-                f'out for a threshold; add images, at least {_LEAST} beside '
-                'those for testing, better 50 or more.')
-        if not self._is_on and isinstance(detector, BaseDetector):
-            runner.logger.info(
-                'No threshold: '
-                f'{type(detector).__name__} cannot leave an image out of its '
-                'fit; `default_hooks.calibration.method="held_out"` keeps '
-                'some for it.')
         if (self._is_on and resumed_after_training(runner)
                 and detector.is_fitted and not detector.decision.is_fitted):
             self._calibrate(runner)
@@ -332,6 +322,19 @@ def _describe(scores: Tensor) -> str:
 def can_leave_out(model: object) -> bool:
     """Return whether a model is a fitted one that can leave out an image."""
     return isinstance(model, FitDetector) and model.can_leave_out
+
+
+def _obstacle(detector: BaseDetector, number: int) -> str | None:
+    """Say why no image can be left out of a fit of so many, if so."""
+    if not can_leave_out(detector):
+        return (f'{type(detector).__name__} cannot leave an image out of its '
+                'fit; `default_hooks.calibration.method="held_out"` keeps '
+                'some for it.')
+    if number < _LEAST:
+        return (f'there are too few training images ({number}) to leave one '
+                f'out of the fit; add images, at least {_LEAST} beside those '
+                'for testing, better 50 or more.')
+    return None
 
 
 def _as_in_a_test(runner: Runner, dataset: Dataset) -> Dataset:

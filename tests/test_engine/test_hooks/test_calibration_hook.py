@@ -242,7 +242,7 @@ def test_bad_arguments(arguments, message):
 @pytest.mark.parametrize(('changes', 'message'), [
     ({
         HOOK + 'method': 'leave_one_out'
-    }, 'MKD cannot leave out an image'),
+    }, 'MKD cannot leave an image out'),
     ({
         'val_cfg': None,
         'val_dataloader': None,
