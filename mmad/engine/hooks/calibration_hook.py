@@ -185,6 +185,8 @@ class CalibrationHook(Hook):
                            numbers if self._held_out is None else None)
         if self.threshold != 'conformal' or self.pixel_threshold is not None:
             self._set_thresholds(runner)
+        if isinstance(detector, FitDetector):
+            detector.end_calibration()
         detector.train(was_training)
         self._report(runner, images, numbers, scores)
 
