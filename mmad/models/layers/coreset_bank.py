@@ -27,7 +27,7 @@ class CoresetBank(MemoryBank):
 
     An image that is left out is compared with the rows of the others. That is
     exact where all patches are kept. In a coreset, its own rows also cover
-    patches of other images; :func:`fill_coreset` chooses patches of these for
+    patches of other images; ``fill_coreset`` chooses patches of these for
     their place, at most twice as many as there are rows. They are kept until
     :meth:`end_calibration`. Scores are then close to those of a fit without
     the image, and on average rather higher than lower.
@@ -103,7 +103,6 @@ class CoresetBank(MemoryBank):
         self.num_patches = 0
         self.register_fitted('sources', ndim=2, dtype=torch.int64)
         self.register_fitted('counts', dtype=torch.int64)
-        # There may be none after a fit.
         self.register_buffer('fill_rows', torch.empty(0, 0))
         self.register_buffer('fill_images', torch.empty(0, dtype=torch.int64))
 
