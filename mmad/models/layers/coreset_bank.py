@@ -30,7 +30,7 @@ class CoresetBank(MemoryBank):
     patches of other images; ``fill_coreset`` chooses patches of these for
     their place, at most twice as many as there are rows. They are kept until
     :meth:`end_calibration`. Scores are then close to those of a fit without
-    the image, and on average rather higher than lower.
+    the image; without what is filled in, they are too high.
 
     Added images extend the coreset by the same greedy choice, which goes on
     from the rows that there are. Then only patches of the added images can be
