@@ -128,6 +128,7 @@ def update_checkpoint(checkpoint: str | Path,
         elif before is not None:
             after = before.without(ids).with_images(numbers, new, peaks)
         decide(model.decision, after, false_alarm_rate)
+    updater.model.end_calibration()
     path = _new_path(Path(checkpoint), out, model)
     _write(path, state, model, names)
     return CheckpointUpdate(path, num_before, updater.model.num_fitted, added,

@@ -295,3 +295,17 @@ def test_trained_detectors():
     model = MKD.__new__(MKD)
     with pytest.raises(InputError, match='MKD is trained by gradients'):
         ModelUpdater(model)
+
+
+def test_nothing_for_images_left_out_stays(pictures, tmp_path, monkeypatch):
+    monkeypatch.setitem(MODELS, 'patchcore',
+                        dict(type='PatchCore', coreset_ratio=0.3))
+    checkpoint = fitted('patchcore', paths(pictures, range(8)),
+                        tmp_path / 'epoch_1.pth')
+    assert len(load('patchcore', checkpoint).memory_bank.fill_rows)
+    folder = copy(pictures, tmp_path / 'new', [8, 9])
+    result = update_checkpoint(checkpoint, folder, config=config('patchcore'))
+    assert len(result.scores) == 2
+    state = load_checkpoint(result.checkpoint)['state_dict']
+    assert not len(state['memory_bank.fill_rows'])
+    assert not len(state['memory_bank.fill_images'])

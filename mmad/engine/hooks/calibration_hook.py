@@ -1,8 +1,5 @@
-import json
 import math
 from contextlib import nullcontext
-from pathlib import Path
-from typing import Any
 
 import torch
 from mmengine.dataset import Compose
@@ -12,15 +9,15 @@ from mmengine.runner import Runner
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
-from mmad.errors import InputError, printable
+from mmad.errors import InputError
 from mmad.evaluation import ImageMetric, PixelMetric
 from mmad.models import BaseDetector, FitDetector
 from mmad.models.layers import all_gather_rows, broadcast_
 from mmad.registry import HOOKS
-from mmad.utils import write_atomically
 from mmad.utils.arguments import check_choice, check_number
 from mmad.utils.progress import show_progress
 
+from .calibration_report import report_calibration
 from .hook_utils import (
     build_ordered_loader,
     even_steps,
@@ -32,7 +29,6 @@ from .hook_utils import (
 )
 
 _METHODS = ('auto', 'leave_one_out', 'held_out')
-_SHOWN = 3
 # Fewer have no spread without one of them.
 _LEAST = 3
 _BATCH = 16  # images at a time, at most
@@ -175,8 +171,14 @@ class CalibrationHook(Hook):
                            numbers if self._held_out is None else None)
         if self.threshold != 'conformal' or self.pixel_threshold is not None:
             self._set_thresholds(runner)
+        if isinstance(detector, FitDetector):
+            detector.end_calibration()
         detector.train(was_training)
-        self._report(runner, images, numbers, scores)
+        if is_main_process():
+            report_calibration(runner, detector.decision,
+                               self.false_alarm_rate,
+                               [_path(images, number)
+                                for number in numbers], scores)
 
     @torch.no_grad()
     def _score(self, runner: Runner,
@@ -258,65 +260,6 @@ class CalibrationHook(Hook):
         if math.isnan(pixel):  # without masks
             pixel = float(detector.decision.thresholds[1])
         return image, pixel
-
-    def _report(self, runner: Runner, images: Dataset, numbers: list[int],
-                scores: Tensor) -> None:
-        if not is_main_process():
-            return
-        decision = get_detector(runner).decision
-        conditions = decision.conditions
-        order = scores.argsort(descending=True, stable=True).tolist()
-        entries: list[dict[str, Any]] = [
-            dict(path=_path(images, numbers[i]), score=float(scores[i]))
-            for i in order
-        ]
-        image, pixel = decision.thresholds.tolist()
-        text = json.dumps(
-            dict(
-                conditions,
-                image_threshold=image,
-                pixel_threshold=pixel,
-                images=entries),
-            indent=2)
-        write_atomically(
-            Path(runner.work_dir, 'calibration.json'), (text + '\n').encode())
-        rate = conditions['false_alarm_rate']
-        if rate is None:
-            runner.logger.info(
-                f'Threshold: {image:.4g}, of the map {pixel:.4g} '
-                f'({conditions["threshold_kind"]})')
-            return
-        if rate > self.false_alarm_rate:
-            runner.logger.warning(
-                f'{len(decision)} normal images cannot tell a false-alarm '
-                f'rate below {100 * rate:.2g} %, which is used in place of '
-                f'{100 * self.false_alarm_rate:g} %; calibrate with at least '
-                f'{round(1 / self.false_alarm_rate) - 1}, or raise '
-                '`default_hooks.calibration.false_alarm_rate`.')
-        how = ('each left out of the fit'
-               if self._held_out is None else 'held out')
-        runner.logger.info(
-            f'Threshold: {image:.4g}, of the map {pixel:.4g}, for a '
-            f'false-alarm rate of {100 * rate:.2g} %, from {len(decision)} '
-            f'normal images, {how}')
-        runner.logger.info(f'Their scores: {_describe(scores)}')
-        odd = ', '.join(f'{Path(entry["path"] or "?").name} '
-                        f'({entry["score"]:.4g})'
-                        for entry in entries[:_SHOWN])
-        runner.logger.info(printable(f'Oddest normal images: {odd}'))
-
-
-def _describe(scores: Tensor) -> str:
-    """Describe a distribution by those of its quantiles that differ."""
-    values = scores.sort().values
-    shares = [s for s in (0.5, 0.9, 0.99) if s <= 1 - 1 / len(values)]
-    parts = [f'{values[0]:.4g} (lowest)']
-    parts += [
-        f'{torch.quantile(values, share):.4g} '
-        f'({"median" if share == 0.5 else f"{100 * share:g} %"})'
-        for share in shares
-    ]
-    return ', '.join([*parts, f'{values[-1]:.4g} (highest)'])
 
 
 def can_leave_out(model: object) -> bool:

@@ -113,6 +113,15 @@ class FitDetector(BaseDetector):
             for module in modules:
                 module.left_out = None
 
+    def end_calibration(self) -> None:
+        """Forget what only :meth:`leaving_out` has needed.
+
+        A checkpoint is smaller then, and images can still be left out, but a
+        coreset scores them higher than without.
+        """
+        for module in self.fitted_modules:
+            module.end_calibration()
+
     @property
     def needs_training(self) -> bool:
         """Whether :meth:`extract` is trained by gradients before a fit."""

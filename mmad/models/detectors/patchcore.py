@@ -5,7 +5,6 @@ from torch import Tensor, nn
 from mmad.models.backbones import build_backbone
 from mmad.models.layers.anomaly_map import AnomalyMap
 from mmad.models.layers.coreset_bank import CoresetBank
-from mmad.models.layers.nearest_neighbors import distances_to
 from mmad.models.layers.patch_features import PatchFeatures, valid_patches
 from mmad.registry import MODELS
 from mmad.utils.arguments import as_arguments
@@ -135,12 +134,13 @@ class PatchCore(FitDetector):
         score, worst = distances.max(1, keepdim=True)  # |q* - m*|, q*
         if self.num_neighbors == 1:
             return score[:, 0]
-        rows = self.memory_bank.rows
-        around = self.memory_bank(rows[nearest.gather(1, worst)[:, 0]],
-                                  self.num_neighbors)[1]
+        bank = self.memory_bank
+        around = bank(
+            bank.rows_at(nearest.gather(1, worst)[:, 0]),
+            self.num_neighbors)[1]
         # |q* - m| of the rows m in N_b(m*).
         worst = worst[..., None].expand(-1, -1, queries.shape[2])
-        spread = distances_to(queries.gather(1, worst)[:, 0], rows, around)
+        spread = bank.distances(queries.gather(1, worst)[:, 0], around)
         weight = 1 - torch.exp(score[:, 0] - spread.logsumexp(1))
         return weight * score[:, 0]
 

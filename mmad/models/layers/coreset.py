@@ -32,6 +32,28 @@ def random_projection(in_dim: int, out_dim: int, seed: int = 0) -> Tensor:
     return matrix / math.sqrt(out_dim)
 
 
+def project_by_image(rows: Tensor, images: Tensor, matrix: Tensor) -> Tensor:
+    """Multiply rows by a matrix, image by image.
+
+    A product may round differently for another number of rows, and what is
+    chosen by it must not depend on how images are dealt out to processes.
+
+    Args:
+        rows (Tensor): ``(N, D)``.
+        images (Tensor): ``(N,)`` int64, ascending, the image of each row.
+        matrix (Tensor): ``(D, d)``.
+
+    Returns:
+        Tensor: ``(N, d)``.
+    """
+    counts = torch.unique_consecutive(images, return_counts=True)[1].tolist()
+    projected = torch.empty(len(rows), matrix.shape[1])
+    for source, target in zip(
+            rows.split(counts), projected.split(counts), strict=True):
+        torch.mm(source, matrix, out=target)
+    return projected
+
+
 def k_center_greedy(features: Tensor,
                     num_select: int,
                     first: int = 0,

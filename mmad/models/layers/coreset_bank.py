@@ -1,4 +1,5 @@
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -7,8 +8,10 @@ from torch import Tensor
 from mmad.errors import InputError
 from mmad.utils.arguments import check_number
 
-from .coreset import k_center_greedy, random_projection
+from .coreset import k_center_greedy, project_by_image, random_projection
+from .coreset_filling import fill_coreset
 from .memory_bank import MemoryBank
+from .nearest_neighbors import distances_to, nearest_rows, squared_norms
 from .patch_features import valid_patches
 from .processes import all_gather_rows, all_reduce_, rank, world_size
 
@@ -23,13 +26,15 @@ class CoresetBank(MemoryBank):
     position, with positions row by row.
 
     An image that is left out is compared with the rows of the others. That is
-    exact where all patches are kept. A coreset chosen without the image would
-    have had patches of others in the place of some of its own, so scores are
-    slightly too high. The same holds for images that are taken out of the
-    fit.
+    exact where all patches are kept. In a coreset, its own rows also cover
+    patches of other images; ``fill_coreset`` chooses patches of these for
+    their place, at most twice as many as there are rows. They are kept until
+    :meth:`end_calibration`. Scores are then close to those of a fit without
+    the image; without what is filled in, they are too high.
 
     Added images extend the coreset by the same greedy choice, which goes on
-    from the rows that there are.
+    from the rows that there are. Then only patches of the added images can be
+    filled in, and none where images are taken out of the fit.
 
     Args:
         coreset_ratio (float): Share of the held patches that is chosen, in
@@ -56,10 +61,16 @@ class CoresetBank(MemoryBank):
         sources (Tensor): ``(N, 2)`` int64, image and position of each row.
         counts (Tensor): ``(2,)`` int64, numbers of images and of patches that
             were held.
+        fill_rows (Tensor): ``(F, D)`` float32, patches that take the place of
+            an image's rows where it is left out. Search results name them
+            behind the rows.
+        fill_images (Tensor): ``(F,)`` int64, the image that each is for.
     """
 
     sources: Tensor
     counts: Tensor
+    fill_rows: Tensor
+    fill_images: Tensor
 
     def __init__(self,
                  coreset_ratio: float = 0.1,
@@ -92,6 +103,8 @@ class CoresetBank(MemoryBank):
         self.num_patches = 0
         self.register_fitted('sources', ndim=2, dtype=torch.int64)
         self.register_fitted('counts', dtype=torch.int64)
+        self.register_buffer('fill_rows', torch.empty(0, 0))
+        self.register_buffer('fill_images', torch.empty(0, dtype=torch.int64))
 
     @property
     def num_fitted(self) -> int:
@@ -103,7 +116,7 @@ class CoresetBank(MemoryBank):
         return int(self.counts[1]) if len(self.counts) else 0
 
     def images_of_rows(self) -> Tensor:
-        return self.sources[:, 0]
+        return self.sources.view(-1, 2)[:, 0]
 
     def reset(self) -> None:
         super().reset()
@@ -113,6 +126,11 @@ class CoresetBank(MemoryBank):
         self._held = torch.empty(0)
         self._numbers = torch.empty(0, dtype=torch.int64)
         self._count = self.num_patches = 0
+        self.end_calibration()
+
+    def end_calibration(self) -> None:
+        self.fill_rows = self.fill_rows.new_empty(0, 0)
+        self.fill_images = self.fill_images.new_empty(0)
 
     def forget(self, ids: list[int], features: Any = None) -> None:
         image, position = self.sources.T
@@ -193,36 +211,52 @@ class CoresetBank(MemoryBank):
                 f'`coreset_ratio` {self.coreset_ratio} of {num_held} '
                 f'patches selects {size}, fewer than the {self.num_neighbors} '
                 'of `num_neighbors`; raise the ratio or add images.')
-        if size > len(rows):
-            chosen = self._choose(held, numbers, everyones, size - len(rows))
+        self.end_calibration()
+        if len(everyones):
+            chosen, picks, images = self._choose(held, numbers, everyones,
+                                                 size - len(rows))
             more = self._replicate(held, numbers, chosen)
             origin = torch.stack(
                 [chosen // self._per_image, chosen % self._per_image],
                 1).to(sources)
             rows = torch.cat([rows, more]) if len(rows) else more
             sources = torch.cat([sources, origin]) if len(sources) else origin
+            self.fill_rows = self._replicate(held, numbers, picks)
+            self.fill_images = images.to(sources)
         self.store(rows)
         self.sources = sources
         self.counts = self.counts.new_tensor([self.num_images, num_held])
 
     def _choose(self, held: Tensor, numbers: Tensor, everyones: Tensor,
-                size: int) -> Tensor:
-        """Choose so many patches of all processes, beside the rows."""
+                size: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Choose so many patches of all processes, beside the rows.
+
+        Returns:
+            tuple[Tensor, Tensor, Tensor]: Their numbers, and the numbers and
+            images of those to fill in.
+        """
         if size == len(everyones):
-            return everyones
+            return everyones, everyones[:0], everyones[:0]
+        projected = self._project(held, numbers)
         start: dict = dict(first=self._first_number(everyones))
-        if len(self.rows):
+        centers, owners = projected[:0], self.images_of_rows().cpu()
+        if len(self):
             # As patches of one image.
-            start = dict(
-                centers=self._project(
-                    self.rows.cpu(), torch.zeros(len(self),
-                                                 dtype=torch.int64)))
-        return k_center_greedy(
-            self._project(held, numbers).to(self.rows.device),
-            size,
-            row_ids=numbers,
-            progress=rank() == 0,
-            **start)
+            centers = self._project(self.rows.cpu(), torch.zeros_like(owners))
+            start = dict(centers=centers)
+        device, chosen = self.rows.device, everyones[:0]
+        if size:
+            chosen = k_center_greedy(
+                projected.to(device),
+                size,
+                row_ids=numbers,
+                progress=rank() == 0,
+                **start)
+        more = self._replicate(projected, numbers, chosen)
+        return chosen, *fill_coreset(
+            projected.to(device), numbers, numbers // self._per_image,
+            torch.cat([centers.to(device), more]),
+            torch.cat([owners, chosen // self._per_image]).to(device))
 
     def _take_held(self) -> tuple[Tensor, Tensor]:
         """Take the patches of this process, sorted by their numbers."""
@@ -246,24 +280,63 @@ class CoresetBank(MemoryBank):
             return held
         matrix = random_projection(held.shape[1], self.projection_dim,
                                    self.seed)
-        # Image by image: a matrix product may round differently for another
-        # number of rows, and the choice must not depend on the sharding.
-        counts = torch.unique_consecutive(
-            numbers // self._per_image, return_counts=True)[1].tolist()
-        projected = torch.empty(len(held), self.projection_dim)
-        for source, target in zip(
-                held.split(counts), projected.split(counts), strict=True):
-            torch.mm(source, matrix, out=target)
-        return projected
+        return project_by_image(held, numbers // self._per_image, matrix)
+
+    def rows_at(self, index: Tensor) -> Tensor:
+        """Return the rows ``(..., D)`` that a search has found."""
+        if self.left_out is None or not len(self.fill_rows):
+            return self.rows[index]
+        rows = self.rows[index.clamp(max=len(self) - 1)]
+        filled = index >= len(self)
+        rows[filled] = self.fill_rows[index[filled] - len(self)]
+        return rows
+
+    def distances(self, queries: Tensor, index: Tensor) -> Tensor:
+        if self.left_out is None or not len(self.fill_rows):
+            return super().distances(queries, index)
+        distances = super().distances(queries, index.clamp(max=len(self) - 1))
+        query, place = torch.nonzero(index >= len(self), as_tuple=True)
+        filled = index[query, place, None] - len(self)
+        distances[query, place] = distances_to(queries[query], self.fill_rows,
+                                               filled)[:, 0]
+        return distances
+
+    def _search_others(self, queries: Tensor, k: int,
+                       left_out: Sequence[int]) -> Tensor:
+        index = super()._search_others(queries, k, left_out)
+        if not len(self.fill_rows):
+            return index
+        found = []
+        for image, group, near in zip(
+                left_out,
+                queries.unflatten(0, (len(left_out), -1)),
+                index.unflatten(0, (len(left_out), -1)),
+                strict=True):
+            places = torch.nonzero(self.fill_images == image)[:, 0]
+            if len(places):
+                rows = self.fill_rows[places]
+                filled = nearest_rows(group, rows, squared_norms(rows),
+                                      min(k, len(rows)))
+                both = torch.cat([near, places[filled] + len(self)], 1)
+                order = self.distances(group, both).sort(stable=True).indices
+                near = both.gather(1, order[:, :k])
+            found.append(near)
+        return torch.cat(found)
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
+        # Older checkpoints have none.
+        state_dict.setdefault(f'{prefix}fill_rows', torch.empty(0, 0))
+        state_dict.setdefault(f'{prefix}fill_images',
+                              torch.empty(0, dtype=torch.int64))
         super()._load_from_state_dict(state_dict, prefix, *args)
-        if len(self) and (self.sources.shape != (len(self), 2)
-                          or self.counts.shape != (2, )):
+        if len(self.fill_rows) != len(
+                self.fill_images) or (len(self) and
+                                      (self.sources.shape != (len(self), 2)
+                                       or self.counts.shape != (2, ))):
             raise InputError(
-                f'the tensors "{prefix}sources" and "{prefix}counts" of the '
-                f'checkpoint do not say where the {len(self)} rows are from; '
-                'it is damaged: fit again.')
+                f'the tensors "{prefix}sources", "{prefix}counts" and '
+                f'"{prefix}fill_images" of the checkpoint do not say where '
+                f'the {len(self)} rows are from; it is damaged: fit again.')
 
     def _replicate(self, held: Tensor, numbers: Tensor,
                    chosen: Tensor) -> Tensor:

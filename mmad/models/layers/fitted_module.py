@@ -132,6 +132,9 @@ class FittedModule(nn.Module):
         """
         raise NotImplementedError
 
+    def end_calibration(self) -> None:
+        """Forget what only images that are left out have needed."""
+
     def summary(self) -> str:
         """Say in a sentence what a fit before a training has found."""
         return f'{type(self).__name__} is fitted.'

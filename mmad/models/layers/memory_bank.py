@@ -152,7 +152,19 @@ class MemoryBank(FittedModule):
         else:
             index = self._search_index(queries, k)
             self._require_found(index >= 0, k)
-        return distances_to(queries, self.rows, index), index
+        return self.distances(queries, index), index
+
+    def distances(self, queries: Tensor, index: Tensor) -> Tensor:
+        """Compute distances to what a search has found.
+
+        Args:
+            queries (Tensor): ``(Q, D)``.
+            index (Tensor): ``(Q, k)`` indices as of :meth:`forward`.
+
+        Returns:
+            Tensor: ``(Q, k)`` Euclidean distances.
+        """
+        return distances_to(queries, self.rows, index)
 
     def _search_others(self, queries: Tensor, k: int,
                        left_out: Sequence[int]) -> Tensor:

@@ -8,6 +8,7 @@ from mmengine.runner import Runner
 
 from mmad.engine.hooks import CalibrationHook
 from mmad.errors import InputError
+from mmad.models import FitDetector
 from mmad.utils import load_checkpoint, setup_environment
 
 HOOK = 'default_hooks.calibration.'
@@ -44,8 +45,10 @@ def training_samples(runner_or_config):
 
 
 @pytest.mark.parametrize('name', ['config', 'fyd_config'])
-def test_scores_are_of_images_left_out(name, request, tmp_path):
+def test_scores_are_of_images_left_out(name, request, tmp_path, monkeypatch):
     config = request.getfixturevalue(name)
+    # So that it can be scored again below.
+    monkeypatch.setattr(FitDetector, 'end_calibration', lambda self: None)
     model, record = train(config, tmp_path)
     expected = {}
     for packed in training_samples(config):
@@ -191,6 +194,9 @@ def test_resumed_in_the_middle_of_a_calibration(config, tmp_path):
     assert not len(before['decision.thresholds'])
     assert before['memory_bank.rows'].equal(
         whole.state_dict()['memory_bank.rows'])
+    # Only the calibration needs them.
+    assert len(before['memory_bank.fill_rows'])
+    assert not len(whole.memory_bank.fill_rows)
     model, _ = train(
         config, tmp_path / 'killed', resume=True, load_from=checkpoint)
     state = load_checkpoint(checkpoint)['state_dict']

@@ -111,16 +111,122 @@ def test_sources_of_other_rows():
         CoresetBank().load_state_dict(state)
 
 
+def draw_clusters(seed, number=12):
+    """Images whose patches are of few kinds, some of them odd."""
+    generator = torch.Generator().manual_seed(seed)
+    kinds = 4 * torch.randn(8, 5, generator=generator)
+    kind = torch.randint(8, (number, 3, 4), generator=generator)
+    spread = torch.rand(number, 1, 1, 1, generator=generator)
+    noise = torch.randn(number, 5, 3, 4, generator=generator)
+    return kinds[kind].permute(0, 3, 1, 2) + spread * noise
+
+
+def score_left_out(bank, features):
+    bank.left_out = range(len(features))
+    distances = bank(patches(features))[0]
+    bank.left_out = None
+    return distances.view(len(features), -1).amax(1)
+
+
+def test_left_out_is_close_to_a_fit_without_the_image():
+    ratios = []
+    for seed in range(5):
+        features = draw_clusters(seed)
+        bank = fit(features, coreset_ratio=0.25)
+        filled = score_left_out(bank, features)
+        bank.end_calibration()
+        ignored = score_left_out(bank, features)
+        exact = score_left_out(fit(features, coreset_ratio=1), features)
+        assert (exact <= filled * 1.00001).all()
+        assert (filled <= ignored * 1.00001).all()
+        refits = []
+        for image in range(len(features)):
+            rest = [i for i in range(len(features)) if i != image]
+            other = fit(features[rest], coreset_ratio=0.25)
+            refits.append(other(patches(features[image:image + 1]))[0].max())
+        ratios.append(torch.stack([filled, ignored]) / torch.stack(refits))
+    filled, ignored = torch.cat(ratios, 1).mean(1) - 1
+    assert ignored > 0
+    assert abs(filled) < 0.7 * ignored
+
+
+@pytest.mark.parametrize('backend', ['torch', 'faiss'])
+@pytest.mark.parametrize('k', [1, 4])
+def test_search_for_an_image_left_out(backend, k):
+    features = draw_clusters(0)
+    bank = fit(features, coreset_ratio=0.25, backend=backend)
+    assert len(bank.fill_rows) == len(bank.fill_images) > 0
+    bank.left_out = [3, 0, int(bank.fill_images[0])]
+    queries = patches(features[bank.left_out])
+    distances, index = bank(queries, k)
+    torch.testing.assert_close(distances, (queries[:, None] -
+                                           bank.rows_at(index)).norm(dim=2))
+    assert torch.equal(bank.distances(queries, index), distances)
+    for image, own, found in zip(bank.left_out, queries.split(PER_IMAGE),
+                                 distances.split(PER_IMAGE)):
+        rows = torch.cat([
+            bank.rows[bank.images_of_rows() != image],
+            bank.fill_rows[bank.fill_images == image]
+        ])
+        expected = torch.cdist(own.double(), rows.double()).topk(
+            k, largest=False).values
+        torch.testing.assert_close(found.double(), expected)
+
+
+def test_what_is_filled_in_goes_after_a_calibration():
+    features = draw_clusters(0)
+    bank = fit(features, coreset_ratio=0.25)
+    other = CoresetBank(0.25)
+    other.load_state_dict(bank.state_dict())
+    assert torch.equal(
+        score_left_out(other, features), score_left_out(bank, features))
+    before = bank(patches(features))
+    bank.end_calibration()
+    for one, two in zip(bank(patches(features)), before):
+        assert torch.equal(one, two)
+    state = bank.state_dict()
+    assert not state['fill_rows'].numel() + state['fill_images'].numel()
+    # Older checkpoints are without.
+    del state['fill_rows'], state['fill_images']
+    other.load_state_dict(state)
+    assert torch.equal(
+        score_left_out(other, features), score_left_out(bank, features))
+
+
+def test_added_images_are_filled_in():
+    features = draw_clusters(0)
+    bank = fit(features[:6], coreset_ratio=0.25)
+    bank.num_images = 12
+    bank.reopen()
+    bank.update(features[6:], list(range(6, 12)))
+    bank.finalize()
+    filled = score_left_out(bank, features)
+    assert len(bank.fill_rows)
+    new = patches(features[6:])
+    assert (bank.fill_rows[:, None] == new).all(2).any(1).all()
+    bank.end_calibration()
+    ignored = score_left_out(bank, features)
+    assert (filled <= ignored * 1.00001).all()
+    assert (filled < ignored).any()
+
+
 def _shard(rank, features):
     order = range(rank, len(features), dist.get_world_size())
     bank = fit(features, order, coreset_ratio=0.3)
-    return torch.cat([bank.rows, bank.sources], 1)
+    return torch.cat([
+        torch.cat([bank.rows, bank.sources], 1),
+        torch.cat([bank.fill_rows, bank.fill_images[:, None].expand(-1, 2)], 1)
+    ])
 
 
 @pytest.mark.parametrize('world', [2, 3])
 def test_processes_choose_together(run_processes, world):
     features = draw()
     bank = fit(features, coreset_ratio=0.3)
-    alone = torch.cat([bank.rows, bank.sources], 1)
+    assert len(bank.fill_rows)
+    alone = torch.cat([
+        torch.cat([bank.rows, bank.sources], 1),
+        torch.cat([bank.fill_rows, bank.fill_images[:, None].expand(-1, 2)], 1)
+    ])
     for rows in run_processes(world, _shard, features):
         assert torch.equal(rows, alone)

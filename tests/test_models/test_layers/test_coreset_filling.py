@@ -1,0 +1,100 @@
+import pytest
+import torch
+import torch.distributed as dist
+
+from mmad.models.layers.coreset import k_center_greedy
+from mmad.models.layers.coreset_filling import fill_coreset
+
+IMAGES, PER_IMAGE, DIM = 6, 20, 4
+
+
+def draw(seed):
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randn(IMAGES * PER_IMAGE, DIM, generator=generator)
+    images = torch.arange(IMAGES).repeat_interleave(PER_IMAGE)
+    return rows, images
+
+
+def fill(rows, images, chosen, own=slice(None)):
+    return fill_coreset(rows[own],
+                        torch.arange(len(rows))[own], images[own],
+                        rows[chosen], images[chosen])
+
+
+def brute_force(rows, images, chosen):
+    """For each image, the picks in a loop over a float64 distance matrix."""
+    distances = torch.cdist(rows.double(), rows.double())
+    to_chosen = distances[:, chosen]
+    radius = to_chosen.min(1).values.max()
+    found = []
+    for image in range(IMAGES):
+        centers = chosen[images[chosen] != image].tolist()
+        lost = [
+            i for i in range(len(rows)) if images[i] != image
+            and images[chosen[to_chosen[i].argmin()]] == image
+        ]
+        while lost:
+            nearest = distances[lost][:, centers].min(1).values
+            if nearest.max() <= radius:
+                break
+            centers.append(lost[int(nearest.argmax())])
+            found.append((centers[-1], image))
+    return found
+
+
+@pytest.mark.parametrize('seed', range(4))
+@pytest.mark.parametrize('size', [10, 30])
+def test_greedy_choice_by_brute_force(seed, size):
+    rows, images = draw(seed)
+    chosen = k_center_greedy(rows, size)
+    expected = brute_force(rows, images, chosen)
+    assert 0 < len(expected) <= 2 * size
+    assert list(
+        zip(*map(torch.Tensor.tolist, fill(rows, images, chosen)))) == expected
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_others_stay_within_the_radius(seed):
+    rows, images = draw(seed)
+    chosen = k_center_greedy(rows, 12)
+    picks, stood_for = fill(rows, images, chosen)
+    radius = torch.cdist(rows, rows[chosen]).min(1).values.max()
+    for image in range(IMAGES):
+        others = rows[images != image]
+        left = rows[chosen[images[chosen] != image]]
+        before = torch.cdist(others, left).min(1).values.max()
+        filled = torch.cat([left, rows[picks[stood_for == image]]])
+        assert torch.cdist(others,
+                           filled).min(1).values.max() <= radius * (1 + 1e-5)
+        assert (before > radius) == (stood_for == image).any()
+
+
+def test_at_most_twice_as_many_as_centers():
+    # One center is alone among rows that are farther from each other.
+    rows = torch.cat([torch.zeros(1, 20), 10 * torch.eye(20)])
+    rows = torch.cat([rows, torch.full((1, 20), 100.)])
+    images = torch.tensor([0] + [1] * 20 + [2])
+    picks, stood_for = fill(rows, images, torch.tensor([0, 21]))
+    assert len(picks.unique()) == 4
+    assert stood_for.eq(0).all()
+
+
+def test_nothing_to_fill():
+    rows, images = draw(0)
+    picks, stood_for = fill(rows, images, torch.arange(len(rows)))
+    assert len(picks) == len(stood_for) == 0
+
+
+def _shard(rank, rows, images, chosen):
+    own = images % dist.get_world_size() == rank
+    return torch.stack(fill(rows, images, chosen, own))
+
+
+@pytest.mark.parametrize('world', [2, 3])
+def test_processes_choose_together(run_processes, world):
+    rows, images = draw(1)
+    chosen = k_center_greedy(rows, 12)
+    alone = torch.stack(fill(rows, images, chosen))
+    assert alone.shape[1]
+    for found in run_processes(world, _shard, rows, images, chosen):
+        assert torch.equal(found, alone)
