@@ -28,7 +28,7 @@ from .hook_utils import (
     validated_epochs,
 )
 
-_METHODS = ('auto', 'leave_one_out', 'held_out')
+_METHODS = ('auto', 'leave_one_out', 'held_out', 'off')
 # Fewer have no spread without one of them.
 _LEAST = 3
 _BATCH = 16  # images at a time, at most
@@ -55,9 +55,9 @@ class CalibrationHook(Hook):
     the work directory, the oddest first.
 
     Args:
-        method (str): ``'leave_one_out'``, ``'held_out'``, or ``'auto'``:
-            the first where the detector can, else none, so that it has no
-            thresholds. Defaults to ``'auto'``.
+        method (str): ``'leave_one_out'``, ``'held_out'``, ``'off'`` for no
+            thresholds, or ``'auto'``: the first where the detector can, else
+            none. Defaults to ``'auto'``.
         false_alarm_rate (float): Wanted share of normal images above the
             threshold, in (0, 1). ``n`` images cannot tell a rate below
             ``1 / (n + 1)``; then this rate is used, and a warning says so.
@@ -112,6 +112,11 @@ class CalibrationHook(Hook):
         self.pixel_threshold = pixel_threshold
         self._held_out: Dataset | None = None
 
+    @property
+    def leaves_out(self) -> bool:
+        """Whether images are left out of the fit, if the detector can."""
+        return self.method in ('auto', 'leave_one_out')
+
     def before_run(self, runner: Runner) -> None:
         if self.method == 'held_out':
             self._held_out = self._held_out or hold_out(
@@ -121,14 +126,16 @@ class CalibrationHook(Hook):
         self._validated = validated_epochs(runner)
         detector = get_detector(runner)
         obstacle = None
-        if isinstance(detector, BaseDetector) and self.method != 'held_out':
+        if isinstance(detector, BaseDetector) and self.leaves_out:
             obstacle = _obstacle(detector,
                                  len(runner.train_loop.dataloader.dataset))
         if obstacle and self.method == 'leave_one_out':
             raise InputError(obstacle)
         if obstacle:
             runner.logger.warning(f'No threshold: {obstacle}')
-        self._is_on = isinstance(detector, BaseDetector) and not obstacle
+        self._is_on = isinstance(
+            detector, BaseDetector) and (self.method == 'held_out'
+                                         or (self.leaves_out and not obstacle))
         if self.threshold == 'best_f1' and runner.val_loop is None:
             raise InputError(
                 '`threshold="best_f1"` of the CalibrationHook needs '

@@ -6,6 +6,7 @@ from mmengine.runner import Runner
 from mmad.errors import InputError
 from mmad.registry import HOOKS
 
+from .calibration_hook import CalibrationHook
 from .hook_utils import get_detector
 
 
@@ -35,6 +36,10 @@ class FitHook(Hook):
                 f'{type(detector).__name__} as configured is fitted in '
                 f'{detector.num_passes} epoch(s), but `train_cfg.max_epochs` '
                 f'is {runner.max_epochs}; set it to {detector.num_passes}.')
+        for module in detector.fitted_modules:
+            module.prepares_leaving_out = any(
+                isinstance(hook, CalibrationHook) and hook.leaves_out
+                for hook in runner.hooks)
         self._resumed_after_fit = runner.epoch >= runner.max_epochs
 
     def before_train_epoch(self, runner: Runner) -> None:

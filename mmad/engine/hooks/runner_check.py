@@ -121,7 +121,7 @@ def _hook_problems(runner: Runner) -> Iterator[tuple[bool, str]]:
         yield isinstance(hook, EMAHook) and _calibrates(runner), (
             f'the {hook_name} does not go with the CalibrationHook, whose '
             'thresholds would be those of the weights that are not averaged; '
-            'set `default_hooks.calibration=None`.')
+            'set `default_hooks.calibration.method="off"`.')
         yield (isinstance(hook, SyncBuffersHook) and has_state), (
             f'the {hook_name} would average all buffers, including those that '
             'are not statistics; use dict(type="SyncNormHook") in its place.')
@@ -160,7 +160,7 @@ def _loop_problems(runner: Runner) -> Iterator[tuple[bool, str]]:
     yield not by_epoch and _calibrates(runner), (
         'the CalibrationHook needs epochs, but `train_cfg.type` is '
         f'{type(loop).__name__}; use EpochBasedTrainLoop, or set '
-        '`default_hooks.calibration=None`.')
+        '`default_hooks.calibration.method="off"`.')
     yield loop.max_epochs < 1 or loop.max_iters < 1, (
         f'there would be not one step of training, with {loop.max_epochs} '
         f'epoch(s) of {len(loop.dataloader)} batch(es); check `max_epochs` or '

@@ -252,6 +252,8 @@ class CoresetBank(MemoryBank):
                 row_ids=numbers,
                 progress=rank() == 0,
                 **start)
+        if not self.prepares_leaving_out:
+            return chosen, everyones[:0], everyones[:0]
         more = self._replicate(projected, numbers, chosen)
         return chosen, *fill_coreset(
             projected.to(device), numbers, numbers // self._per_image,

@@ -36,6 +36,8 @@ class FittedModule(nn.Module):
             the images. Defaults to False.
         can_leave_out (bool): Whether ``forward`` heeds :attr:`left_out`.
             Defaults to False.
+        prepares_leaving_out (bool): Whether a fit does what only images that
+            are left out need, if anything. Defaults to True.
         left_out (Sequence[int], optional): Numbers of the images whose
             features ``forward`` gets, one for each. It scores each as if the
             image had not been in the fit. None, as by default: as they are.
@@ -48,6 +50,7 @@ class FittedModule(nn.Module):
     needs_update = True
     forgets_features = False
     can_leave_out = False
+    prepares_leaving_out = True
     left_out: Sequence[int] | None = None
 
     def __init__(self) -> None:

@@ -22,10 +22,8 @@ def make_runner(config, folder, **changes):
     cfg.experiment_name = folder.name
     for loader in ('train', 'val', 'test'):
         cfg[f'{loader}_dataloader'].dataset.category = 'bottle'
-    cfg.merge_from_dict({
-        'default_hooks.calibration.false_alarm_rate': 0.3,
-        **changes
-    })
+    cfg.merge_from_dict({HOOK + 'false_alarm_rate': 0.3})
+    cfg.merge_from_dict(changes)
     setup_environment()
     return Runner.from_cfg(cfg)
 
@@ -262,3 +260,17 @@ def test_refused_before_the_training(mkd_config, tmp_path, changes, message):
     with pytest.raises(InputError, match=message):
         runner.train()
     assert not list(tmp_path.glob('*.pth'))
+
+
+@pytest.mark.parametrize('method', ['held_out', 'off'])
+def test_nothing_is_prepared_that_is_not_needed(config, tmp_path, monkeypatch,
+                                                method):
+
+    def fill(*args):
+        raise AssertionError('no image is left out')
+
+    monkeypatch.setattr('mmad.models.layers.coreset_bank.fill_coreset', fill)
+    runner = make_runner(config, tmp_path, **{HOOK + 'method': method})
+    runner.train()
+    assert not len(runner.model.memory_bank.fill_rows)
+    assert runner.model.decision.is_fitted == (method == 'held_out')
