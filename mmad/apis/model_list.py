@@ -47,8 +47,8 @@ def get_model(name: str, pretrained: bool = True) -> BaseModel:
     """
     configs = shipped_configs()
     if name not in configs:
-        hint = suggest(str(name), configs) or (
-            '; `list_models()` returns all names.')
+        hint = suggest(str(name),
+                       configs) or ('; `list_models()` returns all names.')
         raise InputError(f'there is no config "{name}"{hint}')
     config = read_config(configs[name])
     if not pretrained:

@@ -134,8 +134,8 @@ class CalibrationHook(Hook):
         if obstacle:
             runner.logger.warning(f'No threshold: {obstacle}')
         self._is_on = isinstance(
-            detector, BaseDetector) and (self.method == 'held_out'
-                                         or (self.leaves_out and not obstacle))
+            detector, BaseDetector) and (self.method == 'held_out' or
+                                         (self.leaves_out and not obstacle))
         if self.threshold == 'best_f1' and runner.val_loop is None:
             raise InputError(
                 '`threshold="best_f1"` of the CalibrationHook needs '

@@ -28,8 +28,7 @@ def make_runner(monkeypatch):
             cfg=dict(resume=resume),
             train_loop=SimpleNamespace(
                 dataloader=SimpleNamespace(dataset='images')))
-        monkeypatch.setattr(teacher_statistics_hook,
-                            'build_ordered_loader',
+        monkeypatch.setattr(teacher_statistics_hook, 'build_ordered_loader',
                             lambda runner, dataset: [dataset])
         monkeypatch.setattr(
             teacher_statistics_hook, 'fit_statistics',
