@@ -168,7 +168,7 @@ def _values(scores: np.ndarray, defective: np.ndarray,
     truth, called = defective[chosen], labels[chosen]
     return dict(
         values,
-        image_precision=_mean(truth[called]),
+        image_precision=_mean(truth[called & truth.any()]),
         image_recall=_mean(called[truth]),
         image_false_alarm_rate=_mean(called[~truth]))
 

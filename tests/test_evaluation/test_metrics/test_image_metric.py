@@ -7,6 +7,8 @@ import torch
 from mmengine.dataset import DefaultSampler
 from sklearn.metrics import (
     average_precision_score,
+    confusion_matrix,
+    f1_score,
     precision_recall_curve,
     roc_auc_score,
 )
@@ -167,3 +169,64 @@ def test_without_masks_nothing_is_said_of_them():
     metric, _ = run(with_masks((False, None, None)))
     assert metric.conditions == dict(images=2, defective_images=1)
     assert metric.warnings == []
+
+
+def decide(samples, threshold, rate=0.05):
+    for sample in samples:
+        sample.update(
+            pred_label=sample['pred_score'] > threshold,
+            image_threshold=threshold,
+            false_alarm_rate=rate)
+    return samples
+
+
+@pytest.mark.parametrize('threshold', [-1.0, 0.0, 0.5, 1.0])
+def test_verdicts_are_counted_as_by_scikit_learn(samples, threshold):
+    metric, values = run(decide(samples, threshold))
+    for name, found in [(None, values), *metric.per_defect_type.items()]:
+        chosen = [
+            sample for sample in samples
+            if name is None or sample['defect_type'] in ('good', name)
+        ]
+        truth = [int(sample['gt_label']) for sample in chosen]
+        called = [int(sample['pred_label']) for sample in chosen]
+        (passed, alarms), (missed, hits) = confusion_matrix(truth,
+                                                            called).tolist()
+        assert found['image_precision'] == hits / (hits + alarms)
+        assert found['image_recall'] == hits / (hits + missed)
+        assert found['image_false_alarm_rate'] == alarms / (alarms + passed)
+    assert metric.conditions['image_threshold'] == threshold
+    assert metric.conditions['wanted_false_alarm_rate'] == 0.05
+
+
+def test_no_verdicts_without_a_threshold(samples):
+    metric, values = run(samples)
+    assert set(values) == {'image_auroc', 'image_ap', 'image_f1max'}
+    assert 'image_threshold' not in metric.conditions
+
+
+@pytest.mark.parametrize(('defect_type', 'undefined'), [
+    ('good', {'image_precision', 'image_recall'}),
+    ('hole', {'image_false_alarm_rate'}),
+])
+def test_verdicts_of_one_kind_of_images(defect_type, undefined):
+    samples = decide(make_samples([defect_type] * 3, [1.0, 2.0, 3.0]), 1.5)
+    _, values = run(samples)
+    names = 'image_precision', 'image_recall', 'image_false_alarm_rate'
+    assert {name for name in names if math.isnan(values[name])} == undefined
+
+
+def test_a_threshold_without_a_rate(samples):
+    metric, _ = run(decide(samples, 0.5, rate=None))
+    assert metric.conditions['image_threshold'] == 0.5
+    assert 'wanted_false_alarm_rate' not in metric.conditions
+
+
+def test_the_best_threshold_reaches_the_best_f1(samples):
+    metric, values = run(samples)
+    truth = [int(sample['gt_label']) for sample in samples]
+    called = [
+        float(sample['pred_score']) >= metric.best_threshold
+        for sample in samples
+    ]
+    assert f1_score(truth, called) == pytest.approx(values['image_f1max'])
