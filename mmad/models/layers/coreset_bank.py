@@ -29,8 +29,7 @@ class CoresetBank(MemoryBank):
     exact where all patches are kept. In a coreset, its own rows also cover
     patches of other images; ``fill_coreset`` chooses patches of these for
     their place, at most twice as many as there are rows. They are kept until
-    :meth:`end_calibration`. Scores are then close to those of a fit without
-    the image; without what is filled in, they are too high.
+    :meth:`end_calibration`. Scores are then close to a fit without it.
 
     Added images extend the coreset by the same greedy choice, which goes on
     from the rows that there are. Then only patches of the added images can be
@@ -327,9 +326,8 @@ class CoresetBank(MemoryBank):
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         # Older checkpoints have none.
-        state_dict.setdefault(f'{prefix}fill_rows', torch.empty(0, 0))
-        state_dict.setdefault(f'{prefix}fill_images',
-                              torch.empty(0, dtype=torch.int64))
+        for name in ('fill_rows', 'fill_images'):
+            state_dict.setdefault(prefix + name, getattr(self, name)[:0])
         super()._load_from_state_dict(state_dict, prefix, *args)
         if len(self.fill_rows) != len(
                 self.fill_images) or (len(self) and
