@@ -4,7 +4,10 @@
 # checkpoints of every tenth epoch after convergence. They do not say where
 # that is; we take the last hundred of 600 epochs, of which the code has 601.
 # The published pixel AUROC is `anomalous_only/pixel_auroc`.
-_base_ = 'mkd_vgg16_mvtec.py'
+_base_ = [
+    '../_base_/models/mkd_vgg16.py', '../_base_/datasets/mvtec_ad_128.py',
+    '../_base_/schedules/adam_600e.py', '../_base_/default_runtime.py'
+]
 
 model = dict(
     loss_weight=0.5, weighted_loss='value', attribution=dict(percentile=99))
