@@ -1,8 +1,8 @@
 # One class of MNIST or Fashion-MNIST is normal. The paper has results on MNIST
-# and CIFAR-10; we do not know its sizes, schedule and score there, so these are
-# ours. At 32 pixels, the patch of 33 around the center is the whole image, and
-# that of 17 about a quarter of it. Another class differs everywhere, so the
-# score is the mean of the map. A step takes 64 images of the thousands.
+# and CIFAR-10; we do not know its sizes, schedule and score there, so these
+# are ours. At 32 pixels, the patch of 33 around the center is the whole image,
+# and that of 17 about a quarter of it. Another class differs everywhere, so
+# the score is the mean of the map. A step takes 64 of the thousands of images.
 _base_ = [
     '../_base_/models/uninformed_students.py',
     '../_base_/datasets/one_class.py', '../_base_/schedules/adam_students.py',

@@ -63,15 +63,16 @@ class CheckpointMeanLoop(TestLoop):
         for path in self._find_checkpoints():
             self.runner.load_checkpoint(str(path))
             results[path.name] = sort_metrics(super().run())
-            reports += self._read_report()
+            if results[path.name]:
+                reports += self._read_report()
         values = list(results.values())
-        mean, spread = _combine(values, fmean), _combine(values, _spread)
+        mean, spread = _mean(values), _spread(values)
         table = format_table(
             'checkpoint',
             [*results.items(), ('mean', mean), ('spread', spread)])
         self.runner.logger.info(f'\n{table}')
         if reports:
-            report = _combine(reports, fmean)
+            report = _mean(reports)
             report['conditions'] = dict(
                 _shared([one['conditions'] for one in reports]),
                 checkpoints=results,
@@ -101,21 +102,34 @@ class CheckpointMeanLoop(TestLoop):
         return [json.loads(text)]
 
 
-def _combine(values: Sequence[Any], function: Any) -> Any:
-    """Apply a function to each number of dicts with the same keys."""
+def _mean(values: Sequence[Any]) -> Any:
+    """Return the mean of numbers, or of each number in dicts."""
     first = values[0]
     if isinstance(first, dict):
         return {
-            key: _combine([value[key] for value in values], function)
-            for key in first
+            key: _mean([value[key] for value in values])
+            for key in first if all(key in value for value in values)
         }
-    if all(isinstance(value, int | float) for value in values):
-        return function(values)
+    if _are_numbers(values):
+        return fmean(values)
     return first if all(value == first for value in values) else UNDEFINED
 
 
-def _spread(values: Sequence[float]) -> float | str:
-    return stdev(values) if len(values) > 1 else UNDEFINED
+def _spread(results: Sequence[dict]) -> dict:
+    """Return the standard deviation of each metric that has one."""
+    columns = {
+        name: [result.get(name) for result in results]
+        for name in results[0]
+    }
+    return {
+        name: stdev(column)
+        for name, column in columns.items()
+        if _are_numbers(column) and len(column) > 1
+    }
+
+
+def _are_numbers(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, int | float) for value in values)
 
 
 def _shared(sections: Sequence[dict]) -> dict:

@@ -96,7 +96,7 @@ def test_mean_and_spread_of_the_last(test):
 def test_one_checkpoint_is_no_mean(test):
     _, _, alone = test(NAMES[0], dict())
     _, _, report = test(NAMES[0], dict(LOOP, num_checkpoints=1))
-    assert set(report['conditions'].pop('spread').values()) == {'undefined'}
+    assert report['conditions'].pop('spread') == {}
     assert list(report['conditions'].pop('checkpoints')) == [NAMES[0]]
     assert report == alone
     assert 'checkpoints' not in describe_conditions(report['conditions'])
@@ -114,8 +114,18 @@ def test_undefined_for_one_is_undefined_for_all(test, monkeypatch):
     _, metrics, report = test(NAMES[-1], LOOP)
     assert len(calls) == 2
     assert report['image_auroc'] == metrics['image_auroc'] == 'undefined'
-    assert report['conditions']['spread']['image_auroc'] == 'undefined'
+    spread = report['conditions']['spread']
+    assert 'image_auroc' not in spread
+    assert spread['pixel_auroc'] > 0
     assert 0 <= report['pixel_auroc'] <= 1
+
+
+def test_without_metrics(test, monkeypatch):
+    monkeypatch.setattr('mmengine.evaluator.Evaluator.evaluate',
+                        lambda self, size: {})
+    _, metrics, report = test(NAMES[-1], LOOP)
+    assert metrics == {}
+    assert report is None
 
 
 def test_without_a_report_hook(test):
