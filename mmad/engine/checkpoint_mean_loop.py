@@ -117,7 +117,7 @@ def _mean(values: Sequence[Any]) -> Any:
 
 def _spread(results: Sequence[dict]) -> dict:
     """Return the standard deviation of each metric that has one."""
-    columns = {
+    columns: dict[str, list[Any]] = {
         name: [result.get(name) for result in results]
         for name in results[0]
     }
