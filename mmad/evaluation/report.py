@@ -1,13 +1,19 @@
 """Convert and format metrics for files and tables."""
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from io import StringIO
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import torch
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mmad.errors import printable
 
 UNDEFINED = 'undefined'
 INFINITE = ('infinity', '-infinity')
@@ -121,6 +127,41 @@ def short_value(name: str, value: Any, percent: str = '') -> str:
     return value if is_table_value(value) else '-'
 
 
+def format_table(head: str, rows: Sequence[tuple[str, Mapping[str,
+                                                              Any]]]) -> str:
+    """Format plain values as a table with a column for each metric.
+
+    Args:
+        head (str): Heading of the names of the rows.
+        rows (Sequence[tuple[str, Mapping]]): Name and metrics of each row.
+
+    Returns:
+        str: The lines of the table.
+    """
+    names = dict.fromkeys(name for _, values in rows for name in values
+                          if is_table_value(values[name]))
+    table = Table(box=None, pad_edge=False)
+    table.add_column(Text(head))
+    for name in names:
+        table.add_column(Text(printable(name)), justify='right')
+    for name, values in rows:
+        table.add_row(
+            Text(printable(name)),
+            *(_cell(values.get(column)) for column in names))
+    # The table also goes into the log file, so the width of the terminal does
+    # not matter.
+    text = StringIO()
+    console = Console(file=text, color_system=None, width=1_000_000)
+    console.print(table, no_wrap=True)
+    return text.getvalue()
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f'{value:.4f}' if abs(value) < 1e4 else f'{value:.4g}'
+    return str(value) if is_table_value(value) else '-'
+
+
 def describe_conditions(conditions: Mapping[str, Any]) -> str:
     """Describe in words how the metrics were computed.
 
@@ -129,12 +170,19 @@ def describe_conditions(conditions: Mapping[str, Any]) -> str:
             ``metrics.json``.
 
     Returns:
-        str: One line; empty if there are neither verdicts nor pixel metrics.
+        str: One line; empty if there are neither verdicts nor pixel metrics
+        nor several checkpoints.
     """
     parts = [
         _describe_verdicts(name.rpartition('image_threshold')[0], conditions)
         for name in conditions if name.rpartition('/')[2] == 'image_threshold'
     ]
+    checkpoints = conditions.get('checkpoints')
+    # A metric of another package may have a condition of the same name.
+    if isinstance(checkpoints, Mapping) and len(checkpoints) > 1:
+        names = list(checkpoints)
+        parts.append(f'mean over {len(names)} checkpoints, from {names[0]} '
+                     f'to {names[-1]}')
     for name, resolution in conditions.items():
         prefix, slash, name = name.rpartition('/')
         prefix += slash
