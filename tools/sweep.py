@@ -44,8 +44,7 @@ def main() -> None:
     categories, whole = find_categories(cfg, args.categories)
     table = make_table(cfg, args, list(categories), whole)
     folder = Path(
-        args.work_dir or cfg.get('work_dir') or Path('work_dirs',
-                                                     Path(args.config).stem))
+        args.work_dir or cfg.get('work_dir') or Path('work_dirs', table.title))
     configs = make_configs(table, args, categories)
     for name in configs:
         check_folder(folder / name, '--work-dir')

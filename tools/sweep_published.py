@@ -155,8 +155,10 @@ def find_published(kind: str,
             for theirs, ours in published.differences.values()
             if _is_positive(theirs) and _is_positive(ours))
         number = len(published.differences)
-        found.append((('backbone.name' in published.differences,
-                       number - len(settings), number, distance), published))
+        other_backbone = any(
+            key.endswith('backbone.name') for key in published.differences)
+        found.append(((other_backbone, number - len(settings), number,
+                       distance), published))
     return min(found, key=lambda pair: pair[0])[1] if found else None
 
 
@@ -211,17 +213,14 @@ def _setting(cfg: Config, key: str, shots: int | None) -> Any:
         return shots
     if key == 'input':
         return _input_side(cfg.test_dataloader.dataset.get('pipeline', ()))
-    if key == 'patch_sizes':
-        return [
-            scale.network.get('patch_size')
-            for scale in cfg.model.get('scales', ())
-        ]
     value: Any = cfg.model
-    for number, part in enumerate(key.split('.')):
-        if isinstance(value, dict) and part in value:
+    for part in key.split('.'):
+        if isinstance(value, list | tuple) and int(part) < len(value):
+            value = value[int(part)]
+        elif isinstance(value, dict) and part in value:
             value = value[part]
-        elif number == 0:
-            kind = find_type('model', cfg.model, MODELS)
+        elif isinstance(value, dict) and 'type' in value:
+            kind = find_type(f'model: {key}', value, MODELS)
             default = (constructor_parameters(kind) or {}).get(part)
             value = default and default.default
         else:
