@@ -8,10 +8,12 @@ from mmengine.registry import init_default_scope
 from sweep_published import Published
 from sweep_text import (
     RunTable,
+    describe_gaps,
     describe_metrics,
     draw_table,
     join_markdown,
     mean_of,
+    metric_heads,
     share_of,
     table_metrics,
 )
@@ -104,11 +106,7 @@ class ShotTable(RunTable):
             for published in self.published.values()
             for metric in published.figures
         }
-        heads = ['category', 'shots', 'seeds']
-        for metric in metrics:
-            heads.append(metric)
-            if metric in theirs:
-                heads.append(f'{metric}, {theirs[metric]}')
+        heads = ['category', 'shots', 'seeds', *metric_heads(metrics, theirs)]
         rows = []
         for row in [*summary['rows'], *summary['means']]:
             cells = [row['name'], str(row['shots']), str(len(row['seeds']))]
@@ -135,16 +133,7 @@ class ShotTable(RunTable):
             'training images; in rows of means, of the means of each seed.'
         ]
         notes += self._describe_published(metrics)
-        notes += [
-            f'{name} failed: {reason}'
-            for name, reason in summary['failed'].items()
-        ]
-        notes += [
-            f'{label}: {", ".join(names)}.'
-            for label, names in (('Not finished', summary['unfinished']),
-                                 ('Not in this sweep', summary['left_out']))
-            if names
-        ]
+        notes += describe_gaps(summary)
         return join_markdown(self.title, draw_table(heads, rows), notes)
 
     def _rows(self, done: Mapping, metrics: Sequence[str]) -> list[dict]:

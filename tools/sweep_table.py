@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from sweep_published import Published
 from sweep_text import (
     RunTable,
+    describe_gaps,
     describe_metrics,
     draw_table,
     join_markdown,
     mean_of,
+    metric_heads,
     share_of,
     table_metrics,
 )
@@ -98,11 +100,8 @@ class SweepTable(RunTable):
         """Format the table as in papers, with the conditions below it."""
         summary = self.summarize()
         metrics, done = summary['metrics'], summary['categories']
-        heads = ['category']
-        for metric in metrics:
-            heads.append(metric)
-            if self.published and metric in self.published.figures:
-                heads.append(f'{metric}, {self.published.kind}')
+        theirs = {} if self.published is None else dict.fromkeys(
+            self.published.figures, self.published.kind)
         rows = [
             self._format(name, row, metrics) for name, row in [
                 *done.items(), *((mean['name'], mean)
@@ -126,19 +125,12 @@ class SweepTable(RunTable):
                 f'Published: {self.published.name()}.',
                 *self.published.notes(metrics)
             ]
-        notes += [
-            f'{name} failed: {reason}'
-            for name, reason in summary['failed'].items()
-        ]
-        notes += [
-            f'{label}: {", ".join(names)}.'
-            for label, names in (('Not finished', summary['unfinished']),
-                                 ('Not in this sweep', summary['left_out']))
-            if names
-        ]
-        return join_markdown(self.title,
-                             draw_table([*heads, 'fit, s', 'test, s'], rows),
-                             notes)
+        notes += describe_gaps(summary)
+        return join_markdown(
+            self.title,
+            draw_table([
+                'category', *metric_heads(metrics, theirs), 'fit, s', 'test, s'
+            ], rows), notes)
 
     def _format(self, name: str, row: dict, metrics: Sequence[str]) -> list:
         """Format a row; one without metrics is of published ones only."""

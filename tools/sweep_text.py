@@ -77,6 +77,17 @@ def draw_table(heads: Sequence[str],
     return '\n'.join(map(str.rstrip, lines))
 
 
+def metric_heads(metrics: Iterable[str], kinds: Mapping[str,
+                                                        str]) -> list[str]:
+    """Name the columns of the metrics, and of the published ones."""
+    heads = []
+    for metric in metrics:
+        heads.append(metric)
+        if metric in kinds:
+            heads.append(f'{metric}, {kinds[metric]}')
+    return heads
+
+
 def table_metrics(results: Iterable[Mapping]) -> list[str]:
     """List the metrics that can be shown in a table of numbers."""
     return list(
@@ -104,6 +115,18 @@ def describe_metrics(metrics: Iterable[str],
     return [
         f'{head}.',
         *(f'{", ".join(names)}: {text}.' for text, names in rows.items())
+    ]
+
+
+def describe_gaps(summary: Mapping) -> list[str]:
+    """Name in lines what failed, is not finished or is left out."""
+    return [
+        *(f'{name} failed: {reason}'
+          for name, reason in summary['failed'].items()),
+        *(f'{label}: {", ".join(names)}.'
+          for label, names in (('Not finished', summary['unfinished']),
+                               ('Not in this sweep', summary['left_out']))
+          if names)
     ]
 
 
