@@ -270,8 +270,28 @@ def test_few_images_against_the_paper(sweep):
         ['mean of 2 of 15', '2', '1', '75.0', '-', 'undefined'],
         ['mean of 15', '1', '-', '-', '84.1', '-'],
     ]
-    assert 'Published, 1 shot: "Towards Total Recall' in out.out
+    assert 'Published, 1-shot: "Towards Total Recall' in out.out
     assert 'Source of image_auroc: low-shot experiment of the' in out.out
+
+
+def test_few_images_of_all_categories_against_the_paper(tool):
+    cfg = Config.fromfile(MVTEC)
+    found = tool['require_published']('paper', cfg, [1, 16])
+    names = MVTecAD.CATEGORIES
+    table = tool['ShotTable']('method', names, names, [1, 16], 1, found)
+    for *_, name in table.runs():
+        table.results[name] = result(0.75)
+    rows = cells(table.to_markdown())
+    assert [row[:5] for row in rows[-2:]] == [
+        ['mean', '1', '1', '75.0', '84.1'],
+        ['mean', '16', '1', '75.0', '95.5'],
+    ]
+    assert all(row[4] == '-' for row in rows[1:-2])
+    del table.results['wood/16_shot/seed_0']
+    assert cells(table.to_markdown())[-2:] == [
+        ['mean of 14 of 15', '16', '1', '75.0', '-'],
+        ['mean of 15', '16', '-', '-', '95.5'],
+    ]
 
 
 # Data sets without categories, and of classes

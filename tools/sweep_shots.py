@@ -116,7 +116,7 @@ class ShotTable(RunTable):
                     cells.append(
                         short_value(metric, row['published'].get(metric)))
             rows.append(cells)
-        rows += self._format_published(metrics, theirs)
+        rows += self._format_published(summary, theirs)
         conditions: dict[str, dict] = {}
         for category, *_, name in self.runs():
             if name in summary['runs']:
@@ -207,25 +207,27 @@ class ShotTable(RunTable):
             for metric in published.figures
         }
 
-    def _format_published(self, metrics: Sequence[str],
+    def _format_published(self, summary: dict,
                           theirs: Mapping[str, str]) -> Iterator[list[str]]:
         """Format published means over all, where ours are not over all."""
+        whole = [
+            mean['shots'] for mean in summary['means']
+            if len(mean['categories']) == len(self.whole)
+        ]
         for shots, published in self.published.items():
-            if set(self.categories) != set(self.whole):
-                cells = [f'mean of {len(self.whole)}', str(shots), '-']
-                for metric in metrics:
-                    cells.append('-')
-                    if metric in theirs:
-                        cells.append(
-                            short_value(
-                                metric,
-                                published.mean(metric, self.whole,
-                                               self.whole)))
-                yield cells
+            if shots in whole:
+                continue
+            cells = [f'mean of {len(self.whole)}', str(shots), '-']
+            for metric in summary['metrics']:
+                cells.append('-')
+                if metric in theirs:
+                    mean = published.mean(metric, self.whole, self.whole)
+                    cells.append(short_value(metric, mean))
+            yield cells
 
     def _describe_published(self, metrics: Sequence[str]) -> list[str]:
         lines = [
-            f'Published, {shots} shot: {published.name()}.'
+            f'Published, {shots}-shot: {published.name()}.'
             for shots, published in self.published.items()
         ]
         for published in self.published.values():
