@@ -195,15 +195,17 @@ def test_means_take_complete_seeds(table, values):
 
 
 def test_metrics_that_some_runs_lack(table):
-    # As with a threshold, which takes three images.
-    for seed in range(3):
-        table.results[f'b/5_shot/seed_{seed}']['metrics']['image_recall'] = 0.5
+    for *_, name in table.runs():
+        table.results[name]['metrics']['pixel_auroc'] = 1.0
+        # As without a threshold, which takes three images.
+        if name.startswith('b'):
+            table.results[name]['metrics']['image_recall'] = 0.5
     table.results['a/5_shot/seed_0']['metrics']['image_auroc'] = 'undefined'
     rows = [row[3:] for row in cells(table.to_markdown())]
-    assert rows[0] == ['image_auroc', 'image_recall']
-    assert rows[1][1] == '50.0 ± 0.0'
-    assert rows[2] == ['undefined', '-']
-    assert rows[3] == ['undefined', 'undefined']
+    assert rows[0] == ['image_auroc', 'image_recall', 'pixel_auroc']
+    assert rows[1][1:] == ['50.0 ± 0.0', '100.0 ± 0.0']
+    assert rows[2][:2] == ['undefined', '-']
+    assert rows[3][:2] == ['undefined', '-']
     json.dumps(table.summarize(), allow_nan=False)
 
 

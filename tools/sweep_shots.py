@@ -19,7 +19,7 @@ from sweep_text import (
 )
 
 from mmad.errors import InputError
-from mmad.evaluation.report import plain_value, short_value
+from mmad.evaluation.report import plain_value, short_value, sort_metrics
 from mmad.registry import DATASETS
 from mmad.utils.config_parts import (
     constructor_parameters,
@@ -73,7 +73,9 @@ class ShotTable(RunTable):
             name: plain_value(self.results[name])
             for *_, name in self.runs() if name in self.results
         }
-        metrics = table_metrics(done.values())
+        # Those of verdicts, which few images lack, would come last.
+        metrics = list(
+            sort_metrics(dict.fromkeys(table_metrics(done.values()), 0)))
         summary = dict(
             title=self.title,
             metrics=metrics,
@@ -179,7 +181,7 @@ class ShotTable(RunTable):
                         metrics={
                             metric:
                             _spread([
-                                mean_of([
+                                _mean([
                                     results[seed]['metrics'].get(metric)
                                     for results in found.values()
                                 ]) for seed in seeds
@@ -275,12 +277,14 @@ def draw_images(number: int, shots: int, seed: int) -> list[int]:
     return sorted(order[:shots].tolist())
 
 
+def _mean(values: Sequence) -> float | str | None:
+    return None if None in values else mean_of(values)
+
+
 def _spread(values: Sequence) -> dict[str, float | None] | str | None:
     """Return mean and standard deviation; None if a value is missing."""
-    if None in values:
-        return None
-    mean = mean_of(values)
-    if isinstance(mean, str):
+    mean = _mean(values)
+    if not isinstance(mean, float):
         return mean
     return dict(mean=mean, std=stdev(values) if len(values) > 1 else None)
 
