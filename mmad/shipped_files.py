@@ -7,7 +7,10 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ['find_config', 'shipped_configs', 'shipped_tools', 'suggest']
+__all__ = [
+    'find_config', 'published_results', 'shipped_configs', 'shipped_tools',
+    'suggest'
+]
 
 # They work on a checkout, which an installed package does not have.
 _OF_THE_CHECKOUT = ('install', 'make_demo_backbone')
@@ -36,6 +39,11 @@ def find_config(config: str | Path) -> Path:
     if path.exists() or len(path.parts) != 1:
         return path
     return shipped_configs().get(path.name.removesuffix('.py'), path)
+
+
+def published_results() -> Path:
+    """Return the path of the file with published results."""
+    return _folder('configs') / 'published_results.yml'
 
 
 def shipped_tools() -> dict[str, Path]:
