@@ -73,6 +73,25 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
         """Raise :class:`InputError` unless it is fitted."""
         self.fit_state.require_fitted()
 
+    @property
+    def combined(self) -> 'Sequence[BaseDetector]':
+        """Detectors that it combines, on the scales of normal images.
+
+        A calibration has them score normal images first, and hands what it
+        finds to :meth:`learn_scales`. There are none by default.
+        """
+        return ()
+
+    def learn_scales(self, scores: Tensor, peaks: Tensor) -> None:
+        """Learn how the ``K`` detectors of :attr:`combined` score.
+
+        Args:
+            scores (Tensor): ``(K, n)``, of normal images that they have not
+                learned from.
+            peaks (Tensor): ``(K, n)``, the largest values of their maps.
+        """
+        raise NotImplementedError
+
     def begin_training(self, num_batches: int) -> None:
         """Forget an earlier training.
 
