@@ -1,5 +1,5 @@
-# The ensemble of the paper (section 4.2), with the settings of the code of the
-# authors: features of 384 dimensions, and the plain maximum as image score.
+# The ensemble of the code of the authors (sample_training.sh): features of 384
+# dimensions, and the plain maximum as image score.
 patchcore = dict(
     type='PatchCore',
     coreset_ratio=0.01,

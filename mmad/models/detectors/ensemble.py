@@ -19,10 +19,11 @@ from .fit_detector import Features, FitDetector
 class Ensemble(FitDetector):
     """Several fitted detectors whose scores are combined.
 
-    PatchCore's paper (arXiv 2106.08265, section 4.2) combines three backbones
-    so. Members may be of any class that is fitted without gradients, and of
-    several. All see the same images, and each is fitted by itself; members
-    that need fewer passes are left out of the later ones.
+    PatchCore's authors combine three backbones so (sample_training.sh of
+    amazon-science/patchcore-inspection). Members may be of any class that is
+    fitted without gradients, and of several. All see the same images, and
+    each is fitted by itself; members that need fewer passes are left out of
+    the later ones.
 
     The scales of their scores differ, so a score, and each pixel of a map, is
     the mean of the members' z-scores: how many standard deviations it lies
@@ -81,23 +82,17 @@ class Ensemble(FitDetector):
     def score(self,
               inputs: Tensor,
               inside: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Combine the scores and maps of the members.
+        """Combine scores and maps, leaving out the border of letterboxes.
 
-        Args:
-            inputs (Tensor): ``(B, 3, H, W)``.
-            inside (Tensor, optional): ``(B, 1, H, W)`` bool, False in the
-                border of a letterbox. Defaults to None: no border.
-
-        Returns:
-            tuple[Tensor, Tensor]: ``(B,)`` and ``(B, 1, H, W)``.
+        See :meth:`PatchCore.score <mmad.models.PatchCore.score>`.
         """
         given = (inputs, ) if inside is None else (inputs, inside)
-        return self.z_scores(*zip(*(one.score(*given)
-                                    for one in self.members)))
+        found = [member.score(*given) for member in self.members]
+        return self.z_scores(*zip(*found))
 
     def score_in_graph(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
-        return self.z_scores(*zip(*(one.score_in_graph(inputs)
-                                    for one in self.members)))
+        found = [member.score_in_graph(inputs) for member in self.members]
+        return self.z_scores(*zip(*found))
 
     @property
     def combined(self) -> Sequence[FitDetector]:
@@ -105,13 +100,12 @@ class Ensemble(FitDetector):
 
     def learn_scales(self, scores: Tensor, peaks: Tensor) -> None:
         self.z_scores.measure(scores, peaks)
-        for number, (means, stds) in enumerate(
-                zip(self.z_scores.means.tolist(),
-                    self.z_scores.stds.tolist())):
+        means, stds = self.z_scores.means.tolist(), self.z_scores.stds.tolist()
+        for name, mean, std in zip(self._names(), means, stds):
             print_log(
-                f'{self._describe(number)}: normal images have scores of '
-                f'{means[0]:.4g} +- {stds[0]:.2g}, maps up to {means[1]:.4g} '
-                f'+- {stds[1]:.2g}', 'current')
+                f'{name}: normal images have scores of {mean[0]:.4g} +- '
+                f'{std[0]:.2g}, maps up to {mean[1]:.4g} +- {std[1]:.2g}',
+                'current')
 
     @property
     def fitted_modules(self) -> list[FittedModule]:
@@ -166,34 +160,35 @@ class Ensemble(FitDetector):
         self.decision.reset()
 
     def forget(self, ids: list[int], data: dict | None = None) -> None:
-        for _, member in self._fitting():
+        for member in self._fitting():
             member.forget(ids, data)
 
     def _take_in(self, inputs: Tensor,
                  data_samples: list[AnomalyDataSample]) -> None:
         self.check_frame(inputs, data_samples)
-        for _, member in self._fitting():
+        for member in self._fitting():
             member.loss(inputs, data_samples)
 
     @torch.no_grad()
     def end_pass(self) -> None:
-        for number, member in self._fitting():
-            print_log(f'{self._describe(number)} ...', 'current')
+        names = dict(zip(self.members, self._names()))
+        for member in self._fitting():
+            print_log(f'{names[member]} ...', 'current')
             member.end_pass()
         if not self.is_fitting:
             self.fit_state.finalize()
 
-    def _fitting(self) -> list[tuple[int, FitDetector]]:
-        """Number and member of those that have not had all their passes."""
+    def _fitting(self) -> list[FitDetector]:
         self.require_fitting()
-        return [(number, member) for number, member in enumerate(self.members)
-                if member.is_fitting]
+        return [member for member in self.members if member.is_fitting]
 
-    def _describe(self, number: int) -> str:
-        member = self.members[number]
-        backbone = getattr(member, 'backbone', None)
-        return f'Member {number}, {type(member).__name__}' + (
-            '' if backbone is None else f' on {backbone.name}')
+    def _names(self) -> list[str]:
+        return [
+            f'Member {number}, {type(member).__name__}' +
+            (f' on {member.backbone.name}'
+             if hasattr(member, 'backbone') else '')
+            for number, member in enumerate(self.members)
+        ]
 
 
 def _check_member(number: int, member: nn.Module) -> None:
