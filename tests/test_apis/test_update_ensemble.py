@@ -62,7 +62,7 @@ def fitted(paths):
             model.fit_step(batch)
         model.end_pass()
     scales = torch.tensor([[2.0, 2.5, 3], [20, 22, 25]])
-    model.learn_scales(scales, scales / 3)
+    model.learn_scales(scales, scales / 3, scales / 9)
     return updater
 
 

@@ -131,7 +131,7 @@ def make_ensemble():
     ], NORMALIZATION)
     _fit(detector)
     scales = torch.tensor([[2.0, 2.5, 3], [20, 22, 25]])
-    detector.learn_scales(scales, scales / 3)
+    detector.learn_scales(scales, scales / 3, scales / 9)
     return detector
 
 

@@ -179,10 +179,11 @@ class CalibrationHook(Hook):
             method = 'held_out'
             images = _as_in_a_test(runner, self._held_out)
         if detector.combined:
-            _, scores, peaks = self._score(runner, images, detector.combined)
-            detector.learn_scales(scores, peaks)
-        numbers, (scores, ), (peaks, ) = self._score(runner, images,
-                                                     [detector])
+            scores, _, means, stds = self._score(runner, images,
+                                                 detector.combined)[1]
+            detector.learn_scales(scores, means, stds)
+        numbers, values = self._score(runner, images, [detector])
+        scores, peaks = values[:2, 0]
         decision.calibrate(scores, peaks, self.false_alarm_rate, method,
                            numbers if self._held_out is None else None)
         if self.threshold != 'conformal' or self.pixel_threshold is not None:
@@ -197,22 +198,20 @@ class CalibrationHook(Hook):
                                 for number in numbers], scores)
 
     @torch.no_grad()
-    def _score(
-            self, runner: Runner, images: Dataset,
-            scored: Sequence[BaseDetector]
-    ) -> tuple[list[int], Tensor, Tensor]:
+    def _score(self, runner: Runner, images: Dataset,
+               scored: Sequence[BaseDetector]) -> tuple[list[int], Tensor]:
         """Score images, those of all processes, in their order.
 
         Returns:
-            tuple: Numbers of the ``n`` images in the data set, and ``(K, n)``
-            each, their scores by ``K`` detectors and the largest values of
-            their maps.
+            tuple: Numbers of the ``n`` images in the data set, and
+            ``(4, K, n)``: by ``K`` detectors, their scores, and the largest
+            value, the mean and the standard deviation of their maps.
         """
         detector = get_detector(runner)
         detector.decision.reset()
         size = min(_BATCH, runner.train_loop.dataloader.batch_size or 1)
         loader = build_ordered_loader(runner, images, size)
-        rows: list[tuple] = []
+        rows: list[list] = []
         for batch in show_progress(loader, 'Calibrating'):
             data = detector.data_preprocessor(batch, False)
             inputs, samples = data['inputs'], data['data_samples']
@@ -225,17 +224,19 @@ class CalibrationHook(Hook):
             leaving_out = (
                 detector.leaving_out(ids)
                 if self._held_out is None else nullcontext())
-            columns: list[list] = [ids]
+            found = [[i] for i in ids]
             with leaving_out:
                 for one in scored:
                     one(inputs, samples, mode='predict')
-                    columns += _scores_and_peaks(samples)
-            rows += list(zip(*columns))[:number]
+                    for row, sample in zip(found, samples):
+                        row += _describe(sample)
+            rows += found[:number]
         table = all_gather_rows(
             torch.tensor(rows,
-                         dtype=torch.float64).view(-1, 1 + 2 * len(scored)))
-        table = table[table[:, 0].argsort()].T
-        return table[0].long().tolist(), table[1::2], table[2::2]
+                         dtype=torch.float64).view(-1, 1 + 4 * len(scored)))
+        numbers, *values = table[table[:, 0].argsort()].T
+        return numbers.long().tolist(), torch.stack(values).unflatten(
+            0, (-1, 4)).transpose(0, 1)
 
     def _set_thresholds(self, runner: Runner) -> None:
         decision = get_detector(runner).decision
@@ -291,12 +292,16 @@ def _is_learned(detector: BaseDetector) -> bool:
     return all(one.is_fitted for one in detector.combined or [detector])
 
 
-def _scores_and_peaks(
-        samples: Sequence[AnomalyDataSample]) -> tuple[list, list]:
-    return ([float(sample.pred_score) for sample in samples], [
-        float(sample.pred_map.nan_to_num(-torch.inf).max())
-        for sample in samples
-    ])
+def _describe(sample: AnomalyDataSample) -> list[float]:
+    """Score, and largest value, mean and standard deviation of the map."""
+    values = sample.pred_map[~sample.pred_map.isnan()].double()
+    numbers = [
+        sample.pred_score,
+        values.max(),
+        values.mean(),
+        values.std(correction=0)
+    ]
+    return [float(number) for number in numbers]
 
 
 def _obstacle(detector: BaseDetector, number: int) -> str | None:

@@ -82,13 +82,16 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
         """
         return ()
 
-    def learn_scales(self, scores: Tensor, peaks: Tensor) -> None:
+    def learn_scales(self, scores: Tensor, map_means: Tensor,
+                     map_stds: Tensor) -> None:
         """Learn how the ``K`` detectors of :attr:`combined` score.
 
         Args:
             scores (Tensor): ``(K, n)``, of normal images that they have not
                 learned from.
-            peaks (Tensor): ``(K, n)``, the largest values of their maps.
+            map_means (Tensor): ``(K, n)``, the mean value of their maps.
+            map_stds (Tensor): ``(K, n)``, the standard deviation of the
+                values of each map.
         """
         raise NotImplementedError
 

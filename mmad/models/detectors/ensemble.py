@@ -98,13 +98,14 @@ class Ensemble(FitDetector):
     def combined(self) -> Sequence[FitDetector]:
         return self.members
 
-    def learn_scales(self, scores: Tensor, peaks: Tensor) -> None:
-        self.z_scores.measure(scores, peaks)
+    def learn_scales(self, scores: Tensor, map_means: Tensor,
+                     map_stds: Tensor) -> None:
+        self.z_scores.measure(scores, map_means, map_stds)
         means, stds = self.z_scores.means.tolist(), self.z_scores.stds.tolist()
         for name, mean, std in zip(self._names(), means, stds):
             print_log(
                 f'{name}: normal images have scores of {mean[0]:.4g} +- '
-                f'{std[0]:.2g}, maps up to {mean[1]:.4g} +- {std[1]:.2g}',
+                f'{std[0]:.2g}, and maps of {mean[1]:.4g} +- {std[1]:.2g}',
                 'current')
 
     @property

@@ -7,7 +7,7 @@ from mmad.errors import InputError
 
 from .fitted_module import FittedModule
 
-# Relative to the largest value; far above the rounding of float32.
+# Relative to the mean; far above the rounding of float32.
 _LEAST_SPREAD = 1e-5
 
 
@@ -21,7 +21,7 @@ class ZScores(FittedModule):
         s = 1 / K * sum_k (s_k - mean_k) / std_k
 
     The same is done with anomaly maps, at each pixel, with the mean and the
-    standard deviation of the largest values of the maps of normal images.
+    standard deviation of all pixels of normal images.
 
     What a detector adds to all its scores, or multiplies them by, has no
     effect. An image's score does not depend on the images scored with it.
@@ -30,8 +30,7 @@ class ZScores(FittedModule):
         num_detectors (int): ``K``.
 
     Attributes:
-        means (Tensor): ``(K, 2)`` float32, of the scores and of the largest
-            values of the maps.
+        means (Tensor): ``(K, 2)`` float32, of the scores and of the maps.
         stds (Tensor): ``(K, 2)`` float32, likewise.
     """
 
@@ -45,32 +44,39 @@ class ZScores(FittedModule):
         self.register_fitted('means', ndim=2)
         self.register_fitted('stds', ndim=2)
 
-    def measure(self, scores: Tensor, peaks: Tensor) -> None:
+    def measure(self, scores: Tensor, map_means: Tensor,
+                map_stds: Tensor) -> None:
         """Learn the scales from normal images.
 
         Args:
             scores (Tensor): ``(K, n)``, of images that the detectors have not
                 learned from.
-            peaks (Tensor): ``(K, n)``, the largest values of their maps.
+            map_means (Tensor): ``(K, n)``, the mean value of their maps.
+            map_stds (Tensor): ``(K, n)``, the standard deviation of the
+                values of each map.
 
         Raises:
             InputError: There are fewer than two images, a value is not
                 finite, or all those of a detector are the same.
         """
-        values = torch.stack([scores, peaks], 2).double()
-        number = values.shape[1]
+        values = torch.stack([scores, map_means, map_stds]).double()
+        number = values.shape[2]
         if number < 2 or not values.isfinite().all():
             raise InputError(
                 'the scales of several detectors need the finite scores of '
                 f'at least two normal images, got {number}; add images, or '
                 'check the weights.')
-        stds, means = torch.std_mean(values, 1)
-        flat = stds <= _LEAST_SPREAD * values.abs().amax(1)
+        scores, map_means, map_stds = values
+        # Within the maps and between them, each image counting the same.
+        variance = (map_stds**2).mean(1) + map_means.var(1, correction=0)
+        means = torch.stack([scores.mean(1), map_means.mean(1)], 1)
+        stds = torch.stack([scores.std(1), variance.sqrt()], 1)
+        flat = stds <= _LEAST_SPREAD * means.abs()
         if flat.any():
             detector, which = flat.nonzero()[0].tolist()
             raise InputError(
                 f'member {detector} gives all {number} normal images the same '
-                f'{("score", "largest value of the map")[which]} '
+                f'{("score", "map, of a single value")[which]} '
                 f'({float(means[detector, which]):.4g}), so that it has no '
                 'scale to be combined on; leave it out, or take normal images '
                 'that are not copies of each other.')

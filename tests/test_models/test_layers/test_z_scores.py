@@ -10,15 +10,16 @@ GENERATOR = torch.Generator().manual_seed(3)
 # Of three detectors on scales of their own, for 12 normal images.
 SCALES = torch.tensor([[1.0], [40], [1e-3]])
 SCORES = SCALES * (5 + torch.rand(3, 12, generator=GENERATOR))
-PEAKS = SCALES * torch.rand(3, 12, generator=GENERATOR)
+NORMAL = SCALES[..., None, None] * torch.rand(3, 12, 6, 5, generator=GENERATOR)
 MAPS = [
     scale * torch.rand(4, 1, 6, 5, generator=GENERATOR) for scale in SCALES
 ]
 
 
-def measured(scores=SCORES, peaks=PEAKS):
+def measured(scores=SCORES, maps=NORMAL):
     module = ZScores(len(scores))
-    module.measure(scores, peaks)
+    maps = maps.double()
+    module.measure(scores, maps.mean((2, 3)), maps.std((2, 3), correction=0))
     return module
 
 
@@ -29,20 +30,21 @@ def test_scores_of_normal_images_are_the_means_of_their_z_scores():
     assert maps.shape == (4, 1, 6, 5)
 
 
-def test_maps_are_on_the_scale_of_peaks():
+def test_maps_are_on_the_scale_of_all_normal_pixels():
     found = measured()(SCORES, MAPS)[1].double().numpy()
-    peaks = PEAKS.double().numpy()
-    expected = np.mean([(one.double().numpy() - peak.mean()) / peak.std(ddof=1)
-                        for one, peak in zip(MAPS, peaks)], 0)
+    expected = np.mean([(one.double().numpy() - normal.mean()) / normal.std()
+                        for one, normal in zip(MAPS,
+                                               NORMAL.double().numpy())], 0)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_scale_and_offset_of_a_detector_have_no_effect():
-    scores, peaks, maps = SCORES.clone(), PEAKS.clone(), list(MAPS)
-    scores[1], peaks[1], maps[1] = (7 * part - 3
-                                    for part in (scores[1], peaks[1], maps[1]))
+    scores, normal, maps = SCORES.clone(), NORMAL.clone(), list(MAPS)
+    scores[1], normal[1], maps[1] = (7 * part - 3
+                                     for part in (scores[1], normal[1],
+                                                  maps[1]))
     for one, other in zip(measured()(SCORES, MAPS),
-                          measured(scores, peaks)(scores, maps)):
+                          measured(scores, normal)(scores, maps)):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
@@ -52,12 +54,12 @@ def test_a_missing_map_leaves_the_scores():
     assert scores.equal(measured()(SCORES, MAPS)[0])
 
 
-@pytest.mark.parametrize(('part', 'what'), [(0, 'score'),
-                                            (1, 'largest value of the map')])
+@pytest.mark.parametrize(('part', 'what'), [(0, 'score'), (1, 'map, of a')])
 def test_a_detector_without_spread_is_refused(part, what):
-    values = [SCORES.clone(), PEAKS.clone()]
+    values = [SCORES.clone(), NORMAL.clone()]
     # As of copies of an image, but for rounding.
-    values[part][2] = 5 + 1e-6 * torch.rand(12, generator=GENERATOR)
+    values[part][2] = 5 + 1e-6 * torch.rand(
+        values[part][2].shape, generator=GENERATOR)
     with pytest.raises(
             InputError, match=f'member 2 gives all 12 .* the same {what}'):
         measured(*values)
@@ -68,13 +70,14 @@ def test_a_detector_without_spread_is_refused(part, what):
 
 @pytest.mark.parametrize('number', [0, 1])
 def test_too_few_images_are_refused(number):
+    values = torch.ones(3, number)
     with pytest.raises(InputError, match=f'at least two .* got {number}'):
-        measured(SCORES[:, :number], PEAKS[:, :number])
+        ZScores(3).measure(values, values, values)
 
 
 def test_scores_must_be_finite():
     with pytest.raises(InputError, match='finite scores'):
-        measured(SCORES.log() * torch.inf, PEAKS)
+        measured(SCORES.log() * torch.inf)
 
 
 def test_state_is_loaded_and_checked():
