@@ -134,6 +134,10 @@ def test_train_an_ensemble(run_tool, launch, config, tmp_path):
     result = run_tool(tmp_path, *args, tmp_path / '1')
     assert result.status == 0, result.err
     assert 'Member 1, PaDiM on DemoBackbone' in result.out
+    tested = run_tool(tmp_path, 'test.py', path, tmp_path / '1/epoch_2.pth',
+                      *CATEGORY, '--work-dir', tmp_path / 'tested')
+    assert tested.status == 0, tested.err
+    assert_same_metrics(tmp_path / 'tested', tmp_path / '1')
     ends = launch(2, *args, tmp_path / '2')
     assert [status for status, _ in ends] == [0, 0], ends
     assert_same(tmp_path / '2', tmp_path / '1', 'epoch_2.pth')

@@ -31,6 +31,8 @@ SPADE = dict(
     image_stage='layer3',
     pyramid_stages=('layer2', 'layer3'),
     num_neighbors=3)
+FYD = dict(
+    type='FYD', backbone=dict(type='SteppedBackbone'), dim=4, epsilon=0.1)
 # One pass, two, and one.
 MIXED = [patchcore(), dict(PADIM, reduction='pca'), SPADE]
 THREE = [patchcore(seed) for seed in SEEDS]
@@ -63,7 +65,8 @@ def others():
         5, 3, 32, 40, generator=torch.Generator().manual_seed(9))
 
 
-@pytest.mark.parametrize('members', [THREE, MIXED], ids=['three', 'mixed'])
+@pytest.mark.parametrize(
+    'members', [THREE, MIXED, [FYD, SPADE]], ids=['three', 'mixed', 'fyd'])
 @torch.no_grad()
 def test_members_are_fitted_and_combined_as_by_hand(images, others, members):
     ensemble = fitted(members, images)
@@ -285,11 +288,7 @@ def test_one_data_preprocessor_serves_all():
     ([dict(type='TinyBackbone')], 'member 0 .* a TinyBackbone, is not fitted'),
     ([
         patchcore(),
-        dict(
-            type='FYD',
-            backbone=dict(type='SteppedBackbone'),
-            fas=dict(stages=['layer2']),
-            dim=4)
+        dict(FYD, fas=dict(stages=['layer2'])),
     ], 'member 1 of the Ensemble, a FYD, is not fitted without gradients'),
     ([
         patchcore(),
