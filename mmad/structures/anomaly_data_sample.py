@@ -30,6 +30,8 @@ class AnomalyDataSample(BaseDataElement):
       negative if a letterbox added a border.
     - ``rotation``: Rotation of the resized image before the crop, in degrees.
     - ``mask_area``: Number of defective pixels in the mask file.
+    - ``region_saturations``: A :class:`~mmad.structures.Saturation` for each
+      of ``gt_regions``.
     - ``frame_lost``: Why the place of the input in the original image is not
       known, if it is not.
     - ``image_threshold``, ``pixel_threshold``: What is above counts as
@@ -43,6 +45,8 @@ class AnomalyDataSample(BaseDataElement):
     Attributes:
         gt_label (Tensor): ``()`` int64, 1 for anomalous.
         gt_mask (Tensor): ``(H, W)`` bool at the model's input size.
+        gt_regions (Tensor): ``(R, H, W)`` bool, the regions of ``gt_mask``,
+            which may overlap. Only where the data set has a mask for each.
         pred_score (Tensor): ``()`` float32, higher is more anomalous.
         pred_map (Tensor): ``(H, W)`` float32 at the model's input size.
         p_value (Tensor): ``()`` float32, share of normal images that look at
@@ -61,6 +65,7 @@ class AnomalyDataSample(BaseDataElement):
 
     gt_label: Tensor
     gt_mask: Tensor
+    gt_regions: Tensor
     pred_score: Tensor
     pred_map: Tensor
     p_value: Tensor
