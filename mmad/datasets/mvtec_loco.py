@@ -58,7 +58,12 @@ class MVTecLOCO(AnomalyDataset):
             image: truth / image.parent.name / image.stem
             for image in defective
         }
+        owner: dict[Path, Path] = {}
         for image, folder in masks.items():
+            if owner.setdefault(folder, image) != image:
+                raise InputError(
+                    f'mask "{folder}" might belong to "{owner[folder]}" or '
+                    f'to "{image}"; give each image its own name.')
             try:
                 list_regions(folder)
             except InputError as error:

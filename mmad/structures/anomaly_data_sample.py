@@ -14,7 +14,11 @@ _SCALARS = dict(
     pred_score=torch.float32,
     p_value=torch.float32,
     pred_label=torch.bool)
-_MAPS = dict(gt_mask=torch.bool, pred_map=torch.float32, pred_mask=torch.bool)
+_MAPS = dict(
+    gt_mask=(torch.bool, '(H, W)'),
+    gt_regions=(torch.bool, '(R, H, W)'),
+    pred_map=(torch.float32, '(H, W)'),
+    pred_mask=(torch.bool, '(H, W)'))
 
 
 class AnomalyDataSample(BaseDataElement):
@@ -76,9 +80,10 @@ class AnomalyDataSample(BaseDataElement):
         if name in _SCALARS:
             value = torch.as_tensor(value, dtype=_SCALARS[name]).reshape(())
         elif name in _MAPS:
-            value = torch.as_tensor(value, dtype=_MAPS[name])
-            if value.ndim != 2:
-                raise ValueError(f'`{name}` must have shape (H, W), got '
+            dtype, shape = _MAPS[name]
+            value = torch.as_tensor(value, dtype=dtype)
+            if value.ndim != len(shape.split(',')):
+                raise ValueError(f'`{name}` must have shape {shape}, got '
                                  f'{tuple(value.shape)}.')
         super().__setattr__(name, value)
 

@@ -128,6 +128,15 @@ def test_masks_without_an_image_are_named(root, said):
             'logical_anomalies/077/000.png') in said[-1]
 
 
+def test_images_of_one_name_have_no_masks_of_their_own(root):
+    image = root / 'pushpins/test/logical_anomalies/001.png'
+    image.with_suffix('.bmp').write_bytes(image.read_bytes())
+    with pytest.raises(
+            InputError,
+            match=r'/001" might belong to ".*001\.bmp" or to ".*001\.png"'):
+        build(root)
+
+
 def test_errors(root):
     assert len(MVTecLOCO.CATEGORIES) == 5
     with pytest.raises(InputError, match='no category "bottle"; it has break'):
@@ -139,8 +148,7 @@ def test_errors(root):
         MVTecLOCO(str(root), 'test', 'screw_bag')
     (root / LOGICAL / '000/000.png').unlink()
     (root / LOGICAL / '000/001.png').unlink()
-    with pytest.raises(
-            InputError, match=r'000\.png" has no mask: .*no PNG'):
+    with pytest.raises(InputError, match=r'000\.png" has no mask: .*no PNG'):
         build(root)
 
 

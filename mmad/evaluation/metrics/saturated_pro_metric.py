@@ -27,6 +27,7 @@ class SaturatedPROMetric(RankedPixelMetric):
     :math:`P` that score above a threshold,
 
     .. math::
+
         \mathrm{sPRO}(P) = \frac{1}{N} \sum_i
         \min\left(\frac{|A_i \cap P|}{s_i}, 1\right).
 
