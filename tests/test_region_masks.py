@@ -107,6 +107,8 @@ def test_the_report_shows_masks_and_values(loco, tmp_path):
     assert 'AUsPRO at the original resolution 48x56 up to FPR 0.05' in page
     assert 'The limit of AUsPRO differs (' in page
     assert '"has_masks": true' in page
+    assert 'data-curve="spro"' in page
+    assert 'data-curve="pro"' not in page
 
 
 def test_the_data_are_drawn_with_their_outline(loco, run_tool, tmp_path):

@@ -9,6 +9,7 @@ from small_data import HEIGHT, WIDTH, write_loco_data
 
 from mmad.datasets import MVTecLOCO
 from mmad.errors import InputError
+from mmad.evaluation import PixelMetric
 from mmad.registry import DATASETS
 from mmad.structures import Saturation
 
@@ -98,6 +99,19 @@ def test_regions_travel_beside_their_union(root):
     assert np.array_equal(logical.gt_regions[0], first)
     assert logical.mask_area == 9 * 12
     assert logical.mask_regions[0] == 1
+
+
+@pytest.mark.parametrize('resolution', ['input', 'original'])
+def test_pixel_metrics_take_the_union(root, resolution):
+    samples = load(root)
+    for sample in samples:
+        # Perfect, as the files are the union, too.
+        sample.pred_map = sample.gt_mask.float()
+    metric = PixelMetric(resolution=resolution)
+    metric.process(None, [sample.to_dict() for sample in samples])
+    values = metric.evaluate(len(samples))
+    assert values['pixel_auroc'] == values['aupro'] == 1
+    assert metric.conditions['regions'] == 5
 
 
 def test_without_masks_there_are_no_pixel_labels(root):

@@ -57,12 +57,16 @@ Weigh = Callable[[Mapping, np.ndarray, np.ndarray, tuple[slice, slice]],
                  tuple[np.ndarray, int]]
 
 
-def measure_pixels(
-    sample: Mapping,
-    resolution: str,
-    anomalous_only: bool,
-    weigh: Weigh = lambda sample, scores, mask, window: region_weights(mask)
-) -> ImagePixels:
+def weigh_components(sample: Mapping, scores: np.ndarray, mask: np.ndarray,
+                     window: tuple[slice, slice]) -> tuple[np.ndarray, int]:
+    """Weigh the pixels of each connected component of the mask the same."""
+    return region_weights(mask)
+
+
+def measure_pixels(sample: Mapping,
+                   resolution: str,
+                   anomalous_only: bool,
+                   weigh: Weigh = weigh_components) -> ImagePixels:
     """Divide the pixels of an image into defective and defect-free ones.
 
     Args:
@@ -70,9 +74,8 @@ def measure_pixels(
             :class:`~mmad.evaluation.PixelMetric`.
         resolution (str): ``'input'`` or ``'original'``.
         anomalous_only (bool): Leave out the pixels of a normal image.
-        weigh (Weigh): Function that weighs the pixels. By default, the
-            regions are the connected components of the mask, and all pixels
-            of a region weigh the same.
+        weigh (Weigh): Function that weighs the pixels. Defaults to
+            :func:`weigh_components`.
 
     Returns:
         ImagePixels: The pixels.

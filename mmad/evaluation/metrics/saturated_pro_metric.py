@@ -9,6 +9,7 @@ from mmad.evaluation.functional import (
     ScoreHistogram,
     aupro,
     saturated_weights,
+    thin,
 )
 from mmad.registry import METRICS
 from mmad.utils.image_file import MAX_PIXELS
@@ -78,6 +79,9 @@ class SaturatedPROMetric(RankedPixelMetric):
             metrics were computed, with names that begin with ``spro_``.
         warnings (list[str]): After ``evaluate``, in the first process:
             sentences that name images whose masks show no defect.
+        ranking (Ranking, optional): After ``evaluate``, in the first process:
+            the ranked pixels, thinned out for drawing curves, with the
+            saturated overlap.
 
     Raises:
         InputError: If an argument is out of range.
@@ -94,6 +98,7 @@ class SaturatedPROMetric(RankedPixelMetric):
                  collect_dir: str | None = None) -> None:
         super().__init__(fpr_limit, resolution, score_bits, collect_device,
                          prefix, collect_dir)
+        self.ranking: Ranking | None = None
 
     def measure(self, sample: dict) -> ImagePixels:
         return measure_pixels(
@@ -106,6 +111,7 @@ class SaturatedPROMetric(RankedPixelMetric):
         return dict(auspro=histogram.aupro_error_bound(self.fpr_limit))
 
     def summarize(self, ranking: Ranking) -> dict[str, float]:
+        self.ranking = thin(ranking, self.fpr_limit)
         rows = self.per_defect_type.values()
         return dict(
             self.values_of(ranking),
