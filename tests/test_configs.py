@@ -190,7 +190,8 @@ def test_a_crop_is_noticed(step):
 
 
 @pytest.mark.parametrize(
-    'name', ['magnetic_tile', 'visa', 'btad', 'mpdd', 'mvtec_loco'])
+    'name',
+    ['magnetic_tile', 'visa', 'btad', 'mpdd', 'mvtec_loco', 'mvtec_ad_2'])
 def test_no_crop_without_centered_parts(name):
     cfg = Config.fromfile(ROOT / '_base_' / 'datasets' / f'{name}.py')
     for split in ('train', 'val', 'test'):

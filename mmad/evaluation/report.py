@@ -19,9 +19,13 @@ UNDEFINED = 'undefined'
 INFINITE = ('infinity', '-infinity')
 IMAGE_METRICS = ('image_auroc', 'image_ap', 'image_f1max')
 PIXEL_METRICS = ('pixel_auroc', 'pixel_ap', 'pixel_f1max', 'aupro')
+SATURATED_METRICS = ('auspro', 'auspro_mean')
+TYPE_MEANS = ('image_auroc_mean', )
 # Of the verdicts, where the model has a threshold.
 VERDICT_METRICS = ('image_precision', 'image_recall', 'image_false_alarm_rate')
-_NAMES = IMAGE_METRICS + VERDICT_METRICS + PIXEL_METRICS
+_NAMES = (
+    IMAGE_METRICS + TYPE_MEANS + VERDICT_METRICS + PIXEL_METRICS +
+    SATURATED_METRICS)
 
 
 def is_known(name: str) -> bool:
@@ -186,10 +190,13 @@ def describe_conditions(conditions: Mapping[str, Any]) -> str:
     for name, resolution in conditions.items():
         prefix, slash, name = name.rpartition('/')
         prefix += slash
-        limit = conditions.get(f'{prefix}fpr_limit')
-        size = conditions.get(f'{prefix}map_size')
+        is_saturated = name == 'spro_resolution'
+        start = f'{prefix}spro_' if is_saturated else prefix
+        limit = conditions.get(f'{start}fpr_limit')
+        size = conditions.get(f'{start}map_size')
         # A metric of another package may have conditions of the same name.
-        if (name != 'resolution' or resolution not in ('input', 'original')
+        if (name not in ('resolution', 'spro_resolution')
+                or resolution not in ('input', 'original')
                 or not isinstance(limit, int | float) or size is None):
             continue
         place = ('model input'
@@ -197,17 +204,19 @@ def describe_conditions(conditions: Mapping[str, Any]) -> str:
         # Missing in the results of a sweep with an earlier version.
         images = (' of anomalous images only'
                   if conditions.get(f'{prefix}anomalous_only') else '')
-        text = (f'{prefix}pixel metrics{images} at {place} {size}; '
-                f'{prefix}AUPRO up to FPR {limit:g}')
-        if conditions.get(f'{prefix}cropped_images'):
+        what, area = ((f'{prefix}AUsPRO', '') if is_saturated else
+                      (f'{prefix}pixel metrics{images}', f'; {prefix}AUPRO'))
+        text = f'{what} at {place} {size}{area} up to FPR {limit:g}'
+        if conditions.get(f'{start}cropped_images'):
             text += '; pixels outside the crop left out'
-        bits = conditions.get(f'{prefix}score_bits')
+        bits = conditions.get(f'{start}score_bits')
         if bits is not None:
             text += f'; scores kept to {bits} bits'
-        for key, words in (('pixel_empty_masks', 'with an empty mask'),
-                           ('pixel_defects_removed', 'without a defect left')):
-            if conditions.get(prefix + key):
-                text += (f'; {conditions[prefix + key]} defective images '
+        counted = start if is_saturated else f'{prefix}pixel_'
+        for key, words in (('empty_masks', 'with an empty mask'),
+                           ('defects_removed', 'without a defect left')):
+            if conditions.get(counted + key):
+                text += (f'; {conditions[counted + key]} defective images '
                          f'{words}')
         parts.append(text)
     return '; '.join(parts)
