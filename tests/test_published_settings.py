@@ -11,8 +11,9 @@ from mmengine.optim import OptimWrapper
 from PIL import Image
 from tiny_models import fit_shard
 from torch import nn
-from torchvision.models import efficientnet_b5
+from torchvision.models import efficientnet_b5, resnet18
 
+from mmad.errors import InputError
 from mmad.models import FYD, FitDetector, build_backbone
 from mmad.registry import MODELS
 from mmad.utils.config_file import read_config
@@ -108,6 +109,24 @@ def test_fits_and_predicts(setting):
     assert maps.shape == (4, 32, 32)
     assert scores.argmax() == 3
     assert (maps[3] > maps[:3].amax(0)).float().mean() > 0.9
+
+
+def test_spade_without_the_fourth_stage(tmp_path):
+    weights = {
+        name: value
+        for name, value in resnet18().state_dict().items()
+        if not name.startswith(('layer4', 'fc'))
+    }
+    torch.save(weights, tmp_path / 'part.pth')
+    cfg = read_config(ROOT / 'spade/spade_resnet18_mvtec.py').model
+    cfg.backbone.weights = str(tmp_path / 'part.pth')
+    with pytest.raises(InputError, match=r'layer4.*a config with earlier'):
+        MODELS.build(cfg)
+    for data in ('mvtec', 'folder'):
+        cfg = read_config(ROOT /
+                          f'spade/spade_resnet18_layer3_{data}.py').model
+        cfg.backbone.weights = str(tmp_path / 'part.pth')
+        assert MODELS.build(cfg).image_stage == 'layer3'
 
 
 def test_blocks_of_efficientnet_b5():
