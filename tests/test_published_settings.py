@@ -1,202 +1,180 @@
-"""Published settings of MKD and Uninformed Students learn and predict.
+"""Published settings of PaDiM, SPADE and FYD, each a config, on small data."""
+from functools import lru_cache
+from pathlib import Path
 
-Weights are random, images and networks small. `test_configs.py` builds all
-configs, and `test_apis/test_runs.py` trains and tests them.
-"""
-import json
-from argparse import Namespace
-
+import cv2
 import numpy as np
 import pytest
-import sklearn.datasets
 import torch
-from config_texts import ROOT
+from mmengine.dataset import Compose
 from mmengine.optim import OptimWrapper
-from run_tools import CATEGORY
+from PIL import Image
+from tiny_models import fit_shard
+from torch import nn
+from torchvision.models import efficientnet_b5, resnet18
 
-from mmad.registry import MODELS, TRANSFORMS
-from mmad.utils import load_checkpoint
-from mmad.utils.command_line import load_config
+from mmad.errors import InputError
+from mmad.models import FYD, FitDetector, build_backbone
+from mmad.registry import MODELS
+from mmad.utils.config_file import read_config
+from mmad.utils.weights import remove_weights
 
-PHOTOS = f'{sklearn.datasets.__path__[0]}/images'
-SAMPLES = [
-    'model.compactness_loss.type=CompactnessLoss',
-    'model.compactness_loss.over=samples'
+ROOT = Path(__file__).parents[1] / 'configs'
+# Those of one backbone side by side.
+SETTINGS = [
+    'padim/padim_resnet18_448_mvtec',
+    'padim/padim_resnet18_pca_mvtec',
+    'padim/padim_resnet18_pca200_mvtec',
+    'padim/padim_resnet18_rd200_mvtec',
+    'padim/padim_resnet18_reference_mvtec',
+    'padim/padim_resnet18_sum-of-maps_mvtec',
+    'padim/padim_efficientnet-b5_mvtec',
+    'padim/padim_wrn50_mvtec',
+    'padim/padim_wrn50_reference_mvtec',
+    'spade/spade_resnet18_mvtec',
+    'spade/spade_resnet18_layer3_mvtec',
+    'spade/spade_wrn50_mvtec',
+    'spade/spade_wrn50_spade-fast_mvtec',
+    'spade/spade_wrn50_spade-pytorch_mvtec',
+    'fyd/fyd_resnet18_448_10e_mvtec',
+    'fyd/fyd_wrn50_mvtec',
+    'fyd/fyd_wrn50_ica-fca-fas_mvtec',
 ]
-MVTEC = 'mkd_vgg16_mvtec'
-LAST_TWO = [
-    "model.backbone.stages=['features.23','features.30']",
-    'model.cloner.points=[3,4]', 'model.test_points=[0,1]'
-]
-# Options, stages of VGG-16 that are compared in a test, and the weights of
-# values and direction.
-MKD = {
-    'mkd_vgg16_published_mvtec': ([], (16, 23, 30), 0.5, 1),
-    'mkd_vgg16_published_one_class': ([], (16, 23, 30), 0.01, 1),
-    'mkd_vgg16_published_cifar10': ([], (16, 23, 30), 0.01, 1),
-    'mkd_vgg16_value_mvtec': ([], (16, 23, 30), 1, 0),
-    'mkd_vgg16_direction_mvtec': ([], (16, 23, 30), 0, 1),
-    'mkd_vgg16_equal_size_mvtec':
-    (['model.loss_weight=3'], (16, 23, 30), 1, 3),
-    MVTEC: ([*LAST_TWO, 'model.loss_weight=2'], (23, 30), 1, 2),
-}
 
 
-def load(name, options=()):
-    path, = ROOT.glob(f'configs/*/{name}.py')
-    return load_config(
-        Namespace(
-            config=str(path),
-            cfg_options=list(options),
-            data_root=None,
-            category=None))
+@lru_cache(maxsize=1)
+def random_backbone(**kwargs):
+    # Without values it is built, traced and checked in no time.
+    with torch.device('meta'):
+        backbone = build_backbone(dict(kwargs, stages=list(kwargs['stages'])))
+    backbone.to_empty(device='cpu')
+    torch.manual_seed(0)
+    for module in backbone.modules():
+        if hasattr(module, 'reset_parameters'):
+            module.reset_parameters()
+        if isinstance(module, nn.Conv2d):
+            # So that activations neither vanish nor grow.
+            module.weight.data.mul_(6**0.5)
+    return backbone
 
 
-@pytest.mark.parametrize('name', MKD)
-def test_scores_of_mkd(name):
-    options, points, value, direction = MKD[name]
-    cfg = load(name, options)
-    cfg.model.backbone.weights = None
-    detector = MODELS.build(cfg.model)
-    widths = [
-        layer.out_channels for layer in detector.cloner.modules()
-        if isinstance(layer, torch.nn.Conv2d)
-    ]
-    assert (sum(widths) == 4224) == ('equal_size' in name)
-    images = list(torch.randint(256, (2, 3, 32, 32), dtype=torch.uint8))
-    detector.begin_training(1)
-    log = detector.train_step(
-        dict(inputs=images),
-        OptimWrapper(
-            torch.optim.Adam(p for p in detector.parameters()
-                             if p.requires_grad)))
-    assert (log['loss_value'] > 0) == (value > 0)
-    assert (log['loss_direction'] > 0) == (direction > 0)
+def build(setting):
+    """The model of a config, with random weights."""
+    cfg = read_config(ROOT / f'{setting}.py').model
+    remove_weights(cfg)
+    backbone = dict(cfg.pop('backbone'))
+    backbone['stages'] = tuple(backbone['stages'])
+    if cfg.type == 'FYD':
+        cfg.pose_search = dict(num_angles=4, side=8)
+    detector = MODELS.build(
+        dict(cfg.to_dict(), backbone=random_backbone(**backbone)))
+    assert isinstance(detector, FitDetector)
+    return detector
 
-    detector.eval()
+
+def prepare(detector, images):
+    """What a config has before the fit of Gaussians: a search, a training."""
+    if not isinstance(detector, FYD):
+        return
+    detector.pose_search.reset()
+    detector.pose_search.update(images, range(len(images)))
+    detector.pose_search.finalize()
+    parameters = [p for p in detector.parameters() if p.requires_grad]
+    before = [p.detach().clone() for p in parameters]
+    optimizer = OptimWrapper(torch.optim.SGD(parameters, 1e-3))
+    detector.train_step(
+        dict(inputs=images, data_samples=[None] * len(images)), optimizer)
+    if detector.fas is not None:
+        # The whole network, but for the first convolution.
+        assert sum(p.numel() for p in parameters) > 2e7
+        assert not all(map(torch.equal, parameters, before))
+
+
+@pytest.mark.parametrize('setting', SETTINGS)
+def test_fits_and_predicts(setting):
+    generator = torch.Generator().manual_seed(0)
+    # One part, and noise that differs.
+    part = torch.randint(256, (3, 32, 32), generator=generator)
+    images = part + 10 * torch.randn(4, 3, 32, 32, generator=generator)
+    detector = build(setting)
+    prepare(detector, images)
+    fit_shard(detector, images, batch_size=4)
+    odd = images.clone()
+    odd[3, :, 8:24, 8:24] = 255 - odd[3, :, 8:24, 8:24]
     with torch.no_grad():
-        samples = detector.test_step(dict(inputs=images))
-        inputs = detector.data_preprocessor(dict(inputs=images))['inputs']
-        source, maps = [], inputs
-        for name, layer in detector.backbone.body.features.named_children():
-            maps = layer(maps)
-            if int(name) in points:
-                source.append(maps)
-        clone = detector.cloner(inputs)[-len(points):]
-    for i, sample in enumerate(samples):
-        expected = 0
-        for one, other in zip(source, clone):
-            a, b = (x[i].double().numpy().ravel() for x in (one, other))
-            cosine = a @ b / (np.linalg.norm(a) * np.linalg.norm(b))
-            expected += value * ((a - b)**2).mean() + direction * (1 - cosine)
-        assert float(sample.pred_score) == pytest.approx(expected, rel=1e-3)
-        if cfg.model.attribution.get('percentile'):
-            assert 0.1 < float(sample.pred_map.max()) <= 1
+        scores, maps = (
+            torch.stack([sample.get(name) for sample in found])
+            for name in ('pred_score', 'pred_map') for found in
+            [detector.test_step(dict(inputs=odd, data_samples=None))])
+    assert maps.shape == (4, 32, 32)
+    assert scores.argmax() == 3
+    assert (maps[3] > maps[:3].amax(0)).float().mean() > 0.9
 
 
-@pytest.mark.parametrize(
-    ('name', 'options', 'losses'),
-    [('teacher_p33', [], {'knowledge', 'compactness'}),
-     ('teacher_p33', ['model.compactness_weight=0'], {'knowledge'}),
-     ('teacher_p33', SAMPLES, {'knowledge', 'compactness'}),
-     ('teacher_p33', [
-         'model.metric_weight=1',
-         'train_dataloader.dataset.pipeline.1.positive=True'
-     ], {'knowledge', 'metric', 'compactness'}),
-     ('teacher_p33_metric', [], {'metric', 'compactness'}),
-     ('teacher_p33_metric', ['model.compactness_weight=0'], {'metric'}),
-     ('teacher_p33_metric', [
-         'model.network.patch_size=17',
-         'train_dataloader.dataset.pipeline.1.patch_size=17'
-     ], {'metric', 'compactness'})])
-def test_losses_of_a_teacher(name, options, losses):
-    cfg = load(name, options)
-    cfg.model.network.update(width=0.02, out_channels=4)
-    assert (cfg.model.backbone is None) == ('knowledge' not in losses)
-    if cfg.model.backbone is not None:
-        cfg.model.backbone = dict(type='TinyBackbone')
-    teacher = MODELS.build(cfg.model)
-    rng = np.random.default_rng(0)
-    steps = [
-        TRANSFORMS.build(s) for s in cfg.train_dataloader.dataset.pipeline
-    ]
-    images = []
-    for number in range(6):
-        results = dict(
-            img=rng.integers(0, 256, (90, 70, 3), dtype=np.uint8),
-            ori_shape=(90, 70),
-            img_path='',
-            sample_idx=number)
-        for step in steps[1:]:
-            results = step(results)
-        images.append(results['inputs'])
-    teacher.begin_training(1)
-    log = teacher.train_step(
-        dict(inputs=images),
-        OptimWrapper(torch.optim.Adam(teacher.parameters())))
-    assert set(log) == {'loss', *(f'loss_{one}' for one in losses)}
-    assert all(value > 0 for value in log.values())
+def test_spade_without_the_fourth_stage(tmp_path):
+    weights = {
+        name: value
+        for name, value in resnet18().state_dict().items()
+        if not name.startswith(('layer4', 'fc'))
+    }
+    torch.save(weights, tmp_path / 'part.pth')
+    cfg = read_config(ROOT / 'spade/spade_resnet18_mvtec.py').model
+    cfg.backbone.weights = str(tmp_path / 'part.pth')
+    with pytest.raises(InputError, match=r'layer4.*a config with earlier'):
+        MODELS.build(cfg)
+    for data in ('mvtec', 'folder'):
+        cfg = read_config(ROOT /
+                          f'spade/spade_resnet18_layer3_{data}.py').model
+        cfg.backbone.weights = str(tmp_path / 'part.pth')
+        assert MODELS.build(cfg).image_stage == 'layer3'
 
 
-def small(index, teacher):
-    return [
-        f'model.scales.{index}.network.width=0.02',
-        f'model.scales.{index}.network.out_channels=4',
-        f'model.scales.{index}.teacher={teacher}'
-    ]
+def test_blocks_of_efficientnet_b5():
+    backbone = build('padim/padim_efficientnet-b5_mvtec').backbone
+    network = efficientnet_b5().eval()
+    state = network.state_dict()
+    state.update(backbone.body.state_dict())
+    network.load_state_dict(state)
+    assert [len(stage)
+            for stage in network.features[1:8]] == [3, 5, 5, 7, 7, 9, 3]
+    images = torch.randn(2, 3, 64, 96)
+    with torch.no_grad():
+        maps = backbone(images)
+        x, number, expected = network.features[0](images), 0, {}
+        for stage in network.features[1:8]:
+            for block in stage:
+                x, number = block(x), number + 1
+                expected[number] = x
+    for one, block, channels, stride in zip(
+            maps, (7, 20, 26), (40, 128, 176), (4, 16, 16), strict=True):
+        assert one.shape == (2, channels, 64 // stride, 96 // stride)
+        assert torch.equal(one, expected[block])
 
 
-ONCE = [
-    'train_cfg.max_epochs=1', 'default_hooks.checkpoint.interval=1',
-    *(f'{split}_dataloader.{key}' for split in ('train', 'val', 'test')
-      for key in ('num_workers=0', 'persistent_workers=False'))
-]
-
-
-def test_students_of_a_teacher_without_a_pretrained_network(
-        run_tool, mvtec_root, tmp_path):
-    result = run_tool(tmp_path, 'train.py', 'teacher_p33_metric',
-                      '--data-root', PHOTOS, '--work-dir', 'teacher',
-                      '--cfg-options', 'model.network.width=0.02',
-                      'model.network.out_channels=4',
-                      'train_dataloader.dataset.length=6',
-                      'train_dataloader.batch_size=3', *ONCE[:4])
-    assert result.status == 0, result.err
-    state = load_checkpoint(tmp_path / 'teacher/epoch_1.pth')['state_dict']
-    assert {name.split('.')[0] for name in state} == {'fit_state', 'network'}
-    result = run_tool(
-        tmp_path, 'train.py', 'uninformed_students_p33_mvtec', *CATEGORY,
-        '--data-root', mvtec_root, '--work-dir', 'work', '--cfg-options',
-        *small(0, 'teacher/epoch_1.pth'), *ONCE, 'train_cfg.val_interval=1',
-        *(f'{split}_dataloader.dataset.pipeline.2.scale=[40,40]'
-          for split in ('train', 'val', 'test')))
-    assert result.status == 0, result.err
-    report = json.loads((tmp_path / 'work/metrics.json').read_text())
-    assert 0 <= report['pixel_auroc'] <= 1
-
-
-def test_students_of_one_class(run_tool, teacher_files, tmp_path):
-    result = run_tool(
-        tmp_path, 'train.py', 'uninformed_students_one_class',
-        '--category', '3', '--work-dir', 'work', '--cfg-options',
-        *small(0, teacher_files[17]), *small(1, teacher_files[33]), *ONCE,
-        'train_cfg.val_interval=1',
-        *(f'{split}_dataloader.dataset.{key}'
-          for split in ('train', 'val', 'test')
-          for key in ('name=digits', 'indices=40')))
-    assert result.status == 0, result.err
-    report = json.loads((tmp_path / 'work/metrics.json').read_text())
-    assert 0 <= report['image_auroc'] <= 1
-    assert 'pixel_auroc' not in report
-    assert report['conditions']['images'] == 40
-
-
-@pytest.mark.parametrize(
-    ('page', 'options'),
-    [('mkd', LAST_TWO), ('mkd', ["model.backbone.stages=['features.30']"]),
-     ('uninformed_students', SAMPLES),
-     ('uninformed_students',
-      ['train_dataloader.dataset.pipeline.1.patch_size=17'])])
-def test_options_are_those_of_the_page(page, options):
-    text = (ROOT / f'docs/{page}.md').read_text().replace('"', '')
-    assert ' '.join(options) in text
+@pytest.mark.parametrize(('setting', 'resize'), [
+    ('padim/padim_resnet18_lanczos_mvtec', 'lanczos'),
+    ('padim/padim_resnet18_reference_mvtec', 'lanczos'),
+    ('padim/padim_wrn50_reference_mvtec', 'lanczos'),
+    ('spade/spade_wrn50_spade-pytorch_mvtec', 'lanczos'),
+    ('spade/spade_wrn50_spade-fast_mvtec', 'area'),
+])
+def test_images_are_resized_as_in_the_reference_code(setting, resize,
+                                                     tmp_path):
+    image = np.random.default_rng(0).integers(
+        256, size=(300, 420, 3), dtype=np.uint8)
+    Image.fromarray(image).save(tmp_path / 'image.png')
+    if resize == 'lanczos':
+        expected = np.array(
+            Image.fromarray(image).resize((256, 256), Image.LANCZOS))
+    else:
+        expected = cv2.resize(image, (256, 256), interpolation=cv2.INTER_AREA)
+    cfg = read_config(ROOT / f'{setting}.py')
+    for split in ('train', 'val', 'test'):
+        pipeline = Compose(cfg[f'{split}_dataloader'].dataset.pipeline)
+        found = pipeline(
+            dict(
+                img_path=str(tmp_path / 'image.png'),
+                gt_label=0,
+                mask_path=None))
+        found = found['inputs'].permute(1, 2, 0).numpy()[..., ::-1]
+        np.testing.assert_array_equal(found, expected[16:240, 16:240])

@@ -6,7 +6,8 @@ model = dict(
         _delete_=True,
         type='DemoBackbone',
         stages=['layer1', 'layer2', 'layer3'],
-        weights='demo'))
+        weights='demo'),
+    image_stage='layer3')
 
 dataset = dict(
     type='AnomalyDataset',

@@ -22,8 +22,8 @@ def list_models(pattern: str | None = None) -> list[str]:
         list[str]: The names, sorted.
 
     Examples:
-        >>> list_models('spade*mvtec')
-        ['spade_resnet18_mvtec', 'spade_wrn50_mvtec']
+        >>> list_models('mkd_*mvtec')
+        ['mkd_resnet18_mvtec', 'mkd_vgg16_mvtec']
     """
     return sorted(name for name in shipped_configs()
                   if pattern is None or fnmatchcase(name, pattern))

@@ -146,12 +146,18 @@ METHODS = dict(
         patch_features=dict(embedding='official', dim=20)),
     padim=make_padim,
     padim_pca=lambda: make_padim(reduction='pca'),
+    padim_given=lambda: make_padim(
+        reduction='given', dim=None, indices=[5, 1, 8]),
+    padim_sum_of_maps=lambda: make_padim(
+        reduction='none', dim=None, fusion='sum_of_maps'),
     spade=make_spade,
     spade_per_level=lambda: make_spade(
         fusion='per_level',
         gallery='all',
         num_pixel_neighbors=2,
         gallery_dtype='float16'),
+    spade_not_squared=lambda: make_spade(
+        fusion='per_level', squared=False, num_pixel_neighbors=2),
     fyd=make_fyd,
     fyd_poses=lambda: make_fyd(**POSES),
     fyd_all=lambda: make_fyd(**ALL_STAGES),

@@ -37,6 +37,7 @@ NEEDED = dict(
         image_stage='layer3',
         pyramid_stages=['layer2', 'layer3']),
     SpatialTransformer=dict(channels=3),
+    StageGaussians=dict(num_stages=2),
     StudentEnsemble=dict(
         teacher=nn.Identity(), students=[nn.Identity()], name='p17'),
     TIMMBackbone=dict(name='resnet18', stages=['layer1'], weights=None),

@@ -21,8 +21,10 @@ from mmad.utils.command_line import one_sentence_errors
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 METHODS = {
-    'SPADE, topk': ('spade/spade_resnet18_mvtec.py', dict(gallery='topk')),
-    'SPADE, all': ('spade/spade_resnet18_mvtec.py', dict(gallery='all')),
+    'SPADE, topk':
+    ('spade/spade_resnet18_layer3_mvtec.py', dict(gallery='topk')),
+    'SPADE, all':
+    ('spade/spade_resnet18_layer3_mvtec.py', dict(gallery='all')),
     'PaDiM': ('padim/padim_resnet18_mvtec.py', {}),
     'PatchCore, 1 %': ('patchcore/patchcore_resnet18_1pct_mvtec.py', {}),
 }

@@ -1,4 +1,3 @@
-# With ResNet-18, the image feature is the pooled third stage.
 model = dict(
     type='SPADE',
     data_preprocessor=dict(
@@ -9,7 +8,7 @@ model = dict(
     backbone=dict(
         type='TorchvisionBackbone',
         name='resnet18',
-        stages=['layer1', 'layer2', 'layer3'],
+        stages=['layer1', 'layer2', 'layer3', 'layer4'],
         weights='IMAGENET1K_V1'),
-    image_stage='layer3',
+    image_stage='layer4',
     num_neighbors=50)

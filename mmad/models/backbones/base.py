@@ -145,5 +145,6 @@ def load_needed(model: nn.Module, state: Mapping[str, Tensor],
                                         if len(wrong) > 8 else '')
         raise InputError(
             f'{source} lacks {len(wrong)} of the {len(own)} tensors that the '
-            f'requested stages need (missing, or of another shape): {shown}.')
+            f'requested stages need (missing, or of another shape): {shown}; '
+            'name a file that has them, or a config with earlier `stages`.')
     model.load_state_dict({name: state[name] for name in own}, strict=False)

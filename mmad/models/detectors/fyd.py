@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -91,6 +92,8 @@ class FYD(FitDetector):
             RegAD's code does. Defaults to ``'aligned'``.
         reduction (str): As in :class:`PaDiM`. Defaults to ``'random'``.
         dim (int, optional): As in :class:`PaDiM`. Defaults to 100.
+        indices (Sequence[int], optional): As in :class:`PaDiM`. Defaults to
+            None.
         epsilon (float): As in :class:`PaDiM`. Defaults to 0.01.
         seed (int): Of the random subset of channels. Defaults to 0.
         sigma (float): Smoothing of the maps in input pixels. Defaults to 4.
@@ -113,6 +116,7 @@ class FYD(FitDetector):
                  gaussian_frame: str = 'aligned',
                  reduction: str = 'random',
                  dim: int | None = 100,
+                 indices: Sequence[int] | None = None,
                  epsilon: float = 0.01,
                  seed: int = 0,
                  sigma: float = 4.0,
@@ -126,7 +130,7 @@ class FYD(FitDetector):
             raise InputError('`pose_search` is where `ica` starts from; give '
                              'both, or leave out `pose_search`.')
         self.backbone = build_backbone(backbone)
-        self.reduction = ChannelReduction(reduction, dim, seed)
+        self.reduction = ChannelReduction(reduction, dim, seed, indices)
         self.gaussians = PositionGaussians(epsilon)
         self.anomaly_map = AnomalyMap(sigma)
         self.gaussian_frame = gaussian_frame

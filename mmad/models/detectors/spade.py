@@ -8,7 +8,7 @@ from mmad.models.backbones import build_backbone
 from mmad.models.layers.anomaly_map import AnomalyMap
 from mmad.models.layers.gallery import Gallery
 from mmad.registry import MODELS
-from mmad.utils.arguments import check_choice, check_number
+from mmad.utils.arguments import check_choice, check_flag, check_number
 
 from .fit_detector import FitDetector
 
@@ -39,10 +39,14 @@ class SPADE(FitDetector):
             there are fewer. Defaults to 1.
         fusion (str): ``'concat'`` searches all stages of the pyramid jointly;
             ``'per_level'`` searches each alone on its own grid and averages
-            the maps, as the public implementations do. Defaults to
-            ``'concat'``.
-        gallery (str): ``'topk'`` looks for positions in the nearest images;
-            ``'all'`` in all. Defaults to ``'topk'``.
+            the maps, as the repositories byungjae89/SPADE-pytorch and
+            any-tech/SPADE-fast do. Defaults to ``'concat'``.
+        gallery (str): ``'topk'`` looks for positions in the nearest images,
+            as the paper does; ``'all'`` in all images, as surveys word it.
+            Defaults to ``'topk'``.
+        squared (bool): Whether scores and maps are means of squared
+            distances; if not, of distances, as in SPADE-pytorch. Defaults to
+            True.
         gallery_dtype (str): Of the stored pyramids, ``'float32'`` or
             ``'float16'``. Defaults to ``'float32'``.
         gallery_dir (str, optional): Folder for the stored pyramids where they
@@ -65,6 +69,7 @@ class SPADE(FitDetector):
                  num_pixel_neighbors: int = 1,
                  fusion: str = 'concat',
                  gallery: str = 'topk',
+                 squared: bool = True,
                  gallery_dtype: str = 'float32',
                  gallery_dir: str | None = None,
                  sigma: float = 4.0,
@@ -72,6 +77,7 @@ class SPADE(FitDetector):
         super().__init__(data_preprocessor)
         check_choice('fusion', fusion, ('concat', 'per_level'))
         check_choice('gallery', gallery, ('topk', 'all'))
+        check_flag('squared', squared)
         check_number('num_neighbors', num_neighbors, low=1, integer=True)
         check_number(
             'num_pixel_neighbors', num_pixel_neighbors, low=1, integer=True)
@@ -95,6 +101,7 @@ class SPADE(FitDetector):
         self.num_pixel_neighbors = num_pixel_neighbors
         self.fusion = fusion
         self.search_all = gallery == 'all'
+        self.squared = squared
         self.gallery = Gallery(
             len(self.pyramid_stages), gallery_dtype, gallery_dir)
         self.anomaly_map = AnomalyMap(sigma)
@@ -129,13 +136,14 @@ class SPADE(FitDetector):
     def score_in_graph(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
         image_features, *levels = self.extract(inputs)
         scores, nearest = self._find_images(image_features)
-        maps = [
-            self.anomaly_map(
-                self.gallery.nearest_in_graph(levels, nearest,
-                                              self.num_pixel_neighbors,
-                                              stages).mean(3)[:, None],
-                inputs.shape[-2:]) for stages in self._pyramids()
-        ]
+        maps = []
+        for stages in self._pyramids():
+            squares = self.gallery.nearest_in_graph(levels, nearest,
+                                                    self.num_pixel_neighbors,
+                                                    stages)
+            maps.append(
+                self.anomaly_map(
+                    self._mean(squares)[:, None], inputs.shape[-2:]))
         return scores, torch.stack(maps).mean(0)
 
     def _find_images(self, image_features: Tensor) -> tuple[Tensor, Tensor]:
@@ -145,7 +153,11 @@ class SPADE(FitDetector):
         if self.search_all:
             nearest = self.gallery(image_features,
                                    len(self.gallery))[1].sort(1).values
-        return distances.square().mean(1), nearest
+        return self._mean(distances.square()), nearest
+
+    def _mean(self, squares: Tensor) -> Tensor:
+        """The mean over neighbors of distances ``(..., k)``, given squared."""
+        return (squares if self.squared else squares.sqrt()).mean(-1)
 
     def _pyramids(self) -> list[list[int]]:
         """The stages of each pyramid that is searched by itself."""
@@ -157,13 +169,15 @@ class SPADE(FitDetector):
         """Compare the stages ``(C_k, h_k, w_k)`` of one image with others.
 
         Returns:
-            Tensor: ``(1, 1, H, W)``, the mean squared distance of each
-            position from the nearest positions.
+            Tensor: ``(1, 1, H, W)``, the mean distance of each position from
+            the nearest positions.
         """
         maps = []
         for stages in self._pyramids():
-            distances = self.gallery.nearest_positions(
-                levels, images, self.num_pixel_neighbors, stages).mean(2)
+            squares = self.gallery.nearest_positions(levels, images,
+                                                     self.num_pixel_neighbors,
+                                                     stages)
             maps.append(
-                self.anomaly_map(distances[None, None], inputs.shape[-2:]))
+                self.anomaly_map(
+                    self._mean(squares)[None, None], inputs.shape[-2:]))
         return torch.stack(maps).mean(0)

@@ -26,6 +26,7 @@ from .processes import all_gather, all_gather_rows, all_reduce_, broadcast_
 from .pyramid_search import nearest_in_images
 from .pyramid_store import PyramidStore
 from .spatial_transformer import SpatialTransformer
+from .stage_gaussians import StageGaussians
 from .student_ensemble import (
     StudentEnsemble,
     predictive_variance,
@@ -37,10 +38,10 @@ __all__ = [
     'AnomalyMap', 'Attribution', 'ChannelReduction', 'CoresetBank', 'Decision',
     'FineAlignment', 'FittedModule', 'Gallery', 'MemoryBank', 'PatchFeatures',
     'PixelStatistics', 'PoseSearch', 'PositionGaussians', 'PyramidStore',
-    'SpatialTransformer', 'StudentEnsemble', 'ZScores', 'affine_matrix',
-    'all_gather', 'all_gather_rows', 'all_reduce_', 'broadcast_',
-    'compose_affine', 'describe_affine', 'distances_to', 'gather_batch',
-    'gray_opening', 'invert_affine', 'k_center_greedy', 'nearest_in_images',
-    'nearest_rows', 'own_part', 'predictive_variance', 'random_projection',
-    'regression_error', 'warp'
+    'SpatialTransformer', 'StageGaussians', 'StudentEnsemble', 'ZScores',
+    'affine_matrix', 'all_gather', 'all_gather_rows', 'all_reduce_',
+    'broadcast_', 'compose_affine', 'describe_affine', 'distances_to',
+    'gather_batch', 'gray_opening', 'invert_affine', 'k_center_greedy',
+    'nearest_in_images', 'nearest_rows', 'own_part', 'predictive_variance',
+    'random_projection', 'regression_error', 'warp'
 ]

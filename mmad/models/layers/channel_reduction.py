@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from mmad.errors import InputError
-from mmad.utils.arguments import check_choice, check_number
+from mmad.utils.arguments import check_choice, check_number, check_numbers
 
 from .exact_sums import to_fixed_point
 from .fitted_module import FittedModule
@@ -26,6 +26,8 @@ class ChannelReduction(FittedModule):
     - ``'pca'``: the leading principal components of the patches of all
       positions and images, centered and not whitened. The paper does not say
       what its PCA is fitted to. It takes a pass over the images of its own.
+    - ``'given'``: the channels ``indices``, in ascending order; their order
+      changes no Mahalanobis distance.
     - ``'none'``: all channels.
 
     Components stay as they are for an image that is left out, since one of
@@ -33,13 +35,17 @@ class ChannelReduction(FittedModule):
     would without it, so its score is, if anything, too low.
 
     Args:
-        kind (str): ``'random'``, ``'pca'`` or ``'none'``.
-        dim (int, optional): Channels to keep; None for ``'none'`` only.
+        kind (str): ``'random'``, ``'pca'``, ``'given'`` or ``'none'``.
+        dim (int, optional): Channels to keep; None for ``'given'`` and
+            ``'none'``.
         seed (int): Of the random subset. Defaults to 0.
+        indices (Sequence[int], optional): Channels of the concatenated
+            stages, from 0, for ``'given'`` only. Defaults to None.
 
     Raises:
-        InputError: An argument is out of range, or the stages have fewer
-            channels than ``dim``.
+        InputError: An argument is out of range, the stages have fewer
+            channels than that, or a state has other channels than
+            ``indices``.
     """
 
     # Components of many images are those of a few more.
@@ -49,21 +55,27 @@ class ChannelReduction(FittedModule):
     mean: Tensor
     basis: Tensor
 
-    def __init__(self, kind: str, dim: int | None, seed: int = 0) -> None:
+    def __init__(self,
+                 kind: str,
+                 dim: int | None,
+                 seed: int = 0,
+                 indices: Sequence[int] | None = None) -> None:
         super().__init__()
-        check_choice('reduction', kind, ('random', 'pca', 'none'))
+        check_choice('reduction', kind, ('random', 'pca', 'given', 'none'))
         check_number('dim', dim, low=1, integer=True, optional=True)
         check_number('seed', seed, low=0, integer=True)
-        if (dim is None) != (kind == 'none'):
+        if (dim is None) != (kind in ('given', 'none')):
             raise InputError(
                 f'`dim` must be a number for reduction "random" or "pca" and '
-                f'None for "none", got {dim} for "{kind}".')
+                f'None for "given" or "none", got {dim} for "{kind}".')
+        _check_indices(kind, indices)
         self.kind = kind
         self.dim = dim
         self.seed = seed
         # Only a PCA learns from features.
         self.needs_pass = kind == 'pca'
-        if kind == 'random':
+        self._given = [] if indices is None else sorted(map(int, indices))
+        if kind in ('random', 'given'):
             self.register_fitted('indices', dtype=torch.int64)
         if kind == 'pca':
             self.register_fitted('mean')
@@ -89,11 +101,16 @@ class ChannelReduction(FittedModule):
         if self.dim is not None and self.dim > sum(channels):
             raise InputError(f'`dim` is {self.dim}, but the stages have '
                              f'{sum(channels)} channels together; lower it.')
+        if self._given and self._given[-1] >= sum(channels):
+            raise InputError(
+                f'`indices` has channel {self._given[-1]}, but the stages '
+                f'have {sum(channels)} channels together, from 0; give those '
+                'of these stages.')
         if self.kind == 'none' or (self.kind == 'pca' and not self.is_fitted):
             return torch.cat([to_grid(level, grid) for level in maps], 1)
         # Reduced before it is brought to the fine grid, a coarse stage costs
         # little.
-        if self.kind == 'random':
+        if self.kind in ('random', 'given'):
             if not len(self.indices):
                 self._choose(self._draw(sum(channels)))
             parts = []
@@ -117,6 +134,8 @@ class ChannelReduction(FittedModule):
                                           self.basis.split(channels)))
 
     def _draw(self, channels: int) -> Tensor:
+        if self._given:
+            return self.indices.new_tensor(self._given)
         generator = torch.Generator().manual_seed(self.seed)
         chosen = torch.randperm(channels, generator=generator)[:self.dim]
         return chosen.sort().values.to(self.indices.device)
@@ -153,5 +172,22 @@ class ChannelReduction(FittedModule):
 
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args)
-        if self.kind == 'random':
+        if self.kind in ('random', 'given'):
+            if self._given and self.indices.tolist() != self._given:
+                raise InputError(
+                    'the checkpoint was fitted with other channels than '
+                    '`indices` of the config; use the config that it was '
+                    'fitted with.')
             self._choose(self.indices)
+
+
+def _check_indices(kind: str, indices: Sequence[int] | None) -> None:
+    if (indices is None) != (kind != 'given'):
+        raise InputError(
+            '`indices` must be a list of channels for reduction "given" and '
+            f'None for the others, got {indices!r:.60} for "{kind}".')
+    if indices is not None:
+        check_numbers('indices', indices, low=0, integer=True)
+        if not indices or len(set(indices)) < len(indices):
+            raise InputError('`indices` must name at least one channel, and '
+                             'each once.')

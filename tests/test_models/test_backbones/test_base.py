@@ -144,6 +144,7 @@ def test_missing_and_misshapen_tensors_are_listed(network):
         load_needed(network, state, 'file "x"')
     assert 'file "x" lacks 2 of the 6 tensors' in str(error.value)
     assert '0.weight (4, 3, 1, 1), 1.bias (4,)' in str(error.value)
+    assert 'or a config with earlier `stages`.' in str(error.value)
     assert torch.equal(network.state_dict()['0.bias'], before)
 
 

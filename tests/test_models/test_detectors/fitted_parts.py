@@ -30,9 +30,13 @@ EXACT = dict(
     spade=make_spade,
     all_images=lambda: make_spade(gallery='all', num_pixel_neighbors=5),
     per_level=lambda: make_spade(fusion='per_level'),
+    not_squared=lambda: make_spade(fusion='per_level', squared=False),
     fp16=lambda: make_spade(gallery_dtype='float16'),
     padim=lambda: PaDiM(TINY, dim=4, epsilon=0.1),
     no_reduction=lambda: PaDiM(TINY, 'none', None, epsilon=1),
+    given=lambda: PaDiM(TINY, 'given', None, [9, 2, 15, 4], epsilon=0.1),
+    sum_of_maps=lambda: PaDiM(
+        TINY, 'none', None, fusion='sum_of_maps', epsilon=1),
     fyd=lambda: FYD(dict(type='SteppedBackbone'), dim=4, epsilon=0.1),
 )
 

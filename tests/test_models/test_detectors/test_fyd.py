@@ -8,11 +8,15 @@ from mmad.models import PaDiM
 from mmad.structures import AnomalyDataSample
 
 
-@pytest.mark.parametrize('pca', [False, True])
-def test_without_any_part_it_is_padim(make_fyd, fit, images, pca):
-    kwargs = dict(reduction='pca') if pca else {}
-    detector = make_fyd(**kwargs)
-    padim = PaDiM(dict(type='SteppedBackbone'), dim=6, **kwargs)
+@pytest.mark.parametrize('reduction', [
+    dict(dim=6),
+    dict(reduction='pca', dim=6),
+    dict(reduction='given', dim=None, indices=[14, 0, 5]),
+    dict(reduction='none', dim=None),
+])
+def test_without_any_part_it_is_padim(make_fyd, fit, images, reduction):
+    detector = make_fyd(**reduction)
+    padim = PaDiM(dict(type='SteppedBackbone'), **reduction)
     assert not detector.needs_training
     assert detector.state_dict().keys() == padim.state_dict().keys()
     ours, theirs = fit(detector, images), fit(padim, images)

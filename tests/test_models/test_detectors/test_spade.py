@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from tiny_models import fit_shard
@@ -92,6 +93,46 @@ def test_per_level_is_the_mean_of_separate_searches(make_spade, fit, images,
         detector(queries)[1].double(), sum(maps) / 2, rtol=1e-4, atol=1e-5)
 
 
+def distances_by_hand(query, rows):
+    """Between ``(P, C)`` and ``(Q, C)``, in NumPy."""
+    query, rows = query.double().numpy(), rows.double().numpy()
+    return np.sqrt(np.square(query[:, None] - rows).sum(2))
+
+
+@pytest.mark.parametrize('neighbors', [1, 3])
+@pytest.mark.parametrize('kappa', [1, 3])
+@pytest.mark.parametrize('fusion', ['concat', 'per_level'])
+def test_distances_that_are_not_squared(make_spade, fit, images, queries,
+                                        fusion, neighbors, kappa):
+    detector = fit(
+        make_spade(
+            num_neighbors=neighbors,
+            num_pixel_neighbors=kappa,
+            fusion=fusion,
+            squared=False), images)
+    scores, maps = detector(queries)
+    stages, stored = detector.backbone(queries), detector.backbone(images)
+    if fusion == 'concat':
+        stages, stored = ([
+            torch.cat([fine, to_grid(coarse, fine.shape[-2:])], 1)
+        ] for fine, coarse in (stages, stored))
+    pooled = [detector.backbone(x)[1].mean((2, 3)) for x in (queries, images)]
+    between = distances_by_hand(*pooled)
+    for i, row in enumerate(between):
+        nearest = np.argsort(row)[:neighbors]
+        assert scores[i].item() == pytest.approx(row[nearest].mean(), rel=1e-5)
+        expected = 0
+        for level, others in zip(stages, stored):
+            rows = others[nearest].flatten(2).mT.flatten(0, 1)
+            found = distances_by_hand(level[i].flatten(1).T, rows)
+            grid = np.sort(found, 1)[:, :kappa].mean(1)
+            expected += detector.anomaly_map(
+                torch.from_numpy(grid).view(1, 1, *level.shape[-2:]),
+                (32, 40)) / len(stages)
+        torch.testing.assert_close(
+            maps[i:i + 1].double(), expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize('fusion', ['concat', 'per_level'])
 def test_training_images_are_normal(make_spade, fit, images, fusion):
     detector = fit(
@@ -166,6 +207,7 @@ def test_unfitted(make_spade, images):
     (dict(num_neighbors=0), '`num_neighbors` must be .* at least 1'),
     (dict(num_pixel_neighbors=0), '`num_pixel_neighbors`'),
     (dict(gallery_dtype='int8'), '`gallery_dtype`'),
+    (dict(squared='no'), '`squared` must be True or False'),
 ])
 def test_bad_arguments(make_spade, kwargs, message):
     with pytest.raises(InputError, match=message):

@@ -8,7 +8,7 @@ from mmad.errors import InputError
 from mmad.models import PaDiM, PatchCore
 from mmad.structures import AnomalyDataSample
 
-PADIM = ('padim', 'no_reduction', 'fyd')
+PADIM = ('padim', 'no_reduction', 'given', 'sum_of_maps', 'fyd')
 
 
 def data_of(images, ids):

@@ -1,3 +1,5 @@
+import random
+
 import numpy as np
 import pytest
 import torch
@@ -70,6 +72,38 @@ def test_same_indices_after_reload(maps):
     assert torch.equal(other(maps), features)
 
 
+@pytest.mark.parametrize('indices', [[7], [11, 0, 5], (2, 1), range(12)])
+def test_given_channels_in_ascending_order(maps, indices):
+    reduction = ChannelReduction('given', None, indices=indices)
+    reduction.reset()
+    features = reduction(maps)
+    assert torch.equal(features, joined(maps)[:, sorted(indices)])
+    # Of the state, too.
+    other = ChannelReduction('given', None, indices=sorted(indices))
+    other.load_state_dict(reduction.state_dict())
+    assert torch.equal(other(maps), features)
+
+
+def test_channels_of_the_reference_code():
+    # As it draws them, with the global generator.
+    state = random.getstate()
+    random.seed(1024)
+    expected = random.sample(range(448), 100)
+    random.setstate(state)
+    levels = [torch.arange(448.).view(1, 448, 1, 1)]
+    given = random.Random(1024).sample(range(448), 100)
+    features = ChannelReduction('given', None, indices=given)(levels)
+    assert features.flatten().tolist() == sorted(expected)
+
+
+def test_state_with_other_channels_is_refused(maps):
+    reduction = ChannelReduction('given', None, indices=[3, 1])
+    reduction(maps)
+    other = ChannelReduction('given', None, indices=[3, 2])
+    with pytest.raises(InputError, match='other channels than `indices`'):
+        other.load_state_dict(reduction.state_dict())
+
+
 def test_pca_is_that_of_scikit_learn(maps):
     reduction = fit_pca(maps)
     patches = joined(maps).permute(0, 2, 3, 1).flatten(0, 2).double().numpy()
@@ -107,12 +141,33 @@ def test_pca_is_not_ready_before_its_pass(maps):
 
 
 @pytest.mark.parametrize(('kind', 'dim', 'message'),
-                         [('lda', 4, '"random", "pca" or "none"'),
+                         [('lda', 4, '"random", "pca", "given" or "none"'),
                           ('random', 0, '`dim`'), ('random', None, '`dim`'),
-                          ('none', 4, '`dim`'), ('pca', -1, '`dim`')])
+                          ('none', 4, '`dim`'), ('pca', -1, '`dim`'),
+                          ('given', None, '`indices` must be a list')])
 def test_bad_arguments(kind, dim, message):
     with pytest.raises(InputError, match=message):
         ChannelReduction(kind, dim)
+
+
+@pytest.mark.parametrize(('kind', 'dim', 'indices', 'message'), [
+    ('given', 3, [1, 2, 3], '`dim` must be a number for'),
+    ('given', None, [1, 1], 'each once'),
+    ('given', None, [], 'at least one channel'),
+    ('given', None, [-1], r'`indices\[0\]` must be'),
+    ('given', None, 'abc', '`indices` must be a list of numbers'),
+    ('random', 4, [1, 2, 3, 4], 'None for the others'),
+    ('none', None, [1], 'None for the others'),
+])
+def test_bad_indices(kind, dim, indices, message):
+    with pytest.raises(InputError, match=message):
+        ChannelReduction(kind, dim, indices=indices)
+
+
+def test_given_channel_that_is_not_there(maps):
+    ChannelReduction('given', None, indices=[11])(maps)
+    with pytest.raises(InputError, match=r'channel 12, .* 12 channels'):
+        ChannelReduction('given', None, indices=[0, 12])(maps)
 
 
 @pytest.mark.parametrize('kind', ['random', 'pca'])
