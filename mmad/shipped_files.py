@@ -7,7 +7,10 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ['find_config', 'shipped_configs', 'shipped_tools', 'suggest']
+__all__ = [
+    'find_config', 'shipped_configs', 'shipped_data_sets', 'shipped_tools',
+    'suggest'
+]
 
 # They work on a checkout, which an installed package does not have.
 _OF_THE_CHECKOUT = ('install', 'make_demo_backbone')
@@ -36,6 +39,12 @@ def find_config(config: str | Path) -> Path:
     if path.exists() or len(path.parts) != 1:
         return path
     return shipped_configs().get(path.name.removesuffix('.py'), path)
+
+
+def shipped_data_sets() -> dict[str, Path]:
+    """Return the paths of the files about data in ``_base_`` by name."""
+    files = sorted(_folder('configs').glob('_base_/datasets/*.py'))
+    return {path.stem: path for path in files}
 
 
 def shipped_tools() -> dict[str, Path]:

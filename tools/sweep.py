@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument(
         '--work-dir',
         help='folder for the table, and for a folder per category '
-        '(default: work_dirs/CONFIG)')
+        '(default: work_dirs/CONFIG, with --data work_dirs/CONFIG_on_DATA)')
     parser.add_argument(
         '--jobs',
         type=int,
@@ -89,7 +89,7 @@ def main() -> None:
     table = make_table(cfg, args.categories)
     folder = Path(
         args.work_dir or cfg.get('work_dir') or Path('work_dirs',
-                                                     Path(args.config).stem))
+                                                     Path(cfg.filename).stem))
     configs = {}
     for name in table.categories:
         check_folder(folder / name, '--work-dir')

@@ -46,6 +46,7 @@ def test(args: argparse.Namespace) -> None:
         check_data,
         finish_config,
         load_config,
+        say_config,
     )
     from mmad.utils.config_parts import type_name
     from mmad.utils.path_checks import check_folder
@@ -73,7 +74,7 @@ def test(args: argparse.Namespace) -> None:
     cfg.resume = False
     check_before_run(cfg, ['test'], None if args.weights else args.checkpoint)
     refuse_unsupported(cfg)
-    say('Config', shown_path(cfg.filename))
+    say_config(args)
     say('Method', f'{type_name(cfg.model.type)}, from {args.checkpoint}')
     check_data(cfg, ['test_dataloader'])
     setup_environment(args.launcher)

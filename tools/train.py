@@ -57,6 +57,7 @@ def train(args: argparse.Namespace) -> None:
         enable_amp,
         finish_config,
         load_config,
+        say_config,
     )
     from mmad.utils.config_parts import type_name
     from mmad.utils.setup_env import setup_environment
@@ -74,7 +75,7 @@ def train(args: argparse.Namespace) -> None:
         cfg.resume = True
     check_before_run(cfg, ['train'], cfg.load_from if args.resume else None)
     refuse_unsupported(cfg)
-    say('Config', shown_path(cfg.filename))
+    say_config(args)
     say('Method', type_name(cfg.model.type))
     data = check_data(cfg, ['train_dataloader', 'val_dataloader'])
     setup_environment(args.launcher)
