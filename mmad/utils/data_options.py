@@ -1,4 +1,4 @@
-"""Combine the method of one config with another data set."""
+"""Put what the command line says about the data into a config."""
 import copy
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,35 @@ def use_data_set(cfg: Config, data: str) -> None:
         # MMEngine offers no other way to rename a config.
         object.__setattr__(cfg, '_filename',
                            str(file.with_stem(f'{file.stem}_on_{path.stem}')))
+
+
+def set_in_data_set(dataset: dict, key: str, value: str) -> None:
+    """Set a key of a data set, or of all those that a wrapper contains.
+
+    Args:
+        dataset (dict): Config of a data set, or of a wrapper such as
+            ``ConcatDataset``.
+        key (str): Name of the key, that of an option with ``_`` for ``-``.
+        value (str): Value of the option.
+
+    Raises:
+        InputError: If no data set has the key, or several have different
+            values.
+    """
+    option = f'--{key.replace("_", "-")}'
+    kind = type_name(dataset.get('type'))
+    parts = [part for part in inner_dataset_configs(dataset) if key in part]
+    if not parts:
+        raise InputError(f'{option} does not apply: the {kind} of this config '
+                         f'has no `{key}`; leave it out.')
+    found = list(dict.fromkeys(str(part[key]) for part in parts))
+    if len(found) > 1:
+        raise InputError(
+            f'{option} does not apply: the data sets in the {kind} of this '
+            f'config differ in their `{key}` ({", ".join(found)}); set each '
+            'in the config.')
+    for part in parts:
+        part[key] = value
 
 
 def _read_data_set(path: Path, data: str) -> Config:
