@@ -104,4 +104,7 @@ IMITATIONS = dict(
     rd_mvtec_ad=_mvtec('bottle'),
     visa=_visa)
 # What the files about own folders leave to the command line.
-OPTIONS = dict.fromkeys(('folder', 'large_folder'), ['--mask-dir', 'masks'])
+OPTIONS = {
+    name: ['--mask-dir', 'masks']
+    for name in ('folder', 'large_folder')
+}
