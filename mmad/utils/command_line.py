@@ -22,14 +22,12 @@ from mmad.command_options import (
 )
 from mmad.errors import InputError
 from mmad.registry import DATASETS
-from mmad.shipped_files import find_config
-from mmad.terminal import say, shown_path
 
 from .checkpoint import load_checkpoint
 from .config_check import check_config, check_entry_types
 from .config_file import KEYS, advise_on_key, read_config
 from .config_parts import type_name
-from .data_options import find_data_set, set_in_data_set, use_data_set
+from .data_options import set_in_data_set, use_data_set
 from .inner_datasets import inner_dataset_configs, inner_datasets
 from .one_sentence_errors import one_sentence_errors
 from .own_folders import name_of_part, set_own_folders
@@ -45,7 +43,7 @@ __all__ = [
     'add_common_arguments', 'add_config_arguments', 'add_run_arguments',
     'add_weights_argument', 'check_at_least', 'check_before_run', 'check_data',
     'check_optimizer', 'enable_amp', 'finish_config', 'load_config',
-    'one_sentence_errors', 'say_config', 'use_checkpoint_backbone'
+    'one_sentence_errors', 'use_checkpoint_backbone'
 ]
 
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -91,13 +89,6 @@ def load_config(args: argparse.Namespace) -> Config:
                              'has no `model`; leave it out.')
         set_weights(cfg.model, args.weights)
     return cfg
-
-
-def say_config(args: argparse.Namespace) -> None:
-    """Log the files that the config of a run comes from."""
-    say('Config', shown_path(find_config(args.config)))
-    if args.data is not None:
-        say('Data set', shown_path(find_data_set(args.data)))
 
 
 def _merge_options(cfg: Config, args: argparse.Namespace) -> None:
