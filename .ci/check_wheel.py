@@ -64,6 +64,7 @@ def main() -> None:
     for name in names:
         importlib.import_module(name)
     for name in ('py.typed', '.mim/model-index.yml', '.mim/tools/train.py',
+                 '.mim/configs/published_results.yml',
                  'visualization/report/page.html',
                  'visualization/report/page.css',
                  'visualization/report/page.js'):

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 __all__ = [
-    'find_config', 'shipped_configs', 'shipped_data_sets', 'shipped_tools',
-    'suggest'
+    'find_config', 'published_results', 'shipped_configs', 'shipped_data_sets',
+    'shipped_tools', 'suggest'
 ]
 
 # They work on a checkout, which an installed package does not have.
@@ -45,6 +45,11 @@ def shipped_data_sets() -> dict[str, Path]:
     """Return the paths of the files about data in ``_base_`` by name."""
     files = sorted(_folder('configs').glob('_base_/datasets/*.py'))
     return {path.stem: path for path in files}
+
+
+def published_results() -> Path:
+    """Return the path of the file with published results."""
+    return _folder('configs') / 'published_results.yml'
 
 
 def shipped_tools() -> dict[str, Path]:

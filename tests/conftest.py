@@ -258,10 +258,14 @@ def quick_tools(tmp_path):
 
 
 @pytest.fixture
-def quick_sweep(quick_tools):
+def quick_sweep(quick_tools, monkeypatch):
     """The sweep beside stand-ins for the tools that it starts."""
-    shutil.copy(ROOT / 'tools/sweep_table.py', quick_tools)
-    return Path(shutil.copy(ROOT / 'tools/sweep.py', quick_tools))
+    # Its modules are to be imported from there, too.
+    for name in [name for name in sys.modules if name.startswith('sweep_')]:
+        monkeypatch.delitem(sys.modules, name)
+    for path in ROOT.glob('tools/sweep*.py'):
+        shutil.copy(path, quick_tools)
+    return quick_tools / 'sweep.py'
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 import struct
 
 import numpy as np
-from small_data import write_data
+from small_data import write_ad_2_data, write_data, write_loco_data
 
 
 def _mvtec(category):
@@ -42,18 +42,11 @@ def _btad(root):
 
 
 def _loco(root):
-    category = root / 'breakfast_box'
-    write_data(category)
-    (category / 'validation/good').mkdir(parents=True)
-    for number, image in enumerate(
-            sorted((category / 'train/good').iterdir())[:2]):
-        _move(image, category / f'validation/good/{number:03}.png')
-    for old, new in (('hole', 'logical_anomalies'), ('scratch',
-                                                     'structural_anomalies')):
-        (category / 'test' / old).rename(category / 'test' / new)
-        for mask in sorted((category / 'ground_truth' / old).iterdir()):
-            stem = mask.stem.removesuffix('_mask')
-            _move(mask, category / 'ground_truth' / new / stem / '000.png')
+    write_loco_data(root / 'breakfast_box')
+
+
+def _ad_2(root):
+    write_ad_2_data(root / 'can')
 
 
 def _folder(root):
@@ -98,7 +91,7 @@ IMITATIONS = dict(
     magnetic_tile=write_data,
     mpdd=_mvtec('bracket_black'),
     mvtec_ad=_mvtec('bottle'),
-    mvtec_ad_128=_mvtec('bottle'),
+    mvtec_ad_2=_ad_2,
     mvtec_loco=_loco,
     one_class=_mnist,
     rd_mvtec_ad=_mvtec('bottle'),

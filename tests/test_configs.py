@@ -81,7 +81,7 @@ def test_students_look_where_teachers_end(path):
 def test_builds(path, tmp_path, monkeypatch):
     monkeypatch.setenv('MMAD_DATA', str(tmp_path))
     cfg = Config.fromfile(path)
-    if cfg.model.get('backbone', {}).get('type') == 'TIMMBackbone':
+    if (cfg.model.get('backbone') or {}).get('type') == 'TIMMBackbone':
         pytest.importorskip('timm')
     remove_weights(cfg.model)
     # Random weights need no values, so this takes no time.
@@ -190,7 +190,8 @@ def test_a_crop_is_noticed(step):
 
 
 @pytest.mark.parametrize(
-    'name', ['magnetic_tile', 'visa', 'btad', 'mpdd', 'mvtec_loco'])
+    'name',
+    ['magnetic_tile', 'visa', 'btad', 'mpdd', 'mvtec_loco', 'mvtec_ad_2'])
 def test_no_crop_without_centered_parts(name):
     cfg = Config.fromfile(ROOT / '_base_' / 'datasets' / f'{name}.py')
     for split in ('train', 'val', 'test'):

@@ -110,6 +110,39 @@ def test_train_in_two_passes(run_tool, launch, config, tmp_path):
         assert_same(folder, tmp_path / '1', 'epoch_2.pth')
 
 
+ENSEMBLE = """
+_base_ = '{base}'
+backbone = dict(type='DemoBackbone', stages=['layer1', 'layer2'])
+model = dict(
+    _delete_=True,
+    type='Ensemble',
+    data_preprocessor={{{{_base_.model.data_preprocessor}}}},
+    members=[
+        dict(type='PatchCore', backbone=backbone, coreset_ratio=0.02),
+        dict(type='PaDiM', backbone=backbone, reduction='pca', dim=8),
+    ])
+del backbone
+train_cfg = dict(max_epochs=2, val_interval=2)
+default_hooks = dict(checkpoint=dict(interval=2))
+"""
+
+
+def test_train_an_ensemble(run_tool, launch, config, tmp_path):
+    path = tmp_path / 'ensemble.py'
+    path.write_text(ENSEMBLE.format(base=config))
+    args = ('train.py', path, *CATEGORY, '--work-dir')
+    result = run_tool(tmp_path, *args, tmp_path / '1')
+    assert result.status == 0, result.err
+    assert 'Member 1, PaDiM on DemoBackbone' in result.out
+    tested = run_tool(tmp_path, 'test.py', path, tmp_path / '1/epoch_2.pth',
+                      *CATEGORY, '--work-dir', tmp_path / 'tested')
+    assert tested.status == 0, tested.err
+    assert_same_metrics(tmp_path / 'tested', tmp_path / '1')
+    ends = launch(2, *args, tmp_path / '2')
+    assert [status for status, _ in ends] == [0, 0], ends
+    assert_same(tmp_path / '2', tmp_path / '1', 'epoch_2.pth')
+
+
 @pytest.mark.parametrize('name', ['mkd_config', 'fyd_config'])
 def test_train_by_gradients(run_tool, launch, request, name, tmp_path):
     config = request.getfixturevalue(name)

@@ -23,8 +23,10 @@ from mmad.utils.command_line import (
 DATA_SETS = {
     path.stem: Config.fromfile(path)
     for path in sorted((ROOT / 'configs/_base_/datasets').glob('*.py'))
-    # The others are a part of these, or for teachers.
-    if path.stem not in ('whole_images', 'natural_images')
+    # The others are a part of these, for teachers, or these as a method reads
+    # them.
+    if path.stem not in ('whole_images', 'natural_images', 'mvtec_ad_128',
+                         'cifar10_224')
 }
 BACKBONE = dict(_delete_=True, type='TinyBackbone')
 # The config of each method, and what makes its model tiny.

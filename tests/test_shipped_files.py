@@ -5,6 +5,7 @@ import pytest
 from mmad import shipped_files
 from mmad.shipped_files import (
     find_config,
+    published_results,
     shipped_configs,
     shipped_tools,
     suggest,
@@ -64,6 +65,7 @@ def test_installed_package(tmp_path, monkeypatch):
     monkeypatch.setattr(shipped_files, '__file__',
                         str(package / 'shipped_files.py'))
     assert shipped_configs() == {'padim_x': config}
+    assert published_results().parent == config.parents[1]
     assert shipped_tools() == {'some-tool': tool}
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-TOOL = Path(__file__).resolve().parents[1] / 'tools/sweep_table.py'
+TOOL = Path(__file__).resolve().parents[1] / 'tools/sweep.py'
 SweepTable = runpy.run_path(str(TOOL))['SweepTable']
 NAMES = ['bottle', 'carpet', 'cable']
 GROUPS = dict(textures=['carpet'], objects=['bottle', 'cable'])

@@ -16,7 +16,6 @@ from mmad.datasets import MVTecAD
 ROOT = Path(__file__).resolve().parents[1]
 MVTEC = ROOT / 'configs/patchcore/patchcore_resnet18_1pct_mvtec.py'
 DEMO = ROOT / 'configs/patchcore/patchcore_demo.py'
-FOLDER = ROOT / 'configs/patchcore/patchcore_resnet18_10pct_folder.py'
 
 
 @pytest.fixture(autouse=True)
@@ -147,7 +146,6 @@ def test_terminated(start_tool, quick_sweep, tmp_path):
 @pytest.mark.parametrize(('path', 'options', 'words'), [
     (MVTEC, ['--categories', 'cable', 'bottel'
              ], 'MVTecAD has no category "bottel"; it has bottle, cable'),
-    (FOLDER, [], 'the FolderDataset of this config has no `category`'),
     (MVTEC, ['--jobs', '0'], '--jobs must be at least 1, got 0'),
     (MVTEC, ['--work-dir', ''], '--work-dir is empty'),
     (DEMO, ['--data-root', 'none'

@@ -1,30 +1,18 @@
 """Fit and test every category of a data set, and write a table of all."""
 import argparse
-import json
-import os
-import shlex
 import signal
-import subprocess
 import sys
-import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Event
 
 from mmad.interrupt import INTERRUPT_STATUS, exit_quietly_on_interrupt
 
 exit_quietly_on_interrupt()
 
-import torch
 from mmengine.config import Config
-from rich.progress import track
 
 from mmad.errors import InputError
 from mmad.registry import DATASETS
-from mmad.utils import write_atomically
-from mmad.utils.checkpoint import latest_checkpoint
 from mmad.utils.command_line import (
     add_config_arguments,
     add_weights_argument,
@@ -33,25 +21,52 @@ from mmad.utils.command_line import (
     one_sentence_errors,
 )
 from mmad.utils.config_check import check_config
-from mmad.utils.config_parts import find_type
+from mmad.utils.config_parts import find_type, type_name
 from mmad.utils.path_checks import check_category, check_files, check_folder
 
-TOOLS = Path(__file__).resolve().parent
-sys.path.insert(0, str(TOOLS))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from sweep_table import SweepTable, list_figures
-
-RECORD = 'sweep_record.json'
-processes: set[subprocess.Popen] = set()
-interrupted = Event()
-
-
-class CategoryError(Exception):
-    """Raised when a category fails, with the last line of its log."""
+from sweep_published import KINDS, require_published
+from sweep_runs import make_slots, run_all
+from sweep_shots import ShotTable, count_images, draw_images
+from sweep_table import SweepTable
+from sweep_text import RunTable
 
 
 @one_sentence_errors
 def main() -> None:
+    args = parse_args()
+    # Check before anything takes long; the parts are the same for all
+    # categories.
+    cfg = load_config(argparse.Namespace(**vars(args), category=None))
+    check_config(cfg, ['train', 'test'])
+    check_files(cfg)
+    categories, whole = find_categories(cfg, args.categories)
+    table = make_table(cfg, args, list(categories), whole)
+    folder = Path(
+        args.work_dir or cfg.get('work_dir') or Path('work_dirs', table.title))
+    configs = make_configs(table, args, categories)
+    for name in configs:
+        check_folder(folder / name, '--work-dir')
+    # Treat it as Ctrl-C, so that the started processes end with this one.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        run_all(configs,
+                Path(cfg.filename).name, table, folder,
+                make_slots(args.jobs, len(configs)), args.resume)
+    except KeyboardInterrupt:
+        print(f'Interrupted; what is finished is in {folder}/{table.NAME}.md. '
+              'Use --resume to continue.')
+        sys.exit(INTERRUPT_STATUS)
+    print(f'\n{table.to_markdown()}\nThis table is in '
+          f'{folder}/{table.NAME}.md and {table.NAME}.json.')
+    if table.failures:
+        print(f'Failed: {", ".join(table.failures)}. Correct the cause and '
+              'run again with --resume.')
+        sys.exit(1)
+
+
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         'config', help='config file, or the name of one of mmad')
@@ -63,258 +78,128 @@ def main() -> None:
         metavar='NAME',
         help='categories to run (default: all of the data set)')
     parser.add_argument(
+        '--shots',
+        nargs='+',
+        type=int,
+        default=[],
+        metavar='N',
+        help='fit to this many training images, drawn at random (default: '
+        'to all)')
+    parser.add_argument(
+        '--seeds', type=int, help='number of draws for --shots (default: 5)')
+    parser.add_argument(
+        '--against',
+        choices=KINDS,
+        help='show published results beside ours: those of the paper, or '
+        'those that public code reaches')
+    parser.add_argument(
         '--work-dir',
         help='folder for the table, and for a folder per category '
         '(default: work_dirs/CONFIG, with --data work_dirs/CONFIG_on_DATA)')
     parser.add_argument(
         '--jobs',
         type=int,
-        help='number of categories to run at the same time (default: one per '
-        'GPU, or 1 without a GPU)')
+        help='number of runs at the same time (default: one per GPU, or 1 '
+        'without a GPU)')
     parser.add_argument(
         '--resume',
         action='store_true',
-        help='continue, and skip categories that are finished with the same '
-        'config')
+        help='continue, and skip what is finished with the same config')
     args = parser.parse_args()
     if args.jobs is not None:
         check_at_least('--jobs', args.jobs, 1)
+    for number in args.shots:
+        check_at_least('--shots', number, 1)
+    if args.seeds is not None:
+        check_at_least('--seeds', args.seeds, 1)
+        if not args.shots:
+            raise InputError('--seeds is the number of draws for --shots; '
+                             'give both, or leave it out.')
     if args.work_dir is not None:
         check_folder(args.work_dir, '--work-dir')
-    # Check before anything takes long; the parts are the same for all
-    # categories.
-    cfg = load_config(argparse.Namespace(**vars(args), category=None))
-    check_config(cfg, ['train', 'test'])
-    check_files(cfg)
-    table = make_table(cfg, args.categories)
-    folder = Path(
-        args.work_dir or cfg.get('work_dir') or Path('work_dirs',
-                                                     Path(cfg.filename).stem))
-    configs = {}
-    for name in table.categories:
-        check_folder(folder / name, '--work-dir')
-        configs[name] = load_config(
-            argparse.Namespace(**vars(args), category=name)).pretty_text
-    # Treat it as Ctrl-C, so that the started processes end with this one.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        run_all(configs,
-                Path(cfg.filename).name, table, folder,
-                make_slots(args.jobs, len(configs)), args.resume)
-    except KeyboardInterrupt:
-        print(f'Interrupted; finished categories are in {folder}/sweep.md. '
-              'Use --resume to continue.')
-        sys.exit(INTERRUPT_STATUS)
-    print(f'\n{table.to_markdown()}\nThis table is in {folder}/sweep.md and '
-          'sweep.json.')
-    if table.failures:
-        print(f'Failed: {", ".join(table.failures)}. Correct the cause and '
-              'run again with --resume.')
-        sys.exit(1)
+    return args
 
 
-def make_table(cfg: Config, chosen: Sequence[str] | None) -> SweepTable:
-    """Make an empty table of the chosen categories, or of all categories."""
+def find_categories(
+    cfg: Config, chosen: Sequence[str] | None
+) -> tuple[dict[str, str | None], Sequence[str]]:
+    """Find the categories to run, and all of the data set.
+
+    Returns:
+        tuple[dict[str, str | None], Sequence[str]]: By name of the row, the
+        category; None for a data set without categories, which is one row of
+        its own name. And the names of all rows of the whole data set.
+    """
     dataset = cfg.test_dataloader.dataset
     kind = find_type('test_dataloader.dataset', dataset, DATASETS)
-    if 'category' not in dataset:
-        raise InputError(
-            f'the {kind.__name__} of this config has no `category`, so there '
-            'are no categories to run; use tools/train.py.')
     known = getattr(kind, 'CATEGORIES', ())
     for name in chosen or ():
         check_category(name)
         if known and name not in known:
             raise InputError(f'{kind.__name__} has no category "{name}"; it '
                              f'has {", ".join(known)}.')
-    folders = Path(dataset.data_root).expanduser().glob('*/train/good')
-    chosen = list(
-        dict.fromkeys(
-            chosen or known
-            or sorted(path.parent.parent.name for path in folders)))
-    if not chosen:
-        raise InputError(
-            f'there is no CATEGORY/train/good in "{dataset.data_root}"; name '
-            'the folder with --data-root, or a category with --categories.')
+    if 'category' not in dataset and chosen:
+        raise InputError(f'the {kind.__name__} of this config has no '
+                         '`category`; leave out --categories.')
+    folders = Path(dataset.get('data_root', '')).expanduser()
+    found = chosen or known or sorted(
+        path.parent.parent.name
+        for path in folders.glob('*/train/good') if 'category' in dataset)
+    if found:
+        return {name: name for name in found}, known or found
+    if dataset.get('category') is None:
+        return {type_name(kind): None}, [type_name(kind)]
+    raise InputError(
+        f'there is no CATEGORY/train/good in "{dataset.data_root}"; name '
+        'the folder with --data-root, or a category with --categories.')
+
+
+def make_table(cfg: Config, args: argparse.Namespace,
+               categories: Sequence[str], whole: Sequence[str]) -> RunTable:
+    """Make the empty table.
+
+    Raises:
+        InputError: If there are no published results to show in it.
+    """
+    title = Path(cfg.filename).stem
+    published = require_published(args.against, cfg,
+                                  args.shots) if args.against else {}
+    if args.shots:
+        shots = sorted(set(args.shots))
+        return ShotTable(title, categories, whole, shots, args.seeds or 5,
+                         published)
+    dataset = cfg.test_dataloader.dataset
+    kind = find_type('test_dataloader.dataset', dataset, DATASETS)
     groups = {
         name.lower(): getattr(kind, name)
         for name in ('TEXTURES', 'OBJECTS') if hasattr(kind, name)
     }
-    return SweepTable(Path(cfg.filename).stem, chosen, known or chosen, groups)
+    return SweepTable(title, categories, whole, groups, published.get(None))
 
 
-def make_slots(jobs: int | None, runs: int) -> list[dict[str, str]]:
-    """Return the environment variables of each job that runs in parallel.
-
-    They assign a GPU and a share of the CPU cores to the job.
-    """
-    count = torch.cuda.device_count()
-    gpus = os.environ.get('CUDA_VISIBLE_DEVICES',
-                          ','.join(map(str, range(count)))).split(',')
-    jobs = min(jobs or count or 1, runs)
-    slots: list[dict[str, str]] = [{} for _ in range(jobs)]
-    for index, slot in enumerate(slots):
-        if count:
-            slot['CUDA_VISIBLE_DEVICES'] = gpus[index % count].strip()
-        if jobs > 1 and 'OMP_NUM_THREADS' not in os.environ:
-            slot['OMP_NUM_THREADS'] = str(
-                max(1,
-                    torch.get_num_threads() // jobs))
-    return slots
-
-
-def run_all(configs: dict[str, str], filename: str, table: SweepTable,
-            folder: Path, slots: Sequence[dict[str,
-                                               str]], resume: bool) -> None:
-    """Fit and test the categories, with one parallel job per slot.
-
-    If one category fails, the others continue. The table is written at the
-    start and after each category.
-    """
-    for name, text in configs.items():
-        path = folder / name / RECORD
-        if not resume:
-            path.unlink(missing_ok=True)
-        record = json.loads(path.read_text()) if path.is_file() else {}
-        if record and record['config'] != text:
-            print(f'{name}: the config has changed, starting again')
-        elif 'result' in record:
-            print(f'{name}: finished before')
-            table.results[name] = record['result']
-    table.write(folder)
-    free: SimpleQueue[dict[str, str]] = SimpleQueue()
-    for slot in slots:
-        free.put(slot)
-
-    def run(name: str) -> dict:
-        slot = free.get()
-        try:
-            gpu = slot.get('CUDA_VISIBLE_DEVICES')
-            print(f'{name}: started{f" on GPU {gpu}" if gpu else ""}')
-            result = fit_and_test(folder / name, filename, configs[name], slot)
-            print(f'{name}: {list_figures(result)}')
-            return result
-        except CategoryError as error:
-            print(f'{name}: FAILED, {error} (log: {folder / name}/sweep.log)')
-            raise
-        finally:
-            free.put(slot)
-
-    interrupted.clear()
-    with ThreadPoolExecutor(len(slots)) as pool:
-        jobs = {
-            pool.submit(run, name): name
-            for name in configs if name not in table.results
-        }
-        try:
-            for job in track(
-                    as_completed(jobs),
-                    'Categories',
-                    len(jobs),
-                    disable=not sys.stdout.isatty(),
-                    transient=True):
-                try:
-                    table.results[jobs[job]] = job.result()
-                except CategoryError as error:
-                    table.failures[jobs[job]] = str(error)
-                table.write(folder)
-        finally:
-            interrupted.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in list(processes):
-                process.kill()
-
-
-def fit_and_test(folder: Path, filename: str, config: str,
-                 slot: dict[str, str]) -> dict:
-    """Fit and test one category, and return its result.
-
-    The finished steps are recorded in a file, for ``--resume``.
+def make_configs(table: RunTable, args: argparse.Namespace,
+                 categories: Mapping[str, str | None]) -> dict[str, str]:
+    """Return the text of the config of each run, by the name of the run.
 
     Raises:
-        CategoryError: If the fit or the test failed.
+        InputError: If there are not as many training images as requested.
     """
-    path = folder / RECORD
-    # In its own folder, since the runner also writes a file of this name.
-    config_file = folder / 'sweep_config' / filename
-    record = json.loads(path.read_text()) if path.is_file() else {}
-
-    def save(**entries: object) -> None:
-        record.update(entries)
-        write_atomically(path, json.dumps(record, indent=2).encode())
-
-    if record.get('config') != config:
-        # Checkpoints are kept, but the fit does not continue from them.
-        for name in (RECORD, 'metrics.json', 'last_checkpoint', 'sweep.log'):
-            (folder / name).unlink(missing_ok=True)
-        record = {}
-        write_atomically(config_file, config.encode())
-        save(config=config)
-    begun = latest_checkpoint(folder)
-    if 'fit_seconds' not in record or begun is None:
-        record = {}
-        save(config=config)
-        seconds = start(folder, slot, 'train.py', config_file, '--no-validate',
-                        *['--resume'] * (begun is not None))
-        if latest_checkpoint(folder) is None:
-            raise CategoryError('the fit wrote no checkpoint; the config '
-                                'needs `default_hooks.checkpoint`.')
-        # For a resumed fit, the time before the checkpoint is not known.
-        save(fit_seconds=None if begun else seconds)
-    metrics_file = folder / 'metrics.json'
-    metrics_file.unlink(missing_ok=True)
-    seconds = start(folder, slot, 'test.py', config_file,
-                    latest_checkpoint(folder))
-    if not metrics_file.is_file():
-        raise CategoryError('the test wrote no metrics.json; the config '
-                            'needs `default_hooks.report`.')
-    metrics = json.loads(metrics_file.read_text())
-    metrics.pop('per_defect_type', None)
-    save(
-        result=dict(
-            conditions=metrics.pop('conditions', {}),
-            metrics=metrics,
-            fit_seconds=record['fit_seconds'],
-            test_seconds=seconds))
-    return record['result']
-
-
-def start(folder: Path, slot: dict[str, str], tool: str, *args:
-          object) -> float:
-    """Run a tool with its output in ``sweep.log``, and return its seconds."""
-    command = [
-        sys.executable,
-        str(TOOLS / tool), *map(str, args), '--work-dir',
-        str(folder)
-    ]
-    log, begin = folder / 'sweep.log', time.monotonic()
-    with log.open('a') as file:
-        file.write(f'$ {shlex.join(command)}\n')
-        file.flush()
-        # Unbuffered, so that the log is up to date and errors come last.
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env={
-                **os.environ, 'PYTHONUNBUFFERED': '1',
-                **slot
-            })
-    processes.add(process)
-    if interrupted.is_set():
-        process.kill()
-    status = process.wait()
-    processes.discard(process)
-    if status < 0:
-        name = signal.Signals(-status).name
-        reason = ', often for lack of memory' if name == 'SIGKILL' else ''
-        raise CategoryError(f'ended by {name}{reason}.')
-    if status:
-        lines = log.read_text(errors='replace').split('\n')
-        last = [line.strip() for line in lines if line.strip()][-1]
-        raise CategoryError(last.removeprefix('error: '))
-    return round(time.monotonic() - begin, 2)
+    texts = {}
+    for name, category in categories.items():
+        cfg = load_config(argparse.Namespace(**vars(args), category=category))
+        if not isinstance(table, ShotTable):
+            texts[name] = cfg.pretty_text
+            continue
+        number = count_images(cfg)
+        if table.shots[-1] > number:
+            raise InputError(f'--shots {table.shots[-1]}: {name} has only '
+                             f'{number} training images; ask for fewer.')
+        for of, shots, seed, run in table.runs():
+            if of == name:
+                cfg.train_dataloader.dataset.indices = draw_images(
+                    number, shots, seed)
+                texts[run] = cfg.pretty_text
+    return texts
 
 
 if __name__ == '__main__':

@@ -73,12 +73,12 @@ class ModelUpdater:
         """
         model, ids = self.model, list(forgotten)
         model.begin_update(len(added), self.batch_size, ids)
-        for module in model.updated_modules:
-            if ids and module.forgets_features:
+        for _ in range(model.num_update_passes):
+            if ids:
                 # All at once, since those behind them move up.
-                model.forget(ids, self._load(forgotten_paths))
-            elif ids:
-                model.forget(ids)
+                model.forget(
+                    ids,
+                    self._load(forgotten_paths) if self.needs_files else None)
             for batch in self._batches(added, 'Adding'):
                 model.fit_step(batch)
             model.end_pass()

@@ -6,6 +6,7 @@ from .folder_dataset import FolderDataset
 from .magnetic_tile import MagneticTile
 from .mpdd import MPDD
 from .mvtec_ad import MVTecAD
+from .mvtec_ad_2 import MVTecAD2
 from .mvtec_loco import MVTecLOCO
 from .natural_images import NaturalImages
 from .one_class import OneClassDataset
@@ -15,6 +16,7 @@ from .visa import VisA
 
 __all__ = [
     'BTAD', 'MPDD', 'AnomalyDataset', 'ConcatDataset', 'FolderDataset',
-    'MVTecAD', 'MVTecLOCO', 'MagneticTile', 'NaturalImages', 'OneClassDataset',
-    'RunningIndexSampler', 'TorchvisionImages', 'VisA', 'transforms'
+    'MVTecAD', 'MVTecAD2', 'MVTecLOCO', 'MagneticTile', 'NaturalImages',
+    'OneClassDataset', 'RunningIndexSampler', 'TorchvisionImages', 'VisA',
+    'transforms'
 ]

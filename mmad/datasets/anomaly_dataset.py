@@ -6,7 +6,7 @@ from mmengine.dataset import BaseDataset
 
 from mmad.errors import InputError
 from mmad.registry import DATASETS
-from mmad.utils import check_number
+from mmad.utils import check_choice, check_number
 
 from .files import (
     Skipped,
@@ -42,7 +42,8 @@ class AnomalyDataset(BaseDataset):
 
     Args:
         data_root (str): Folder of the data set.
-        split (str): ``'train'`` or ``'test'``.
+        split (str): ``'train'`` or ``'test'``, or another of
+            :attr:`SPLITS`.
         category (str, optional): Name of the folder of the category, which is
             directly in ``data_root``. Defaults to None: ``data_root`` itself
             is the folder of the category.
@@ -62,9 +63,11 @@ class AnomalyDataset(BaseDataset):
     Attributes:
         CATEGORIES (tuple[str, ...]): Allowed values of ``category``; if
             empty, any name or None.
+        SPLITS (tuple[str, ...]): Allowed values of ``split``. Those besides
+            ``'test'`` are folders of normal images.
+        TEST (str): Name of the folder of the test images.
         NORMAL (str): Name of the folder of the normal images.
-        TRUTH (str, optional): Name of the folder of the masks; None if there
-            are only image-level labels.
+        TRUTH (str): Path of the folder of the masks in that of the category.
         LAYOUT (str): Description of the folders, for messages.
 
     Raises:
@@ -75,8 +78,10 @@ class AnomalyDataset(BaseDataset):
 
     METAINFO = dict(classes=('normal', 'anomalous'))
     CATEGORIES: tuple[str, ...] = ()
+    SPLITS: tuple[str, ...] = ('train', 'test')
+    TEST = 'test'
     NORMAL = 'good'
-    TRUTH: str | None = 'ground_truth'
+    TRUTH = 'ground_truth'
     LAYOUT = 'train/good and test/DEFECT_TYPE'
 
     def __init__(self,
@@ -89,9 +94,7 @@ class AnomalyDataset(BaseDataset):
                  metainfo: Mapping | None = None,
                  serialize_data: bool = True,
                  max_refetch: int = 0) -> None:
-        if split not in ('train', 'test'):
-            raise InputError(
-                f'`split` must be "train" or "test", got "{split}".')
+        check_choice('split', split, self.SPLITS)
         if not isinstance(data_root, str | Path):
             raise InputError('`data_root` must be the path of a folder, got '
                              f'{data_root!r}.')
@@ -111,7 +114,7 @@ class AnomalyDataset(BaseDataset):
             indices=indices,
             serialize_data=serialize_data,
             pipeline=list(pipeline),
-            test_mode=split == 'test',
+            test_mode=split != 'train',
             lazy_init=lazy_init,
             max_refetch=max_refetch)
 
@@ -123,7 +126,7 @@ class AnomalyDataset(BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         self.require_folder()
-        load = self._load_train if self.split == 'train' else self._load_test
+        load = self._load_test if self.split == 'test' else self._load_normal
         entries, skipped = load()
         self.report(entries, skipped)
         return entries
@@ -193,19 +196,46 @@ class AnomalyDataset(BaseDataset):
         return (f'{type(self).__name__} expects {self.LAYOUT} below '
                 f'"{self.folder}"')
 
-    def _load_train(self) -> tuple[list[dict], Skipped]:
-        folder = self.folder / 'train' / self.NORMAL
+    def find_masks(self, defective: list[Path], images: list[Path],
+                   truth: Path) -> tuple[dict[Path, Path], Skipped]:
+        """Find the masks of the defective images.
+
+        Args:
+            defective (list[Path]): Images that need a mask.
+            images (list[Path]): All test images.
+            truth (Path): Folder of the masks.
+
+        Returns:
+            tuple[dict[Path, Path], Skipped]: The mask of each defective image
+            and the skipped files, by reason.
+
+        Raises:
+            InputError: If an image has no mask.
+        """
+        return match_masks(defective, images, self.folder / self.TEST, truth)
+
+    def _load_normal(self) -> tuple[list[dict], Skipped]:
+        parent = self.folder / self.split
+        folder = parent / self.NORMAL
         normal, skipped = find_images(folder)
         if not normal:
+            purpose = ' for training' if self.split == 'train' else ''
             raise InputError(
-                f'there are no images in "{folder}"; put normal images for '
-                f'training there ({self.expected}).')
-        add_skipped(skipped, *self._find_unread_files('train', [self.NORMAL]))
+                f'there are no images in "{folder}"; put normal images'
+                f'{purpose} there ({self.expected}).')
+        if self.split != 'train':
+            self._compare_with_training(normal)
+        add_skipped(skipped, *self._find_unread_files(parent, [folder]))
         return [self.entry(path, 'good') for path in normal], skipped
 
+    def _compare_with_training(self, images: list[Path]) -> None:
+        report_overlap(
+            type(self).__name__,
+            list_images(self.folder / 'train' / self.NORMAL), images)
+
     def _load_test(self) -> tuple[list[dict], Skipped]:
-        test = self.folder / 'test'
-        names = list_folders(test)
+        test, truth = self.folder / self.TEST, self.folder / self.TRUTH
+        names = [name for name in list_folders(test) if test / name != truth]
         normal = (self.NORMAL, 'good')
         for name in names:
             if name.casefold() in normal and name not in normal:
@@ -217,25 +247,23 @@ class AnomalyDataset(BaseDataset):
         for name in names:
             found[name], more = find_images(test / name)
             add_skipped(skipped, more)
-        add_skipped(skipped, *self._find_unread_files('test', names))
+        read = [*(test / name for name in names), truth]
+        add_skipped(skipped, *self._find_unread_files(test, read))
         if not any(found.values()):
             raise InputError(
                 f'there are no images in "{test}/DEFECT_TYPE"; put normal '
                 f'images in "{test / self.NORMAL}" and defective ones beside '
                 f'it ({self.expected}).')
-        truth = self.folder / self.TRUTH if self.TRUTH else None
         images = [path for name in names for path in found[name]]
-        report_overlap(
-            type(self).__name__,
-            list_images(self.folder / 'train' / self.NORMAL), images)
+        self._compare_with_training(images)
         masks: dict[Path, Path] = {}
         require_folder_or_nothing(truth)
-        if truth is not None and truth.is_dir():
+        if truth.is_dir():
             defective = [
                 path for name in names if name not in normal
                 for path in found[name]
             ]
-            masks, more = match_masks(defective, images, test, truth)
+            masks, more = self.find_masks(defective, images, truth)
             add_skipped(skipped, more)
         return [
             self.entry(path, 'good' if name == self.NORMAL else name,
@@ -243,12 +271,11 @@ class AnomalyDataset(BaseDataset):
             for path in found[name]
         ], skipped
 
-    def _find_unread_files(self, part: str,
-                           names: list[str]) -> tuple[Skipped, Skipped]:
+    @staticmethod
+    def _find_unread_files(parent: Path,
+                           read: list[Path]) -> tuple[Skipped, Skipped]:
         """Find the files that are in none of the folders that are read."""
-        parent = self.folder / part
-        images, skipped = find_images(
-            parent, recursive=True, without=[parent / name for name in names])
+        images, skipped = find_images(parent, recursive=True, without=read)
         return {'in no folder that is read': images}, skipped
 
     def entry(self,

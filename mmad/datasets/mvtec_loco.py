@@ -1,11 +1,19 @@
+from functools import cached_property
+from pathlib import Path
+
+from mmad.errors import InputError
 from mmad.registry import DATASETS
+from mmad.structures import Saturation
+from mmad.utils.region_files import list_regions
 
 from .anomaly_dataset import AnomalyDataset
+from .defects_config import read_defects_config
+from .files import Skipped, find_images
 
 
 @DATASETS.register_module()
 class MVTecLOCO(AnomalyDataset):
-    """One category of the MVTec LOCO AD data set, at the image level.
+    """One category of the MVTec LOCO AD data set.
 
     Bergmann et al., "Beyond Dents and Scratches: Logical Constraints in
     Unsupervised Anomaly Detection and Localization", IJCV 2022.
@@ -14,22 +22,66 @@ class MVTecLOCO(AnomalyDataset):
     It is read in the layout of the download::
 
         DATA_ROOT/CATEGORY/train/good/*.png
+                           validation/good/*.png
                            test/good/*.png
-                           test/logical_anomalies/*.png
-                           test/structural_anomalies/*.png
+                           test/logical_anomalies/STEM.png
+                           test/structural_anomalies/STEM.png
+                           ground_truth/logical_anomalies/STEM/*.png
+                           ground_truth/structural_anomalies/STEM/*.png
+                           defects_config.json
 
-    The masks are not read: the localization metric of this data set, the
-    saturated per-region overlap, is not implemented, and the usual pixel
-    metrics are not comparable with it. ``validation/good`` is not read
-    either.
+    The mask of an image is a folder with a file for each defective region,
+    and regions may overlap. ``defects_config.json`` says how much of a region
+    has to be found, for
+    :class:`~mmad.evaluation.metrics.SaturatedPROMetric`. Without
+    ``ground_truth`` there are no pixel-level labels. The split
+    ``'validation'`` has the further normal images.
 
-    Arguments and errors are those of
-    :class:`~mmad.datasets.AnomalyDataset`; ``category`` is one of
-    :attr:`CATEGORIES`.
+    Arguments are those of :class:`~mmad.datasets.AnomalyDataset`;
+    ``category`` is one of :attr:`CATEGORIES`.
+
+    Raises:
+        InputError: As in :class:`~mmad.datasets.AnomalyDataset`; if a
+            defective image has no region, or ``defects_config.json`` is
+            missing or invalid.
     """
 
     CATEGORIES = ('breakfast_box', 'juice_bottle', 'pushpins', 'screw_bag',
                   'splicing_connectors')
-    TRUTH = None
-    LAYOUT = ('train/good, test/good, test/logical_anomalies and '
-              'test/structural_anomalies')
+    SPLITS = ('train', 'validation', 'test')
+    LAYOUT = ('train/good, validation/good, test/good, '
+              'test/logical_anomalies and test/structural_anomalies')
+
+    def find_masks(self, defective: list[Path], images: list[Path],
+                   truth: Path) -> tuple[dict[Path, Path], Skipped]:
+        masks = {
+            image: truth / image.parent.name / image.stem
+            for image in defective
+        }
+        owner: dict[Path, Path] = {}
+        for image, folder in masks.items():
+            if owner.setdefault(folder, image) != image:
+                raise InputError(
+                    f'mask "{folder}" might belong to "{owner[folder]}" or '
+                    f'to "{image}"; give each image its own name.')
+            try:
+                list_regions(folder)
+            except InputError as error:
+                raise InputError(
+                    f'image "{image}" has no mask: {error}') from error
+        unused, skipped = find_images(
+            truth, recursive=True, without=masks.values())
+        return masks, {**skipped, 'masks without an image': unused}
+
+    def entry(self,
+              path: Path,
+              defect_type: str,
+              mask: Path | None = None) -> dict:
+        entry = super().entry(path, defect_type, mask)
+        if mask is not None:
+            entry['saturations'] = self._saturations
+        return entry
+
+    @cached_property
+    def _saturations(self) -> dict[int, Saturation]:
+        return read_defects_config(self.folder / 'defects_config.json')

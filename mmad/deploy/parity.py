@@ -18,7 +18,9 @@ from mmad.utils.progress import show_progress
 from .formats import Graph
 from .image_input import ImageInput
 
-# Largest difference, relative to the score or to the maximum of the map.
+# Largest difference, relative to the score or to the maximum of the map. Those
+# of detectors that combine others may be zero; theirs is relative to one
+# standard deviation of normal images, at least.
 LIMIT = 1e-4
 _NUMBER = 4  # random images
 _TINY = 1e-38
@@ -52,6 +54,7 @@ class Parity:
         self.color_order = color_order
         self.batch_size = batch_size
         self.images = self.labels = 0
+        self._least = 1.0 if detector.combined else _TINY
         self.differences: dict[str, float] = {}
 
     def check(self, pairs: Iterable[Pair]) -> None:
@@ -110,8 +113,7 @@ class Parity:
         self._note('p_value', found['p_value'] - own.numpy(), 1)
 
     def _note(self, name: str, difference, expected) -> None:
-        scale = max(float(np.abs(expected).max()), _TINY)
-        relative = float(np.abs(difference).max()) / scale
+        relative = float(np.abs(difference).max()) / self._scale(expected)
         self.differences[name] = max(self.differences.get(name, 0), relative)
         # Not finite counts as different.
         if not relative <= LIMIT:
@@ -120,9 +122,12 @@ class Parity:
     def _decide(self, name: str, found, expected, values,
                 threshold: float) -> None:
         # At the threshold itself, rounding may decide.
-        near = np.abs(values - threshold) <= LIMIT * np.abs(values).max()
+        near = np.abs(values - threshold) <= LIMIT * self._scale(values)
         if ((found != expected) & ~near).any():
             self._refuse(f'`{name}` is another')
+
+    def _scale(self, values) -> float:
+        return max(float(np.abs(values).max()), self._least)
 
     def _refuse(self, what: str) -> None:
         raise InputError(

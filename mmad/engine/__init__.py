@@ -1,3 +1,4 @@
+from .checkpoint_mean_loop import CheckpointMeanLoop
 from .hooks import (
     CalibrationHook,
     CheckpointHook,
@@ -19,9 +20,9 @@ from .tool_runner import ToolRunner
 from .unsupported_parts import refuse_unsupported
 
 __all__ = [
-    'CalibrationHook', 'CheckpointHook', 'EMAHook', 'EarlyStoppingHook',
-    'FitAfterTrainHook', 'FitHook', 'ProgressHook', 'ReportHook',
-    'ScaleSequenceHook', 'StudentStatisticsHook', 'SyncNormHook',
+    'CalibrationHook', 'CheckpointHook', 'CheckpointMeanLoop', 'EMAHook',
+    'EarlyStoppingHook', 'FitAfterTrainHook', 'FitHook', 'ProgressHook',
+    'ReportHook', 'ScaleSequenceHook', 'StudentStatisticsHook', 'SyncNormHook',
     'TeacherStatisticsHook', 'ToolRunner', 'TrainingStartHook',
     'VisualizationHook', 'check_runner', 'refuse_unsupported'
 ]

@@ -1,3 +1,3 @@
-from .metrics import ImageMetric, PixelMetric
+from .metrics import ImageMetric, PixelMetric, SaturatedPROMetric
 
-__all__ = ['ImageMetric', 'PixelMetric']
+__all__ = ['ImageMetric', 'PixelMetric', 'SaturatedPROMetric']

@@ -40,7 +40,8 @@ class Predictions:
         about (dict): How the predictions came about, as plain values:
             ``image_threshold``, ``pixel_threshold``, ``false_alarm_rate`` and
             ``calibration_scores``, if the model was calibrated; ``split``,
-            ``method``, ``config`` and ``data``, if known.
+            ``method``, ``config`` and ``data``, if known; and
+            ``is_saturated``, if the overlap of the ranked pixels is.
     """
 
     paths: list[str]

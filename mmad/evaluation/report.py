@@ -1,21 +1,31 @@
 """Convert and format metrics for files and tables."""
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from io import StringIO
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import torch
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mmad.errors import printable
 
 UNDEFINED = 'undefined'
 INFINITE = ('infinity', '-infinity')
 IMAGE_METRICS = ('image_auroc', 'image_ap', 'image_f1max')
 PIXEL_METRICS = ('pixel_auroc', 'pixel_ap', 'pixel_f1max', 'aupro')
+SATURATED_METRICS = ('auspro', 'auspro_mean')
+TYPE_MEANS = ('image_auroc_mean', )
 # Of the verdicts, where the model has a threshold.
 VERDICT_METRICS = ('image_precision', 'image_recall', 'image_false_alarm_rate')
-_NAMES = IMAGE_METRICS + VERDICT_METRICS + PIXEL_METRICS
+_NAMES = (
+    IMAGE_METRICS + TYPE_MEANS + VERDICT_METRICS + PIXEL_METRICS +
+    SATURATED_METRICS)
 
 
 def is_known(name: str) -> bool:
@@ -121,6 +131,41 @@ def short_value(name: str, value: Any, percent: str = '') -> str:
     return value if is_table_value(value) else '-'
 
 
+def format_table(head: str, rows: Sequence[tuple[str, Mapping[str,
+                                                              Any]]]) -> str:
+    """Format plain values as a table with a column for each metric.
+
+    Args:
+        head (str): Heading of the names of the rows.
+        rows (Sequence[tuple[str, Mapping]]): Name and metrics of each row.
+
+    Returns:
+        str: The lines of the table.
+    """
+    names = dict.fromkeys(name for _, values in rows for name in values
+                          if is_table_value(values[name]))
+    table = Table(box=None, pad_edge=False)
+    table.add_column(Text(head))
+    for name in names:
+        table.add_column(Text(printable(name)), justify='right')
+    for name, values in rows:
+        table.add_row(
+            Text(printable(name)),
+            *(_cell(values.get(column)) for column in names))
+    # The table also goes into the log file, so the width of the terminal does
+    # not matter.
+    text = StringIO()
+    console = Console(file=text, color_system=None, width=1_000_000)
+    console.print(table, no_wrap=True)
+    return text.getvalue()
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f'{value:.4f}' if abs(value) < 1e4 else f'{value:.4g}'
+    return str(value) if is_table_value(value) else '-'
+
+
 def describe_conditions(conditions: Mapping[str, Any]) -> str:
     """Describe in words how the metrics were computed.
 
@@ -129,19 +174,29 @@ def describe_conditions(conditions: Mapping[str, Any]) -> str:
             ``metrics.json``.
 
     Returns:
-        str: One line; empty if there are neither verdicts nor pixel metrics.
+        str: One line; empty if there are neither verdicts nor pixel metrics
+        nor several checkpoints.
     """
     parts = [
         _describe_verdicts(name.rpartition('image_threshold')[0], conditions)
         for name in conditions if name.rpartition('/')[2] == 'image_threshold'
     ]
+    checkpoints = conditions.get('checkpoints')
+    # A metric of another package may have a condition of the same name.
+    if isinstance(checkpoints, Mapping) and len(checkpoints) > 1:
+        names = list(checkpoints)
+        parts.append(f'mean over {len(names)} checkpoints, from {names[0]} '
+                     f'to {names[-1]}')
     for name, resolution in conditions.items():
         prefix, slash, name = name.rpartition('/')
         prefix += slash
-        limit = conditions.get(f'{prefix}fpr_limit')
-        size = conditions.get(f'{prefix}map_size')
+        is_saturated = name == 'spro_resolution'
+        start = f'{prefix}spro_' if is_saturated else prefix
+        limit = conditions.get(f'{start}fpr_limit')
+        size = conditions.get(f'{start}map_size')
         # A metric of another package may have conditions of the same name.
-        if (name != 'resolution' or resolution not in ('input', 'original')
+        if (name not in ('resolution', 'spro_resolution')
+                or resolution not in ('input', 'original')
                 or not isinstance(limit, int | float) or size is None):
             continue
         place = ('model input'
@@ -149,17 +204,19 @@ def describe_conditions(conditions: Mapping[str, Any]) -> str:
         # Missing in the results of a sweep with an earlier version.
         images = (' of anomalous images only'
                   if conditions.get(f'{prefix}anomalous_only') else '')
-        text = (f'{prefix}pixel metrics{images} at {place} {size}; '
-                f'{prefix}AUPRO up to FPR {limit:g}')
-        if conditions.get(f'{prefix}cropped_images'):
+        what, area = ((f'{prefix}AUsPRO', '') if is_saturated else
+                      (f'{prefix}pixel metrics{images}', f'; {prefix}AUPRO'))
+        text = f'{what} at {place} {size}{area} up to FPR {limit:g}'
+        if conditions.get(f'{start}cropped_images'):
             text += '; pixels outside the crop left out'
-        bits = conditions.get(f'{prefix}score_bits')
+        bits = conditions.get(f'{start}score_bits')
         if bits is not None:
             text += f'; scores kept to {bits} bits'
-        for key, words in (('pixel_empty_masks', 'with an empty mask'),
-                           ('pixel_defects_removed', 'without a defect left')):
-            if conditions.get(prefix + key):
-                text += (f'; {conditions[prefix + key]} defective images '
+        counted = start if is_saturated else f'{prefix}pixel_'
+        for key, words in (('empty_masks', 'with an empty mask'),
+                           ('defects_removed', 'without a defect left')):
+            if conditions.get(counted + key):
+                text += (f'; {conditions[counted + key]} defective images '
                          f'{words}')
         parts.append(text)
     return '; '.join(parts)

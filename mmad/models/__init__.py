@@ -16,6 +16,7 @@ from .detectors import (
     MKD,
     SPADE,
     BaseDetector,
+    Ensemble,
     FitDetector,
     PaDiM,
     PatchCore,
@@ -33,7 +34,7 @@ from .teachers import PatchTeacher, load_teacher
 
 __all__ = [
     'FYD', 'MKD', 'SPADE', 'AlignmentLoss', 'BaseDetector', 'Cloner',
-    'CompactnessLoss', 'DemoBackbone', 'FitDetector', 'FitState',
+    'CompactnessLoss', 'DemoBackbone', 'Ensemble', 'FitDetector', 'FitState',
     'ForeignBackbone', 'FrozenBackbone', 'MeanTransformLoss', 'PaDiM',
     'PairLoss', 'PatchCore', 'PatchNetwork', 'PatchTeacher',
     'SequentialBackbone', 'TIMMBackbone', 'TiledBackbone',

@@ -14,7 +14,11 @@ _SCALARS = dict(
     pred_score=torch.float32,
     p_value=torch.float32,
     pred_label=torch.bool)
-_MAPS = dict(gt_mask=torch.bool, pred_map=torch.float32, pred_mask=torch.bool)
+_MAPS = dict(
+    gt_mask=(torch.bool, '(H, W)'),
+    gt_regions=(torch.bool, '(R, H, W)'),
+    pred_map=(torch.float32, '(H, W)'),
+    pred_mask=(torch.bool, '(H, W)'))
 
 
 class AnomalyDataSample(BaseDataElement):
@@ -30,6 +34,8 @@ class AnomalyDataSample(BaseDataElement):
       negative if a letterbox added a border.
     - ``rotation``: Rotation of the resized image before the crop, in degrees.
     - ``mask_area``: Number of defective pixels in the mask file.
+    - ``region_saturations``: A :class:`~mmad.structures.Saturation` for each
+      of ``gt_regions``.
     - ``frame_lost``: Why the place of the input in the original image is not
       known, if it is not.
     - ``image_threshold``, ``pixel_threshold``: What is above counts as
@@ -43,6 +49,8 @@ class AnomalyDataSample(BaseDataElement):
     Attributes:
         gt_label (Tensor): ``()`` int64, 1 for anomalous.
         gt_mask (Tensor): ``(H, W)`` bool at the model's input size.
+        gt_regions (Tensor): ``(R, H, W)`` bool, the regions of ``gt_mask``,
+            which may overlap. Only where the data set has a mask for each.
         pred_score (Tensor): ``()`` float32, higher is more anomalous.
         pred_map (Tensor): ``(H, W)`` float32 at the model's input size.
         p_value (Tensor): ``()`` float32, share of normal images that look at
@@ -61,6 +69,7 @@ class AnomalyDataSample(BaseDataElement):
 
     gt_label: Tensor
     gt_mask: Tensor
+    gt_regions: Tensor
     pred_score: Tensor
     pred_map: Tensor
     p_value: Tensor
@@ -71,9 +80,10 @@ class AnomalyDataSample(BaseDataElement):
         if name in _SCALARS:
             value = torch.as_tensor(value, dtype=_SCALARS[name]).reshape(())
         elif name in _MAPS:
-            value = torch.as_tensor(value, dtype=_MAPS[name])
-            if value.ndim != 2:
-                raise ValueError(f'`{name}` must have shape (H, W), got '
+            dtype, shape = _MAPS[name]
+            value = torch.as_tensor(value, dtype=dtype)
+            if value.ndim != len(shape.split(',')):
+                raise ValueError(f'`{name}` must have shape {shape}, got '
                                  f'{tuple(value.shape)}.')
         super().__setattr__(name, value)
 

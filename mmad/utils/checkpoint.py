@@ -137,15 +137,38 @@ def latest_checkpoint(work_dir: str | Path) -> str | None:
     noted = note.read_text(errors='replace').strip()
     if noted and Path(noted).is_file():
         return noted
-    numbered = [
-        path for path in work_dir.glob('epoch_*.pth')
-        if path.stem.removeprefix('epoch_').isdecimal()
-    ]
-    newest = max(
-        numbered,
-        default=None,
-        key=lambda path: int(path.stem.removeprefix('epoch_')))
-    return None if newest is None else str(newest)
+    numbered = _numbered(work_dir)
+    return str(numbered[max(numbered)]) if numbered else None
+
+
+def numbered_checkpoints(last: str | Path) -> list[Path]:
+    """Find the checkpoints of a training up to a given one.
+
+    Args:
+        last (str | Path): Path of a checkpoint.
+
+    Returns:
+        list[Path]: The files ``epoch_N.pth`` in its folder with ``N`` at most
+        that of the given one, which comes last; the given one alone if its
+        name is another.
+    """
+    last = Path(last)
+    numbered = _numbered(last.parent)
+    own = next((n for n, path in numbered.items() if path == last), None)
+    if own is None:
+        return [last]
+    return [numbered[number] for number in sorted(numbered) if number <= own]
+
+
+def _numbered(folder: Path) -> dict[int, Path]:
+    stems = {
+        path: path.stem.removeprefix('epoch_')
+        for path in folder.glob('epoch_*.pth')
+    }
+    return {
+        int(stem): path
+        for path, stem in stems.items() if stem.isdecimal()
+    }
 
 
 def register_safe_loader() -> None:

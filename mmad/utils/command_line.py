@@ -2,6 +2,7 @@
 import argparse
 import logging
 import os
+import re
 from collections.abc import Collection, Sequence
 from numbers import Integral
 from pathlib import Path
@@ -199,7 +200,7 @@ def use_checkpoint_backbone(cfg: Config, checkpoint: str) -> None:
     if cfg.get('resume'):
         _check_resumable(state, checkpoint)
     if any(
-            key.startswith(('backbone.', 'scales.'))
+            re.match(r'(members\.\d+\.)?(backbone|scales)\.', key)
             for key in state.get('state_dict', {})):
         remove_weights(cfg.model)
 

@@ -8,6 +8,7 @@ from PIL import Image, ImageOps
 from mmad.errors import InputError
 
 from .image_file import MAX_PIXELS, bits_per_channel, open_image, read_pixels
+from .region_files import read_regions
 
 _MODES = ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'I', 'I;16', 'I;16B', 'I;16L',
           'F')
@@ -29,13 +30,17 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     Args:
         path (str | Path): Path of a BMP, PNG, TIFF or WebP file. JPEG and
             lossy WebP files are refused, since lossy compression changes the
-            values around a region.
+            values around a region. If it is a folder, it has a file for each
+            region, see :func:`~mmad.utils.region_files.read_regions`, and a
+            pixel is defective if it belongs to any of them.
         max_pixels (int): Maximum number of pixels. Defaults to 100 million.
 
     Raises:
         InputError: If the file is missing, truncated, too large or not an
             image, or it is not clear which pixels it marks.
     """
+    if os.path.isdir(path):
+        return np.asarray(read_regions(path, max_pixels)[0].any(axis=0))
     with open_image(path, max_pixels, 'mask') as image:
         if _is_lossy(image, path):
             raise InputError(

@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmad.errors import InputError
 
 from .safe_path import leads_outside
+from .weights import find_backbones
 
 
 def check_folder(folder: str | Path, option: str) -> None:
@@ -128,12 +129,11 @@ def check_files(cfg: Config) -> None:
     """
     model = cfg.get('model') or {}
     named = {'load_from': cfg.get('load_from')}
-    backbone = model.get('backbone')
-    if isinstance(backbone, dict):
+    for place, backbone in find_backbones(model).items():
         weights = backbone.get('weights')
         # Otherwise it is the name of published weights.
         if isinstance(weights, str) and ('/' in weights or '.' in weights):
-            named['model.backbone.weights'] = weights
+            named[f'{place}.weights'] = weights
     for place, name in named.items():
         if isinstance(name, str) and '://' not in name and not Path(
                 name).expanduser().is_file():

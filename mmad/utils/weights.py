@@ -1,5 +1,5 @@
 """Set or remove the weights that a model config names."""
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
 from mmengine.config import Config
@@ -7,6 +7,28 @@ from mmengine.config import Config
 from mmad.errors import InputError
 
 from .config_parts import type_name
+
+
+def find_backbones(model: Mapping) -> dict[str, MutableMapping]:
+    """Find the configs of the backbones of a model and of its members.
+
+    Args:
+        model (Mapping): The entry ``model`` of a config.
+
+    Returns:
+        dict[str, MutableMapping]: By their places, such as
+        ``'model.backbone'``.
+    """
+    parts = {'model': model}
+    members = model.get('members')
+    if isinstance(members, list | tuple):
+        parts.update((f'model.members.{number}', member)
+                     for number, member in enumerate(members))
+    return {
+        f'{place}.backbone': part['backbone']
+        for place, part in parts.items() if isinstance(part, Mapping)
+        and isinstance(part.get('backbone'), MutableMapping)
+    }
 
 
 def set_weights(model: Config, weights: str) -> None:
@@ -17,8 +39,13 @@ def set_weights(model: Config, weights: str) -> None:
         weights (str): Path of the file.
 
     Raises:
-        InputError: If the model has no backbone.
+        InputError: If the model has no backbone, or several.
     """
+    if 'members' in model:
+        raise InputError(
+            '--weights names one file, but the members of the '
+            f'{type_name(model.type)} have a backbone each; name them with '
+            '--cfg-options model.members.0.backbone.weights=FILE and so on.')
     if model.get('backbone') is None:
         hint = ('name the teachers with --cfg-options '
                 'model.scales.0.teacher=FILE and so on'

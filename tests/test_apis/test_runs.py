@@ -85,6 +85,8 @@ def shrink(cfg, data, folder):
         epochs = len(model.get('scales', [0]))
     cfg.train_cfg.max_epochs = epochs
     cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if 'num_checkpoints' in cfg.test_cfg:
+        cfg.test_cfg.num_checkpoints = 1
     cfg.test_evaluator = [dict(type='KeepSamples')]
     cfg.default_hooks.checkpoint.interval = epochs
     cfg.default_hooks.pop('report', None)

@@ -4,7 +4,15 @@ import torch
 from mmengine.config import Config
 from tiny_models import NETWORK, NORMALIZATION, fit_shard
 
-from mmad.models import FYD, MKD, SPADE, PaDiM, PatchCore, UninformedStudents
+from mmad.models import (
+    FYD,
+    MKD,
+    SPADE,
+    Ensemble,
+    PaDiM,
+    PatchCore,
+    UninformedStudents,
+)
 
 SIZE = 32, 40
 PIPELINE = [
@@ -116,6 +124,17 @@ def make_students(**kwargs):
     return detector.eval()
 
 
+def make_ensemble():
+    detector = Ensemble([
+        PatchCore(TINY, coreset_ratio=0.3, num_neighbors=1),
+        PaDiM(TINY, dim=6)
+    ], NORMALIZATION)
+    _fit(detector)
+    scales = torch.tensor([[2.0, 2.5, 3], [20, 22, 25]])
+    detector.learn_scales(scales, scales / 3, scales / 9)
+    return detector
+
+
 POSES = dict(
     pose_search=dict(num_angles=6, side=16, max_shift=0.3),
     ica=dict(mode='rotation_translation', max_angle=20, max_shift=0.1))
@@ -137,7 +156,8 @@ METHODS = dict(
     fyd_poses=lambda: make_fyd(**POSES),
     fyd_all=lambda: make_fyd(**ALL_STAGES),
     mkd=make_mkd,
-    students=make_students)
+    students=make_students,
+    ensemble=make_ensemble)
 
 
 def calibrated(detector):

@@ -3,6 +3,7 @@ import math
 import pytest
 
 from mmad.evaluation.report import (
+    describe_conditions,
     is_known,
     is_table_value,
     plain_value,
@@ -30,6 +31,7 @@ def test_short_value(name, value, text):
 @pytest.mark.parametrize(('name', 'known'), [('aupro', True),
                                              ('a/b/aupro', True),
                                              ('aupro/b', False),
+                                             ('auspro_mean', True),
                                              ('pro', False)])
 def test_is_known(name, known):
     assert is_known(name) == known
@@ -68,3 +70,32 @@ def test_no_entry_of_a_dict_is_lost():
         'x/y': 5,
         'z': {}
     }
+
+
+def test_conditions_of_both_overlaps():
+    conditions = dict(
+        resolution='input',
+        fpr_limit=0.3,
+        score_bits=None,
+        map_size='8x8',
+        pixel_empty_masks=1,
+        spro_resolution='original',
+        spro_fpr_limit=0.05,
+        spro_score_bits=20,
+        spro_map_size='90x80',
+        spro_cropped_images=2,
+        spro_empty_masks=0,
+        spro_defects_removed=3)
+    pixels = ('pixel metrics at model input 8x8; AUPRO up to FPR 0.3; 1 '
+              'defective images with an empty mask')
+    spro = ('AUsPRO at the original resolution 90x80 up to FPR 0.05; pixels '
+            'outside the crop left out; scores kept to 20 bits; 3 defective '
+            'images without a defect left')
+    assert describe_conditions(conditions) == f'{pixels}; {spro}'
+    prefixed = {f'a/{name}': value for name, value in conditions.items()}
+    assert describe_conditions(prefixed) == (f'{pixels}; {spro}'.replace(
+        'pixel metrics',
+        'a/pixel metrics').replace('AUPRO',
+                                   'a/AUPRO').replace('AUsPRO', 'a/AUsPRO'))
+    del conditions['spro_map_size']
+    assert describe_conditions(conditions) == pixels

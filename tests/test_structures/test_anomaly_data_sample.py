@@ -39,6 +39,17 @@ def test_maps(name, dtype):
         setattr(sample, name, np.ones((1, 3, 4)))
 
 
+def test_regions():
+    sample = AnomalyDataSample()
+    sample.gt_regions = np.eye(3, 4)[None]
+    assert sample.gt_regions.dtype == torch.bool
+    assert sample.gt_regions[0].tolist() == np.eye(3, 4, dtype=bool).tolist()
+    with pytest.raises(
+            ValueError,
+            match=r'`gt_regions` must have shape \(R, H, W\), got'):
+        sample.gt_regions = np.eye(3, 4)
+
+
 def test_more_than_one_score():
     with pytest.raises(RuntimeError):
         AnomalyDataSample().pred_score = [1, 2]

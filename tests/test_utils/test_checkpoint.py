@@ -15,6 +15,7 @@ from mmad.errors import InputError
 from mmad.utils.checkpoint import (
     latest_checkpoint,
     load_checkpoint,
+    numbered_checkpoints,
     register_safe_loader,
 )
 
@@ -136,6 +137,19 @@ def test_latest_checkpoint(tmp_path, note, expected):
             note and str(tmp_path / note))
     found = latest_checkpoint(tmp_path)
     assert found == (expected and str(tmp_path / expected))
+
+
+@pytest.mark.parametrize(
+    ('last', 'expected'),
+    [('epoch_10.pth', ['epoch_2.pth', 'epoch_9.pth', 'epoch_10.pth']),
+     ('epoch_9.pth', ['epoch_2.pth', 'epoch_9.pth']),
+     ('epoch_11.pth', ['epoch_11.pth']), ('best.pth', ['best.pth'])])
+def test_checkpoints_up_to_one(tmp_path, last, expected):
+    for name in ('epoch_10.pth', 'epoch_2.pth', 'epoch_x.pth', 'best.pth',
+                 'epoch_9.pth', 'epoch_4.txt'):
+        (tmp_path / name).touch()
+    found = numbered_checkpoints(tmp_path / last)
+    assert found == [tmp_path / name for name in expected]
 
 
 def test_no_checkpoint(tmp_path):

@@ -177,6 +177,8 @@ def test_wrapper_without_a_gpu(parse, monkeypatch, launcher, cuda, wraps):
 
 @pytest.mark.parametrize(('key', 'weights'), [
     ('backbone.body.weight', None),
+    ('members.10.backbone.body.weight', None),
+    ('members.0.head.weight', 'IMAGENET1K_V1'),
     ('head.weight', 'IMAGENET1K_V1'),
 ])
 def test_backbone_of_the_checkpoint(parse, tmp_path, key, weights):

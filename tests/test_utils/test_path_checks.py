@@ -65,6 +65,11 @@ def test_categories_that_lead_outside(name):
 @pytest.mark.parametrize('entries', [
     dict(load_from='none.pth'),
     dict(model=dict(backbone=dict(weights='none.pth'))),
+    dict(
+        model=dict(members=[
+            dict(backbone=dict(weights='IMAGENET1K_V1')),
+            dict(backbone=dict(weights='none.pth'))
+        ])),
 ])
 def test_files_that_are_missing(tmp_path, monkeypatch, entries):
     monkeypatch.chdir(tmp_path)

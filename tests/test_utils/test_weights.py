@@ -2,7 +2,7 @@ import pytest
 from mmengine.config import Config
 
 from mmad.errors import InputError
-from mmad.utils.weights import remove_weights, set_weights
+from mmad.utils.weights import find_backbones, remove_weights, set_weights
 
 
 def test_backbone():
@@ -25,6 +25,33 @@ def test_teachers():
         set_weights(model, 'b.pth')
     remove_weights(model)
     assert [scale.get('teacher') for scale in model.scales] == [None] * 3
+
+
+def test_members():
+    model = Config(
+        dict(
+            type='Ensemble',
+            members=[
+                dict(backbone=dict(type='A', weights='a')),
+                dict(backbone=dict(type='B', weights='b'))
+            ]))
+    with pytest.raises(
+            InputError,
+            match=r'have a backbone each; name them .*'
+            r'model\.members\.0\.backbone\.weights=FILE'):
+        set_weights(model, 'c.pth')
+    # As --cfg-options does.
+    model.merge_from_dict({'members.1.backbone.weights': 'c.pth'})
+    assert [part['weights']
+            for part in find_backbones(model).values()] == ['a', 'c.pth']
+    remove_weights(model)
+    assert {
+        place: part['weights']
+        for place, part in find_backbones(model).items()
+    } == {
+        'model.members.0.backbone': None,
+        'model.members.1.backbone': None
+    }
 
 
 def test_nothing_to_name():

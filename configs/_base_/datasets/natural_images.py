@@ -14,6 +14,7 @@ train_dataloader = dict(
         length=64000,
         forbidden_roots=[
             '{{$MMAD_DATA:data}}/mvtec_ad',
+            '{{$MMAD_DATA:data}}/mvtec_ad_2',
             '{{$MMAD_DATA:data}}/visa',
             '{{$MMAD_DATA:data}}/btad',
             '{{$MMAD_DATA:data}}/mpdd',

@@ -8,10 +8,12 @@ from mmad.structures import AnomalyDataSample
 
 from .frame_tracking import current_frame
 from .mask_regions import count_regions
+from .region_codes import decode_regions
 
 _META_KEYS = ('img_path', 'mask_path', 'defect_type', 'category', 'sample_idx',
               'ori_shape', 'img_shape', 'resized_shape', 'crop_offset',
-              'rotation', 'mask_area', 'mask_regions', 'frame_lost')
+              'rotation', 'mask_area', 'mask_regions', 'region_saturations',
+              'frame_lost')
 
 
 @TRANSFORMS.register_module()
@@ -43,6 +45,9 @@ class PackInputs(BaseTransform):
     regions: all in the file; those outside of the crop; those of which no
     pixel is left; and those reduced to a single pixel.
 
+    If the mask has a file for each region, the sample has these regions as
+    ``gt_regions``, and their ``region_saturations``.
+
     Raises:
         InputError: If there is no color image, or its mask was padded with
             values other than 0 and 1.
@@ -62,6 +67,10 @@ class PackInputs(BaseTransform):
         if 'gt_seg_map' in results:
             sample.gt_mask = torch.from_numpy(
                 np.ascontiguousarray(results['gt_seg_map']) > 0)
+            if 'region_members' in results:
+                sample.gt_regions = torch.from_numpy(
+                    decode_regions(results['gt_seg_map'],
+                                   results['region_members']))
         return dict(inputs=torch.from_numpy(image), data_samples=sample)
 
     @staticmethod
@@ -75,9 +84,11 @@ class PackInputs(BaseTransform):
                 f'PackInputs got {got} for the image "{name}", but needs an '
                 'array (H, W, 3); check the order of the steps, and load the '
                 'image in color.')
-        # LoadMask makes masks of 0 and 1, but MMCV pads with other values.
+        # LoadMask knows the values of its masks, but MMCV pads with others.
         mask = results.get('gt_seg_map')
-        if mask is not None and 'mask_area' in results and (mask > 1).any():
+        highest = len(results.get('region_members', (0, 1))) - 1
+        if (mask is not None and 'mask_area' in results
+                and (mask > highest).any()):
             raise InputError(
                 f'a step of the pipeline has padded the mask of "{name}" with '
                 f'{mask.max()}, which would count as a defect; use Letterbox '

@@ -1,4 +1,5 @@
 import math
+from collections.abc import Sequence
 from contextlib import nullcontext
 
 import torch
@@ -14,6 +15,7 @@ from mmad.evaluation import ImageMetric, PixelMetric
 from mmad.models import BaseDetector, FitDetector
 from mmad.models.layers import all_gather_rows, broadcast_
 from mmad.registry import HOOKS
+from mmad.structures import AnomalyDataSample
 from mmad.utils.arguments import check_choice, check_number
 from mmad.utils.progress import show_progress
 
@@ -50,6 +52,9 @@ class CalibrationHook(Hook):
       training. It is for every detector, and the false-alarm rate holds
       exactly: on average over such sets of images, no more than the wanted
       share of new normal images is above the threshold.
+
+    Where a detector combines others, these are scored first, in a pass of
+    their own, to find their scales.
 
     Which images were scored, and how, is written to ``calibration.json`` in
     the work directory, the oddest first.
@@ -129,7 +134,7 @@ class CalibrationHook(Hook):
         if isinstance(detector, BaseDetector) and self.leaves_out:
             obstacle = _obstacle(detector,
                                  len(runner.train_loop.dataloader.dataset))
-        if obstacle and self.method == 'leave_one_out':
+        if obstacle and (self.method == 'leave_one_out' or detector.combined):
             raise InputError(obstacle)
         if obstacle:
             runner.logger.warning(f'No threshold: {obstacle}')
@@ -142,7 +147,7 @@ class CalibrationHook(Hook):
                 'validation images with labels; set `val_dataloader`, or '
                 'use "conformal".')
         if (self._is_on and resumed_after_training(runner)
-                and detector.is_fitted and not detector.decision.is_fitted):
+                and _is_learned(detector) and not detector.decision.is_fitted):
             self._calibrate(runner)
             save_resumable_checkpoint(runner, runner.epoch, runner.iter)
 
@@ -152,7 +157,7 @@ class CalibrationHook(Hook):
 
     def after_train_epoch(self, runner: Runner) -> None:
         epoch = runner.epoch + 1
-        if not self._is_on or not get_detector(runner).is_fitted:
+        if not self._is_on or not _is_learned(get_detector(runner)):
             return
         if epoch == runner.max_epochs:
             # A run that ends in the middle need not fit again.
@@ -173,7 +178,12 @@ class CalibrationHook(Hook):
         else:
             method = 'held_out'
             images = _as_in_a_test(runner, self._held_out)
-        numbers, scores, peaks = self._score(runner, images)
+        if detector.combined:
+            scores, _, means, stds = self._score(runner, images,
+                                                 detector.combined)[1]
+            detector.learn_scales(scores, means, stds)
+        numbers, values = self._score(runner, images, [detector])
+        scores, peaks = values[:2, 0]
         decision.calibrate(scores, peaks, self.false_alarm_rate, method,
                            numbers if self._held_out is None else None)
         if self.threshold != 'conformal' or self.pixel_threshold is not None:
@@ -188,19 +198,20 @@ class CalibrationHook(Hook):
                                 for number in numbers], scores)
 
     @torch.no_grad()
-    def _score(self, runner: Runner,
-               images: Dataset) -> tuple[list[int], Tensor, Tensor]:
+    def _score(self, runner: Runner, images: Dataset,
+               scored: Sequence[BaseDetector]) -> tuple[list[int], Tensor]:
         """Score images, those of all processes, in their order.
 
         Returns:
-            tuple: Numbers of the images in the data set, their scores and the
-            largest values of their maps.
+            tuple: Numbers of the ``n`` images in the data set, and
+            ``(4, K, n)``: by ``K`` detectors, their scores, and the largest
+            value, the mean and the standard deviation of their maps.
         """
         detector = get_detector(runner)
         detector.decision.reset()
         size = min(_BATCH, runner.train_loop.dataloader.batch_size or 1)
         loader = build_ordered_loader(runner, images, size)
-        rows = []
+        rows: list[list] = []
         for batch in show_progress(loader, 'Calibrating'):
             data = detector.data_preprocessor(batch, False)
             inputs, samples = data['inputs'], data['data_samples']
@@ -213,17 +224,19 @@ class CalibrationHook(Hook):
             leaving_out = (
                 detector.leaving_out(ids)
                 if self._held_out is None else nullcontext())
+            found = [[i] for i in ids]
             with leaving_out:
-                detector(inputs, samples, mode='predict')
-            rows += [[
-                sample.sample_idx,
-                float(sample.pred_score),
-                float(sample.pred_map.nan_to_num(-torch.inf).max())
-            ] for sample in samples[:number]]
+                for one in scored:
+                    one(inputs, samples, mode='predict')
+                    for row, sample in zip(found, samples):
+                        row += _describe(sample)
+            rows += found[:number]
         table = all_gather_rows(
-            torch.tensor(rows, dtype=torch.float64).view(-1, 3))
-        table = table[table[:, 0].argsort()]
-        return table[:, 0].long().tolist(), table[:, 1], table[:, 2]
+            torch.tensor(rows,
+                         dtype=torch.float64).view(-1, 1 + 4 * len(scored)))
+        numbers, *values = table[table[:, 0].argsort()].T
+        return numbers.long().tolist(), torch.stack(values).unflatten(
+            0, (-1, 4)).transpose(0, 1)
 
     def _set_thresholds(self, runner: Runner) -> None:
         decision = get_detector(runner).decision
@@ -272,6 +285,23 @@ class CalibrationHook(Hook):
 def can_leave_out(model: object) -> bool:
     """Return whether a model is a fitted one that can leave out an image."""
     return isinstance(model, FitDetector) and model.can_leave_out
+
+
+def _is_learned(detector: BaseDetector) -> bool:
+    """Return whether there is something to calibrate."""
+    return all(one.is_fitted for one in detector.combined or [detector])
+
+
+def _describe(sample: AnomalyDataSample) -> list[float]:
+    """Score, and largest value, mean and standard deviation of the map."""
+    values = sample.pred_map[~sample.pred_map.isnan()].double()
+    numbers = [
+        sample.pred_score,
+        values.max(),
+        values.mean(),
+        values.std(correction=0)
+    ]
+    return [float(number) for number in numbers]
 
 
 def _obstacle(detector: BaseDetector, number: int) -> str | None:

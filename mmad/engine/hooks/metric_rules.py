@@ -3,11 +3,16 @@ from collections.abc import Sequence
 
 from mmengine.evaluator import Evaluator
 
-from mmad.evaluation import ImageMetric, PixelMetric
-from mmad.evaluation.report import IMAGE_METRICS, PIXEL_METRICS
+from mmad.evaluation import ImageMetric, PixelMetric, SaturatedPROMetric
+from mmad.evaluation.report import (
+    IMAGE_METRICS,
+    PIXEL_METRICS,
+    SATURATED_METRICS,
+    TYPE_MEANS,
+)
 
 # Higher values are better. MMEngine also matches parts of names.
-GREATER_KEYS = ['auroc', 'image_ap', 'pixel_ap', 'f1max', 'aupro']
+GREATER_KEYS = ['auroc', 'image_ap', 'pixel_ap', 'f1max', 'aupro', 'auspro']
 
 
 def reported_metrics(evaluator: Evaluator) -> list[str] | None:
@@ -25,9 +30,11 @@ def reported_metrics(evaluator: Evaluator) -> list[str] | None:
     own: Sequence[str]
     for metric in evaluator.metrics:
         if type(metric) is ImageMetric:
-            own = IMAGE_METRICS
+            own = IMAGE_METRICS + TYPE_MEANS * metric.mean_over_types
         elif type(metric) is PixelMetric:
             own = PIXEL_METRICS
+        elif type(metric) is SaturatedPROMetric:
+            own = SATURATED_METRICS
         else:
             return None
         prefix = f'{metric.prefix}/' if metric.prefix else ''

@@ -7,6 +7,7 @@ import numpy as np
 from mmengine.dist import all_gather_object, get_dist_info
 from mmengine.runner import Runner, TestLoop, ValLoop
 
+from mmad.evaluation import SaturatedPROMetric
 from mmad.evaluation.choose_examples import Candidate, choose_examples
 from mmad.evaluation.example import Example
 from mmad.evaluation.functional import Ranking
@@ -146,4 +147,6 @@ def complete_predictions(predictions: Predictions, runner: Runner,
         ranking = getattr(metric, 'ranking', None)
         if isinstance(ranking, Ranking):
             predictions.pixel_ranking = ranking
+            if isinstance(metric, SaturatedPROMetric):
+                predictions.about['is_saturated'] = True
             break

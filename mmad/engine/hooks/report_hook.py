@@ -1,6 +1,5 @@
 import json
 from collections.abc import Mapping, Sequence
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +7,11 @@ from mmengine.dist import get_world_size, is_main_process
 from mmengine.evaluator import Evaluator
 from mmengine.hooks import Hook
 from mmengine.runner import Runner, TestLoop, ValLoop
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from mmad.evaluation.report import (
     UNDEFINED,
     describe_conditions,
+    format_table,
     is_table_value,
     plain_value,
     sort_metrics,
@@ -161,9 +158,7 @@ class ReportHook(Hook):
             for name, values in per_type.items()
         }
         report = dict(overall, per_defect_type=rows, conditions=conditions)
-        text = json.dumps(report, indent=2, allow_nan=False)
-        write_atomically(
-            Path(runner.work_dir) / 'metrics.json', (text + '\n').encode())
+        write_metrics(runner.work_dir, report)
         if predictions is not None:
             complete_predictions(predictions, runner, loop, split)
             predictions.save(Path(runner.work_dir) / 'predictions.npz')
@@ -180,7 +175,7 @@ class ReportHook(Hook):
                        for n in overall):
                 return
         # A defect type may be named "all", too.
-        table = _table([('all', overall), *rows.items()])
+        table = format_table('defect_type', [('all', overall), *rows.items()])
         runner.logger.info(f'\n{table}{describe_conditions(conditions)}')
 
     def _warn(self, runner: Runner, sentences: Any) -> None:
@@ -191,6 +186,12 @@ class ReportHook(Hook):
             if sentence not in self._logged_warnings:
                 runner.logger.warning(printable(str(sentence)))
                 self._logged_warnings.append(sentence)
+
+
+def write_metrics(work_dir: str, report: Mapping[str, Any]) -> None:
+    """Write ``metrics.json`` into a work directory."""
+    text = json.dumps(report, indent=2, allow_nan=False)
+    write_atomically(Path(work_dir) / 'metrics.json', (text + '\n').encode())
 
 
 def _gather_through_process_group(evaluator: Evaluator) -> None:
@@ -223,25 +224,6 @@ def _add(section: dict[str, Any], prefix: str, values: Mapping,
             section[f'{type(metric).__name__}/{name}'] = value
 
 
-def _table(rows: list[tuple[str, dict[str, Any]]]) -> str:
-    names = dict.fromkeys(name for _, values in rows for name in values
-                          if is_table_value(values[name]))
-    table = Table(box=None, pad_edge=False)
-    table.add_column(Text('defect_type'))
-    for name in names:
-        table.add_column(Text(printable(name)), justify='right')
-    for name, values in rows:
-        table.add_row(
-            Text(printable(name)),
-            *(_cell(values.get(column)) for column in names))
-    # The table also goes into the log file, so the width of the terminal does
-    # not matter.
-    text = StringIO()
-    console = Console(file=text, color_system=None, width=1_000_000)
-    console.print(table, no_wrap=True)
-    return text.getvalue()
-
-
 def _describe_false_alarms(metrics: Mapping, conditions: Mapping) -> str:
     """Say how many normal images are above the threshold, if there is one."""
     rate, threshold = metrics.get(_FALSE_ALARMS), conditions.get(
@@ -253,9 +235,3 @@ def _describe_false_alarms(metrics: Mapping, conditions: Mapping) -> str:
     return (f'Normal test images above the threshold of {threshold:.4g}: '
             f'{round(rate * number)} of {number} ({100 * rate:.2g} %' +
             ('' if wanted is None else f', wanted {100 * wanted:.2g} %') + ')')
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f'{value:.4f}' if abs(value) < 1e4 else f'{value:.4g}'
-    return str(value) if is_table_value(value) else '-'

@@ -21,7 +21,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmad.datasets import AnomalyDataset, ConcatDataset
 from mmad.errors import InputError
-from mmad.models import FitDetector, UninformedStudents
+from mmad.models import BaseDetector, FitDetector, UninformedStudents
 from mmad.utils.inner_datasets import inner_datasets
 
 from .calibration_hook import CalibrationHook, can_leave_out
@@ -125,6 +125,12 @@ def _hook_problems(runner: Runner) -> Iterator[tuple[bool, str]]:
         yield (isinstance(hook, SyncBuffersHook) and has_state), (
             f'the {hook_name} would average all buffers, including those that '
             'are not statistics; use dict(type="SyncNormHook") in its place.')
+    yield (isinstance(model, BaseDetector) and bool(model.combined)
+           and not _calibrates(runner)), (
+               f'{name} combines scores on the scales of normal images, which '
+               'the CalibrationHook finds, but it is missing, off, or cannot '
+               'leave an image out of the fit; set '
+               '`default_hooks.calibration.method` to "auto" or "held_out".')
     has_own_statistics = get_world_size() > 1 and has_state and any(
         isinstance(module, _BatchNorm) and module.track_running_stats
         and not isinstance(module, nn.SyncBatchNorm)
@@ -144,8 +150,8 @@ def _hook_problems(runner: Runner) -> Iterator[tuple[bool, str]]:
 
 def _calibrates(runner: Runner) -> bool:
     return any(
-        isinstance(hook, CalibrationHook) and (
-            hook.method == 'held_out' or can_leave_out(get_detector(runner)))
+        isinstance(hook, CalibrationHook) and (hook.method == 'held_out' or (
+            hook.leaves_out and can_leave_out(get_detector(runner))))
         for hook in runner.hooks)
 
 

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import ndimage
 
@@ -21,3 +23,40 @@ def region_weights(mask: np.ndarray) -> tuple[np.ndarray, int]:
     weights = np.zeros(num_regions + 1)
     weights[1:] = 1 / sizes[1:]
     return weights[components], num_regions
+
+
+def saturated_weights(scores: np.ndarray, regions: np.ndarray,
+                      saturation_areas: Sequence[float]) -> np.ndarray:
+    """Compute weights of pixels that add up to the saturated overlaps.
+
+    The saturated overlap of a region at a threshold is ``min(n / s, 1)`` for
+    ``n`` of its pixels above the threshold and its saturation area ``s``. So
+    only the ``s`` pixels with the highest scores count, each with ``1 / s``,
+    and the last one with what is left of ``s``. Regions may overlap; a pixel
+    has the sum of its weights in all of them.
+
+    With the weights of all images,
+    :func:`~mmad.evaluation.functional.aupro` is the area under the curve of
+    the saturated per-region overlap (sPRO), exactly and with ties.
+
+    Source: Bergmann et al., "Beyond Dents and Scratches", IJCV 2022, the
+    definition of the sPRO.
+
+    Args:
+        scores (np.ndarray): Scores of the pixels of one image, shape (P,).
+        regions (np.ndarray): Which pixels belong to each region, shape
+            (R, P), bool.
+        saturation_areas (Sequence[float]): Saturation area of each region in
+            pixels, above 0, not necessarily whole, length R.
+
+    Returns:
+        np.ndarray: Weights of the pixels, shape (P,), float64. They add up to
+        R, unless a saturation area exceeds its region.
+    """
+    weights = np.zeros(scores.size)
+    for region, area in zip(regions, saturation_areas, strict=True):
+        pixels = np.flatnonzero(region)
+        pixels = pixels[np.argsort(-scores[pixels], kind='stable')]
+        overlap = np.minimum(np.arange(pixels.size + 1) / area, 1)
+        weights[pixels] += np.diff(overlap)
+    return weights

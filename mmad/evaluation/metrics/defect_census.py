@@ -85,7 +85,7 @@ def mask_fault(sample: Mapping, mask: np.ndarray) -> str | None:
     if area is None:
         path = sample.get('mask_path')
         # The data set has no mask files, so there is nothing else to check.
-        if path is None or not Path(path).is_file():
+        if path is None or not Path(path).exists():
             return 'empty'
         limit = max(MAX_PIXELS, math.prod(sample.get('ori_shape', ())))
         area = read_mask(path, limit).sum()

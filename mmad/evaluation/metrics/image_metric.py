@@ -9,6 +9,7 @@ from mmad.errors import InputError
 from mmad.evaluation.functional import auroc, average_precision, best_f1, rank
 from mmad.registry import METRICS
 from mmad.structures.frame import scored_window
+from mmad.utils import check_flag
 
 from .defect_census import DefectCensus, mask_fault
 from .gathered_metric import GatheredMetric
@@ -48,6 +49,9 @@ class ImageMetric(GatheredMetric):
     ``false_alarm_rate`` are there if the model has a threshold.
 
     Args:
+        mean_over_types (bool): Also report ``image_auroc_mean``, the mean of
+            the ``image_auroc`` of the defect types, each against all normal
+            images, as is usual for MVTec LOCO AD. Defaults to False.
         collect_device (str): ``'gpu'`` gathers the results by the process
             group, also on CPUs. ``'cpu'`` gathers them in files, if
             ``collect_dir`` is given. Defaults to 'gpu'.
@@ -75,6 +79,15 @@ class ImageMetric(GatheredMetric):
     """
 
     _decision: dict[str, float | None] = {}
+
+    def __init__(self,
+                 mean_over_types: bool = False,
+                 collect_device: str = 'gpu',
+                 prefix: str | None = None,
+                 collect_dir: str | None = None) -> None:
+        super().__init__(collect_device, prefix, collect_dir)
+        check_flag('mean_over_types', mean_over_types)
+        self.mean_over_types = mean_over_types
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep the score and the label of each image.
@@ -153,7 +166,12 @@ class ImageMetric(GatheredMetric):
             self.conditions.update(census.conditions,
                                    **region_census.conditions)
         self.warnings = census.sentences() + region_census.sentences()
-        return _values(scores, defective, labels, np.ones_like(defective))
+        values = _values(scores, defective, labels, np.ones_like(defective))
+        if self.mean_over_types:
+            rows = self.per_defect_type.values()
+            values['image_auroc_mean'] = _mean(
+                np.array([row['image_auroc'] for row in rows]))
+        return values
 
 
 def _values(scores: np.ndarray, defective: np.ndarray,

@@ -1,5 +1,5 @@
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,8 +27,8 @@ class ImagePixels:
         defect_type (str | None): Defect type, None for a normal image.
         negatives (np.ndarray): Scores of the defect-free pixels, float32.
         positives (np.ndarray): Scores of the defective pixels, float32.
-        weights (np.ndarray): One over the size of the region that each
-            defective pixel belongs to, float64.
+        weights (np.ndarray): Weight of each defective pixel in the mean
+            overlap of the regions, float64.
         num_regions (int): Number of defective regions.
         shape (tuple[int, int]): Height and width of the map that is compared.
         has_mask (bool): Whether the pixels are used. Those of a defective
@@ -51,8 +51,22 @@ class ImagePixels:
     fault: str | None
 
 
-def measure_pixels(sample: Mapping, resolution: str,
-                   anomalous_only: bool) -> ImagePixels:
+# Weights of the pixels (H, W), and the number of regions, by sample, scores
+# and mask (H, W), and the window of the image that these show.
+Weigh = Callable[[Mapping, np.ndarray, np.ndarray, tuple[slice, slice]],
+                 tuple[np.ndarray, int]]
+
+
+def weigh_components(sample: Mapping, scores: np.ndarray, mask: np.ndarray,
+                     window: tuple[slice, slice]) -> tuple[np.ndarray, int]:
+    """Weigh the pixels of each connected component of the mask the same."""
+    return region_weights(mask)
+
+
+def measure_pixels(sample: Mapping,
+                   resolution: str,
+                   anomalous_only: bool,
+                   weigh: Weigh = weigh_components) -> ImagePixels:
     """Divide the pixels of an image into defective and defect-free ones.
 
     Args:
@@ -60,6 +74,8 @@ def measure_pixels(sample: Mapping, resolution: str,
             :class:`~mmad.evaluation.PixelMetric`.
         resolution (str): ``'input'`` or ``'original'``.
         anomalous_only (bool): Leave out the pixels of a normal image.
+        weigh (Weigh): Function that weighs the pixels. Defaults to
+            :func:`weigh_components`.
 
     Returns:
         ImagePixels: The pixels.
@@ -93,7 +109,7 @@ def measure_pixels(sample: Mapping, resolution: str,
         nothing = np.zeros(0, dtype=np.float32)
         return ImagePixels(path, defect_type, nothing, nothing, np.zeros(0), 0,
                            scores.shape, False, is_cropped, fault)
-    weights, num_regions = region_weights(mask)
+    weights, num_regions = weigh(sample, scores, mask, window)
     return ImagePixels(path, defect_type, scores[~mask], scores[mask],
                        weights[mask], num_regions, scores.shape, True,
                        is_cropped, fault)

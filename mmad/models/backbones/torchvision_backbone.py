@@ -1,3 +1,4 @@
+import re
 from collections.abc import Sequence
 
 import torch
@@ -13,6 +14,9 @@ from mmad.errors import InputError
 from mmad.registry import MODELS
 
 from .base import FrozenBackbone, load_needed, read_weights
+
+# The published files of DenseNets have `norm.1` in place of `norm1`.
+_OLD_NAME = re.compile(r'(denselayer\d+\.(?:norm|conv))\.([12])\.')
 
 
 @MODELS.register_module()
@@ -123,7 +127,7 @@ def find_weights(name: str, weights: str) -> tuple[dict[str, Tensor], str]:
             raise InputError(
                 f'"{name}" has no weights "{weights}"; torchvision knows '
                 f'{sorted(known)}, or give the path of a local file.')
-        return read_weights(weights), f'weights file "{weights}"'
+        return _rename(read_weights(weights)), f'weights file "{weights}"'
     entry = known[weights]
     try:
         state = entry.get_state_dict(
@@ -137,4 +141,11 @@ def find_weights(name: str, weights: str) -> tuple[dict[str, Tensor], str]:
             f'({error}); fetch "{file}" from download.pytorch.org on another '
             f'machine and put it into "{torch.hub.get_dir()}/checkpoints", or '
             'name a local file with --weights FILE.') from error
-    return state, f'{name} {weights}'
+    return _rename(state), f'{name} {weights}'
+
+
+def _rename(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        _OLD_NAME.sub(r'\1\2.', name): value
+        for name, value in state.items()
+    }

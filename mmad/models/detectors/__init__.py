@@ -1,4 +1,5 @@
 from .base import BaseDetector
+from .ensemble import Ensemble
 from .fit_detector import FitDetector
 from .fyd import FYD
 from .mkd import MKD
@@ -8,6 +9,6 @@ from .spade import SPADE
 from .uninformed_students import UninformedStudents
 
 __all__ = [
-    'FYD', 'MKD', 'SPADE', 'BaseDetector', 'FitDetector', 'PaDiM', 'PatchCore',
-    'UninformedStudents'
+    'FYD', 'MKD', 'SPADE', 'BaseDetector', 'Ensemble', 'FitDetector', 'PaDiM',
+    'PatchCore', 'UninformedStudents'
 ]

@@ -73,6 +73,28 @@ class BaseDetector(BaseModel, metaclass=ABCMeta):
         """Raise :class:`InputError` unless it is fitted."""
         self.fit_state.require_fitted()
 
+    @property
+    def combined(self) -> 'Sequence[BaseDetector]':
+        """Detectors that it combines, on the scales of normal images.
+
+        A calibration has them score normal images first, and hands what it
+        finds to :meth:`learn_scales`. There are none by default.
+        """
+        return ()
+
+    def learn_scales(self, scores: Tensor, map_means: Tensor,
+                     map_stds: Tensor) -> None:
+        """Learn how the ``K`` detectors of :attr:`combined` score.
+
+        Args:
+            scores (Tensor): ``(K, n)``, of normal images that they have not
+                learned from.
+            map_means (Tensor): ``(K, n)``, the mean value of their maps.
+            map_stds (Tensor): ``(K, n)``, the standard deviation of the
+                values of each map.
+        """
+        raise NotImplementedError
+
     def begin_training(self, num_batches: int) -> None:
         """Forget an earlier training.
 

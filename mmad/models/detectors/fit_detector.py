@@ -1,6 +1,7 @@
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import cast
 
 import torch
 from mmengine.dist import get_world_size
@@ -57,6 +58,11 @@ class FitDetector(BaseDetector):
     def num_passes(self) -> int:
         """Epochs that a fit takes."""
         return len(self.fitted_modules)
+
+    @property
+    def is_fitting(self) -> bool:
+        """Whether passes of a fit, or of an update, are still to come."""
+        return self._pass is not None
 
     @property
     def is_fitted(self) -> bool:
@@ -162,6 +168,11 @@ class FitDetector(BaseDetector):
         return [
             module for module in self.fitted_modules if module.needs_update
         ]
+
+    @property
+    def num_update_passes(self) -> int:
+        """Passes over the new images that an update takes."""
+        return len(self.updated_modules)
 
     @property
     def num_fitted(self) -> int:
@@ -283,13 +294,17 @@ class FitDetector(BaseDetector):
             current.take_in(module, features, data_samples[own],
                             None if inside is None else inside[own])
 
-    def _current_pass(self) -> FitPass:
-        if self._pass is None:
+    def require_fitting(self) -> None:
+        """Raise :class:`InputError` unless passes are still to come."""
+        if not self.is_fitting:
             raise InputError(
                 f'{type(self).__name__} was given images before `begin_fit` '
                 'or after its last pass; with a Runner, `custom_hooks` needs '
                 'the FitHook.')
-        return self._pass
+
+    def _current_pass(self) -> FitPass:
+        self.require_fitting()
+        return cast(FitPass, self._pass)
 
     @torch.no_grad()
     def end_pass(self) -> None:

@@ -76,11 +76,15 @@ class PatchCore(FitDetector):
         self.anomaly_map = AnomalyMap(sigma)
 
     def fingerprint(self) -> dict:
-        return dict(
+        features = self.patch_features
+        found = dict(
             super().fingerprint(),
-            embedding=self.patch_features.embedding,
-            dim=self.patch_features.dim,
-            patch_size=self.patch_features.patch_size)
+            embedding=features.embedding,
+            dim=features.dim,
+            patch_size=features.patch_size)
+        if features.stage_dim != features.dim:
+            found['stage_dim'] = features.stage_dim
+        return found
 
     def extract(self, inputs: Tensor) -> Tensor:
         return self.patch_features(self.backbone(inputs))

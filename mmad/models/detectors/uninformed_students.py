@@ -9,7 +9,7 @@ from mmad.models.layers.student_ensemble import StudentEnsemble
 from mmad.models.normalization import describe_normalization
 from mmad.models.teachers import load_teacher
 from mmad.registry import MODELS
-from mmad.utils.arguments import as_arguments, check_number
+from mmad.utils.arguments import as_arguments, check_choice, check_number
 
 from .base import BaseDetector
 
@@ -41,6 +41,9 @@ class UninformedStudents(BaseDetector):
             trained weights as :func:`~mmad.models.load_teacher` finds them;
             None where all comes from a checkpoint.
         num_students (int): ``M``, at least 2. Defaults to 3.
+        image_score (str): ``'max'``, the maximum of the map, for defects that
+            are small; or ``'mean'``, for images that are anomalous as a
+            whole, as those of another class. Defaults to ``'max'``.
         data_preprocessor (dict, optional): Must be the teachers'. Defaults to
             None.
 
@@ -59,14 +62,17 @@ class UninformedStudents(BaseDetector):
     def __init__(self,
                  scales: Sequence[dict],
                  num_students: int = 3,
+                 image_score: str = 'max',
                  data_preprocessor: dict | None = None) -> None:
         super().__init__(data_preprocessor)
         # Of one there is no variance.
         check_number('num_students', num_students, low=2, integer=True)
+        check_choice('image_score', image_score, ('max', 'mean'))
         if isinstance(scales, str) or not isinstance(scales, Sequence):
             raise InputError('`scales` must be a list with a dict for each '
                              f'patch size, got {scales!r}.')
         self.num_students = num_students
+        self.image_score = image_score
         self.normalization = describe_normalization(data_preprocessor)
         self.scales = torch.nn.ModuleDict()  # type: ignore[assignment]
         self._without_teacher: list[str] = []
@@ -149,4 +155,7 @@ class UninformedStudents(BaseDetector):
     def score(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         maps: Any = sum(scale.score(inputs) for scale in self.scales.values())
         maps = maps / len(self.scales)
-        return maps.amax((1, 2, 3)), maps
+        extent = (1, 2, 3)
+        if self.image_score == 'mean':
+            return maps.mean(extent), maps
+        return maps.amax(extent), maps

@@ -31,15 +31,16 @@ from .student_ensemble import (
     predictive_variance,
     regression_error,
 )
+from .z_scores import ZScores
 
 __all__ = [
     'AnomalyMap', 'Attribution', 'ChannelReduction', 'CoresetBank', 'Decision',
     'FineAlignment', 'FittedModule', 'Gallery', 'MemoryBank', 'PatchFeatures',
     'PixelStatistics', 'PoseSearch', 'PositionGaussians', 'PyramidStore',
-    'SpatialTransformer', 'StudentEnsemble', 'affine_matrix', 'all_gather',
-    'all_gather_rows', 'all_reduce_', 'broadcast_', 'compose_affine',
-    'describe_affine', 'distances_to', 'gather_batch', 'gray_opening',
-    'invert_affine', 'k_center_greedy', 'nearest_in_images', 'nearest_rows',
-    'own_part', 'predictive_variance', 'random_projection', 'regression_error',
-    'warp'
+    'SpatialTransformer', 'StudentEnsemble', 'ZScores', 'affine_matrix',
+    'all_gather', 'all_gather_rows', 'all_reduce_', 'broadcast_',
+    'compose_affine', 'describe_affine', 'distances_to', 'gather_batch',
+    'gray_opening', 'invert_affine', 'k_center_greedy', 'nearest_in_images',
+    'nearest_rows', 'own_part', 'predictive_variance', 'random_projection',
+    'regression_error', 'warp'
 ]

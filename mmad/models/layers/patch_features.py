@@ -24,9 +24,9 @@ class PatchFeatures(nn.Module):
       grid of the first stage; then the stages are concatenated, so that
       ``D = sum of C_k``.
     - ``'official'``: the embedding of the authors' code. The 3x3 patch of a
-      stage is flattened (channel first) and average-pooled to ``dim``
+      stage is flattened (channel first) and average-pooled to ``stage_dim``
       values; the stages, resized to the grid of the first, are concatenated
-      and average-pooled to ``dim`` again, so that ``D = dim``.
+      and average-pooled to ``dim``, so that ``D = dim``.
 
     Args:
         embedding (str): ``'concat'`` or ``'official'``. Defaults to
@@ -34,6 +34,8 @@ class PatchFeatures(nn.Module):
         patch_size (int): Side of the neighborhood, an odd number. Defaults to
             3.
         dim (int): Length of the ``'official'`` embedding. Defaults to 1024.
+        stage_dim (int, optional): Length of each stage in it. Defaults to
+            None: ``dim``.
 
     Raises:
         InputError: An argument is out of its range.
@@ -42,17 +44,21 @@ class PatchFeatures(nn.Module):
     def __init__(self,
                  embedding: str = 'concat',
                  patch_size: int = 3,
-                 dim: int = 1024) -> None:
+                 dim: int = 1024,
+                 stage_dim: int | None = None) -> None:
         super().__init__()
         check_choice('embedding', embedding, ('concat', 'official'))
         check_number('patch_size', patch_size, low=1, integer=True)
         check_number('dim', dim, low=1, integer=True)
+        check_number(
+            'stage_dim', stage_dim, low=1, integer=True, optional=True)
         if patch_size % 2 == 0:
             raise InputError(
                 f'`patch_size` must be odd and positive, got {patch_size}.')
         self.embedding = embedding
         self.patch_size = patch_size
         self.dim = dim
+        self.stage_dim = dim if stage_dim is None else stage_dim
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Combine the stages.
@@ -87,7 +93,7 @@ class PatchFeatures(nn.Module):
         patches = F.unfold(
             features, self.patch_size, padding=self.patch_size // 2)
         return _pool_channels(
-            patches.unflatten(2, features.shape[-2:]), self.dim)
+            patches.unflatten(2, features.shape[-2:]), self.stage_dim)
 
 
 def _resize(level: Tensor, grid: Sequence[int]) -> Tensor:

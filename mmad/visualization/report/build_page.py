@@ -13,6 +13,7 @@ from mmad.evaluation.example import Example
 from mmad.evaluation.report import (
     IMAGE_METRICS,
     PIXEL_METRICS,
+    SATURATED_METRICS,
     UNDEFINED,
     describe_conditions,
     is_table_value,
@@ -35,13 +36,16 @@ _TITLES = dict(
     image_auroc='Image AUROC',
     image_ap='Image AP',
     image_f1max='Image best F1',
+    image_auroc_mean='Image AUROC, mean of the defect types',
     image_precision='Precision at the calibrated threshold',
     image_recall='Recall at the calibrated threshold',
     image_false_alarm_rate='False-alarm rate at the calibrated threshold',
     pixel_auroc='Pixel AUROC',
     pixel_ap='Pixel AP',
     pixel_f1max='Pixel best F1',
-    aupro='AUPRO')
+    aupro='AUPRO',
+    auspro='AUsPRO',
+    auspro_mean='AUsPRO, mean of the defect types')
 # Up to so many pictures they are larger.
 _FEW, _LARGE, _SMALL = 150, 256, 160
 
@@ -240,7 +244,7 @@ def _types(run: Run, types: Sequence[str],
     ]
     # The verdicts are counted at the threshold of the slider.
     names = [
-        name for name in (*IMAGE_METRICS, *PIXEL_METRICS)
+        name for name in (*IMAGE_METRICS, *PIXEL_METRICS, *SATURATED_METRICS)
         if any(name in row for row in values)
     ]
     return dict(

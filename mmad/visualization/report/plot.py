@@ -35,7 +35,11 @@ class Plot:
 
 def draw_plots(runs: Sequence[Run]) -> list[Plot]:
     """Draw the curves of all runs, as far as they are defined."""
-    found = [run.conditions.get('fpr_limit') for run in runs]
+    found = [
+        run.conditions.get(
+            'spro_fpr_limit' if _is_saturated(run) else 'fpr_limit')
+        for run in runs
+    ]
     limits = [
         float(limit) if isinstance(limit, int | float) else _LIMIT
         for limit in found
@@ -51,26 +55,33 @@ def draw_plots(runs: Sequence[Run]) -> list[Plot]:
              'precision', 1, []),
         Plot('pro', 'pixels', 'Per-region overlap (PRO)', rate, 'overlap', end,
              []),
+        Plot('spro', 'pixels', 'Saturated per-region overlap (sPRO)', rate,
+             'overlap', end, []),
     ]
     for number, (run, limit) in enumerate(zip(runs, limits)):
-        for plot, path in zip(plots, _paths(run, limit, end)):
-            if path:
-                plot.lines.append((number, path))
+        paths = _paths(run, limit, end)
+        for plot in plots:
+            if paths.get(plot.key):
+                plot.lines.append((number, paths[plot.key]))
     return [plot for plot in plots if plot.lines]
 
 
-def _paths(run: Run, limit: float, end: float) -> list[str]:
+def _paths(run: Run, limit: float, end: float) -> dict[str, str]:
     predictions = run.predictions
     if predictions is None:
-        return []
+        return {}
     ranking = rank(predictions.scores, predictions.is_defective)
     images = curves(thin(ranking, 1.0))
-    paths = [roc_path(images), pr_path(images)]
+    paths = dict(roc=roc_path(images), pr=pr_path(images))
     if predictions.pixel_ranking is not None:
         pixels = curves(predictions.pixel_ranking)
-        paths += [
-            roc_path(pixels),
-            pr_path(pixels),
-            pro_path(pixels, limit, end)
-        ]
+        paths.update(pixel_roc=roc_path(pixels), pixel_pr=pr_path(pixels))
+        overlap = 'spro' if _is_saturated(run) else 'pro'
+        paths[overlap] = pro_path(pixels, limit, end)
     return paths
+
+
+def _is_saturated(run: Run) -> bool:
+    """Whether the overlap of the ranked pixels is the saturated one."""
+    return (run.predictions is not None
+            and run.predictions.about.get('is_saturated', False))

@@ -20,7 +20,11 @@ _SHARED = dict(
     resolution='resolution of the pixel metrics',
     map_size='size of the anomaly maps',
     anomalous_only='choice of images for pixel metrics',
-    fpr_limit='limit of AUPRO')
+    fpr_limit='limit of AUPRO',
+    spro_regions='number of regions of AUsPRO',
+    spro_resolution='resolution of AUsPRO',
+    spro_map_size='size of the anomaly maps of AUsPRO',
+    spro_fpr_limit='limit of AUsPRO')
 
 
 @dataclass

@@ -55,6 +55,12 @@ def test_the_file_tells_what_the_pipeline_removed(tmp_path, area, fault,
     assert mask_fault(sample, np.ones((2, 2), bool)) is None
 
 
+def test_regions_in_several_files_tell_it_too(tmp_path):
+    Image.fromarray(np.eye(4, dtype=np.uint8)).save(tmp_path / '000.png')
+    sample = dict(mask_path=str(tmp_path), ori_shape=(4, 4))
+    assert mask_fault(sample, np.zeros((2, 2), bool)) == 'removed'
+
+
 @pytest.mark.parametrize(
     'sample', [{}, dict(mask_path=None),
                dict(mask_path='none.png')])

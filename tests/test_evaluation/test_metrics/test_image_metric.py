@@ -30,8 +30,8 @@ def make_samples(defect_types, scores):
     ]
 
 
-def run(samples):
-    metric = ImageMetric()
+def run(samples, **kwargs):
+    metric = ImageMetric(**kwargs)
     metric.process(None, samples)
     return metric, metric.evaluate(len(samples))
 
@@ -230,3 +230,27 @@ def test_the_best_threshold_reaches_the_best_f1(samples):
         for sample in samples
     ]
     assert f1_score(truth, called) == pytest.approx(values['image_f1max'])
+
+
+def test_the_mean_over_types_weighs_each_type_the_same(samples):
+    _, plain = run(samples)
+    metric, values = run(samples, mean_over_types=True)
+    scores = {
+        name:
+        [s['pred_score'].item() for s in samples if s['defect_type'] == name]
+        for name in ('good', 'hole', 'cut')
+    }
+    areas = [
+        roc_auc_score(
+            len(scores['good']) * [0] + len(scores[name]) * [1],
+            scores['good'] + scores[name]) for name in ('hole', 'cut')
+    ]
+    assert values.pop('image_auroc_mean') == pytest.approx(
+        sum(areas) / 2, abs=1e-12)
+    assert values == plain
+    assert all('image_auroc_mean' not in row
+               for row in metric.per_defect_type.values())
+    _, values = run(samples[:20], mean_over_types=True)
+    assert math.isnan(values['image_auroc_mean'])
+    with pytest.raises(InputError, match='`mean_over_types` must be True or'):
+        ImageMetric(mean_over_types=1)

@@ -1,8 +1,9 @@
+import re
 from urllib.error import URLError
 
 import pytest
 import torch
-from torchvision.models import resnet18
+from torchvision.models import densenet121, resnet18
 
 from mmad.errors import InputError
 from mmad.models import TorchvisionBackbone
@@ -83,6 +84,22 @@ def test_file_without_the_last_stages_will_do(tmp_path, reference):
     assert torch.equal(weight, state['layer3.1.conv2.weight'])
     with pytest.raises(InputError, match=r'layer4\.0\.conv1\.weight'):
         build(['layer4'], str(tmp_path / 'cut.pth'))
+
+
+def test_densenets_as_they_are_published(tmp_path):
+    network = densenet121(weights=None)
+    state = {
+        re.sub(r'(denselayer\d+\.(?:norm|conv))([12])', r'\1.\2', name): value
+        for name, value in network.state_dict().items()
+    }
+    assert 'features.denseblock1.denselayer1.norm.1.weight' in state
+    torch.save(state, tmp_path / 'densenet.pth')
+    backbone = build(['features.denseblock1'], str(tmp_path / 'densenet.pth'),
+                     'densenet121')
+    inputs = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        expected = network.eval().features[:5](inputs)
+    torch.testing.assert_close(backbone(inputs)[0], expected)
 
 
 def test_file_of_another_network(tmp_path, weights):

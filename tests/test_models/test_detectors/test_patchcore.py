@@ -322,6 +322,7 @@ def test_unfitted(images, make_patchcore):
     (dict(patch_features=dict(patch_size=1)), 'patch_size 3 instead of 1'),
     (dict(patch_features=dict(embedding='official', dim=8)),
      "embedding 'concat' instead of 'official'"),
+    (dict(patch_features=dict(stage_dim=9)), 'stage_dim None instead of 9'),
 ])
 def test_checkpoint_of_another_config(images, make_patchcore, fit, kwargs,
                                       message):

@@ -129,6 +129,17 @@ def test_map_is_the_mean_over_the_scales(trained, images):
     assert torch.equal(scores, maps.amax((1, 2, 3)))
 
 
+def test_mean_of_the_map_as_image_score(trained, make_students, images):
+    other = make_students(image_score='mean')
+    other.load_state_dict(trained.state_dict())
+    with torch.no_grad():
+        inputs = inputs_of(trained, images)
+        scores, maps = other(inputs)
+        assert torch.equal(maps, trained(inputs)[1])
+    torch.testing.assert_close(scores, maps.flatten(1).mean(1))
+    assert len(set(scores.tolist())) == len(images)
+
+
 def test_a_defect_stands_out(make_students):
     torch.manual_seed(1)
     waves = 128 + 80 * (torch.arange(32) / 3).sin() + torch.zeros(3, 32, 32)
@@ -269,6 +280,7 @@ def test_constant_images(make_students):
     ('kwargs', 'message'),
     [(dict(num_students=1), 'at least 2, got 1'),
      (dict(scales=[dict(teacher='none.pth')]), r'`scales\[0\]` lacks its'),
+     (dict(image_score='sum'), '`image_score` must be "max" or "mean", got'),
      (dict(scales=[]), '`scales` must hold at least one'),
      (dict(scales=[dict(network=NETWORK)] * 2), 'patch size 17 twice')])
 def test_bad_arguments(make_students, kwargs, message):

@@ -50,22 +50,24 @@ def test_official_equals_the_closed_form_of_wide_resnet50():
         found, torch.cat([first, second], 1), rtol=0, atol=1e-5)
 
 
-def test_official_as_the_authors_write_it():
+@pytest.mark.parametrize('stage_dim', [None, 7, 11])
+def test_official_as_the_authors_write_it(stage_dim):
     # Patch by patch, with other channel counts and an odd dimension.
     maps = draw((2, 5, 4, 6), (2, 9, 2, 3))
-    found = PatchFeatures('official', dim=7)(maps)
+    found = PatchFeatures('official', dim=7, stage_dim=stage_dim)(maps)
+    size = stage_dim or 7
     pooled = []
     for level in maps:
         padded = F.pad(level, (1, 1, 1, 1))
         height, width = level.shape[-2:]
         grid = torch.stack([
             F.adaptive_avg_pool1d(
-                padded[:, :, i:i + 3, j:j + 3].flatten(1)[:, None], 7)[:, 0]
+                padded[:, :, i:i + 3, j:j + 3].flatten(1)[:, None], size)[:, 0]
             for i in range(height) for j in range(width)
         ], 2).unflatten(2, (height, width))
         pooled.append(F.interpolate(grid, (4, 6), mode='bilinear'))
     expected = F.adaptive_avg_pool1d(
-        torch.cat(pooled, 1).permute(0, 2, 3, 1).reshape(2, 24, 14), 7)
+        torch.cat(pooled, 1).permute(0, 2, 3, 1).reshape(2, 24, 2 * size), 7)
     torch.testing.assert_close(found,
                                expected.transpose(1, 2).unflatten(2, (4, 6)))
 
@@ -80,6 +82,7 @@ def test_official_with_single_cells():
     (dict(embedding='sum'), '"concat" or "official", got "sum"'),
     (dict(patch_size=2), '`patch_size` must be odd and positive, got 2'),
     (dict(patch_size=-1), 'got -1'),
+    (dict(stage_dim=0), '`stage_dim` must be a whole number'),
 ])
 def test_wrong_arguments(kwargs, message):
     with pytest.raises(InputError, match=message):
