@@ -25,6 +25,12 @@ def add_checkpoint_arguments(parser: argparse.ArgumentParser) -> None:
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of every tool that takes a config."""
     parser.add_argument(
+        '--data',
+        metavar='NAME',
+        help='data set in place of the one of the config: visa, btad, mpdd, '
+        'mvtec_ad, rd_mvtec_ad, mvtec_loco, magnetic_tile, folder, another '
+        'file in configs/_base_/datasets, or the path of one of your own')
+    parser.add_argument(
         '--data-root',
         help='folder of the data set, in place of the one in the config')
     parser.add_argument(
@@ -91,7 +97,8 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
         '--work-dir',
         help='folder for logs, checkpoints and results (default: '
         'work_dirs/CONFIG[/CATEGORY], or the name of the folder of images '
-        'in place of the category)')
+        'in place of the category; with --data, CONFIG_on_DATA in place of '
+        'CONFIG)')
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],

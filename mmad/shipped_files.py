@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 __all__ = [
-    'find_config', 'published_results', 'shipped_configs', 'shipped_tools',
-    'suggest'
+    'find_config', 'published_results', 'shipped_configs', 'shipped_data_sets',
+    'shipped_tools', 'suggest'
 ]
 
 # They work on a checkout, which an installed package does not have.
@@ -39,6 +39,12 @@ def find_config(config: str | Path) -> Path:
     if path.exists() or len(path.parts) != 1:
         return path
     return shipped_configs().get(path.name.removesuffix('.py'), path)
+
+
+def shipped_data_sets() -> dict[str, Path]:
+    """Return the paths of the files about data in ``_base_`` by name."""
+    files = sorted(_folder('configs').glob('_base_/datasets/*.py'))
+    return {path.stem: path for path in files}
 
 
 def published_results() -> Path:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmad.errors import printable
+from mmad.shipped_files import find_config
 
 if TYPE_CHECKING:
     from mmengine.logging import MMLogger
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from mmad.utils.terminal_handler import TerminalHandler
 
 __all__ = [
-    'open_terminal', 'say', 'shown_path', 'tool_command', 'use_terminal'
+    'open_terminal', 'say', 'say_config', 'shown_path', 'tool_command',
+    'use_terminal'
 ]
 
 # Warnings raised in these packages are about their internals, or about how
@@ -109,6 +111,20 @@ def say(what: str, text: object) -> None:
     from mmengine.logging import MMLogger
 
     MMLogger.get_current_instance().info(printable(f'{what}: {text}'))
+
+
+def say_config(config: str, data: str | None) -> None:
+    """Log the files that the config of a run comes from.
+
+    Args:
+        config (str): Path or name of the config.
+        data (str, optional): Path or name of another data set.
+    """
+    from mmad.utils.data_options import find_data_set
+
+    say('Config', shown_path(find_config(config)))
+    if data is not None:
+        say('Data set', shown_path(find_data_set(data)))
 
 
 def shown_path(path: str | Path) -> str:

@@ -42,14 +42,15 @@ def test_metafile_has_the_results_of_the_configs_readme(method):
     measured = _table_rows(folder / 'README.md')
     models = yaml.safe_load((folder / 'metafile.yml').read_text())['Models']
     for model in models:
-        metrics = {}
-        for result in model.get('Results', []):
-            metrics.update(result['Metrics'])
-        found = [
-            None if name not in metrics else f'{metrics[name]:.3f}'
+        found = [[
+            None if name not in result['Metrics'] else
+            f'{result["Metrics"][name]:.3f}'
             for name in ('Image AUROC', 'Pixel AUROC', 'AUPRO')
+        ] for result in model.get('Results', [])]
+        assert found == [
+            row for (config, _), row in measured.items()
+            if config == Path(model['Config']) and any(row)
         ]
-        assert found == measured.get(Path(model['Config']), [None] * 3)
 
 
 def test_readme_has_the_results_of_the_configs_readmes():
@@ -57,12 +58,15 @@ def test_readme_has_the_results_of_the_configs_readmes():
     for method in METHODS:
         measured.update(_table_rows(ROOT / 'configs' / method / 'README.md'))
     shown = _table_rows(ROOT / 'README.md')
-    assert {path.parent.name for path in shown} == set(METHODS)
-    assert shown == {path: measured[path] for path in shown}
+    assert {path.parent.name for path, _ in shown} == set(METHODS)
+    assert shown == {config: measured[config] for config in shown}
 
 
 def _table_rows(page):
-    """Metrics of the configs that the results table of a page links."""
+    """Metrics of the configs that the results table of a page links.
+
+    The keys are the path of a config and the data set of its option --data.
+    """
     rows, columns = {}, None
     for line in page.read_text().splitlines():
         cells = [cell.strip() for cell in line.strip('| ').split('|')]
@@ -79,7 +83,8 @@ def _table_rows(page):
                              cells[columns[0]])
             if link:
                 path = (page.parent / link[1]).resolve().relative_to(ROOT)
-                rows[path] = [
+                data = re.search(r'`--data (\w+)`', cells[columns[0]])
+                rows[path, data and data[1]] = [
                     cells[i] if i < len(cells)
                     and re.fullmatch(r'[01]\.\d{3}', cells[i]) else None
                     for i in columns[1:]

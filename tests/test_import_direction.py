@@ -21,7 +21,7 @@ ALLOWED = {
     'shipped_files': set(),
     'cli': {'shipped_files', 'version'},
     '__main__': {'cli'},
-    'terminal': {'errors', 'utils'},
+    'terminal': {'errors', 'shipped_files', 'utils'},
     'registry': {'errors'},
     'utils': UTILS,
     'structures': STRUCTURES,

@@ -10,13 +10,24 @@ from mmengine.config import Config
 from mmad.errors import InputError
 from mmad.evaluation.report import is_known
 from mmad.registry import DATASETS, MODELS
+from mmad.utils.config_file import read_config
 from mmad.utils.config_parts import constructor_parameters
+from mmad.utils.data_options import use_data_set
 
 ROOT = Path(__file__).resolve().parents[1]
 ENTRIES = yaml.safe_load(
     (ROOT / 'configs/published_results.yml').read_text(encoding='utf-8'))
 REQUIRED = {'method', 'kind', 'name', 'url', 'dataset', 'settings', 'figures'}
 NOT_OF_THE_MODEL = {'input', 'shots'}
+
+
+def read(config):
+    """The config of a name, on another data set if it has ` --data NAME`."""
+    name, _, data = config.partition(' --data ')
+    cfg = read_config(name)
+    if data:
+        use_data_set(cfg, data)
+    return cfg
 
 
 def name_of(entry):
@@ -85,14 +96,14 @@ def test_entry(entry):
         }, 'code', 'amazon-science/patchcore-inspection, 10 %', []),
         ('patchcore_resnet18_10pct_mvtec', {}, 'code', 'anomalib, ResNet-18',
          []),
-        ('patchcore_resnet18_1pct_magnetic_tile', {}, 'paper', '10 %',
-         ['coreset_ratio']),
+        ('patchcore_resnet18_1pct_mvtec --data magnetic_tile', {}, 'paper',
+         '10 %', ['coreset_ratio']),
         ('padim_resnet18_mvtec', {}, 'paper', 'R18-Rd100', []),
         ('padim_resnet18_pca_mvtec', {}, 'paper', 'R18-PCA100', []),
         ('padim_wrn50_mvtec', {
             'model.dim': None
         }, 'paper', 'WR50-Rd550', ['dim']),
-        ('padim_resnet18_rd-mvtec', {}, 'paper', 'WR50-Rd550',
+        ('padim_resnet18_mvtec --data rd_mvtec_ad', {}, 'paper', 'WR50-Rd550',
          ['backbone.name', 'dim']),
         ('padim_wrn50_mvtec', {}, 'code',
          'xiahaifeng1995/PaDiM-Anomaly-Detection-Localization-master, '
@@ -113,8 +124,7 @@ def test_entry(entry):
          ['input', 'scales.0.network.width']),
     ])
 def test_nearest(require_published, config, changes, kind, name, differences):
-    path, = ROOT.glob(f'configs/*/{config}.py')
-    cfg = Config.fromfile(path)
+    cfg = read(config)
     cfg.merge_from_dict(changes)
     published = require_published(kind, cfg, [])[None]
     assert published.entry['name'] == name
@@ -161,9 +171,10 @@ def test_means(require_published):
       '--against paper on MVTecAD, --against paper on BTAD.'),
      ('patchcore_wrn50_1pct_mvtec', 'paper', [2, 3],
       'for --against paper --shots 2 3 of PatchCore'),
-     ('patchcore_resnet18_1pct_visa', 'paper', [], 'of PatchCore on VisA')])
+     ('patchcore_resnet18_1pct_mvtec --data visa', 'paper', [],
+      'of PatchCore on VisA')])
 def test_none(require_published, config, kind, shots, words):
-    path, = ROOT.glob(f'configs/*/{config}.py')
+    cfg = read(config)
     with pytest.raises(InputError) as error:
-        require_published(kind, Config.fromfile(path), shots)
+        require_published(kind, cfg, shots)
     assert words in str(error.value)

@@ -16,7 +16,12 @@ from mmad.utils import setup_environment
 from mmad.visualization.report import build_page, read_runs
 
 CONFIG = f"""
-_base_ = '{ROOT}/configs/patchcore/patchcore_resnet18_1pct_mvtec_loco.py'
+_base_ = [
+    '{ROOT}/configs/_base_/models/patchcore_resnet18.py',
+    '{ROOT}/configs/_base_/datasets/mvtec_loco.py',
+    '{ROOT}/configs/_base_/schedules/fit_once.py',
+    '{ROOT}/configs/_base_/default_runtime.py'
+]
 
 pipeline = [
     dict(type='LoadImage'),

@@ -13,7 +13,7 @@ from mmad.datasets import MVTecAD
 
 DEMO = ROOT / 'configs/patchcore/patchcore_demo.py'
 MVTEC = ROOT / 'configs/patchcore/patchcore_wrn50_10pct_mvtec.py'
-TILES = ROOT / 'configs/patchcore/patchcore_resnet18_1pct_magnetic_tile.py'
+TILES = ('patchcore_resnet18_1pct_mvtec', '--data', 'magnetic_tile')
 FOLDER = ROOT / 'configs/patchcore/patchcore_resnet18_10pct_folder.py'
 DIGITS = ROOT / 'configs/patchcore/patchcore_demo_digits.py'
 LOW_SHOT = ('--cfg-options', 'model.coreset_ratio=0.25')
@@ -301,13 +301,13 @@ def test_few_images_of_all_categories_against_the_paper(tool):
 
 def test_a_data_set_without_categories_is_one_run(run_tool, quick_sweep,
                                                   tmp_path):
-    out = run_tool(tmp_path, quick_sweep, TILES, '--work-dir', 'work',
+    out = run_tool(tmp_path, quick_sweep, *TILES, '--work-dir', 'work',
                    '--against', 'paper')
     assert out.status == 0, out.err
     rows = cells((tmp_path / 'work/sweep.md').read_text())
     assert [row[:3] for row in rows[1:]] == [['MagneticTile', '75.0', '97.9'],
                                              ['mean', '75.0', '97.9']]
-    path = tmp_path / 'work/MagneticTile/sweep_config' / TILES.name
+    path, = tmp_path.glob('work/MagneticTile/sweep_config/*.py')
     assert Config.fromfile(path).test_dataloader.dataset.category is None
 
 

@@ -95,7 +95,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--work-dir',
         help='folder for the table, and for a folder per category '
-        '(default: work_dirs/CONFIG)')
+        '(default: work_dirs/CONFIG, with --data work_dirs/CONFIG_on_DATA)')
     parser.add_argument(
         '--jobs',
         type=int,

@@ -9,7 +9,13 @@ from mmad.interrupt import exit_quietly_on_interrupt
 exit_quietly_on_interrupt()
 
 from mmad.command_options import add_run_arguments
-from mmad.terminal import open_terminal, say, shown_path, tool_command
+from mmad.terminal import (
+    open_terminal,
+    say,
+    say_config,
+    shown_path,
+    tool_command,
+)
 
 
 def parse_args() -> argparse.Namespace:
@@ -73,7 +79,7 @@ def test(args: argparse.Namespace) -> None:
     cfg.resume = False
     check_before_run(cfg, ['test'], None if args.weights else args.checkpoint)
     refuse_unsupported(cfg)
-    say('Config', shown_path(cfg.filename))
+    say_config(args.config, args.data)
     say('Method', f'{type_name(cfg.model.type)}, from {args.checkpoint}')
     check_data(cfg, ['test_dataloader'])
     setup_environment(args.launcher)

@@ -11,7 +11,13 @@ from mmad.interrupt import exit_quietly_on_interrupt
 exit_quietly_on_interrupt()
 
 from mmad.command_options import add_run_arguments
-from mmad.terminal import open_terminal, say, shown_path, tool_command
+from mmad.terminal import (
+    open_terminal,
+    say,
+    say_config,
+    shown_path,
+    tool_command,
+)
 
 if TYPE_CHECKING:
     from mmengine.dataset import BaseDataset
@@ -74,7 +80,7 @@ def train(args: argparse.Namespace) -> None:
         cfg.resume = True
     check_before_run(cfg, ['train'], cfg.load_from if args.resume else None)
     refuse_unsupported(cfg)
-    say('Config', shown_path(cfg.filename))
+    say_config(args.config, args.data)
     say('Method', type_name(cfg.model.type))
     data = check_data(cfg, ['train_dataloader', 'val_dataloader'])
     setup_environment(args.launcher)

@@ -28,7 +28,8 @@ from .checkpoint import load_checkpoint
 from .config_check import check_config, check_entry_types
 from .config_file import KEYS, advise_on_key, read_config
 from .config_parts import type_name
-from .inner_datasets import inner_datasets
+from .data_options import set_in_data_set, use_data_set
+from .inner_datasets import inner_dataset_configs, inner_datasets
 from .one_sentence_errors import one_sentence_errors
 from .own_folders import name_of_part, set_own_folders
 from .path_checks import (
@@ -67,6 +68,8 @@ def load_config(args: argparse.Namespace) -> Config:
             reads, or an option does not apply to it.
     """
     cfg = read_config(args.config)
+    if args.data is not None:
+        use_data_set(cfg, args.data)
     _merge_options(cfg, args)
     check_entry_types(cfg)
     set_own_folders(cfg, args)
@@ -76,16 +79,11 @@ def load_config(args: argparse.Namespace) -> Config:
             continue
         for loader in _LOADERS:
             if cfg.get(loader) is not None:
-                dataset = cfg[loader].dataset
-                if key not in dataset:
-                    raise InputError(
-                        f'--{key.replace("_", "-")} does not apply: the '
-                        f'{type_name(dataset.get("type"))} of this config '
-                        f'has no `{key}`; leave it out.')
-                dataset[key] = value
+                set_in_data_set(cfg[loader].dataset, key, value)
     for loader in _LOADERS:
         if cfg.get(loader) is not None:
-            check_category(cfg[loader].dataset.get('category'))
+            for part in inner_dataset_configs(cfg[loader].dataset):
+                check_category(part.get('category'))
     if getattr(args, 'weights', None) is not None:
         if 'model' not in cfg:
             raise InputError(f'--weights is for a model, but "{args.config}" '
@@ -182,7 +180,11 @@ def finish_config(cfg: Config, args: argparse.Namespace) -> None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         loader = cfg.get('test_dataloader') or cfg.get('train_dataloader')
-        category = loader and loader.dataset.get('category')
+        categories = loader and {
+            part.get('category')
+            for part in inner_dataset_configs(loader.dataset)
+        }
+        category = categories.pop() if len(categories or ()) == 1 else None
         cfg.work_dir = str(
             Path('work_dirs',
                  Path(cfg.filename).stem,

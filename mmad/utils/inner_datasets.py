@@ -19,3 +19,21 @@ def inner_datasets(dataset: Any) -> list:
     if hasattr(dataset, 'dataset'):
         return inner_datasets(dataset.dataset)
     return [dataset]
+
+
+def inner_dataset_configs(dataset: dict) -> list[dict]:
+    """Find the configs of the data sets inside those of wrappers.
+
+    Args:
+        dataset (dict): Config of a data set, or of a wrapper that has others
+            as ``dataset`` or ``datasets``.
+
+    Returns:
+        list[dict]: The configs that contain no other, in order.
+    """
+    parts = dataset.get('datasets') or dataset.get('dataset')
+    if isinstance(parts, dict):
+        parts = [parts]
+    if not parts or not all(isinstance(part, dict) for part in parts):
+        return [dataset]
+    return [inner for part in parts for inner in inner_dataset_configs(part)]

@@ -90,7 +90,7 @@ def _check_takes_folders(loader: str, dataset: dict, name: str) -> None:
     if arguments is not None and name not in arguments:
         raise InputError(
             f'{_option(name)} is for configs with a FolderDataset, such as '
-            'patchcore_resnet18_10pct_folder; the '
+            'patchcore_resnet18_10pct_folder, or with --data folder; the '
             f'{type_name(dataset.get("type"))} of this config has its own '
             'layout below --data-root.')
 

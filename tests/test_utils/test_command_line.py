@@ -96,6 +96,44 @@ def test_option_without_a_place(parse, tmp_path):
         load_config(parse('--category', 'zipper'))
 
 
+TWO = '''
+part = dict(type='MVTecAD', data_root='data', category='bottle')
+dataset = dict(type='ConcatDataset', datasets=[part, dict(part, {})])
+train_dataloader = val_dataloader = test_dataloader = dict(dataset=dataset)
+model = dict()
+'''
+
+
+def test_data_sets_in_a_data_set(parse, tmp_path, monkeypatch):
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    (tmp_path / 'method.py').write_text(TWO.format('indices=5'))
+    args = parse('--data-root', 'there', '--category', 'zipper')
+    cfg = load_config(args)
+    finish_config(cfg, args)
+    assert cfg.work_dir == 'work_dirs/method/zipper'
+    for split in ('train', 'val', 'test'):
+        for part in cfg[f'{split}_dataloader'].dataset.datasets:
+            assert (part.data_root, part.category) == ('there', 'zipper')
+
+
+def test_bad_category_of_a_data_set_in_a_data_set(parse, tmp_path):
+    (tmp_path / 'method.py').write_text(TWO.format('category="../a"'))
+    with pytest.raises(InputError, match='is no name of a folder'):
+        load_config(parse())
+
+
+def test_different_data_sets_in_a_data_set(parse, tmp_path, monkeypatch):
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    (tmp_path / 'method.py').write_text(TWO.format('category="cable"'))
+    args = parse('--data-root', 'there')
+    cfg = load_config(args)
+    finish_config(cfg, args)
+    assert cfg.work_dir == 'work_dirs/method'
+    with pytest.raises(
+            InputError, match=r'differ in their `category` \(bottle, cable'):
+        load_config(parse('--category', 'zipper'))
+
+
 @pytest.mark.parametrize(('options', 'work_dir'), [
     ([], 'work_dirs/method/bottle'),
     (['--category', 'zipper'], 'work_dirs/method/zipper'),

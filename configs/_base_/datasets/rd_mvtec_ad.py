@@ -1,6 +1,9 @@
 # Rd-MVTec of the PaDiM paper, in which objects are not aligned: each training
 # and test image of MVTec AD is rotated and cropped at random.
-_base_ = 'mvtec_ad.py'
+_base_ = 'whole_images.py'
+
+data_root = '{{$MMAD_DATA:data}}/mvtec_ad'
+category = 'bottle'
 
 pipeline = [
     dict(type='LoadImage'),
@@ -9,6 +12,11 @@ pipeline = [
     dict(type='RandomPose', angle=10, crop_size=224, seed=0),
     dict(type='PackInputs'),
 ]
-train_dataloader = dict(dataset=dict(pipeline=pipeline))
-val_dataloader = dict(dataset=dict(pipeline=pipeline))
-test_dataloader = dict(dataset=dict(pipeline=pipeline))
+dataset = dict(
+    type='MVTecAD',
+    data_root=data_root,
+    category=category,
+    pipeline=pipeline)
+train_dataloader = dict(dataset=dataset)
+val_dataloader = dict(dataset=dataset)
+test_dataloader = dict(dataset=dataset)

@@ -1,8 +1,0 @@
-# Objects that are not aligned, with the short schedule.
-_base_ = [
-    '../_base_/models/fyd_resnet18.py', '../_base_/datasets/rd_mvtec_ad.py',
-    '../_base_/schedules/sgd_10e.py', '../_base_/default_runtime.py'
-]
-
-train_dataloader = dict(batch_size=8, sampler=dict(shuffle=True))
-default_hooks = dict(checkpoint=dict(interval=10, max_keep_ckpts=2))

@@ -1,4 +1,0 @@
-_base_ = [
-    '../_base_/models/padim_resnet18.py', '../_base_/datasets/rd_mvtec_ad.py',
-    '../_base_/schedules/fit_once.py', '../_base_/default_runtime.py'
-]
