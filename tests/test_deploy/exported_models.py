@@ -46,12 +46,12 @@ def _fit(detector):
     return fit_shard(detector, images)
 
 
-def make_patchcore(**kwargs):
+def make_patchcore(num_neighbors=3, **kwargs):
     return _fit(
         PatchCore(
             TINY,
             coreset_ratio=0.3,
-            num_neighbors=3,
+            num_neighbors=num_neighbors,
             data_preprocessor=NORMALIZATION,
             **kwargs))
 
@@ -144,6 +144,10 @@ METHODS = dict(
     patchcore=make_patchcore,
     patchcore_official=lambda: make_patchcore(
         patch_features=dict(embedding='official', dim=20)),
+    patchcore_neighbors=lambda: make_patchcore(
+        num_neighbors=1,
+        num_patch_neighbors=3,
+        patch_features=dict(patch_size=5)),
     padim=make_padim,
     padim_pca=lambda: make_padim(reduction='pca'),
     padim_given=lambda: make_padim(

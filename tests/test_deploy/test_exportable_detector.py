@@ -16,7 +16,8 @@ from mmad.models.layers.anomaly_map import upsample_and_smooth
 
 # Their graphs take more than three seconds to make.
 LARGE = 'fyd_poses', 'fyd_all', 'students', 'spade_per_level'
-LARGE_ONNX = *LARGE, 'patchcore', 'patchcore_official', 'spade', 'ensemble'
+LARGE_ONNX = (*LARGE, 'patchcore', 'patchcore_official', 'patchcore_neighbors',
+              'spade', 'ensemble')
 
 
 def cases(slow):

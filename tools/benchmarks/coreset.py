@@ -66,7 +66,7 @@ def collect(args: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
     model.begin_fit(len(loader.dataset), loader.batch_size)
     for batch in loader:
         model.train_step(batch)
-    rows, numbers = model.memory_bank._take_held()
+    rows, numbers = model.memory_bank._held.take()
     full, projected = folder / 'full.npy', folder / 'projected.npy'
     np.save(full, rows.numpy())
     np.save(projected, model.memory_bank._project(rows, numbers).numpy())

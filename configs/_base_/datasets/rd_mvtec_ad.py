@@ -13,10 +13,7 @@ pipeline = [
     dict(type='PackInputs'),
 ]
 dataset = dict(
-    type='MVTecAD',
-    data_root=data_root,
-    category=category,
-    pipeline=pipeline)
+    type='MVTecAD', data_root=data_root, category=category, pipeline=pipeline)
 train_dataloader = dict(dataset=dataset)
 val_dataloader = dict(dataset=dataset)
 test_dataloader = dict(dataset=dataset)

@@ -2,12 +2,13 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from mmad.errors import InputError
 from mmad.models.backbones import build_backbone
 from mmad.models.layers.anomaly_map import AnomalyMap
 from mmad.models.layers.coreset_bank import CoresetBank
 from mmad.models.layers.patch_features import PatchFeatures, valid_patches
 from mmad.registry import MODELS
-from mmad.utils.arguments import as_arguments
+from mmad.utils.arguments import as_arguments, check_number
 
 from .fit_detector import FitDetector
 
@@ -25,19 +26,28 @@ class PatchCore(FitDetector):
     Args:
         backbone (dict | nn.Module): Frozen network with the wanted stages.
         coreset_ratio (float): Share of the patches kept in the memory bank,
-            in (0, 1]; 1 keeps all. Defaults to 0.1.
+            in (0, 1]; 1 keeps all, without a selection. Defaults to 0.1.
+        selection (str): How they are chosen: ``'greedy'`` (Algorithm 1) or,
+            as the ablation of the paper, ``'random'``. Defaults to
+            ``'greedy'``.
         num_neighbors (int): ``b`` of the re-weighting (eq. 7), the size of
             the neighborhood in the bank; 1 gives the plain maximum. The
             paper does not state it. Defaults to 9.
+        num_patch_neighbors (int): ``k`` nearest neighbors that the score of a
+            patch is taken over, the root of the mean of the squared
+            distances: with 1 the distance of eq. 6, with more the root of
+            what the authors' code takes. More than 1 needs
+            ``num_neighbors=1``. Defaults to 1.
         patch_features (dict): Arguments of :class:`PatchFeatures`.
         memory_bank (dict): ``backend``, ``index`` and ``nprobe`` of
             :class:`~mmad.models.layers.MemoryBank`.
         projection_dim (int | None): Dimensions of the random projection that
-            the selection (only) works in; None selects in the full space.
-            Defaults to 128.
-        seed (int): Of the projection and of ``max_patches``. Defaults to 0.
-        first_patch (int): Patch that the selection begins with: image x
-            patches per image + position, row by row. Where ``max_patches``
+            the greedy selection (only) works in; None selects in the full
+            space. Defaults to 128.
+        seed (int): Of the projection, of ``max_patches`` and of the random
+            selection. Defaults to 0.
+        first_patch (int): Patch that the greedy selection begins with: image
+            x patches per image + position, row by row. Where ``max_patches``
             or a border leaves it out, the next one that is held. Defaults to
             0.
         max_patches (int): Most patches that all processes together hold
@@ -47,8 +57,9 @@ class PatchCore(FitDetector):
         data_preprocessor (dict, optional): Defaults to None.
 
     Raises:
-        InputError: An argument is out of its range; the coreset would have
-            fewer patches than ``num_neighbors``.
+        InputError: An argument is out of its range, or several patch
+            neighbors are to be re-weighted; in a fit, the coreset would have
+            fewer patches than a score takes neighbors.
     """
 
     takes_borders = True
@@ -56,7 +67,9 @@ class PatchCore(FitDetector):
     def __init__(self,
                  backbone: dict | nn.Module,
                  coreset_ratio: float = 0.1,
+                 selection: str = 'greedy',
                  num_neighbors: int = 9,
+                 num_patch_neighbors: int = 1,
                  patch_features: dict | None = None,
                  memory_bank: dict | None = None,
                  projection_dim: int | None = 128,
@@ -66,13 +79,23 @@ class PatchCore(FitDetector):
                  sigma: float = 4.0,
                  data_preprocessor: dict | None = None) -> None:
         super().__init__(data_preprocessor)
+        check_number('num_neighbors', num_neighbors, low=1, integer=True)
+        check_number(
+            'num_patch_neighbors', num_patch_neighbors, low=1, integer=True)
+        if min(num_neighbors, num_patch_neighbors) > 1:
+            raise InputError(
+                f'`num_patch_neighbors` {num_patch_neighbors} needs '
+                '`num_neighbors=1`, since the re-weighting of the image score '
+                'is defined for the distance from a single neighbor.')
         self.backbone = build_backbone(backbone)
         self.patch_features = PatchFeatures(
             **as_arguments('patch_features', patch_features))
         self.memory_bank = CoresetBank(
             coreset_ratio, projection_dim, seed, first_patch, max_patches,
-            num_neighbors, **as_arguments('memory_bank', memory_bank))
+            max(num_neighbors, num_patch_neighbors), selection,
+            **as_arguments('memory_bank', memory_bank))
         self.num_neighbors = num_neighbors
+        self.num_patch_neighbors = num_patch_neighbors
         self.anomaly_map = AnomalyMap(sigma)
 
     def fingerprint(self) -> dict:
@@ -105,8 +128,12 @@ class PatchCore(FitDetector):
         """
         features = self.extract(inputs)
         queries = features.flatten(2).transpose(1, 2)
-        # The patch scores of eq. 6.
-        distances, nearest = self.memory_bank(queries.flatten(0, 1))
+        # The patch scores of eq. 6, if of one neighbor.
+        distances, nearest = self.memory_bank(
+            queries.flatten(0, 1), self.num_patch_neighbors)
+        nearest = nearest[:, 0].view(-1, queries.shape[1])
+        if self.num_patch_neighbors > 1:
+            distances = distances.square().mean(1).sqrt()
         # Not by the number of images, which an exported graph leaves open.
         distances = distances.view(-1, 1, *features.shape[-2:])
         valid = None
@@ -115,8 +142,7 @@ class PatchCore(FitDetector):
             # Below any distance, so that it cannot be the largest.
             distances = distances.where(valid, -torch.ones_like(distances))
         maps = self.anomaly_map(distances, inputs.shape[-2:], valid)
-        return self._image_score(queries, distances.flatten(1),
-                                 nearest.view(-1, queries.shape[1])), maps
+        return self._image_score(queries, distances.flatten(1), nearest), maps
 
     def _image_score(self, queries: Tensor, distances: Tensor,
                      nearest: Tensor) -> Tensor:

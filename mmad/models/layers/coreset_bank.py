@@ -1,4 +1,3 @@
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -6,14 +5,14 @@ import torch
 from torch import Tensor
 
 from mmad.errors import InputError
-from mmad.utils.arguments import check_number
+from mmad.utils.arguments import check_choice, check_number
 
 from .coreset import k_center_greedy, project_by_image, random_projection
 from .coreset_filling import fill_coreset
+from .held_patches import HeldPatches, replicate_rows
 from .memory_bank import MemoryBank
 from .nearest_neighbors import distances_to, nearest_rows, squared_norms
-from .patch_features import valid_patches
-from .processes import all_gather_rows, all_reduce_, rank, world_size
+from .processes import all_gather_rows, rank
 
 
 class CoresetBank(MemoryBank):
@@ -22,32 +21,38 @@ class CoresetBank(MemoryBank):
     PatchCore (arXiv 2106.08265), section 3.2 and Algorithm 1. While images
     come in, each process holds the patches of its own, at most
     ``max_patches`` over all processes; then all choose the coreset together,
-    and each gets a copy. A patch has the number image x patches per image +
-    position, with positions row by row.
+    and each gets a copy.
 
     An image that is left out is compared with the rows of the others. That is
     exact where all patches are kept. In a coreset, its own rows also cover
     patches of other images; ``fill_coreset`` chooses patches of these for
     their place, at most twice as many as there are rows. They are kept until
-    :meth:`end_calibration`. Scores are then close to a fit without it.
+    :meth:`end_calibration`. Scores are then close to a fit without it. Rows
+    that were drawn at random stand for their own image alone, so that nothing
+    has to take their place.
 
-    Added images extend the coreset by the same greedy choice, which goes on
-    from the rows that there are. Then only patches of the added images can be
-    filled in, and none where images are taken out of the fit.
+    Added images extend the coreset: the greedy choice goes on from the rows
+    that there are, and at random so many of the added patches are drawn. Then
+    only patches of the added images can be filled in, and none where images
+    are taken out of the fit.
 
     Args:
         coreset_ratio (float): Share of the held patches that is chosen, in
-            (0, 1]; 1 keeps all. Defaults to 0.1.
+            (0, 1]; 1 keeps all, without a selection. Defaults to 0.1.
         projection_dim (int | None): Dimensions of the random projection that
-            the selection (only) works in; None selects in the full space.
-            Defaults to 128.
-        seed (int): Of the projection and of the thinning. Defaults to 0.
-        first_patch (int): Number of the patch that the selection begins with.
-            Where it is not held, the next one that is. Defaults to 0.
+            the greedy selection (only) works in; None selects in the full
+            space. Defaults to 128.
+        seed (int): Of the projection, the thinning and the random selection.
+            Defaults to 0.
+        first_patch (int): Number of the patch that the greedy selection
+            begins with. Where it is not held, the next one that is. Defaults
+            to 0.
         max_patches (int): Most patches that all processes together hold. A
             larger training set is thinned out at random, evenly over its
             images. Defaults to 1,000,000.
         num_neighbors (int): Least number of rows. Defaults to 1.
+        selection (str): ``'greedy'`` (k-center) or ``'random'``, which draws
+            from all held patches alike. Defaults to ``'greedy'``.
         backend (str): As in :class:`MemoryBank`. Defaults to ``'torch'``.
         index (str): As in :class:`MemoryBank`. Defaults to ``'Flat'``.
         nprobe (int): As in :class:`MemoryBank`. Defaults to 32.
@@ -78,6 +83,7 @@ class CoresetBank(MemoryBank):
                  first_patch: int = 0,
                  max_patches: int = 1_000_000,
                  num_neighbors: int = 1,
+                 selection: str = 'greedy',
                  backend: str = 'torch',
                  index: str = 'Flat',
                  nprobe: int = 32) -> None:
@@ -93,17 +99,19 @@ class CoresetBank(MemoryBank):
         check_number('first_patch', first_patch, low=0, integer=True)
         check_number('max_patches', max_patches, low=1, integer=True)
         check_number('num_neighbors', num_neighbors, low=1, integer=True)
+        check_choice('selection', selection, ('greedy', 'random'))
         self.coreset_ratio = coreset_ratio
         self.projection_dim = projection_dim
         self.seed = seed
         self.first_patch = first_patch
         self.max_patches = max_patches
         self.num_neighbors = num_neighbors
-        self.num_patches = 0
+        self.selection = selection
         self.register_fitted('sources', ndim=2, dtype=torch.int64)
         self.register_fitted('counts', dtype=torch.int64)
         self.register_buffer('fill_rows', torch.empty(0, 0))
         self.register_buffer('fill_images', torch.empty(0, dtype=torch.int64))
+        self._held = HeldPatches(0, max_patches, seed)
 
     @property
     def num_fitted(self) -> int:
@@ -114,6 +122,11 @@ class CoresetBank(MemoryBank):
         """Number of patches that the coreset was chosen from."""
         return int(self.counts[1]) if len(self.counts) else 0
 
+    @property
+    def num_patches(self) -> int:
+        """Number of patches of the images, held or not."""
+        return self.num_images * self._held.per_image
+
     def images_of_rows(self) -> Tensor:
         return self.sources.view(-1, 2)[:, 0]
 
@@ -122,9 +135,7 @@ class CoresetBank(MemoryBank):
         self.reopen()
 
     def reopen(self) -> None:
-        self._held = torch.empty(0)
-        self._numbers = torch.empty(0, dtype=torch.int64)
-        self._count = self.num_patches = 0
+        self._held = HeldPatches(self.num_images, self.max_patches, self.seed)
         self.end_calibration()
 
     def end_calibration(self) -> None:
@@ -157,47 +168,16 @@ class CoresetBank(MemoryBank):
                 show the images; patches that show none of them are left out.
                 Defaults to None: all do.
         """
-        patches = features.flatten(2).transpose(1, 2).cpu()
-        if not len(self._held):
-            self._reserve(*patches.shape[1:])
-        valid = None
-        if inside is not None:
-            valid = valid_patches(inside, features.shape[-2:]).flatten(1).cpu()
-        for i, (patch, image) in enumerate(zip(patches, ids, strict=True)):
-            kept = self._kept_patches(image)
-            if valid is not None:
-                kept = kept[valid[i, kept]]
-            rows = slice(self._count, self._count + len(kept))
-            self._held[rows] = patch[kept]
-            self._numbers[rows] = image * self._per_image + kept
-            self._count = rows.stop
-
-    def _reserve(self, per_image: int, dim: int) -> None:
-        self._per_image = per_image
-        self.num_patches = self.num_images * per_image
-        images = math.ceil(self.num_images / world_size())
-        quota = min(per_image, math.ceil(self.max_patches / self.num_images))
-        # Pages that are never written to take no memory.
-        self._held = torch.empty(images * quota, dim)
-        self._numbers = torch.empty(images * quota, dtype=torch.int64)
-
-    def _kept_patches(self, image: int) -> Tensor:
-        """Positions to hold of an image, however images are dealt out."""
-        quota = self.max_patches / self.num_images
-        if quota >= self._per_image:
-            return torch.arange(self._per_image)
-        number = int((image + 1) * quota) - int(image * quota)
-        generator = torch.Generator().manual_seed(self.seed + image)
-        return torch.randperm(
-            self._per_image, generator=generator)[:number].sort().values
+        self._held.add(features, ids, inside)
 
     def finalize(self) -> None:
         """Choose the coreset together and give every process its rows.
 
         Raises:
-            InputError: It would have fewer rows than ``num_neighbors``.
+            InputError: It would have fewer rows than ``num_neighbors``, or
+                ``first_patch`` is no patch.
         """
-        held, numbers = self._take_held()
+        held, numbers = self._held.take()
         # At most `max_patches`, however many images there are.
         everyones = all_gather_rows(numbers).sort().values
         # There are none before the first fit.
@@ -209,15 +189,16 @@ class CoresetBank(MemoryBank):
             raise InputError(
                 f'`coreset_ratio` {self.coreset_ratio} of {num_held} '
                 f'patches selects {size}, fewer than the {self.num_neighbors} '
-                'of `num_neighbors`; raise the ratio or add images.')
+                'neighbors that a score takes; raise the ratio or add '
+                'images.')
         self.end_calibration()
         if len(everyones):
             chosen, picks, images = self._choose(held, numbers, everyones,
                                                  size - len(rows))
             more = self._replicate(held, numbers, chosen)
-            origin = torch.stack(
-                [chosen // self._per_image, chosen % self._per_image],
-                1).to(sources)
+            per_image = self._held.per_image
+            origin = torch.stack([chosen // per_image, chosen % per_image],
+                                 1).to(sources)
             rows = torch.cat([rows, more]) if len(rows) else more
             sources = torch.cat([sources, origin]) if len(sources) else origin
             self.fill_rows = self._replicate(held, numbers, picks)
@@ -234,8 +215,14 @@ class CoresetBank(MemoryBank):
             tuple[Tensor, Tensor, Tensor]: Their numbers, and the numbers and
             images of those to fill in.
         """
+        none = everyones[:0]
         if size == len(everyones):
-            return everyones, everyones[:0], everyones[:0]
+            return everyones, none, none
+        if self.selection == 'random':
+            # Added images have another draw than those before.
+            generator = torch.Generator().manual_seed(self.seed + len(self))
+            drawn = torch.randperm(len(everyones), generator=generator)[:size]
+            return everyones[drawn.sort().values], none, none
         projected = self._project(held, numbers)
         start: dict = dict(first=self._first_number(everyones))
         centers, owners = projected[:0], self.images_of_rows().cpu()
@@ -243,7 +230,7 @@ class CoresetBank(MemoryBank):
             # As patches of one image.
             centers = self._project(self.rows.cpu(), torch.zeros_like(owners))
             start = dict(centers=centers)
-        device, chosen = self.rows.device, everyones[:0]
+        device, chosen = self.rows.device, none
         if size:
             chosen = k_center_greedy(
                 projected.to(device),
@@ -252,22 +239,12 @@ class CoresetBank(MemoryBank):
                 progress=rank() == 0,
                 **start)
         if not self.prepares_leaving_out:
-            return chosen, everyones[:0], everyones[:0]
+            return chosen, none, none
         more = self._replicate(projected, numbers, chosen)
         return chosen, *fill_coreset(
-            projected.to(device), numbers, numbers // self._per_image,
+            projected.to(device), numbers, numbers // self._held.per_image,
             torch.cat([centers.to(device), more]),
-            torch.cat([owners, chosen // self._per_image]).to(device))
-
-    def _take_held(self) -> tuple[Tensor, Tensor]:
-        """Take the patches of this process, sorted by their numbers."""
-        held = self._held[:self._count]
-        numbers = self._numbers[:self._count]
-        self._held = torch.empty(0)
-        if (numbers.diff() < 0).any():
-            numbers, order = numbers.sort()
-            held = held[order]
-        return held, numbers
+            torch.cat([owners, chosen // self._held.per_image]).to(device))
 
     def _first_number(self, everyones: Tensor) -> int:
         if self.first_patch >= self.num_patches:
@@ -281,7 +258,7 @@ class CoresetBank(MemoryBank):
             return held
         matrix = random_projection(held.shape[1], self.projection_dim,
                                    self.seed)
-        return project_by_image(held, numbers // self._per_image, matrix)
+        return project_by_image(held, numbers // self._held.per_image, matrix)
 
     def rows_at(self, index: Tensor) -> Tensor:
         """Return the rows ``(..., D)`` that a search has found."""
@@ -340,11 +317,4 @@ class CoresetBank(MemoryBank):
 
     def _replicate(self, held: Tensor, numbers: Tensor,
                    chosen: Tensor) -> Tensor:
-        """The chosen rows, in order, in every process."""
-        bank = torch.zeros(len(chosen), held.shape[1])
-        if len(held):  # `max_patches` may leave a process none
-            place = torch.searchsorted(numbers,
-                                       chosen).clamp(max=len(held) - 1)
-            here = numbers[place] == chosen
-            bank[here] = held[place[here]]
-        return all_reduce_(bank).to(self.rows.device)
+        return replicate_rows(held, numbers, chosen).to(self.rows.device)

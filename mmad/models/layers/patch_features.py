@@ -1,5 +1,8 @@
+import math
 from collections.abc import Sequence
+from functools import lru_cache
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -26,7 +29,8 @@ class PatchFeatures(nn.Module):
     - ``'official'``: the embedding of the authors' code. The 3x3 patch of a
       stage is flattened (channel first) and average-pooled to ``stage_dim``
       values; the stages, resized to the grid of the first, are concatenated
-      and average-pooled to ``dim``, so that ``D = dim``.
+      and average-pooled to ``dim``, so that ``D = dim``. All of this is
+      linear, and one grouped convolution for each stage does most of it.
 
     Args:
         embedding (str): ``'concat'`` or ``'official'``. Defaults to
@@ -72,9 +76,16 @@ class PatchFeatures(nn.Module):
         """
         grid = maps[0].shape[-2:]
         if self.embedding == 'official':
+            length, rest = divmod(len(maps) * self.stage_dim, self.dim)
+            # So many pooled values of a stage in a row are in the same mean.
+            share = 1 if rest else math.gcd(self.stage_dim, length)
             joined = torch.cat(
-                [_resize(self._pool(level), grid) for level in maps], 1)
-            return _pool_channels(joined, self.dim)
+                [_resize(self._pool(level, share), grid) for level in maps], 1)
+            if rest:
+                return _pool_channels(joined, self.dim)
+            if share == length:
+                return joined
+            return joined.unflatten(1, (self.dim, -1)).mean(2)
         channels = [level.shape[1] for level in maps]
         if grid.numel() * sum(channels) < _LARGE:
             return torch.cat(
@@ -89,11 +100,41 @@ class PatchFeatures(nn.Module):
     def _average(self, features: Tensor) -> Tensor:
         return F.avg_pool2d(features, self.patch_size, 1, self.patch_size // 2)
 
-    def _pool(self, features: Tensor) -> Tensor:
-        patches = F.unfold(
-            features, self.patch_size, padding=self.patch_size // 2)
-        return _pool_channels(
-            patches.unflatten(2, features.shape[-2:]), self.stage_dim)
+    def _pool(self, features: Tensor, share: int) -> Tensor:
+        kernel = torch.from_numpy(
+            _pooling_kernel(features.shape[1], self.stage_dim, share,
+                            self.patch_size)).to(features)
+        return F.conv2d(
+            features,
+            kernel,
+            padding=self.patch_size // 2,
+            groups=features.shape[1] // kernel.shape[1])
+
+
+# An array, since a tensor would belong to the graph that asks for it first.
+@torch.compiler.disable
+@lru_cache(maxsize=16)
+def _pooling_kernel(channels: int, dim: int, share: int,
+                    patch_size: int) -> np.ndarray:
+    """Weights of the convolution that pools the flattened patches.
+
+    Each is a mean over ``share`` of the ``dim`` values that adaptive average
+    pooling makes of the ``C p^2`` values of a patch.
+
+    Returns:
+        np.ndarray: ``(dim / share, C / G, p, p)`` float64, for as many groups
+        ``G`` as there can be.
+    """
+    groups = math.gcd(channels, dim // share)
+    values, size = dim // groups, channels // groups * patch_size**2
+    kernel = np.zeros((values, size))
+    for i in range(values):
+        window = slice(i * size // values, -(-(i + 1) * size // values))
+        kernel[i, window] = 1 / (window.stop - window.start)
+    kernel = kernel.reshape(-1, share, size).mean(1)
+    return np.tile(
+        kernel.reshape(-1, channels // groups, patch_size, patch_size),
+        (groups, 1, 1, 1))
 
 
 def _resize(level: Tensor, grid: Sequence[int]) -> Tensor:

@@ -17,6 +17,8 @@ def make_spade(**kwargs):
 EXACT = dict(
     patchcore=lambda: PatchCore(TINY, coreset_ratio=1, num_neighbors=3),
     one_neighbor=lambda: PatchCore(TINY, coreset_ratio=1, num_neighbors=1),
+    patch_neighbors=lambda: PatchCore(
+        TINY, coreset_ratio=1, num_neighbors=1, num_patch_neighbors=3),
     faiss=lambda: PatchCore(
         TINY,
         coreset_ratio=1,

@@ -38,12 +38,14 @@ def test_ratio_one_keeps_everything(images, make_patchcore, fit):
         scores, torch.zeros_like(scores), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize('projection_dim', [None, 4])
+@pytest.mark.parametrize('kwargs', [
+    dict(projection_dim=None),
+    dict(projection_dim=4),
+    dict(selection='random')
+])
 def test_bank_holds_training_patches_bit_by_bit(images, make_patchcore, fit,
-                                                projection_dim):
-    detector = fit(
-        make_patchcore(coreset_ratio=0.1, projection_dim=projection_dim),
-        images)
+                                                kwargs):
+    detector = fit(make_patchcore(coreset_ratio=0.1, **kwargs), images)
     bank = detector.memory_bank.rows
     assert len(bank) == 56
     rows = {tuple(row) for row in patches(detector, images).tolist()}
@@ -52,11 +54,14 @@ def test_bank_holds_training_patches_bit_by_bit(images, make_patchcore, fit,
     assert len(bank) == 56
 
 
+@pytest.mark.parametrize('selection', ['greedy', 'random'])
 def test_distance_to_the_coreset_is_bounded(images, make_patchcore, fit,
-                                            queries):
+                                            queries, selection):
     # Triangle inequality: d(q, M) <= d(q, M_C) <= d(q, M) + radius.
     detector = fit(
-        make_patchcore(coreset_ratio=0.1, projection_dim=None), images)
+        make_patchcore(
+            coreset_ratio=0.1, projection_dim=None, selection=selection),
+        images)
     rows = patches(detector, images).double()
     bank = detector.memory_bank.rows.double()
     radius = torch.cdist(rows, bank).min(1).values.max()
@@ -189,19 +194,6 @@ def test_max_patches(images, make_patchcore, fit, bound):
     assert not torch.equal(bank, other.memory_bank.rows)
 
 
-@pytest.mark.parametrize('first_patch', [0, 81, 559])
-@pytest.mark.parametrize('bound', [6, 50])
-def test_selection_from_what_max_patches_leaves(images, make_patchcore, fit,
-                                                first_patch, bound):
-    detector = fit(
-        make_patchcore(
-            coreset_ratio=0.5,
-            max_patches=bound,
-            num_neighbors=1,
-            first_patch=first_patch), images)
-    assert len(detector.memory_bank) == bound // 2
-
-
 def _fit_shard(rank, detector, images):
     return fit_shard(detector, images).state_dict()
 
@@ -211,6 +203,8 @@ def _fit_shard(rank, detector, images):
     [
         (2, 7, dict(coreset_ratio=0.2)),
         (3, 7, dict(coreset_ratio=0.3, max_patches=200)),
+        (3, 7, dict(coreset_ratio=0.3, selection='random', max_patches=500)),
+        (2, 7, dict(patch_features=dict(embedding='official', dim=8))),
         (3, 7, dict(coreset_ratio=1, max_patches=100)),
         # Two of the processes keep nothing.
         (3, 7, dict(coreset_ratio=1, max_patches=1, num_neighbors=1)),
@@ -238,17 +232,19 @@ def test_more_processes_than_images(run_processes, make_patchcore):
         assert 'there are 3 processes for 2 training images' in message
 
 
-@pytest.mark.parametrize('memory_bank', [
+@pytest.mark.parametrize('kwargs', [
     dict(),
-    dict(backend='faiss'),
-    dict(backend='faiss', index='HNSW32'),
+    dict(memory_bank=dict(backend='faiss')),
+    dict(memory_bank=dict(backend='faiss', index='HNSW32')),
+    dict(selection='random'),
+    dict(num_neighbors=1, num_patch_neighbors=4),
+    dict(patch_features=dict(embedding='official', dim=9)),
 ])
-def test_round_trip(tmp_path, images, make_patchcore, fit, queries,
-                    memory_bank):
-    detector = fit(make_patchcore(memory_bank=memory_bank), images)
+def test_round_trip(tmp_path, images, make_patchcore, fit, queries, kwargs):
+    detector = fit(make_patchcore(**kwargs), images)
     torch.save(detector.state_dict(), tmp_path / 'state.pth')
     other = make_patchcore(
-        memory_bank=memory_bank, backbone=dict(type='TinyBackbone', seed=3))
+        backbone=dict(type='TinyBackbone', seed=3), **kwargs)
     other.load_state_dict(
         torch.load(tmp_path / 'state.pth', weights_only=True), strict=True)
     for mine, theirs in zip(detector(queries), other.eval()(queries)):
@@ -284,6 +280,9 @@ def test_scoring_changes_nothing(images, make_patchcore, fit, queries):
     (dict(coreset_ratio=1.5), 'got 1.5'),
     (dict(coreset_ratio=math.nan), 'got nan'),
     (dict(num_neighbors=0), '`num_neighbors` must be .* at least 1, got 0'),
+    (dict(num_neighbors=1, num_patch_neighbors=0),
+     '`num_patch_neighbors` must be .* at least 1, got 0'),
+    (dict(selection='first'), '"greedy" or "random", got "first"'),
     (dict(max_patches=0), '`max_patches` must be .* at least 1, got 0'),
 ])
 def test_wrong_arguments(make_patchcore, kwargs, message):

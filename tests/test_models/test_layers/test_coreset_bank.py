@@ -1,31 +1,18 @@
 import pytest
 import torch
 import torch.distributed as dist
+from bank_parts import (
+    PER_IMAGE,
+    draw,
+    draw_clusters,
+    fit,
+    patches,
+    score_left_out,
+    state_of,
+)
 
 from mmad.errors import InputError
 from mmad.models.layers import CoresetBank
-
-PER_IMAGE = 12
-
-
-def draw(number=7, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(number, 5, 3, 4, generator=generator)
-
-
-def fit(features, order=None, inside=None, **kwargs):
-    bank = CoresetBank(**kwargs)
-    bank.num_images = len(features)
-    bank.reset()
-    for i in range(len(features)) if order is None else order:
-        bank.update(features[i:i + 1], [i],
-                    None if inside is None else inside[i:i + 1])
-    bank.finalize()
-    return bank
-
-
-def patches(features):
-    return features.flatten(2).transpose(1, 2).flatten(0, 1)
 
 
 def test_all_patches_in_the_order_of_the_images():
@@ -109,23 +96,6 @@ def test_sources_of_other_rows():
     state['sources'] = state['sources'][1:]
     with pytest.raises(InputError, match='where the 42 rows are from'):
         CoresetBank().load_state_dict(state)
-
-
-def draw_clusters(seed, number=12):
-    """Images whose patches are of few kinds, some of them odd."""
-    generator = torch.Generator().manual_seed(seed)
-    kinds = 4 * torch.randn(8, 5, generator=generator)
-    kind = torch.randint(8, (number, 3, 4), generator=generator)
-    spread = torch.rand(number, 1, 1, 1, generator=generator)
-    noise = torch.randn(number, 5, 3, 4, generator=generator)
-    return kinds[kind].permute(0, 3, 1, 2) + spread * noise
-
-
-def score_left_out(bank, features):
-    bank.left_out = range(len(features))
-    distances = bank(patches(features))[0]
-    bank.left_out = None
-    return distances.view(len(features), -1).amax(1)
 
 
 def test_left_out_is_close_to_a_fit_without_the_image():
@@ -212,11 +182,7 @@ def test_added_images_are_filled_in():
 
 def _shard(rank, features):
     order = range(rank, len(features), dist.get_world_size())
-    bank = fit(features, order, coreset_ratio=0.3)
-    return torch.cat([
-        torch.cat([bank.rows, bank.sources], 1),
-        torch.cat([bank.fill_rows, bank.fill_images[:, None].expand(-1, 2)], 1)
-    ])
+    return state_of(fit(features, order, coreset_ratio=0.3))
 
 
 @pytest.mark.parametrize('world', [2, 3])
@@ -224,9 +190,5 @@ def test_processes_choose_together(run_processes, world):
     features = draw()
     bank = fit(features, coreset_ratio=0.3)
     assert len(bank.fill_rows)
-    alone = torch.cat([
-        torch.cat([bank.rows, bank.sources], 1),
-        torch.cat([bank.fill_rows, bank.fill_images[:, None].expand(-1, 2)], 1)
-    ])
-    for rows in run_processes(world, _shard, features):
-        assert torch.equal(rows, alone)
+    for found in run_processes(world, _shard, features):
+        assert torch.equal(found, state_of(bank))

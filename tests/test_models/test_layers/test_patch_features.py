@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -50,8 +51,52 @@ def test_official_equals_the_closed_form_of_wide_resnet50():
         found, torch.cat([first, second], 1), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize('stage_dim', [None, 7, 11])
-def test_official_as_the_authors_write_it(stage_dim):
+def adaptive_pool(values, dim):
+    """Average the last axis over `dim` windows that cover it."""
+    length = values.shape[-1]
+    return np.stack([
+        values[..., i * length // dim:-(-(i + 1) * length // dim)].mean(-1)
+        for i in range(dim)
+    ], -1)
+
+
+@pytest.mark.parametrize(
+    ('channels', 'dim', 'patch_size'),
+    [
+        ((5, 9), 7, 3),
+        ((5, 9), 8, 3),
+        ((8, 16), 64, 3),  # more values than a patch of the first has
+        ((8, 16), 16, 5),
+        ((6, 12, 24), 12, 3),
+        ((6, 12, 24), 10, 3),  # means over parts of two stages
+        ((16, 8), 4, 1),
+        ((12, ), 6, 5),
+    ])
+def test_official_as_the_authors_write_it(channels, dim, patch_size):
+    # Flattened patches, channel first, are pooled to `dim`, then the stages.
+    maps = draw(*[(2, number, 8 >> i, 12 >> i)
+                  for i, number in enumerate(channels)])
+    levels = []
+    for level in maps:
+        pad = [(0, 0)] * 2 + [(patch_size // 2, ) * 2] * 2
+        windows = np.lib.stride_tricks.sliding_window_view(
+            np.pad(level.double().numpy(), pad), (patch_size, patch_size),
+            (2, 3))
+        patches = windows.transpose(0, 2, 3, 1, 4, 5)
+        pooled = adaptive_pool(patches.reshape(*patches.shape[:3], -1), dim)
+        levels.append(
+            F.interpolate(
+                torch.from_numpy(pooled).permute(0, 3, 1, 2), (8, 12),
+                mode='bilinear'))
+    joined = torch.cat(levels, 1).permute(0, 2, 3, 1).numpy()
+    expected = torch.from_numpy(adaptive_pool(joined, dim))
+    found = PatchFeatures('official', patch_size, dim)(maps)
+    assert found.shape == (2, dim, 8, 12)
+    torch.testing.assert_close(found, expected.permute(0, 3, 1, 2).float())
+
+
+@pytest.mark.parametrize('stage_dim', [None, 7, 11, 14, 28])
+def test_official_with_longer_stages(stage_dim):
     # Patch by patch, with other channel counts and an odd dimension.
     maps = draw((2, 5, 4, 6), (2, 9, 2, 3))
     found = PatchFeatures('official', dim=7, stage_dim=stage_dim)(maps)
@@ -82,7 +127,6 @@ def test_official_with_single_cells():
     (dict(embedding='sum'), '"concat" or "official", got "sum"'),
     (dict(patch_size=2), '`patch_size` must be odd and positive, got 2'),
     (dict(patch_size=-1), 'got -1'),
-    (dict(stage_dim=0), '`stage_dim` must be a whole number'),
 ])
 def test_wrong_arguments(kwargs, message):
     with pytest.raises(InputError, match=message):

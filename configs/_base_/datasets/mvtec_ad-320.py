@@ -1,8 +1,6 @@
-# The large setting of the code of the authors: images are resized to 366
-# pixels and cropped to the central 320.
-_base_ = 'patchcore_resnet18_1pct_mvtec.py'
-
-model = dict(backbone=dict(name='wide_resnet50_2'))
+# One category of MVTec AD for larger inputs. Images are resized to 366 pixels
+# and cropped to the central 320, as in the code of PatchCore's authors.
+_base_ = 'mvtec_ad.py'
 
 pipeline = [
     dict(type='LoadImage'),
@@ -13,4 +11,4 @@ pipeline = [
 ]
 train_dataloader = dict(dataset=dict(pipeline=pipeline))
 val_dataloader = dict(dataset=dict(pipeline=pipeline))
-test_dataloader = dict(dataset=dict(pipeline=pipeline))
+test_dataloader = val_dataloader

@@ -1,0 +1,6 @@
+# The embedding and the image score of the authors' code, as
+# patchcore_wrn50_official-10pct_mvtec.py, with ResNet-18 and 1 % of the
+# patches.
+_base_ = 'patchcore_resnet18_1pct_mvtec.py'
+
+model = dict(patch_features=dict(embedding='official'), num_neighbors=1)

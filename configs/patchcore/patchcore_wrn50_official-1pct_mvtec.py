@@ -1,0 +1,8 @@
+# The embedding and the image score of the authors' code, as
+# patchcore_wrn50_official-10pct_mvtec.py, with 1 % of the patches.
+_base_ = 'patchcore_resnet18_1pct_mvtec.py'
+
+model = dict(
+    backbone=dict(name='wide_resnet50_2'),
+    patch_features=dict(embedding='official'),
+    num_neighbors=1)
