@@ -86,7 +86,14 @@ def test_entry(entry):
         ('patchcore_wrn50_1pct_mvtec', {
             'model.coreset_ratio': 0.3
         }, 'paper', '25 %', ['coreset_ratio']),
-        ('patchcore_wrn50_1pct_mvtec-320', {}, 'paper', '1 %', ['input']),
+        ('patchcore_wrn50_official-1pct_mvtec-320', {}, 'code',
+         'amazon-science/patchcore-inspection, 1 % at 320 pixels', []),
+        ('patchcore_wrn50_official-segmentation_mvtec-320', {}, 'code',
+         'amazon-science/patchcore-inspection, for segmentation, 1 % at 320 '
+         'pixels', []),
+        ('patchcore_ensemble_1pct_mvtec', {}, 'code',
+         'amazon-science/patchcore-inspection, three backbones, 1 % at 224 '
+         'pixels', []),
         ('patchcore_wrn50_1pct_mvtec', {
             'model.backbone.name': 'resnet50'
         }, 'paper', 'ResNet-50, 1 %', []),
@@ -109,11 +116,15 @@ def test_entry(entry):
          'xiahaifeng1995/PaDiM-Anomaly-Detection-Localization-master, '
          'WR50-Rd550', []),
         ('spade_wrn50_mvtec', {}, 'paper', 'K = 50', []),
-        ('spade_resnet18_mvtec', {}, 'paper', 'K = 50',
+        ('spade_resnet18_layer3_mvtec', {}, 'paper', 'K = 50',
          ['backbone.name', 'image_stage']),
+        ('spade_wrn50_spade-pytorch_mvtec', {}, 'code',
+         'byungjae89/SPADE-pytorch, K = 5', []),
+        ('padim_resnet18_sum-of-maps_mvtec', {}, 'paper',
+         'R18, sum of the maps of three stages', []),
         ('spade_wrn50_mvtec', {
             'model.num_neighbors': 5
-        }, 'code', 'byungjae89/SPADE-pytorch, K = 5', ['fusion']),
+        }, 'code', 'byungjae89/SPADE-pytorch, K = 5', ['fusion', 'squared']),
         ('mkd_vgg16_mvtec', {}, 'paper', 'gradients', []),
         ('mkd_resnet18_mvtec', {
             'model.attribution.method': 'smooth_grad'

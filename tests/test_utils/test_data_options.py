@@ -33,7 +33,7 @@ RD_POSE = [
 # Those that set pipelines or metrics themselves, and others.
 OWN_PIPELINES = [
     'mkd_resnet18_mvtec', 'uninformed_students_p17_mvtec',
-    'patchcore_dinov2-small_mvtec', 'patchcore_wrn50_1pct_mvtec-320',
+    'patchcore_dinov2-small_mvtec', 'patchcore_wrn50_official-1pct_mvtec-320',
     'mkd_vgg16_cifar10'
 ]
 OTHERS = [
