@@ -48,6 +48,7 @@ def load(name, options=()):
         Namespace(
             config=str(path),
             cfg_options=list(options),
+            data=None,
             data_root=None,
             category=None))
 
