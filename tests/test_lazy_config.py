@@ -158,14 +158,12 @@ def test_browse(lazy, run_tool, tmp_path):
     assert len(list(tmp_path.glob('work_dirs/browse/*/*.png'))) == 2
 
 
-def test_sweep_and_weights(lazy, run_tool, quick_tools, tmp_path):
-    for name in ('sweep.py', 'sweep_table.py'):
-        shutil.copy(ROOT.parent / 'tools' / name, quick_tools)
+def test_sweep_and_weights(lazy, run_tool, quick_sweep, tmp_path):
     (tmp_path / 'data/cap/train/good').mkdir(parents=True)
     (tmp_path / 'here.pth').touch()
-    result = run_tool(tmp_path, quick_tools / 'sweep.py', lazy / 'lazy.py',
-                      '--weights', 'here.pth', '--data-root',
-                      tmp_path / 'data', '--work-dir', 'work')
+    result = run_tool(tmp_path, quick_sweep, lazy / 'lazy.py', '--weights',
+                      'here.pth', '--data-root', tmp_path / 'data',
+                      '--work-dir', 'work')
     assert result.status == 0, result.err
     cfg = read_config(tmp_path / 'work/cap/sweep_config/lazy.py')
     assert cfg.model.backbone.weights == 'here.pth'

@@ -26,7 +26,7 @@ DATA_SETS = {
     # The others are a part of these, for teachers, or these as a method reads
     # them.
     if path.stem not in ('whole_images', 'natural_images', 'mvtec_ad_128',
-                         'cifar10_224')
+                         'mvtec_ad-320', 'mvtec_ad_lanczos', 'cifar10_224')
 }
 BACKBONE = dict(_delete_=True, type='TinyBackbone')
 # The config of each method, and what makes its model tiny.
@@ -34,6 +34,7 @@ METHODS = dict(
     SPADE=('spade_resnet18_mvtec',
            dict(
                backbone=BACKBONE,
+               image_stage='layer3',
                pyramid_stages=['layer2', 'layer3'],
                num_neighbors=3)),
     PaDiM=('padim_resnet18_mvtec', dict(backbone=BACKBONE, dim=8)),

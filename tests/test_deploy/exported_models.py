@@ -56,8 +56,9 @@ def make_patchcore(num_neighbors=3, **kwargs):
             **kwargs))
 
 
-def make_padim(**kwargs):
-    return _fit(PaDiM(TINY, dim=6, data_preprocessor=NORMALIZATION, **kwargs))
+def make_padim(dim=6, **kwargs):
+    return _fit(
+        PaDiM(TINY, dim=dim, data_preprocessor=NORMALIZATION, **kwargs))
 
 
 def make_spade(**kwargs):

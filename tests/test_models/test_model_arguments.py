@@ -19,6 +19,7 @@ NETWORK = dict(type='PatchNetwork', patch_size=17, width=0.02, out_channels=4)
 # What a class cannot be made without, or what lets an argument take effect.
 NEEDED = dict(
     ChannelReduction=dict(kind='random', dim=3),
+    Ensemble=dict(members=[dict(type='PaDiM', backbone=BACKBONE)]),
     FYD=dict(backbone=BACKBONE),
     FineAlignment=dict(channels=4),
     FrozenBackbone=dict(stages=['layer2']),
@@ -43,7 +44,8 @@ NEEDED = dict(
     TIMMBackbone=dict(name='resnet18', stages=['layer1'], weights=None),
     TorchvisionBackbone=dict(name='resnet18', stages=['layer1'], weights=None),
     TorchvisionResNet=dict(name='resnet18', stages=['layer1'], weights=None),
-    UninformedStudents=dict(scales=[dict(network=NETWORK)]))
+    UninformedStudents=dict(scales=[dict(network=NETWORK)]),
+    ZScores=dict(num_detectors=2))
 NUMBERS = [math.nan, math.inf, -math.inf, -1, -0.5, '1', 'abc', True, [], {}]
 
 

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from mmad.errors import InputError
+from mmad.utils.arguments import check_number
 
 from .fitted_module import FittedModule
 
@@ -29,6 +30,9 @@ class ZScores(FittedModule):
     Args:
         num_detectors (int): ``K``.
 
+    Raises:
+        InputError: ``num_detectors`` is out of its range.
+
     Attributes:
         means (Tensor): ``(K, 2)`` float32, of the scores and of the maps.
         stds (Tensor): ``(K, 2)`` float32, likewise.
@@ -40,6 +44,7 @@ class ZScores(FittedModule):
 
     def __init__(self, num_detectors: int) -> None:
         super().__init__()
+        check_number('num_detectors', num_detectors, low=1, integer=True)
         self.num_detectors = num_detectors
         self.register_fitted('means', ndim=2)
         self.register_fitted('stds', ndim=2)
