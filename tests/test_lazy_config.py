@@ -1,6 +1,5 @@
 """Lazy (pure-Python) configs do what the same config in text does."""
 import json
-import shutil
 
 import pytest
 import torch
