@@ -9,6 +9,7 @@ from mmad.utils.checkpoint import check_sums
 from mmad.utils.path_checks import what_is_wrong
 from mmad.utils.remote_files import find_checkpoint
 
+from .cpu_copy import CPUCopy
 from .trace_output import trace_output
 
 
@@ -44,6 +45,7 @@ class FrozenBackbone(nn.Module):
         self.name = type(self).__name__
         self.stages = tuple(stages)
         self._channels: tuple[int, ...] | None = None
+        self._cpu_copy = CPUCopy()
 
     @property
     def channels(self) -> tuple[int, ...]:

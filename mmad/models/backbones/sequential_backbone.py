@@ -28,6 +28,7 @@ class SequentialBackbone(FrozenBackbone):
             tuple[Tensor, ...]: One map ``(B, C_k, H_k, W_k)`` per stage.
         """
         maps = {}
-        for name, part in self.body.named_children():
+        body = self._cpu_copy.find(self.body, inputs)
+        for name, part in body.named_children():
             inputs = maps[name] = part(inputs)
         return tuple(maps[stage] for stage in self.stages)

@@ -103,7 +103,8 @@ class TIMMBackbone(FrozenBackbone):
         size = inputs.shape[-2:]
         self._check_size(*size)
         try:
-            maps = self.body.forward_intermediates(
+            body: Any = self._cpu_copy.find(self.body, inputs)
+            maps = body.forward_intermediates(
                 inputs,
                 indices=self._indices,
                 norm=self.norm,

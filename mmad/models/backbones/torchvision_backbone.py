@@ -104,7 +104,8 @@ class TorchvisionBackbone(FrozenBackbone):
         Returns:
             tuple[Tensor, ...]: One map ``(B, C_k, H_k, W_k)`` per stage.
         """
-        maps = self.body(inputs)
+        body = self._cpu_copy.find(self.body, inputs)
+        maps = body(inputs)
         return tuple(maps[stage] for stage in self.stages)
 
 

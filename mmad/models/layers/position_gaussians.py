@@ -12,6 +12,7 @@ from .exact_sums import to_fixed_point
 from .exporting import is_exporting
 from .fitted_module import FittedModule
 from .inverse_cholesky import invert_cholesky
+from .packed_distances import packed_distances
 from .packed_triangle import (
     add_gram,
     pack,
@@ -225,24 +226,33 @@ class PositionGaussians(FittedModule):
                 out of it and there are fewer than 3, or they were not in it.
         """
         self._check(features, self.mean.shape[:2])
-        samples = _by_position(features)
-        if is_exporting():
-            return self._distances(samples)[:, None].unflatten(
-                2, features.shape[-2:])
-        groups = samples.split(_GROUP, 1)
         if self.left_out is not None:
-            distances = torch.cat(
-                [self._distances_left_out(group) for group in groups])
+            distances = torch.cat([
+                self._distances_left_out(group)
+                for group in _by_position(features).split(_GROUP, 1)
+            ])
+        elif self._is_compiled(features):
+            distances = packed_distances(self.factor, self.mean.flatten(0, 1),
+                                         features.flatten(2).mT)
+        elif is_exporting():
+            distances = self._distances(_by_position(features))
         else:
             # In groups of one size, a product is rounded alike for an image
             # whatever others are in its batch.
             distances = torch.cat([
                 self._distances(
                     F.pad(group, (0, 0, 0, _GROUP - group.shape[1])))
-                for group in groups
-            ])
-        return distances[:len(features),
-                         None].unflatten(2, features.shape[-2:])
+                for group in _by_position(features).split(_GROUP, 1)
+            ])[:len(features)]
+        return distances[:, None].unflatten(2, features.shape[-2:])
+
+    def _is_compiled(self, features: Tensor) -> bool:
+        """Whether there is a compiled loop: on a CPU, without gradients."""
+        return (all(
+            tensor.device.type == 'cpu' and tensor.dtype == torch.float32
+            for tensor in (features, self.factor))
+                and not torch.compiler.is_compiling()
+                and not (features.requires_grad and torch.is_grad_enabled()))
 
     def _distances(self, samples: Tensor) -> Tensor:
         """Compute the distances ``(B, P)`` of samples ``(P, B, D)``."""

@@ -58,7 +58,7 @@ def test_the_features_of_timm(images, name, stages, indices, args):
     with torch.no_grad():
         maps = backbone(images)
         for level, other in zip(maps, expected(images), strict=True):
-            assert torch.equal(level, other)
+            torch.testing.assert_close(level, other, rtol=1e-4, atol=1e-4)
     assert backbone.stages == stages
     assert backbone.channels == tuple(level.shape[1] for level in maps)
 

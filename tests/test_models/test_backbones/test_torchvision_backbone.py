@@ -48,8 +48,8 @@ def test_stages_equal_the_whole_network(reference, weights):
     found = backbone(inputs)
     assert [tuple(level.shape) for level in found] == [(2, 128, 8, 12),
                                                        (2, 256, 4, 6)]
-    torch.testing.assert_close(found[0], second)
-    torch.testing.assert_close(found[1], third)
+    torch.testing.assert_close(found[0], second, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found[1], third, rtol=1e-4, atol=1e-4)
     # Statistics of normalization are those of the file.
     assert torch.equal(backbone(inputs)[1], found[1])
 

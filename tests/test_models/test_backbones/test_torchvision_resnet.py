@@ -32,7 +32,7 @@ def test_same_features_as_the_other_backbone(pair):
     whole, stepwise = pair
     inputs = torch.randn(2, 3, 64, 96)
     for ours, theirs in zip(stepwise(inputs), whole(inputs), strict=True):
-        assert torch.equal(ours, theirs)
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
     assert stepwise.name == whole.name
     assert stepwise.stages == whole.stages
 

@@ -200,3 +200,23 @@ def test_leaving_out_what_was_not_fitted():
     gaussians.left_out = [0]
     with pytest.raises(InputError, match='not among those fitted'):
         gaussians(features(1) + 100)
+
+
+def test_gradients_go_through_the_plain_product():
+    gaussians = fit(features(dim=9))
+    queries = features(2, dim=9, seed=1)
+    distances = gaussians(queries.requires_grad_())
+    torch.testing.assert_close(distances, gaussians(queries.detach()))
+    distances.sum().backward()
+    assert queries.grad.abs().min() > 0
+
+
+def test_layout_of_the_features_changes_nothing():
+    gaussians = fit(features(dim=9))
+    queries = features(3, dim=9, seed=1)
+    expected = gaussians(queries.contiguous())
+    for layout in (torch.channels_last, torch.contiguous_format):
+        other = queries.clone(memory_format=layout)
+        assert torch.equal(gaussians(other), expected)
+    assert torch.equal(
+        gaussians(queries.flip(3).contiguous().flip(3)), expected)

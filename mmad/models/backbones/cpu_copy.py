@@ -1,0 +1,102 @@
+import copy
+from collections import Counter
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+
+class CPUCopy:
+    """A copy of a frozen network that computes the same faster on a CPU.
+
+    Its weights lie in channels-last order, which suits the convolutions of
+    oneDNN, and batch normalization is folded into the convolution before it.
+    What it returns is the same up to rounding. The network itself and its
+    state dict stay as they are.
+
+    The copy is made when it is first asked for, and again when the weights
+    have changed since.
+    """
+
+    def __init__(self) -> None:
+        self._made: tuple[list, nn.Module] | None = None
+
+    def find(self, network: nn.Module, inputs: Tensor) -> nn.Module:
+        """Find the module that shall have these inputs.
+
+        Args:
+            network (nn.Module): In evaluation mode. Batch normalization is
+                folded if it is a graph, ``fx.GraphModule``.
+            inputs (Tensor): ``(B, 3, H, W)``.
+
+        Returns:
+            nn.Module: The copy for float32 images on a CPU if no weight takes
+            a gradient and the network has several convolutions; ``network``
+            otherwise, and while the model is compiled or exported or gradients
+            of the images are computed.
+        """
+        weights = [*network.parameters(), *network.buffers()]
+        if (inputs.device.type != 'cpu' or inputs.dtype != torch.float32
+                or torch.compiler.is_compiling() or torch.jit.is_tracing()
+                or (inputs.requires_grad and torch.is_grad_enabled())
+                or any(weight.requires_grad or weight.is_inference()
+                       or weight.device.type != 'cpu' for weight in weights)):
+            return network
+        state = [(weight.data_ptr(), weight._version) for weight in weights]
+        if self._made is None or self._made[0] != state:
+            self._made = state, _copy(network)
+        return self._made[1]
+
+    def __deepcopy__(self, memo: dict) -> 'CPUCopy':
+        return CPUCopy()
+
+    def __getstate__(self) -> dict:
+        return dict(_made=None)
+
+
+@torch.inference_mode(False)
+@torch.no_grad()
+def _copy(network: nn.Module) -> nn.Module:
+    convolutions = [
+        module for module in network.modules()
+        if isinstance(module, nn.Conv2d)
+    ]
+    # A transformer has one, which takes little of its time.
+    if len(convolutions) < 2:
+        return network
+    network = copy.deepcopy(network)
+    # The copy of a graph forgets it.
+    for module in network.modules():
+        module.training = False
+    if isinstance(network, fx.GraphModule):
+        # Once more, into the operators of torchvision that it calls.
+        network = fx.symbolic_trace(network)
+        fold_batch_norms(network)
+    return network.to(memory_format=torch.channels_last)
+
+
+def fold_batch_norms(network: fx.GraphModule) -> None:
+    """Fold batch normalization into the convolutions before, in place.
+
+    Those are folded that alone take what a convolution returns.
+
+    Args:
+        network (fx.GraphModule): In evaluation mode.
+    """
+    modules = dict(network.named_modules())
+    calls = Counter(node.target for node in network.graph.nodes)
+    for node in network.graph.nodes:
+        before = node.args[0] if node.args else None
+        if (not isinstance(before, fx.Node) or len(before.users) > 1
+                or calls[node.target] > 1 or calls[before.target] > 1):
+            continue
+        name = str(before.target)
+        norm, convolution = modules.get(str(node.target)), modules.get(name)
+        if (type(norm) is not nn.BatchNorm2d or norm.running_mean is None
+                or type(convolution) is not nn.Conv2d):
+            continue
+        network.set_submodule(name, fuse_conv_bn_eval(convolution, norm))
+        node.replace_all_uses_with(before)
+        network.graph.erase_node(node)
+    network.delete_all_unused_submodules()
+    network.recompile()
