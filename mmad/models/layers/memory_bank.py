@@ -27,9 +27,9 @@ class MemoryBank(FittedModule):
 
     Args:
         backend (str): ``'torch'`` searches where the rows are, CPU or GPU,
-            without a second copy of them; on the CPU by
-            :class:`SketchedRows`. ``'faiss'`` uses that library. Defaults to
-            ``'torch'``.
+            without a second copy of them; on the CPU, a sketch of each row
+            rules most of them out. ``'faiss'`` uses that library. Defaults
+            to ``'torch'``.
         index (str): faiss index factory string, such as ``'Flat'`` (exact),
             ``'IVF4096,Flat'`` or ``'HNSW32'`` (approximate, for millions of
             rows). An approximate index is part of the state. Defaults to
@@ -178,7 +178,7 @@ class MemoryBank(FittedModule):
     def _sketched_rows(self) -> SketchedRows | None:
         """The rows for a search on the CPU, None elsewhere."""
         rows = self.rows
-        if (not rows.is_cpu or rows.dtype != torch.float32 or is_exporting()):
+        if not rows.is_cpu or rows.dtype != torch.float32 or is_exporting():
             return None
         # Another tensor may have come in its place, by a move to the CPU.
         if self._sketched is None or self._sketched.rows is not rows:

@@ -150,7 +150,7 @@ class _Scan:
             int: Number of the row that the search has come to.
         """
         offsets = _offsets(points, table.longest, error)
-        width = max(_FIRST_WIDTH, _BLOCK // len(points))
+        width = max(_FIRST_WIDTH, _BLOCK // max(1, len(points)))
         out = torch.empty(len(points) * min(width, len(table.rows)))
         while first < len(table.rows):
             block = slice(first, first + (width if first else _FIRST_WIDTH))
@@ -187,15 +187,15 @@ class _Scan:
 
 def _offsets(points: Tensor, longest: float, error: float) -> np.ndarray:
     """Compute what :func:`scan_rows` needs to compare bounds ``(Q, 2)``."""
-    norms = points.double().square().sum(1).numpy()
-    size = np.sqrt(norms) + longest
+    norms = points.double().square().sum(1)
+    size = norms.sqrt() + longest
     precise = torch.get_float32_matmul_precision() == 'highest'
     # Each term of a product and each step of its sum are rounded.
     rounding = 2 * (points.shape[1] + 4) * 2.**(-24 if precise else -7)
-    offsets = np.stack([error * size, rounding * size**2 - norms], 1)
+    offsets = torch.stack([error * size, rounding * size**2 - norms], 1)
     in_range = (size**2 > _RANGE[0]) & (size**2 < _RANGE[1])
-    offsets[~in_range] = np.inf, 0
-    return offsets
+    offsets[~in_range] = torch.tensor([torch.inf, 0]).double()
+    return offsets.numpy()
 
 
 def _principal_axes(rows: Tensor) -> tuple[Tensor, Tensor]:
