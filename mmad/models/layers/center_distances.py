@@ -9,8 +9,9 @@ import math
 import numba
 import numpy as np
 
+from .row_scan import FAST_MATH, distance_bound
+
 SKETCH_DIM = 16
-_FAST_MATH = {'reassoc', 'contract', 'nsz'}
 
 
 @numba.njit
@@ -33,18 +34,7 @@ def _squared_distance(a, i, b, j):
 # float32: one that is too low only costs time.
 
 
-@numba.njit(fastmath=_FAST_MATH)
-def _distance_bound(a, i, b, j):
-    # A difference of float32 numbers and each step of the sum are rounded
-    # once, so the relative error stays below (D + 2) / 2^24.
-    total = np.float32(0)
-    for k in range(a.shape[1]):
-        difference = a[i, k] - b[j, k]
-        total += difference * difference
-    return total * (1 - 1.2e-7 * (a.shape[1] + 2))
-
-
-@numba.njit(fastmath=_FAST_MATH)
+@numba.njit(fastmath=FAST_MATH)
 def _row_bound(sketches, row, center, tolerance):
     total = np.float32(0)
     for k in range(SKETCH_DIM):
@@ -70,7 +60,7 @@ def add_center(rows, sketches, center, sketch, nearest, tolerance):
     for row in range(len(rows)):
         distance = nearest[row]
         if (_row_bound(sketches, row, sketch, tolerance) < distance
-                and _distance_bound(rows, row, center, 0) < distance):
+                and distance_bound(rows, row, center, 0) < distance):
             nearest[row] = min(distance,
                                _squared_distance(rows, row, center, 0))
 
@@ -94,7 +84,7 @@ def sort_by_label(labels, num_labels):
     return order
 
 
-@numba.njit(fastmath=_FAST_MATH)
+@numba.njit(fastmath=FAST_MATH)
 def _center_bounds(row, columns, tolerance, bounds):
     """Bounds of the squared distances of a row from each column."""
     bounds[:] = -tolerance
@@ -143,7 +133,7 @@ def add_centers(rows, sketches, order, centers, center_sketches, old, nearest,
         near = old + np.flatnonzero(bounds < reach)
         between = np.empty(len(near))
         for i in range(len(near)):
-            between[i] = _distance_bound(centers, near[i], centers, label)
+            between[i] = distance_bound(centers, near[i], centers, label)
         ranking = np.argsort(between)
         for row in order[start:stop]:
             distance = nearest[row]
@@ -156,7 +146,7 @@ def add_centers(rows, sketches, order, centers, center_sketches, old, nearest,
                 if between[i] >= reach:
                     break
                 if (_row_bound(sketches, row, center_sketches[center],
-                               tolerance) < distance and _distance_bound(
+                               tolerance) < distance and distance_bound(
                                    rows, row, centers, center) < distance):
                     closer = _squared_distance(rows, row, centers, center)
                     if closer < distance:

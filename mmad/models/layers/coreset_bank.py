@@ -242,9 +242,12 @@ class CoresetBank(MemoryBank):
             return chosen, none, none
         more = self._replicate(projected, numbers, chosen)
         return chosen, *fill_coreset(
-            projected.to(device), numbers, numbers // self._held.per_image,
+            projected.to(device),
+            numbers,
+            numbers // self._held.per_image,
             torch.cat([centers.to(device), more]),
-            torch.cat([owners, chosen // self._held.per_image]).to(device))
+            torch.cat([owners, chosen // self._held.per_image]).to(device),
+            progress=rank() == 0)
 
     def _first_number(self, everyones: Tensor) -> int:
         if self.first_patch >= self.num_patches:

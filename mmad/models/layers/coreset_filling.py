@@ -1,6 +1,7 @@
 import math
 
 import torch
+from rich.progress import track
 from torch import Tensor
 
 from .nearest_neighbors import (
@@ -10,13 +11,18 @@ from .nearest_neighbors import (
     squared_norms,
 )
 from .processes import all_gather, all_gather_rows
+from .sketched_rows import SketchedRows
 
 # Entries of one block of the distance matrix.
 _BLOCK = 1 << 22
 
 
-def fill_coreset(features: Tensor, row_ids: Tensor, images: Tensor,
-                 centers: Tensor, owners: Tensor) -> tuple[Tensor, Tensor]:
+def fill_coreset(features: Tensor,
+                 row_ids: Tensor,
+                 images: Tensor,
+                 centers: Tensor,
+                 owners: Tensor,
+                 progress: bool = False) -> tuple[Tensor, Tensor]:
     """Choose rows for the place of the centers of each image.
 
     All rows are within the covering radius of the centers. Without the
@@ -28,8 +34,7 @@ def fill_coreset(features: Tensor, row_ids: Tensor, images: Tensor,
     are taken, down to a somewhat larger radius.
 
     The processes of a distributed run choose together, each with the rows of
-    its own images. The distance matrix is formed in blocks; of the rows, only
-    those too far away are exchanged.
+    its own images. Of the rows, only those too far away are exchanged.
 
     Args:
         features (Tensor): ``(N, D)`` float32 rows of this process.
@@ -39,6 +44,7 @@ def fill_coreset(features: Tensor, row_ids: Tensor, images: Tensor,
             the CPU.
         centers (Tensor): ``(K, D)``, the same in all processes.
         owners (Tensor): ``(K,)`` int64, the image of each center.
+        progress (bool): Whether to show a progress bar. Defaults to False.
 
     Returns:
         tuple[Tensor, Tensor]: Ids ``(F,)`` of the rows taken, each at most
@@ -46,23 +52,21 @@ def fill_coreset(features: Tensor, row_ids: Tensor, images: Tensor,
         ascending order; on the CPU, the same in every process.
     """
     radius = torch.zeros(())
-    norms = squared_norms(centers)
+    search = _CenterSearch(centers, owners)
     places, distances, excluded = [], [], []
     # Image by image, so that nothing is rounded by how they are dealt out.
     counts = torch.unique_consecutive(images, return_counts=True)[1].tolist()
     start = 0
-    for image, rows in zip(images.unique().tolist(), features.split(counts)):
-        nearest = nearest_rows(rows, centers, norms, 1)
-        farthest = distances_to(rows, centers, nearest).max().cpu()
-        radius = torch.maximum(radius, farthest)
-        owner = owners[nearest[:, 0]]
+    for image, rows in track(
+            list(zip(images.unique().tolist(), features.split(counts))),
+            'Filling the coreset',
+            disable=not progress):
+        distance, owner, to_others = search.nearest(rows)
+        radius = torch.maximum(radius, distance.max().cpu())
         lost = torch.nonzero(owner != image)[:, 0]
-        owner = owner[lost]
-        distance = _distances_to_others(rows[lost], centers, norms, owners,
-                                        owner)
         places.append(lost.cpu() + start)
-        distances.append(distance.cpu())
-        excluded.append(owner.cpu())
+        distances.append(to_others[lost].cpu())
+        excluded.append(owner[lost].cpu())
         start += len(rows)
     radius = all_gather(radius).max()
     distance, owner, place = (torch.cat([*parts,
@@ -79,20 +83,58 @@ def fill_coreset(features: Tensor, row_ids: Tensor, images: Tensor,
         float(radius), 2 * len(centers))
 
 
-def _distances_to_others(queries: Tensor, rows: Tensor, norms: Tensor,
-                         owners: Tensor, excluded: Tensor) -> Tensor:
-    """Distance ``(Q,)`` to the nearest row of another than one owner each."""
-    width = max(1024, _BLOCK // max(1, len(queries)))
-    best = queries.new_full((len(queries), 1), math.inf)
-    index = torch.zeros_like(best, dtype=torch.int64)
-    for start in range(0, len(rows), width):
-        own = slice(start, start + width)
-        block = torch.addmm(norms[own], queries, rows[own].T, alpha=-2)
-        block.masked_fill_(owners[own] == excluded[:, None], math.inf)
-        value, place = block.min(1, keepdim=True)
-        best, index = merge_smallest(best, index, value, place + start, 1)
-    distances = distances_to(queries, rows, index)
-    return distances.where(best < math.inf, math.inf)[:, 0]
+class _CenterSearch:
+    """Search for the nearest center, and the nearest of another owner."""
+
+    def __init__(self, centers: Tensor, owners: Tensor) -> None:
+        self.centers = centers
+        self.owners = owners
+        self.norms = squared_norms(centers)
+        self.sketched = SketchedRows(centers) if centers.is_cpu else None
+
+    def nearest(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Find centers near rows ``(N, D)``.
+
+        Returns:
+            tuple[Tensor, Tensor, Tensor]: Each ``(N,)``, the distance of the
+            nearest center, its owner, and the distance of the nearest center
+            of another owner.
+        """
+        k = min(2, len(self.centers))
+        if self.sketched is not None:
+            index = self.sketched.nearest(rows, k)
+        else:
+            index = nearest_rows(rows, self.centers, self.norms, k)
+        distances = distances_to(rows, self.centers, index)
+        owners = self.owners[index]
+        to_others = distances[:, -1].clone()
+        # Mostly the second is of another owner.
+        more = torch.nonzero(owners[:, 0] == owners[:, -1])[:, 0]
+        to_others[more] = self._to_others(rows[more], owners[more, 0])
+        return distances[:, 0], owners[:, 0], to_others
+
+    def _to_others(self, rows: Tensor, excluded: Tensor) -> Tensor:
+        if self.sketched is not None:
+            index = self.sketched.nearest(rows, 1, self.owners, excluded)
+        else:
+            index = self._scan_others(rows, excluded)
+        distances = distances_to(rows, self.centers, index)[:, 0]
+        # Without another owner, any has been found.
+        is_other = self.owners[index[:, 0]] != excluded
+        return distances.where(is_other, math.inf)
+
+    def _scan_others(self, rows: Tensor, excluded: Tensor) -> Tensor:
+        width = max(1024, _BLOCK // max(1, len(rows)))
+        best = rows.new_full((len(rows), 1), math.inf)
+        index = torch.zeros_like(best, dtype=torch.int64)
+        for start in range(0, len(self.centers), width):
+            own = slice(start, start + width)
+            block = torch.addmm(
+                self.norms[own], rows, self.centers[own].T, alpha=-2)
+            block.masked_fill_(self.owners[own] == excluded[:, None], math.inf)
+            value, place = block.min(1, keepdim=True)
+            best, index = merge_smallest(best, index, value, place + start, 1)
+        return index
 
 
 def _choose(row_ids: Tensor, owners: Tensor, distances: Tensor, rows: Tensor,

@@ -9,9 +9,11 @@ from torch import Tensor
 from mmad.errors import InputError
 from mmad.utils.arguments import check_choice, check_number
 
+from .exporting import is_exporting
 from .fitted_module import FittedModule
 from .nearest_neighbors import distances_to, nearest_rows, squared_norms
 from .processes import all_reduce_
+from .sketched_rows import SketchedRows
 
 
 class MemoryBank(FittedModule):
@@ -25,8 +27,9 @@ class MemoryBank(FittedModule):
 
     Args:
         backend (str): ``'torch'`` searches where the rows are, CPU or GPU,
-            without a second copy of them; ``'faiss'`` uses that library.
-            Defaults to ``'torch'``.
+            without a second copy of them; on the CPU, a sketch of each row
+            rules most of them out. ``'faiss'`` uses that library. Defaults
+            to ``'torch'``.
         index (str): faiss index factory string, such as ``'Flat'`` (exact),
             ``'IVF4096,Flat'`` or ``'HNSW32'`` (approximate, for millions of
             rows). An approximate index is part of the state. Defaults to
@@ -68,6 +71,7 @@ class MemoryBank(FittedModule):
         self.register_buffer('norms', torch.empty(0), persistent=False)
         self.register_buffer('index_bytes', torch.empty(0, dtype=torch.uint8))
         self._index: Any = None
+        self._sketched: SketchedRows | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -77,6 +81,7 @@ class MemoryBank(FittedModule):
         self.index_bytes = self.index_bytes.new_empty(0)
         self.norms = self.norms.new_empty(0)
         self._index = None
+        self._sketched = None
         self._collected: list[tuple[list[int], Tensor]] = []
 
     @property
@@ -109,6 +114,7 @@ class MemoryBank(FittedModule):
         """Replace the contents by ``rows`` ``(N, D)`` and index them."""
         self.rows = rows.contiguous()
         self.index_bytes = self.index_bytes.new_empty(0)
+        self._sketched = None
         if self.backend == 'torch':
             self.norms = squared_norms(self.rows)
         else:
@@ -148,7 +154,10 @@ class MemoryBank(FittedModule):
         if self.left_out is not None:
             index = self._search_others(queries, k, self.left_out)
         elif self.backend == 'torch':
-            index = nearest_rows(queries, self.rows, self.norms, k)
+            sketched = self._sketched_rows()
+            index = (
+                nearest_rows(queries, self.rows, self.norms, k)
+                if sketched is None else sketched.nearest(queries, k))
         else:
             index = self._search_index(queries, k)
             self._require_found(index >= 0, k)
@@ -166,10 +175,22 @@ class MemoryBank(FittedModule):
         """
         return distances_to(queries, self.rows, index)
 
+    def _sketched_rows(self) -> SketchedRows | None:
+        """The rows for a search on the CPU, None elsewhere."""
+        rows = self.rows
+        if not rows.is_cpu or rows.dtype != torch.float32 or is_exporting():
+            return None
+        # Another tensor may have come in its place, by a move to the CPU.
+        if self._sketched is None or self._sketched.rows is not rows:
+            self._sketched = SketchedRows(rows)
+        return self._sketched
+
     def _search_others(self, queries: Tensor, k: int,
                        left_out: Sequence[int]) -> Tensor:
         """Search all rows but those of the image of each query."""
-        images, found = self.images_of_rows(), []
+        images = self.images_of_rows()
+        sketched = self._sketched_rows() if self.backend == 'torch' else None
+        found: list[Tensor] = []
         groups = queries.unflatten(0, (len(left_out), -1))
         for image, group in zip(left_out, groups, strict=True):
             own = images == image
@@ -179,6 +200,11 @@ class MemoryBank(FittedModule):
                     f'without those of image {image}, {len(self) - number} '
                     f'rows are left in the memory bank, but {k} are asked '
                     'for; add images, or keep more rows of each.')
+            if sketched is not None:
+                found.append(
+                    sketched.nearest(group, k, images,
+                                     torch.full((len(group), ), image)))
+                continue
             if self.backend == 'torch':
                 norms = self.norms.masked_fill(own, torch.inf)
                 found.append(nearest_rows(group, self.rows, norms, k))
@@ -232,6 +258,7 @@ class MemoryBank(FittedModule):
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
         super()._load_from_state_dict(state_dict, prefix, *args)
         self._index = None
+        self._sketched = None
         if self.backend == 'torch' and len(self.rows):
             self.norms = squared_norms(self.rows)
 

@@ -3,7 +3,7 @@ import torch
 import torch.distributed as dist
 
 from mmad.models.layers.coreset import k_center_greedy
-from mmad.models.layers.coreset_filling import fill_coreset
+from mmad.models.layers.coreset_filling import _CenterSearch, fill_coreset
 
 IMAGES, PER_IMAGE, DIM = 6, 20, 4
 
@@ -98,3 +98,38 @@ def test_processes_choose_together(run_processes, world):
     assert alone.shape[1]
     for found in run_processes(world, _shard, rows, images, chosen):
         assert torch.equal(found, alone)
+
+
+@pytest.mark.parametrize('num_owners', [1, 2, 30])
+def test_search_of_centers_elsewhere_finds_the_same(num_owners):
+    generator = torch.Generator().manual_seed(0)
+    centers = torch.randn(100, 80, generator=generator)
+    rows = torch.randn(40, 80, generator=generator)
+    owners = torch.randint(num_owners, (100, ), generator=generator)
+    search = _CenterSearch(centers, owners)
+    distance, owner, to_others = search.nearest(rows)
+    everything = torch.cdist(rows.double(), centers.double())
+    same = owners == owner[:, None]
+    torch.testing.assert_close(distance.double(), everything.amin(1))
+    torch.testing.assert_close(to_others.double(),
+                               everything.masked_fill(same, torch.inf).amin(1))
+    # As where the centers are not on the CPU.
+    search.sketched = None
+    for found, expected in zip(
+            search.nearest(rows), (distance, owner, to_others)):
+        assert torch.equal(found, expected)
+
+
+def test_progress_bar(capsys):
+    rows, images = draw(0)
+    chosen = k_center_greedy(rows, 12)
+    fill(rows, images, chosen)
+    assert not capsys.readouterr().out
+    fill_coreset(
+        rows,
+        torch.arange(len(rows)),
+        images,
+        rows[chosen],
+        images[chosen],
+        progress=True)
+    assert 'Filling the coreset' in capsys.readouterr().out
