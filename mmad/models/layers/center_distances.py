@@ -14,7 +14,7 @@ _FAST_MATH = {'reassoc', 'contract', 'nsz'}
 
 
 @numba.njit
-def _squared_distance(a, i, b, j):
+def squared_distance(a, i, b, j):
     # In a fixed order, so that a distance is the same wherever it is inlined
     # and whichever process computes it; in four sums, for speed.
     p = q = r = s = 0.0
@@ -34,7 +34,7 @@ def _squared_distance(a, i, b, j):
 
 
 @numba.njit(fastmath=_FAST_MATH)
-def _distance_bound(a, i, b, j):
+def distance_bound(a, i, b, j):
     # A difference of float32 numbers and each step of the sum are rounded
     # once, so the relative error stays below (D + 2) / 2^24.
     total = np.float32(0)
@@ -70,9 +70,9 @@ def add_center(rows, sketches, center, sketch, nearest, tolerance):
     for row in range(len(rows)):
         distance = nearest[row]
         if (_row_bound(sketches, row, sketch, tolerance) < distance
-                and _distance_bound(rows, row, center, 0) < distance):
+                and distance_bound(rows, row, center, 0) < distance):
             nearest[row] = min(distance,
-                               _squared_distance(rows, row, center, 0))
+                               squared_distance(rows, row, center, 0))
 
 
 @numba.njit(nogil=True)
@@ -143,7 +143,7 @@ def add_centers(rows, sketches, order, centers, center_sketches, old, nearest,
         near = old + np.flatnonzero(bounds < reach)
         between = np.empty(len(near))
         for i in range(len(near)):
-            between[i] = _distance_bound(centers, near[i], centers, label)
+            between[i] = distance_bound(centers, near[i], centers, label)
         ranking = np.argsort(between)
         for row in order[start:stop]:
             distance = nearest[row]
@@ -156,9 +156,9 @@ def add_centers(rows, sketches, order, centers, center_sketches, old, nearest,
                 if between[i] >= reach:
                     break
                 if (_row_bound(sketches, row, center_sketches[center],
-                               tolerance) < distance and _distance_bound(
+                               tolerance) < distance and distance_bound(
                                    rows, row, centers, center) < distance):
-                    closer = _squared_distance(rows, row, centers, center)
+                    closer = squared_distance(rows, row, centers, center)
                     if closer < distance:
                         nearest[row] = distance = closer
                         labels[row] = center
