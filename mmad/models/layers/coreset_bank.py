@@ -164,11 +164,12 @@ class CoresetBank(MemoryBank):
         self.end_calibration()
 
     def _hold_none(self) -> None:
-        space = SelectionSpace(self.projection_dim, self.seed)
-        ranks = dict(greedy=space.rank, random=space.draw)[self.selection]
+        self._space = SelectionSpace(self.projection_dim, self.seed)
+        ranks = dict(greedy=self._space.rank, random=self._space.draw)
         before = int(self.counts[0]) if len(self.counts) else 0
         self._held = HeldPatches(self.num_images - before, self.memory_budget,
-                                 ranks, self.projection_dim, self.held_dtype)
+                                 ranks[self.selection], self.projection_dim,
+                                 self.held_dtype)
 
     def end_calibration(self) -> None:
         self.fill_rows = self.fill_rows.new_empty(0, 0)
