@@ -204,7 +204,6 @@ class CoresetBank(MemoryBank):
                 ``first_patch`` is no patch.
         """
         held, numbers = self._held.take()
-        # Their number is bounded, however many images there are.
         everyones = all_gather_rows(numbers).sort().values
         # There are none before the first fit.
         rows, sources = self.rows, self.sources

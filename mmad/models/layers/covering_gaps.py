@@ -28,11 +28,8 @@ def covering_gaps(rows: Tensor, floor: float,
         row and minus infinity for those that were not taken; and the largest
         distance of one of these from the nearest that was, 0 if all were.
     """
-    squared = math.copysign(floor**2, floor)
-    gaps, left = _squared_gaps(rows.contiguous().numpy(), squared, limit)
-    taken = gaps >= 0
-    gaps[taken] = np.sqrt(gaps[taken])
-    return torch.from_numpy(gaps), math.sqrt(max(left, 0))
+    gaps, left = _gaps(rows.contiguous().numpy(), floor, limit)
+    return torch.from_numpy(gaps), left
 
 
 def covering_bound(chosen: Tensor, thinning: float) -> tuple[float, float]:
@@ -62,7 +59,7 @@ def covering_bound(chosen: Tensor, thinning: float) -> tuple[float, float]:
 
 
 @numba.njit(nogil=True)
-def _squared_gaps(rows, floor, limit):
+def _gaps(rows, floor, limit):
     nearest = np.full(len(rows), np.inf)
     labels = np.zeros(len(rows), np.int32)
     gaps = np.full(len(rows), -np.inf)
@@ -71,10 +68,10 @@ def _squared_gaps(rows, floor, limit):
     farthest = 0
     left = np.inf if len(rows) else -1.0
     for number in range(len(taken)):
-        if left <= floor:
+        if math.sqrt(left) <= floor:
             break
         center = farthest
-        gaps[center] = left
+        gaps[center] = math.sqrt(left)
         nearest[center] = -1
         for other in range(number):
             between[other] = distance_bound(rows, center, rows, taken[other])
@@ -92,4 +89,4 @@ def _squared_gaps(rows, floor, limit):
             if distance > left:
                 left = distance
                 farthest = row
-    return gaps, left
+    return gaps, math.sqrt(max(left, 0.0))

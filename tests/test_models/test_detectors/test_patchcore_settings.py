@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from budgets import budget_for
 from mmengine.config import Config, DictAction
 from tiny_models import fit_shard
 
@@ -143,13 +144,13 @@ def test_too_few_rows_for_the_neighbors(images, make_patchcore, fit):
 
 
 @pytest.mark.parametrize('first_patch', [0, 81, 559])
-@pytest.mark.parametrize('bound', [6, 50])
-def test_selection_from_what_max_patches_leaves(images, make_patchcore, fit,
-                                                first_patch, bound):
+@pytest.mark.parametrize('kept', [8, 50])
+def test_selection_from_what_the_budget_leaves(images, make_patchcore, fit,
+                                               first_patch, kept):
     detector = fit(
         make_patchcore(
             coreset_ratio=0.5,
-            max_patches=bound,
+            memory_budget=budget_for(kept, 16),
             num_neighbors=1,
             first_patch=first_patch), images)
-    assert len(detector.memory_bank) == bound // 2
+    assert len(detector.memory_bank) == kept // 2
