@@ -12,7 +12,7 @@ from mmengine.config import Config, DictAction
 from tiny_models import fit_shard
 
 from mmad.errors import InputError
-from mmad.models.layers import coreset_bank
+from mmad.models.layers import coreset_bank, selection_space
 from mmad.registry import MODELS
 from mmad.utils.weights import remove_weights
 
@@ -87,8 +87,9 @@ def test_ratio_one_selects_nothing(images, make_patchcore, fit, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError
 
-    for name in ('k_center_greedy', 'fill_coreset', 'random_projection'):
+    for name in ('k_center_greedy', 'fill_coreset'):
         monkeypatch.setattr(coreset_bank, name, refuse)
+    monkeypatch.setattr(selection_space, 'random_projection', refuse)
     for selection in ('greedy', 'random'):
         detector = fit(
             make_patchcore(coreset_ratio=1, selection=selection), images)
