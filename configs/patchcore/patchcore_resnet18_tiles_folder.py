@@ -8,4 +8,5 @@ _base_ = [
 model = dict(
     backbone=dict(tiles=dict(size=512, overlap=128)),
     coreset_ratio=0.1,
-    max_patches=100_000)
+    # A hundred thousand patches.
+    memory_budget=250_000_000)

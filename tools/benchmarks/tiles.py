@@ -87,7 +87,7 @@ def build(way: str, args: argparse.Namespace) -> PatchCore:
             blending=args.blending,
             batch_size=args.tiles_at_a_time)
     return PatchCore(
-        backbone, coreset_ratio=0.1, max_patches=args.max_patches).eval()
+        backbone, coreset_ratio=0.1, memory_budget=args.memory_budget).eval()
 
 
 @torch.no_grad()
@@ -170,7 +170,7 @@ def main() -> None:
     parser.add_argument('--overlap', type=int, default=128)
     parser.add_argument('--blending', default='center')
     parser.add_argument('--tiles-at-a-time', type=int, default=4)
-    parser.add_argument('--max-patches', type=int, default=100_000)
+    parser.add_argument('--memory-budget', type=int, default=250_000_000)
     parser.add_argument(
         '--weights', help='of ResNet-18; else the demo network')
     parser.add_argument('--task', nargs=3, help=argparse.SUPPRESS)

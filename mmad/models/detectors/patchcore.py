@@ -1,3 +1,5 @@
+import math
+
 import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
@@ -44,15 +46,19 @@ class PatchCore(FitDetector):
         projection_dim (int | None): Dimensions of the random projection that
             the greedy selection (only) works in; None selects in the full
             space. Defaults to 128.
-        seed (int): Of the projection, of ``max_patches`` and of the random
-            selection. Defaults to 0.
-        first_patch (int): Patch that the greedy selection begins with: image
-            x patches per image + position, row by row. Where ``max_patches``
-            or a border leaves it out, the next one that is held. Defaults to
+        seed (int): Of the projection and of the random selection. Defaults to
             0.
-        max_patches (int): Most patches that all processes together hold
-            while fitting. A larger training set is thinned out at random,
-            evenly over its images. Defaults to 1,000,000.
+        first_patch (int): Patch that the greedy selection begins with: image
+            x patches per image + position, row by row. Where the
+            ``memory_budget`` or a border leaves it out, the next one that is
+            held. Defaults to 0.
+        memory_budget (int): Bytes that patches take in each process while
+            fitting, with what the selection needs. A larger training set is
+            thinned out with a guarantee, see
+            :class:`~mmad.models.layers.CoresetBank`. Defaults to 4 GiB.
+        held_dtype (str): Of patches while fitting, ``'float32'`` or
+            ``'float16'``, so that more fit into the budget; the rows of the
+            bank are then rounded. Defaults to ``'float32'``.
         sigma (float): Smoothing of the maps in input pixels. Defaults to 4.
         data_preprocessor (dict, optional): Defaults to None.
 
@@ -75,7 +81,8 @@ class PatchCore(FitDetector):
                  projection_dim: int | None = 128,
                  seed: int = 0,
                  first_patch: int = 0,
-                 max_patches: int = 1_000_000,
+                 memory_budget: int = 4 << 30,
+                 held_dtype: str = 'float32',
                  sigma: float = 4.0,
                  data_preprocessor: dict | None = None) -> None:
         super().__init__(data_preprocessor)
@@ -91,8 +98,8 @@ class PatchCore(FitDetector):
         self.patch_features = PatchFeatures(
             **as_arguments('patch_features', patch_features))
         self.memory_bank = CoresetBank(
-            coreset_ratio, projection_dim, seed, first_patch, max_patches,
-            max(num_neighbors, num_patch_neighbors), selection,
+            coreset_ratio, projection_dim, seed, first_patch, memory_budget,
+            held_dtype, max(num_neighbors, num_patch_neighbors), selection,
             **as_arguments('memory_bank', memory_bank))
         self.num_neighbors = num_neighbors
         self.num_patch_neighbors = num_patch_neighbors
@@ -177,8 +184,13 @@ class PatchCore(FitDetector):
     def end_pass(self) -> None:
         super().end_pass()
         bank = self.memory_bank
-        print_log(
-            f'Memory bank: {len(bank)} of {bank.num_held} patches in '
-            f'{bank.rows.shape[1]} dimensions' +
-            (f', thinned out from {bank.num_patches}'
-             if bank.num_held < bank.num_patches else ''), 'current')
+        text = (f'Memory bank: {len(bank)} of {bank.num_held} patches in '
+                f'{bank.rows.shape[1]} dimensions')
+        if bank.thinned_out:
+            text += f', thinned out from {bank.num_patches}'
+        if bank.covering is not None:
+            radius, factor = bank.covering
+            text += f'; every patch is within {radius:.4g} of the bank'
+            if math.isfinite(factor):
+                text += f', at most {factor:.2f} times the least possible'
+        print_log(text, 'current')

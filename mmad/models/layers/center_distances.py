@@ -15,7 +15,7 @@ SKETCH_DIM = 16
 
 
 @numba.njit
-def _squared_distance(a, i, b, j):
+def squared_distance(a, i, b, j):
     # In a fixed order, so that a distance is the same wherever it is inlined
     # and whichever process computes it; in four sums, for speed.
     p = q = r = s = 0.0
@@ -62,7 +62,7 @@ def add_center(rows, sketches, center, sketch, nearest, tolerance):
         if (_row_bound(sketches, row, sketch, tolerance) < distance
                 and distance_bound(rows, row, center, 0) < distance):
             nearest[row] = min(distance,
-                               _squared_distance(rows, row, center, 0))
+                               squared_distance(rows, row, center, 0))
 
 
 @numba.njit(nogil=True)
@@ -148,7 +148,7 @@ def add_centers(rows, sketches, order, centers, center_sketches, old, nearest,
                 if (_row_bound(sketches, row, center_sketches[center],
                                tolerance) < distance and distance_bound(
                                    rows, row, centers, center) < distance):
-                    closer = _squared_distance(rows, row, centers, center)
+                    closer = squared_distance(rows, row, centers, center)
                     if closer < distance:
                         nearest[row] = distance = closer
                         labels[row] = center

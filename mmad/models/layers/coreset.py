@@ -39,8 +39,9 @@ def project_by_image(rows: Tensor, images: Tensor, matrix: Tensor) -> Tensor:
     chosen by it must not depend on how images are dealt out to processes.
 
     Args:
-        rows (Tensor): ``(N, D)``.
-        images (Tensor): ``(N,)`` int64, ascending, the image of each row.
+        rows (Tensor): ``(N, D)``, float32 or float16.
+        images (Tensor): ``(N,)`` int64, the image of each row; the rows of
+            one are side by side.
         matrix (Tensor): ``(D, d)``.
 
     Returns:
@@ -50,7 +51,7 @@ def project_by_image(rows: Tensor, images: Tensor, matrix: Tensor) -> Tensor:
     projected = torch.empty(len(rows), matrix.shape[1])
     for source, target in zip(
             rows.split(counts), projected.split(counts), strict=True):
-        torch.mm(source, matrix, out=target)
+        torch.mm(source.float(), matrix, out=target)
     return projected
 
 

@@ -1,3 +1,4 @@
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,21 +8,28 @@ from torch import Tensor
 from mmad.errors import InputError
 from mmad.utils.arguments import check_choice, check_number
 
-from .coreset import k_center_greedy, project_by_image, random_projection
+from .coreset import k_center_greedy
 from .coreset_filling import fill_coreset
+from .covering_gaps import covering_bound
 from .held_patches import HeldPatches, replicate_rows
 from .memory_bank import MemoryBank
 from .nearest_neighbors import distances_to, nearest_rows, squared_norms
 from .processes import all_gather_rows, rank
+from .selection_space import SelectionSpace
 
 
 class CoresetBank(MemoryBank):
     """Memory bank of a coreset of the patches of all images.
 
     PatchCore (arXiv 2106.08265), section 3.2 and Algorithm 1. While images
-    come in, each process holds the patches of its own, at most
-    ``max_patches`` over all processes; then all choose the coreset together,
-    and each gets a copy.
+    come in, each process holds the patches of its own; then all choose the
+    coreset together, and each gets a copy.
+
+    Where the patches of all images exceed ``memory_budget``, those are held
+    that the others of their image are nearest to: each image keeps what the
+    greedy choice within it takes first, down to a radius that is the same for
+    all images and as small as the budget allows, but none more than four
+    times the mean. :attr:`covering` then bounds what the coreset has lost.
 
     An image that is left out is compared with the rows of the others. That is
     exact where all patches are kept. In a coreset, its own rows also cover
@@ -42,17 +50,20 @@ class CoresetBank(MemoryBank):
         projection_dim (int | None): Dimensions of the random projection that
             the greedy selection (only) works in; None selects in the full
             space. Defaults to 128.
-        seed (int): Of the projection, the thinning and the random selection.
-            Defaults to 0.
+        seed (int): Of the projection and the random selection. Defaults to 0.
         first_patch (int): Number of the patch that the greedy selection
             begins with. Where it is not held, the next one that is. Defaults
             to 0.
-        max_patches (int): Most patches that all processes together hold. A
-            larger training set is thinned out at random, evenly over its
-            images. Defaults to 1,000,000.
+        memory_budget (int): Bytes that the patches take in each process until
+            the coreset is chosen, with what the choice needs. A larger
+            training set is thinned out to seven eighths of it, over all
+            processes. Defaults to 4 GiB.
+        held_dtype (str): Of the held patches, ``'float32'`` or ``'float16'``,
+            which rounds the rows. Defaults to ``'float32'``.
         num_neighbors (int): Least number of rows. Defaults to 1.
         selection (str): ``'greedy'`` (k-center) or ``'random'``, which draws
-            from all held patches alike. Defaults to ``'greedy'``.
+            from all patches alike, those to be held as well. Defaults to
+            ``'greedy'``.
         backend (str): As in :class:`MemoryBank`. Defaults to ``'torch'``.
         index (str): As in :class:`MemoryBank`. Defaults to ``'Flat'``.
         nprobe (int): As in :class:`MemoryBank`. Defaults to 32.
@@ -65,6 +76,10 @@ class CoresetBank(MemoryBank):
         sources (Tensor): ``(N, 2)`` int64, image and position of each row.
         counts (Tensor): ``(2,)`` int64, numbers of images and of patches that
             were held.
+        covering (tuple[float, float] | None): After a fit with patches that
+            were thinned out: every patch, held or not, is so near to a row,
+            in the space of the selection; and that is at most so many times
+            the least possible, see :func:`covering_bound`. None otherwise.
         fill_rows (Tensor): ``(F, D)`` float32, patches that take the place of
             an image's rows where it is left out. Search results name them
             behind the rows.
@@ -75,13 +90,15 @@ class CoresetBank(MemoryBank):
     counts: Tensor
     fill_rows: Tensor
     fill_images: Tensor
+    covering: tuple[float, float] | None = None
 
     def __init__(self,
                  coreset_ratio: float = 0.1,
                  projection_dim: int | None = 128,
                  seed: int = 0,
                  first_patch: int = 0,
-                 max_patches: int = 1_000_000,
+                 memory_budget: int = 4 << 30,
+                 held_dtype: str = 'float32',
                  num_neighbors: int = 1,
                  selection: str = 'greedy',
                  backend: str = 'torch',
@@ -97,21 +114,23 @@ class CoresetBank(MemoryBank):
             optional=True)
         check_number('seed', seed, low=0, integer=True)
         check_number('first_patch', first_patch, low=0, integer=True)
-        check_number('max_patches', max_patches, low=1, integer=True)
+        check_number('memory_budget', memory_budget, low=1, integer=True)
+        check_choice('held_dtype', held_dtype, ('float32', 'float16'))
         check_number('num_neighbors', num_neighbors, low=1, integer=True)
         check_choice('selection', selection, ('greedy', 'random'))
         self.coreset_ratio = coreset_ratio
         self.projection_dim = projection_dim
         self.seed = seed
         self.first_patch = first_patch
-        self.max_patches = max_patches
+        self.memory_budget = memory_budget
+        self.held_dtype: torch.dtype = getattr(torch, held_dtype)
         self.num_neighbors = num_neighbors
         self.selection = selection
         self.register_fitted('sources', ndim=2, dtype=torch.int64)
         self.register_fitted('counts', dtype=torch.int64)
         self.register_buffer('fill_rows', torch.empty(0, 0))
         self.register_buffer('fill_images', torch.empty(0, dtype=torch.int64))
-        self._held = HeldPatches(0, max_patches, seed)
+        self._hold_none()
 
     @property
     def num_fitted(self) -> int:
@@ -121,6 +140,11 @@ class CoresetBank(MemoryBank):
     def num_held(self) -> int:
         """Number of patches that the coreset was chosen from."""
         return int(self.counts[1]) if len(self.counts) else 0
+
+    @property
+    def thinned_out(self) -> bool:
+        """Whether the last fit has held a part of the patches only."""
+        return self._held.radius > 0
 
     @property
     def num_patches(self) -> int:
@@ -135,8 +159,17 @@ class CoresetBank(MemoryBank):
         self.reopen()
 
     def reopen(self) -> None:
-        self._held = HeldPatches(self.num_images, self.max_patches, self.seed)
+        self._hold_none()
+        self.covering = None
         self.end_calibration()
+
+    def _hold_none(self) -> None:
+        self._space = SelectionSpace(self.projection_dim, self.seed)
+        ranks = dict(greedy=self._space.rank, random=self._space.draw)
+        before = int(self.counts[0]) if len(self.counts) else 0
+        self._held = HeldPatches(self.num_images - before, self.memory_budget,
+                                 ranks[self.selection], self.projection_dim,
+                                 self.held_dtype)
 
     def end_calibration(self) -> None:
         self.fill_rows = self.fill_rows.new_empty(0, 0)
@@ -154,20 +187,13 @@ class CoresetBank(MemoryBank):
             [image - torch.searchsorted(gone, image.contiguous()), position],
             1)[kept]
         self.rows = self.rows[kept]
+        self._hold_none()
 
     def update(self,
                features: Tensor,
                ids: list[int],
                inside: Tensor | None = None) -> None:
-        """Hold patches of new images.
-
-        Args:
-            features (Tensor): ``(B, D, h, w)``.
-            ids (list[int]): Numbers of the images.
-            inside (Tensor, optional): ``(B, 1, H, W)`` bool, the pixels that
-                show the images; patches that show none of them are left out.
-                Defaults to None: all do.
-        """
+        """Hold patches of new images, see :meth:`HeldPatches.add`."""
         self._held.add(features, ids, inside)
 
     def finalize(self) -> None:
@@ -178,7 +204,6 @@ class CoresetBank(MemoryBank):
                 ``first_patch`` is no patch.
         """
         held, numbers = self._held.take()
-        # At most `max_patches`, however many images there are.
         everyones = all_gather_rows(numbers).sort().values
         # There are none before the first fit.
         rows, sources = self.rows, self.sources
@@ -216,31 +241,43 @@ class CoresetBank(MemoryBank):
             images of those to fill in.
         """
         none = everyones[:0]
+        notes_covering = (
+            self.thinned_out and self.selection == 'greedy' and not len(self))
         if size == len(everyones):
+            if notes_covering:
+                self.covering = self._held.radius, math.inf
             return everyones, none, none
         if self.selection == 'random':
             # Added images have another draw than those before.
             generator = torch.Generator().manual_seed(self.seed + len(self))
             drawn = torch.randperm(len(everyones), generator=generator)[:size]
             return everyones[drawn.sort().values], none, none
-        projected = self._project(held, numbers)
+        projected = self._space.project(held, numbers // self._held.per_image)
+        if (numbers.diff() < 0).any():
+            numbers, order = numbers.sort()
+            projected = projected[order]
         start: dict = dict(first=self._first_number(everyones))
         centers, owners = projected[:0], self.images_of_rows().cpu()
         if len(self):
             # As patches of one image.
-            centers = self._project(self.rows.cpu(), torch.zeros_like(owners))
+            centers = self._space.project(self.rows.cpu(),
+                                          torch.zeros_like(owners))
             start = dict(centers=centers)
         device, chosen = self.rows.device, none
         if size:
             chosen = k_center_greedy(
                 projected.to(device),
-                size,
+                # The one after the last tells how far the rest is.
+                size + notes_covering,
                 row_ids=numbers,
                 progress=rank() == 0,
                 **start)
+        more = self._replicate(projected, numbers, chosen)
+        if notes_covering:
+            self.covering = covering_bound(more, self._held.radius)
+            chosen, more = chosen[:-1], more[:-1]
         if not self.prepares_leaving_out:
             return chosen, none, none
-        more = self._replicate(projected, numbers, chosen)
         return chosen, *fill_coreset(
             projected.to(device),
             numbers,
@@ -255,13 +292,6 @@ class CoresetBank(MemoryBank):
                              f'the {self.num_patches} patches.')
         later = everyones[everyones >= self.first_patch]
         return int(later[0] if len(later) else everyones[0])
-
-    def _project(self, held: Tensor, numbers: Tensor) -> Tensor:
-        if self.projection_dim is None:
-            return held
-        matrix = random_projection(held.shape[1], self.projection_dim,
-                                   self.seed)
-        return project_by_image(held, numbers // self._held.per_image, matrix)
 
     def rows_at(self, index: Tensor) -> Tensor:
         """Return the rows ``(..., D)`` that a search has found."""

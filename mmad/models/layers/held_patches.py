@@ -1,37 +1,77 @@
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from mmad.errors import InputError
+
 from .patch_features import valid_patches
-from .processes import all_reduce_, world_size
+from .processes import all_gather, all_gather_rows, all_reduce_, world_size
+
+# Thinning out makes room for some more images, so that it is seldom needed.
+_KEPT = 7 / 8
+# No image keeps more than so many times the mean.
+_MOST_OF_AN_IMAGE = 4
+# Of a patch: number, rank and order, and what the greedy choice notes of it.
+_BYTES_BESIDE = 100
+
+# From rows `(n, D)` of an image, its number, the rank that rows must be above
+# and how many are wanted: ranks `(n,)` float64, and how far those without a
+# rank, which is then minus infinity, are from the others.
+Rank = Callable[[Tensor, int, float, int], tuple[Tensor, float]]
 
 
 class HeldPatches:
     """Patches of the images of this process, until some are chosen.
+
+    If those of all images may exceed the budget, the ones with the greatest
+    ranks are kept. A rank depends on its image alone, so that it
+    does not matter in which order images come in and how they are dealt out
+    to processes: the greatest of all are among the greatest of each process.
+    The ranks tell how far what is left out is from what is kept.
 
     A patch has the number image x patches per image + position, with
     positions row by row.
 
     Args:
         num_images (int): Number of images, over all processes.
-        max_patches (int): Most patches that all processes together hold. Of
-            more, some are held, drawn at random and evenly over the images,
-            however these are dealt out.
-        seed (int): Of this draw.
+        memory_budget (int): Bytes that the patches of a process take at any
+            time, with what the choice notes of them. If those of all images
+            do not fit, as many as fit into seven eighths of it are kept, over
+            all processes.
+        rank (Callable): Ranks the patches of an image.
+        choice_dim (int, optional): Float32 values of a patch that the choice
+            works with, beside the patch. Defaults to None: as long as it.
+        dtype (torch.dtype): Of the patches. Defaults to float32.
 
     Attributes:
         per_image (int): Patches per image; 0 before the first.
+        radius (float): Once they are taken, the greatest rank that was left
+            out, over all processes; 0 if none was. For ranks that are gaps:
+            each patch is within this of one that was kept.
     """
 
-    def __init__(self, num_images: int, max_patches: int, seed: int) -> None:
+    def __init__(self,
+                 num_images: int,
+                 memory_budget: int,
+                 rank: Rank,
+                 choice_dim: int | None = None,
+                 dtype: torch.dtype = torch.float32) -> None:
         self.num_images = num_images
-        self.max_patches = max_patches
-        self.seed = seed
+        self.memory_budget = memory_budget
+        self.rank = rank
+        self.choice_dim = choice_dim
+        self.dtype = dtype
         self.per_image = 0
+        self.radius = 0.0
+        self._capacity = 0
+        # Ranks up to this one are left out.
+        self._floor = -math.inf
+        self._count = 0
         self._rows = torch.empty(0)
         self._numbers = torch.empty(0, dtype=torch.int64)
-        self._count = 0
+        self._ranks = torch.empty(0, dtype=torch.float64)
 
     def add(self,
             features: Tensor,
@@ -45,47 +85,101 @@ class HeldPatches:
             inside (Tensor, optional): ``(B, 1, H, W)`` bool, the pixels that
                 show the images; patches that show none of them are left out.
                 Defaults to None: all do.
+
+        Raises:
+            InputError: Fewer patches than images can be held, or they
+                overflow the data type.
         """
-        patches = features.flatten(2).transpose(1, 2).cpu()
+        patches = features.flatten(2).transpose(1, 2).to('cpu', self.dtype)
+        if self.dtype != torch.float32 and not patches.isfinite().all():
+            raise InputError(
+                f'the features of an image are too large for {self.dtype}; '
+                'use `held_dtype="float32"`, or check the weights.')
         if not self.per_image:
             self._reserve(*patches.shape[1:])
         valid = None
         if inside is not None:
             valid = valid_patches(inside, features.shape[-2:]).flatten(1).cpu()
-        for i, (patch, image) in enumerate(zip(patches, ids, strict=True)):
-            kept = self._kept_positions(image)
+        for i, (rows, image) in enumerate(zip(patches, ids, strict=True)):
+            positions = torch.arange(self.per_image)
             if valid is not None:
-                kept = kept[valid[i, kept]]
-            rows = slice(self._count, self._count + len(kept))
-            self._rows[rows] = patch[kept]
-            self._numbers[rows] = image * self.per_image + kept
-            self._count = rows.stop
+                positions = positions[valid[i]]
+            self._add_image(rows[positions], image, positions)
 
     def take(self) -> tuple[Tensor, Tensor]:
-        """Hand over the patches ``(N, D)`` and their numbers, ascending."""
+        """Hand over the patches ``(N, D)`` and their numbers ``(N,)``.
+
+        Those of one image are side by side. All processes call this.
+        """
+        if self.is_thinned:
+            self._floor = float(all_gather(torch.tensor(self._floor)).max())
+            ranks = self._ranks[:self._count]
+            self._raise_floor(all_gather_rows(ranks[ranks > self._floor]))
+            self.radius = float(
+                all_gather(torch.tensor(max(self.radius, self._floor))).max())
         rows, numbers = self._rows[:self._count], self._numbers[:self._count]
         self._rows, self._count = torch.empty(0), 0
-        if (numbers.diff() < 0).any():
-            numbers, order = numbers.sort()
-            rows = rows[order]
         return rows, numbers
+
+    @property
+    def is_thinned(self) -> bool:
+        """Whether the patches of all images may exceed the budget."""
+        return self.num_images * self.per_image > self._capacity
+
+    @property
+    def _num_kept(self) -> int:
+        return int(_KEPT * self._capacity)
 
     def _reserve(self, per_image: int, dim: int) -> None:
         self.per_image = per_image
+        self._capacity = self.memory_budget // (
+            dim * self.dtype.itemsize + 4 *
+            (self.choice_dim or dim) + _BYTES_BESIDE)
         images = math.ceil(self.num_images / world_size())
-        quota = min(per_image, math.ceil(self.max_patches / self.num_images))
+        number = min(images * per_image, self._capacity)
+        if self.is_thinned and self._num_kept < self.num_images:
+            raise InputError(
+                f'`memory_budget` {self.memory_budget} suffices for '
+                f'{self._num_kept} patches of {dim} values, fewer than the '
+                f'{self.num_images} images; raise it.')
         # Pages that are never written to take no memory.
-        self._rows = torch.empty(images * quota, dim)
-        self._numbers = torch.empty(images * quota, dtype=torch.int64)
+        self._rows = torch.empty(number, dim, dtype=self.dtype)
+        self._numbers = torch.empty(number, dtype=torch.int64)
+        self._ranks = torch.empty(number, dtype=torch.float64)
 
-    def _kept_positions(self, image: int) -> Tensor:
-        quota = self.max_patches / self.num_images
-        if quota >= self.per_image:
-            return torch.arange(self.per_image)
-        number = int((image + 1) * quota) - int(image * quota)
-        generator = torch.Generator().manual_seed(self.seed + image)
-        return torch.randperm(
-            self.per_image, generator=generator)[:number].sort().values
+    def _add_image(self, rows: Tensor, image: int, positions: Tensor) -> None:
+        ranks = torch.empty(len(rows), dtype=torch.float64)
+        if self.is_thinned:
+            most = math.ceil(_MOST_OF_AN_IMAGE * self._num_kept /
+                             self.num_images)
+            ranks, left = self.rank(rows.float(), image, self._floor,
+                                    min(most, self._num_kept))
+            self.radius = max(self.radius, left)
+            held = self._ranks[:self._count]
+            if len(held) + int((ranks > self._floor).sum()) > len(self._ranks):
+                self._raise_floor(torch.cat([held, ranks]))
+            kept = ranks > self._floor
+            rows, ranks, positions = rows[kept], ranks[kept], positions[kept]
+        new = slice(self._count, self._count + len(rows))
+        self._rows[new] = rows
+        self._ranks[new] = ranks
+        self._numbers[new] = image * self.per_image + positions
+        self._count = new.stop
+
+    def _raise_floor(self, ranks: Tensor) -> None:
+        """Leave out patches so that not too many of these ranks are kept."""
+        if len(ranks) > self._num_kept:
+            place = len(ranks) - self._num_kept
+            lowest = float(ranks.kthvalue(place).values)
+            self._floor = max(self._floor, lowest)
+        kept = torch.nonzero(self._ranks[:self._count] > self._floor)[:, 0]
+        # No row moves behind one that is still to be moved.
+        self._count = 0
+        for block in kept.split(4096):
+            new = slice(self._count, self._count + len(block))
+            for held in (self._rows, self._numbers, self._ranks):
+                held[new] = held[block]
+            self._count = new.stop
 
 
 def replicate_rows(rows: Tensor, row_ids: Tensor, chosen: Tensor) -> Tensor:
@@ -93,16 +187,17 @@ def replicate_rows(rows: Tensor, row_ids: Tensor, chosen: Tensor) -> Tensor:
 
     Args:
         rows (Tensor): ``(N, D)`` of this process, possibly none.
-        row_ids (Tensor): ``(N,)`` increasing int64 ids; over all processes
-            each id occurs once.
+        row_ids (Tensor): ``(N,)`` int64 ids; over all processes each occurs
+            once.
         chosen (Tensor): ``(K,)`` ids, the same in all processes.
 
     Returns:
-        Tensor: ``(K, D)`` rows, in the order of ``chosen``.
+        Tensor: ``(K, D)`` float32 rows, in the order of ``chosen``.
     """
     found = torch.zeros(len(chosen), rows.shape[1])
     if len(rows):
-        place = torch.searchsorted(row_ids, chosen).clamp(max=len(rows) - 1)
-        here = row_ids[place] == chosen
-        found[here] = rows[place[here]]
+        ids, order = row_ids.sort()
+        place = torch.searchsorted(ids, chosen).clamp(max=len(rows) - 1)
+        here = ids[place] == chosen
+        found[here] = rows[order[place[here]]].float()
     return all_reduce_(found)

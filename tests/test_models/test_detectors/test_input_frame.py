@@ -1,6 +1,7 @@
 """Size, borders and finiteness of images, for all detectors."""
 import pytest
 import torch
+from budgets import budget_for
 from mmengine.dataset import DefaultSampler
 from tiny_models import fit_shard
 
@@ -263,8 +264,8 @@ def fit_boxed(detector, images, fill=0.0, batch_size=2):
 RATIOS = [
     dict(coreset_ratio=1),
     dict(coreset_ratio=0.3),
-    dict(coreset_ratio=0.5, max_patches=200),
-    dict(coreset_ratio=1, max_patches=200, first_patch=0)
+    dict(coreset_ratio=0.5, memory_budget=budget_for(200, 16)),
+    dict(coreset_ratio=1, memory_budget=budget_for(200, 16), first_patch=0)
 ]
 
 

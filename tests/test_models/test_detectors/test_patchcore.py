@@ -1,8 +1,10 @@
 import math
+import re
 
 import pytest
 import torch
 import torch.nn.functional as F
+from budgets import budget_for
 from scipy.ndimage import gaussian_filter
 from tiny_models import TinyBackbone, feed, fit_shard
 
@@ -168,30 +170,43 @@ def test_company_in_the_last_batch_does_not_matter(images, make_patchcore,
                        fewer.memory_bank.rows)
 
 
-@pytest.mark.parametrize('bound', [5, 100, 301])
-def test_max_patches(images, make_patchcore, fit, bound):
-    first, second = (
-        fit(
-            make_patchcore(
-                coreset_ratio=1, max_patches=bound, num_neighbors=1), images)
-        for _ in range(2))
-    bank = first.memory_bank.rows
-    assert bound - 1 <= len(bank) <= bound
-    assert torch.equal(bank, second.memory_bank.rows)
-    # Evenly over the images, and no patch twice.
+@pytest.mark.parametrize('kept', [7, 100, 301])
+def test_memory_budget(images, make_patchcore, fit, kept):
+    detector = fit(
+        make_patchcore(
+            coreset_ratio=1,
+            memory_budget=budget_for(kept, 16),
+            num_neighbors=1), images)
+    bank = detector.memory_bank
+    assert len(bank) == bank.num_held == kept
+    assert bank.num_patches == 560
+    # No patch twice, and some of each image.
     place = {
         tuple(row): i
-        for i, row in enumerate(patches(first, images).tolist())
+        for i, row in enumerate(patches(detector, images).tolist())
     }
-    places = torch.tensor([place[tuple(row)] for row in bank.tolist()])
-    assert len(places.unique()) == len(bank)
-    counts = (places // PER_IMAGE).bincount(minlength=7)
-    assert counts.max() - counts.min() <= 1
-    other = fit(
-        make_patchcore(
-            coreset_ratio=1, max_patches=bound, num_neighbors=1, seed=1),
-        images)
-    assert not torch.equal(bank, other.memory_bank.rows)
+    places = torch.tensor([place[tuple(row)] for row in bank.rows.tolist()])
+    assert len(places.unique()) == kept
+    assert (places // PER_IMAGE).bincount(minlength=7).min() > 0
+
+
+def test_what_the_log_says_of_the_bank(images, make_patchcore, fit,
+                                       monkeypatch):
+    texts = []
+    monkeypatch.setattr('mmad.models.detectors.patchcore.print_log',
+                        lambda text, _: texts.append(text))
+    fit(make_patchcore(coreset_ratio=0.2), images)
+    assert texts[-1].endswith('112 of 560 patches in 16 dimensions')
+    budget = budget_for(100, 16)
+    detector = fit(
+        make_patchcore(coreset_ratio=0.2, memory_budget=budget), images)
+    radius, factor = detector.memory_bank.covering
+    assert texts[-1].endswith(
+        'Memory bank: 20 of 100 patches in 16 dimensions, thinned out from '
+        f'560; every patch is within {radius:.4g} of the bank, at most '
+        f'{factor:.2f} times the least possible')
+    fit(make_patchcore(coreset_ratio=1, memory_budget=budget), images)
+    assert re.search(r'every patch is within [\d.]+ of the bank$', texts[-1])
 
 
 def _fit_shard(rank, detector, images):
@@ -202,12 +217,27 @@ def _fit_shard(rank, detector, images):
     ('world', 'number', 'kwargs'),
     [
         (2, 7, dict(coreset_ratio=0.2)),
-        (3, 7, dict(coreset_ratio=0.3, max_patches=200)),
-        (3, 7, dict(coreset_ratio=0.3, selection='random', max_patches=500)),
+        (3, 7, dict(coreset_ratio=0.3, memory_budget=budget_for(200, 16))),
+        (3, 7,
+         dict(
+             coreset_ratio=0.3,
+             selection='random',
+             memory_budget=budget_for(500, 16))),
         (2, 7, dict(patch_features=dict(embedding='official', dim=8))),
-        (3, 7, dict(coreset_ratio=1, max_patches=100)),
-        # Two of the processes keep nothing.
-        (3, 7, dict(coreset_ratio=1, max_patches=1, num_neighbors=1)),
+        (3, 7, dict(coreset_ratio=1, memory_budget=budget_for(100, 16))),
+        (4, 7, dict(coreset_ratio=0.3, memory_budget=budget_for(60, 16))),
+        # Some of the processes keep nothing.
+        (4, 7,
+         dict(
+             coreset_ratio=1,
+             selection='random',
+             memory_budget=budget_for(7, 16),
+             num_neighbors=1)),
+        (2, 7,
+         dict(
+             coreset_ratio=0.3,
+             held_dtype='float16',
+             memory_budget=budget_for(200, 16))),
     ])
 def test_processes_fit_as_one(run_processes, images, make_patchcore, fit,
                               world, number, kwargs):
@@ -283,7 +313,8 @@ def test_scoring_changes_nothing(images, make_patchcore, fit, queries):
     (dict(num_neighbors=1, num_patch_neighbors=0),
      '`num_patch_neighbors` must be .* at least 1, got 0'),
     (dict(selection='first'), '"greedy" or "random", got "first"'),
-    (dict(max_patches=0), '`max_patches` must be .* at least 1, got 0'),
+    (dict(memory_budget=0), '`memory_budget` must be .* at least 1, got 0'),
+    (dict(held_dtype='int8'), '"float32" or "float16", got "int8"'),
 ])
 def test_wrong_arguments(make_patchcore, kwargs, message):
     with pytest.raises(InputError, match=message):

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from budgets import budget_for
 from mmengine.config import Config, DictAction
 from tiny_models import fit_shard
 
 from mmad.errors import InputError
-from mmad.models.layers import coreset_bank
+from mmad.models.layers import coreset_bank, selection_space
 from mmad.registry import MODELS
 from mmad.utils.weights import remove_weights
 
@@ -86,8 +87,9 @@ def test_ratio_one_selects_nothing(images, make_patchcore, fit, monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError
 
-    for name in ('k_center_greedy', 'fill_coreset', 'random_projection'):
+    for name in ('k_center_greedy', 'fill_coreset'):
         monkeypatch.setattr(coreset_bank, name, refuse)
+    monkeypatch.setattr(selection_space, 'random_projection', refuse)
     for selection in ('greedy', 'random'):
         detector = fit(
             make_patchcore(coreset_ratio=1, selection=selection), images)
@@ -143,13 +145,13 @@ def test_too_few_rows_for_the_neighbors(images, make_patchcore, fit):
 
 
 @pytest.mark.parametrize('first_patch', [0, 81, 559])
-@pytest.mark.parametrize('bound', [6, 50])
-def test_selection_from_what_max_patches_leaves(images, make_patchcore, fit,
-                                                first_patch, bound):
+@pytest.mark.parametrize('kept', [8, 50])
+def test_selection_from_what_the_budget_leaves(images, make_patchcore, fit,
+                                               first_patch, kept):
     detector = fit(
         make_patchcore(
             coreset_ratio=0.5,
-            max_patches=bound,
+            memory_budget=budget_for(kept, 16),
             num_neighbors=1,
             first_patch=first_patch), images)
-    assert len(detector.memory_bank) == bound // 2
+    assert len(detector.memory_bank) == kept // 2

@@ -10,6 +10,7 @@ from bank_parts import (
     score_left_out,
     state_of,
 )
+from budgets import budget_for
 
 from mmad.errors import InputError
 from mmad.models.layers import CoresetBank
@@ -33,10 +34,10 @@ def test_greedy_choice_by_brute_force():
     assert torch.equal(bank.rows, patches(features)[chosen])
 
 
-@pytest.mark.parametrize('max_patches', [5, 20, 50])
-def test_what_is_held_is_bounded(max_patches):
-    bank = fit(draw(), coreset_ratio=1, max_patches=max_patches)
-    assert bank.num_held == len(bank) == max_patches
+@pytest.mark.parametrize('kept', [7, 20, 50])
+def test_what_is_held_is_bounded(kept):
+    bank = fit(draw(), coreset_ratio=1, memory_budget=budget_for(kept, 5))
+    assert bank.num_held == len(bank) == kept
     assert bank.num_patches == 7 * PER_IMAGE
 
 
@@ -56,7 +57,7 @@ def test_a_coreset_that_is_too_small():
 @pytest.mark.parametrize('kwargs', [
     dict(coreset_ratio=1),
     dict(coreset_ratio=0.3),
-    dict(coreset_ratio=0.5, max_patches=30)
+    dict(coreset_ratio=0.5, memory_budget=budget_for(30, 5))
 ])
 def test_sources_of_the_rows(kwargs):
     features = draw()

@@ -1,7 +1,9 @@
 import pytest
 import torch
 import torch.distributed as dist
+from budgets import budget_for
 
+from mmad.errors import InputError
 from mmad.models.layers.held_patches import HeldPatches, replicate_rows
 
 
@@ -10,18 +12,32 @@ def draw(number, seed=0):
     return torch.randn(number, 5, 3, 4, generator=generator)
 
 
-def hold(features, order, max_patches=1000, inside=None):
-    held = HeldPatches(len(features), max_patches, 0)
+def first_value(rows, image, floor, limit):
+    """Rank patches by a value; those behind the limit have none."""
+    ranks = rows[:, 0].double().abs()
+    order = ranks.argsort(descending=True)
+    ranks[order[limit:]] = -torch.inf
+    return ranks, 0.0
+
+
+def collect(features, order, kept, inside=None, rank=first_value, **kwargs):
+    held = HeldPatches(
+        len(features), budget_for(kept, 5, 3), rank, choice_dim=3, **kwargs)
     for i in order:
         held.add(features[i:i + 1], [i],
                  None if inside is None else inside[i:i + 1])
-    return held.take()
+    return held
+
+
+def hold(*args, **kwargs):
+    return collect(*args, **kwargs).take()
 
 
 def test_numbers_of_the_patches():
     features = draw(4)
-    rows, numbers = hold(features, [2, 0, 3, 1])
-    assert torch.equal(numbers, torch.arange(48))
+    rows, numbers = hold(features, [2, 0, 3, 1], 1000)
+    assert torch.equal(numbers // 12,
+                       torch.tensor([2, 0, 3, 1]).repeat_interleave(12))
     for row, number in zip(rows, numbers.tolist()):
         image, position = divmod(number, 12)
         assert torch.equal(row, features[image, :, position // 4,
@@ -29,32 +45,90 @@ def test_numbers_of_the_patches():
 
 
 def test_nothing_is_left_when_they_are_taken():
-    held = HeldPatches(1, 1000, 0)
-    held.add(draw(1), [0])
+    held = collect(draw(1), [0], 1000)
     assert len(held.take()[0]) == 12
     assert len(held.take()[0]) == 0
 
 
-@pytest.mark.parametrize('max_patches', [2, 30, 47])
-def test_at_most_so_many_whatever_the_order(max_patches):
-    features = draw(4)
-    rows, numbers = hold(features, range(4), max_patches)
-    assert len(rows) == len(numbers.unique()) == max_patches
-    counts = (numbers // 12).bincount(minlength=4)
-    assert counts.max() - counts.min() <= 1
-    for one, other in zip(
-            hold(features, [3, 1, 0, 2], max_patches), (rows, numbers)):
-        assert torch.equal(one, other)
+@pytest.mark.parametrize('kept', [10, 33, 100])
+@pytest.mark.parametrize('order', [
+    torch.arange(10),
+    torch.arange(10).flip(0),
+    torch.tensor([3, 8, 1, 0, 9, 5, 2, 7, 4, 6])
+])
+def test_those_of_the_greatest_ranks_whatever_the_order(kept, order):
+    features = draw(10)
+    held = collect(features, order.tolist(), kept)
+    _, numbers = held.take()
+    # No image has more than four times the mean.
+    ranks = features[:, 0].flatten(1).double().abs()
+    limit = -(-4 * kept // 10)
+    for row in ranks:
+        row[row.argsort(descending=True)[limit:]] = -1
+    ranked = ranks.flatten().argsort(descending=True)
+    assert torch.equal(numbers.sort().values, ranked[:kept].sort().values)
+    assert held.radius == float(ranks.flatten()[ranked[kept]])
 
 
-def test_of_those_drawn_only_the_ones_in_the_image():
+def test_room_that_borders_leave_is_used():
     features = draw(4)
     inside = torch.ones(4, 1, 6, 8, dtype=torch.bool)
     inside[:, :, :2] = False  # the first row of patches
-    drawn = hold(features, range(4), 30)[1]
-    found = hold(features, range(4), 30, inside)[1]
-    assert torch.equal(found, drawn[drawn % 12 >= 4])
-    assert 0 < len(found) < 30
+    held = collect(features, range(4), 32, inside)
+    assert held.is_thinned
+    numbers = held.take()[1]
+    assert torch.equal(numbers, torch.arange(48).view(4, 12)[:, 4:].flatten())
+    assert held.radius == 0
+
+
+def test_memory_while_images_come_in():
+    held = collect(draw(50), range(49), 60)
+    assert held._rows.shape == (69, 5)
+    assert 60 <= held._count <= 69
+
+
+def test_half_precision():
+    features = 100 * draw(4)
+    rows, numbers = hold(features, range(4), 1000, dtype=torch.float16)
+    assert rows.dtype == torch.float16
+    expected = hold(features, range(4), 1000)[0]
+    torch.testing.assert_close(rows.float(), expected, rtol=2**-11, atol=1e-6)
+    found = replicate_rows(rows, numbers, torch.tensor([40, 3]))
+    assert found.dtype == torch.float32
+    assert torch.equal(found, rows[[40, 3]].float())
+
+
+def test_values_too_large_for_half_precision():
+    features = draw(4)
+    features[2, 0, 0, 0] = 7e4
+    with pytest.raises(InputError, match='are too large for '):
+        hold(features, range(4), 1000, dtype=torch.float16)
+
+
+def test_fewer_patches_than_images():
+    with pytest.raises(
+            InputError, match='for 4 patches of 5 values, fewer than the 5 i'):
+        hold(draw(5), range(5), 4)
+
+
+def _hold_share(rank, features, kept):
+    order = range(rank, len(features), dist.get_world_size())
+    held = collect(features, order, kept)
+    return (*held.take(), torch.tensor(held.radius))
+
+
+@pytest.mark.parametrize('world', [2, 3, 4])
+@pytest.mark.parametrize('kept', [9, 40])
+def test_processes_keep_what_one_keeps(run_processes, world, kept):
+    features = draw(9) * torch.arange(1, 10).view(-1, 1, 1, 1)
+    held = collect(features, range(9), kept)
+    rows, numbers = held.take()
+    parts = run_processes(world, _hold_share, features, kept)
+    assert {float(part[2]) for part in parts} == {held.radius}
+    found = torch.cat([part[1] for part in parts])
+    order = found.argsort()
+    assert torch.equal(found[order], numbers)
+    assert torch.equal(torch.cat([part[0] for part in parts])[order], rows)
 
 
 def _replicate(rank, rows, chosen):
@@ -63,7 +137,8 @@ def _replicate(rank, rows, chosen):
         own[:] = False
     elif rank == 0:
         own[1::3] = True
-    return replicate_rows(rows[own], 10 * torch.nonzero(own)[:, 0], chosen)
+    ids = 10 * torch.nonzero(own)[:, 0].flip(0)
+    return replicate_rows(rows[own].flip(0), ids, chosen)
 
 
 def test_every_process_gets_the_rows(run_processes):

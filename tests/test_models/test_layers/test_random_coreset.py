@@ -11,6 +11,7 @@ from bank_parts import (
     score_left_out,
     state_of,
 )
+from budgets import budget_for
 
 from mmad.errors import InputError
 from mmad.models.layers import CoresetBank
@@ -52,8 +53,9 @@ def test_random_choice_from_what_is_held():
     features = draw()
     inside = torch.ones(7, 1, 6, 8, dtype=torch.bool)
     inside[:, :, :2] = False  # the first row of patches
-    bank = random_bank(features, inside=inside, max_patches=60)
-    assert bank.num_held < 60
+    bank = random_bank(
+        features, inside=inside, memory_budget=budget_for(50, 5))
+    assert bank.num_held == 50
     assert len(bank) == int(0.3 * bank.num_held)
     assert (bank.sources[:, 1] >= 4).all()
 
@@ -141,13 +143,14 @@ def test_unknown_selection():
 
 def _shard(rank, features):
     order = range(rank, len(features), dist.get_world_size())
-    return state_of(random_bank(features, order, max_patches=70))
+    return state_of(
+        random_bank(features, order, memory_budget=budget_for(70, 5)))
 
 
 @pytest.mark.parametrize('world', [2, 3])
 def test_random_choice_of_processes(run_processes, world):
     features = draw()
-    alone = state_of(random_bank(features, max_patches=70))
+    alone = state_of(random_bank(features, memory_budget=budget_for(70, 5)))
     assert len(alone) == 21
     for found in run_processes(world, _shard, features):
         assert torch.equal(found, alone)
