@@ -100,7 +100,7 @@ def replicate_rows(rows: Tensor, row_ids: Tensor, chosen: Tensor) -> Tensor:
     Returns:
         Tensor: ``(K, D)`` rows, in the order of ``chosen``.
     """
-    found = torch.zeros(len(chosen), rows.shape[1])
+    found = rows.new_zeros(len(chosen), rows.shape[1])
     if len(rows):
         place = torch.searchsorted(row_ids, chosen).clamp(max=len(rows) - 1)
         here = row_ids[place] == chosen
