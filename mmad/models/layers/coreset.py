@@ -44,18 +44,18 @@ def project_by_image(rows: Tensor, images: Tensor, matrix: Tensor) -> Tensor:
     chosen by it must not depend on how images are dealt out to processes.
 
     Args:
-        rows (Tensor): ``(N, D)``.
+        rows (Tensor): ``(N, D)``, on any device.
         images (Tensor): ``(N,)`` int64, ascending, the image of each row.
-        matrix (Tensor): ``(D, d)``.
+        matrix (Tensor): ``(D, d)``, on the device that computes.
 
     Returns:
-        Tensor: ``(N, d)``.
+        Tensor: ``(N, d)`` on the device of ``rows``.
     """
     counts = torch.unique_consecutive(images, return_counts=True)[1].tolist()
-    projected = torch.empty(len(rows), matrix.shape[1])
+    projected = rows.new_empty(len(rows), matrix.shape[1])
     for source, target in zip(
             rows.split(counts), projected.split(counts), strict=True):
-        torch.mm(source, matrix, out=target)
+        target.copy_(source.to(matrix.device) @ matrix)
     return projected
 
 

@@ -9,6 +9,7 @@ from mmad.utils.arguments import check_choice, check_number
 
 from .coreset import k_center_greedy, project_by_image, random_projection
 from .coreset_filling import fill_coreset
+from .device_memory import has_room
 from .held_patches import HeldPatches, replicate_rows
 from .memory_bank import MemoryBank
 from .nearest_neighbors import distances_to, nearest_rows, squared_norms
@@ -228,21 +229,24 @@ class CoresetBank(MemoryBank):
         centers, owners = projected[:0], self.images_of_rows().cpu()
         if len(self):
             # As patches of one image.
-            centers = self._project(self.rows.cpu(), torch.zeros_like(owners))
+            centers = self._project(self.rows, torch.zeros_like(owners))
             start = dict(centers=centers)
         device, chosen = self.rows.device, none
+        if has_room(projected.nbytes, device):
+            projected = projected.to(device)
         if size:
             chosen = k_center_greedy(
-                projected.to(device),
+                projected,
                 size,
                 row_ids=numbers,
                 progress=rank() == 0,
+                device=device,
                 **start)
         if not self.prepares_leaving_out:
             return chosen, none, none
         more = self._replicate(projected, numbers, chosen)
         return chosen, *fill_coreset(
-            projected.to(device), numbers, numbers // self._held.per_image,
+            projected, numbers, numbers // self._held.per_image,
             torch.cat([centers.to(device), more]),
             torch.cat([owners, chosen // self._held.per_image]).to(device))
 
@@ -257,7 +261,7 @@ class CoresetBank(MemoryBank):
         if self.projection_dim is None:
             return held
         matrix = random_projection(held.shape[1], self.projection_dim,
-                                   self.seed)
+                                   self.seed).to(self.rows.device)
         return project_by_image(held, numbers // self._held.per_image, matrix)
 
     def rows_at(self, index: Tensor) -> Tensor:

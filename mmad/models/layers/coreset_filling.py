@@ -32,12 +32,14 @@ def fill_coreset(features: Tensor, row_ids: Tensor, images: Tensor,
     those too far away are exchanged.
 
     Args:
-        features (Tensor): ``(N, D)`` float32 rows of this process.
+        features (Tensor): ``(N, D)`` float32 rows of this process, on any
+            device.
         row_ids (Tensor): ``(N,)`` increasing int64 ids on the CPU; over all
             processes each id occurs once.
         images (Tensor): ``(N,)`` int64, ascending, the image of each row, on
             the CPU.
-        centers (Tensor): ``(K, D)``, the same in all processes.
+        centers (Tensor): ``(K, D)``, the same in all processes, on the device
+            that computes.
         owners (Tensor): ``(K,)`` int64, the image of each center.
 
     Returns:
@@ -45,15 +47,16 @@ def fill_coreset(features: Tensor, row_ids: Tensor, images: Tensor,
         once, and the image ``(F,)`` whose centers each stands in for, in
         ascending order; on the CPU, the same in every process.
     """
-    radius = torch.zeros(())
+    radius = centers.new_zeros(())
     norms = squared_norms(centers)
     places, distances, excluded = [], [], []
     # Image by image, so that nothing is rounded by how they are dealt out.
     counts = torch.unique_consecutive(images, return_counts=True)[1].tolist()
     start = 0
     for image, rows in zip(images.unique().tolist(), features.split(counts)):
+        rows = rows.to(centers.device)
         nearest = nearest_rows(rows, centers, norms, 1)
-        farthest = distances_to(rows, centers, nearest).max().cpu()
+        farthest = distances_to(rows, centers, nearest).max()
         radius = torch.maximum(radius, farthest)
         owner = owners[nearest[:, 0]]
         lost = torch.nonzero(owner != image)[:, 0]
@@ -64,19 +67,19 @@ def fill_coreset(features: Tensor, row_ids: Tensor, images: Tensor,
         distances.append(distance.cpu())
         excluded.append(owner.cpu())
         start += len(rows)
-    radius = all_gather(radius).max()
+    covering_radius = float(all_gather(radius).max())
     distance, owner, place = (torch.cat([*parts,
                                          torch.empty(0, dtype=dtype)])
                               for parts, dtype in ((distances, torch.float32),
                                                    (excluded, torch.int64),
                                                    (places, torch.int64)))
-    far = distance > radius
+    far = distance > covering_radius
     place = place[far]
     return _choose(
         all_gather_rows(row_ids[place]), all_gather_rows(owner[far]),
         all_gather_rows(distance[far]),
         all_gather_rows(features[place.to(features.device)].cpu()),
-        float(radius), 2 * len(centers))
+        covering_radius, 2 * len(centers))
 
 
 def _distances_to_others(queries: Tensor, rows: Tensor, norms: Tensor,

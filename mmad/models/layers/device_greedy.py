@@ -62,25 +62,43 @@ def _candidates(rows: RowDistances,
 
 def _take(candidates: Tensor, keys: Tensor, other: Tensor,
           number: int) -> tuple[Tensor, Tensor]:
-    """Take candidates as long as they are farther than the other row."""
+    """Take candidates, at least one, until the other row is farther."""
     # Exact, as they were float32 before.
     nearest, ids = keys[:, 0].to(candidates.dtype), keys[:, 1].long()
-    picks: list[Tensor] = []
-    valid: list[Tensor] = []
-    open_ = nearest.new_ones(1, dtype=torch.bool)
-    while len(picks) < number and (not picks or open_):
-        for _ in range(min(_NUM_PICKS, number - len(picks))):
-            # An index with a dimension does not wait for the device. Of equal
-            # ones, the first has the lowest id.
-            best = nearest.argmax(0, keepdim=True)
-            distance, tie = nearest[best], ids[best] < other[1]
-            open_ = open_ & (distance >= 0) & (
-                (distance > other[0]) | (distance == other[0]) & tie)
-            picks.append(best)
-            valid.append(open_)
-            nearest = torch.minimum(
-                nearest,
-                exact_distances(candidates, candidates[best])[:, 0])
-            nearest.index_fill_(0, best, -1)
-    best = torch.cat(picks)[torch.cat(valid)]
-    return candidates[best], ids[best]
+    taken: list[Tensor] = []
+    while len(taken) < number:
+        picks, distances = _pick(candidates, nearest,
+                                 min(_NUM_PICKS, number - len(taken)))
+        farther = (distances > other[0]) | ((distances == other[0]) &
+                                            (ids[picks] < other[1]))
+        valid = int(((distances >= 0) & farther).long().cumprod(0).sum())
+        taken += picks[:valid].split(1)
+        if valid < len(picks):
+            break
+    places = torch.cat(taken)
+    return candidates[places], ids[places]
+
+
+def _pick(candidates: Tensor, nearest: Tensor,
+          number: int) -> tuple[Tensor, Tensor]:
+    """Pick the farthest candidates one after the other, without the host.
+
+    Args:
+        candidates (Tensor): ``(C, D)``.
+        nearest (Tensor): ``(C,)``, changed in place.
+        number (int): Number of picks.
+
+    Returns:
+        tuple[Tensor, Tensor]: Places and distances ``(number,)``.
+    """
+    places, distances = [], []
+    for _ in range(number):
+        # The first of equal ones, which has the lowest id. An index without
+        # a dimension would be read by the host.
+        place = nearest.argmax(0, keepdim=True)
+        places.append(place)
+        distances.append(nearest[place])
+        from_pick = exact_distances(candidates, candidates[place])[:, 0]
+        torch.minimum(nearest, from_pick, out=nearest)
+        nearest.index_fill_(0, place, -1)
+    return torch.cat(places), torch.cat(distances)

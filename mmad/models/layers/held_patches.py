@@ -3,12 +3,16 @@ import math
 import torch
 from torch import Tensor
 
+from .device_memory import has_room
 from .patch_features import valid_patches
 from .processes import all_reduce_, world_size
 
 
 class HeldPatches:
     """Patches of the images of this process, until some are chosen.
+
+    They stay on the device of the features, or in the CPU's memory where a
+    GPU has no room for them.
 
     A patch has the number image x patches per image + position, with
     positions row by row.
@@ -46,9 +50,10 @@ class HeldPatches:
                 show the images; patches that show none of them are left out.
                 Defaults to None: all do.
         """
-        patches = features.flatten(2).transpose(1, 2).cpu()
+        patches = features.flatten(2).transpose(1, 2)
         if not self.per_image:
-            self._reserve(*patches.shape[1:])
+            self._reserve(*patches.shape[1:], features.device)
+        patches = patches.to(self._rows.device)
         valid = None
         if inside is not None:
             valid = valid_patches(inside, features.shape[-2:]).flatten(1).cpu()
@@ -70,12 +75,14 @@ class HeldPatches:
             rows = rows[order]
         return rows, numbers
 
-    def _reserve(self, per_image: int, dim: int) -> None:
+    def _reserve(self, per_image: int, dim: int, device: torch.device) -> None:
         self.per_image = per_image
         images = math.ceil(self.num_images / world_size())
         quota = min(per_image, math.ceil(self.max_patches / self.num_images))
-        # Pages that are never written to take no memory.
-        self._rows = torch.empty(images * quota, dim)
+        if not has_room(4 * images * quota * dim, device):
+            device = torch.device('cpu')
+        # On the CPU, pages that are never written to take no memory.
+        self._rows = torch.empty(images * quota, dim, device=device)
         self._numbers = torch.empty(images * quota, dtype=torch.int64)
 
     def _kept_positions(self, image: int) -> Tensor:

@@ -43,8 +43,8 @@ class RowDistances:
         step = max(1, _BLOCK // max(centers.shape))
         for rows, nearest in zip(
                 self.rows.split(step), self.nearest.split(step), strict=True):
-            self._compare(rows.to(centers.device), nearest, centers, shifted,
-                          norms)
+            self._compare(
+                rows.to(centers.device), nearest, centers, shifted, norms)
         if len(self.ids):
             places = torch.searchsorted(self.ids, ids)
             places = places.clamp(max=len(self.ids) - 1)
@@ -78,8 +78,9 @@ class RowDistances:
         squares = torch.addmm(norms, shifted, shifted_centers.T, alpha=-2)
         squares += own_norms[:, None]
         room = _rounding(rows.shape[1]) * (own_norms + norms.max())
-        limit = torch.minimum(squares.amin(1) + room,
-                              nearest.clamp(min=0).square()) + room
+        limit = torch.minimum(
+            squares.amin(1) + room,
+            nearest.clamp(min=0).square()) + room
         pairs = torch.nonzero(squares <= limit[:, None])
         for row, center in (
                 part.T

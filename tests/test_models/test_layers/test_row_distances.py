@@ -11,8 +11,8 @@ def rows_of(kind, number=200, dim=24):
     generator = torch.Generator().manual_seed(number)
     rows = torch.randn(number, dim, generator=generator)
     if kind == 'duplicated':
-        rows = rows[torch.randint(number // 5, (number, ),
-                                  generator=generator)]
+        rows = rows[torch.randint(
+            number // 5, (number, ), generator=generator)]
     elif kind == 'offset':
         rows = rows + 1e4
     elif kind == 'equal':
@@ -52,8 +52,8 @@ def test_a_distance_does_not_depend_on_the_number_of_rows(parts):
     whole = exact_distances(rows, rows[:50])
     assert torch.equal(
         whole,
-        torch.cat([exact_distances(own, rows[:50])
-                   for own in rows.chunk(parts)]))
+        torch.cat(
+            [exact_distances(own, rows[:50]) for own in rows.chunk(parts)]))
     assert torch.equal(
         whole,
         torch.cat(
