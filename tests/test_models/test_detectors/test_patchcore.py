@@ -206,6 +206,8 @@ def _fit_shard(rank, detector, images):
         (3, 7, dict(coreset_ratio=0.3, selection='random', max_patches=500)),
         (2, 7, dict(patch_features=dict(embedding='official', dim=8))),
         (3, 7, dict(coreset_ratio=1, max_patches=100)),
+        (4, 7, dict(coreset_ratio=0.2)),
+        (4, 7, dict(coreset_ratio=0.3, projection_dim=None)),
         # Two of the processes keep nothing.
         (3, 7, dict(coreset_ratio=1, max_patches=1, num_neighbors=1)),
     ])

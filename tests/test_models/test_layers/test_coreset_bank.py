@@ -185,7 +185,7 @@ def _shard(rank, features):
     return state_of(fit(features, order, coreset_ratio=0.3))
 
 
-@pytest.mark.parametrize('world', [2, 3])
+@pytest.mark.parametrize('world', [2, 3, 4])
 def test_processes_choose_together(run_processes, world):
     features = draw()
     bank = fit(features, coreset_ratio=0.3)
