@@ -52,7 +52,7 @@ class HeldPatches:
         """
         patches = features.flatten(2).transpose(1, 2)
         if not self.per_image:
-            self._reserve(*patches.shape[1:], features.device)
+            self._reserve(patches.shape[1], patches.shape[2], features.device)
         patches = patches.to(self._rows.device)
         valid = None
         if inside is not None:

@@ -12,7 +12,7 @@ from bank_parts import (
 )
 
 from mmad.errors import InputError
-from mmad.models.layers import CoresetBank
+from mmad.models.layers import CoresetBank, coreset_bank, held_patches
 
 
 def test_all_patches_in_the_order_of_the_images():
@@ -192,3 +192,16 @@ def test_processes_choose_together(run_processes, world):
     assert len(bank.fill_rows)
     for found in run_processes(world, _shard, features):
         assert torch.equal(found, state_of(bank))
+
+
+@pytest.mark.skipif(
+    not torch.cuda.is_available(), reason='needs a GPU with CUDA')
+@pytest.mark.parametrize('projection_dim', [None, 3])
+def test_cuda_with_and_without_room(monkeypatch, projection_dim):
+    features = draw().cuda()
+    setting = dict(coreset_ratio=0.3, projection_dim=projection_dim)
+    bank = fit(features, **setting)
+    assert bank.rows.is_cuda
+    for module in (coreset_bank, held_patches):
+        monkeypatch.setattr(module, 'has_room', lambda *args: False)
+    assert torch.equal(state_of(fit(features, **setting)), state_of(bank))

@@ -4,6 +4,8 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmad.models.layers import device_greedy as module
@@ -153,3 +155,32 @@ def test_cuda_does_not_wait_for_each_pick():
     finally:
         torch.cuda.set_sync_debug_mode('default')
     assert places.tolist() == naive(rows, 300)
+
+
+def _choose_on_gpu(rank, backend, folder, shards):
+    torch.cuda.set_device(rank % torch.cuda.device_count())
+    dist.init_process_group(
+        backend,
+        init_method=f'file://{folder / "rendezvous"}',
+        rank=rank,
+        world_size=len(shards))
+    rows, ids = shards[rank]
+    chosen = k_center_greedy(rows.cuda(), 120, 33, ids)
+    torch.save(chosen, folder / f'{rank}.pt')
+    dist.destroy_process_group()
+
+
+@needs_cuda
+@pytest.mark.parametrize('backend', ['gloo', 'nccl'])
+def test_cuda_processes_choose_as_one(backend, tmp_path):
+    if backend == 'nccl' and torch.cuda.device_count() < 2:
+        pytest.skip('NCCL needs a GPU for each process')
+    rows = data('random', number=120)
+    ids = torch.arange(120)
+    shards = [(rows[part], ids[part]) for part in (ids % 3 > 0, ids % 3 == 0)]
+    # CUDA does not work in forks.
+    mp.start_processes(
+        _choose_on_gpu, (backend, tmp_path, shards), 2, start_method='spawn')
+    for rank in range(2):
+        chosen = torch.load(tmp_path / f'{rank}.pt', weights_only=True)
+        assert chosen.tolist() == naive(rows.cuda(), 120, 33)
