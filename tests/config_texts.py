@@ -127,3 +127,34 @@ SMALLEST = dict(
         'default_hooks.checkpoint.interval':
         1
     })
+
+# Methods in place of that of another config.
+PADIM = """
+_base_ = '{base}'
+model = dict(
+    _delete_=True,
+    type='PaDiM',
+    data_preprocessor={{{{_base_.model.data_preprocessor}}}},
+    backbone=dict(
+        type='TorchvisionBackbone', name='resnet18',
+        stages=['layer1', 'layer2'], weights=None),
+    reduction='pca',
+    dim=8,
+    sigma=2.0)
+train_cfg = dict(max_epochs=2, val_interval=2)
+default_hooks = dict(checkpoint=dict(interval=2))
+"""
+
+SPADE = """
+_base_ = '{base}'
+model = dict(
+    _delete_=True,
+    type='SPADE',
+    data_preprocessor={{{{_base_.model.data_preprocessor}}}},
+    backbone=dict(
+        type='TorchvisionResNet', name='resnet18',
+        stages=['layer1', 'layer2'], weights=None),
+    pyramid_stages=['layer1', 'layer2'],
+    image_stage='layer2',
+    num_neighbors=3)
+"""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from config_texts import PADIM, SPADE
 
 from mmad.utils import load_checkpoint
 
@@ -72,7 +73,7 @@ def assert_same_metrics(work_dir, alone):
                                             'metrics.json').read_text()
 
 
-@pytest.mark.parametrize('world', [2, 3])
+@pytest.mark.parametrize('world', [2, 3, 4])
 def test_train(launch, config, alone, tmp_path, world):
     ends = launch(world, 'train.py', config, *CATEGORY, '--work-dir',
                   tmp_path / 'work')
@@ -80,34 +81,20 @@ def test_train(launch, config, alone, tmp_path, world):
     assert_same(tmp_path / 'work', alone)
 
 
-PADIM = """
-_base_ = '{base}'
-model = dict(
-    _delete_=True,
-    type='PaDiM',
-    data_preprocessor={{{{_base_.model.data_preprocessor}}}},
-    backbone=dict(
-        type='TorchvisionBackbone', name='resnet18',
-        stages=['layer1', 'layer2'], weights=None),
-    reduction='pca',
-    dim=8,
-    sigma=2.0)
-train_cfg = dict(max_epochs=2, val_interval=2)
-default_hooks = dict(checkpoint=dict(interval=2))
-"""
-
-
-def test_train_in_two_passes(run_tool, launch, config, tmp_path):
-    path = tmp_path / 'padim.py'
-    path.write_text(PADIM.format(base=config))
+@pytest.mark.parametrize(('text', 'checkpoint'), [(PADIM, 'epoch_2.pth'),
+                                                  (SPADE, 'epoch_1.pth')])
+def test_train_other_methods(run_tool, launch, config, tmp_path, text,
+                             checkpoint):
+    path = tmp_path / 'method.py'
+    path.write_text(text.format(base=config))
     args = ('train.py', path, *CATEGORY, '--work-dir')
     result = run_tool(tmp_path, *args, tmp_path / '1')
     assert result.status == 0, result.err
-    for world in (2, 3):
+    for world in (2, 3, 4):
         folder = tmp_path / str(world)
         ends = launch(world, *args, folder)
         assert [status for status, _ in ends] == [0] * world, ends
-        assert_same(folder, tmp_path / '1', 'epoch_2.pth')
+        assert_same(folder, tmp_path / '1', checkpoint)
 
 
 ENSEMBLE = """
@@ -143,12 +130,15 @@ def test_train_an_ensemble(run_tool, launch, config, tmp_path):
     assert_same(tmp_path / '2', tmp_path / '1', 'epoch_2.pth')
 
 
-@pytest.mark.parametrize('name', ['mkd_config', 'fyd_config'])
-def test_train_by_gradients(run_tool, launch, request, name, tmp_path):
+@pytest.mark.parametrize(('name', 'world'), [('mkd_config', 2),
+                                             ('fyd_config', 2),
+                                             ('fyd_config', 3),
+                                             ('fyd_config', 4)])
+def test_train_by_gradients(run_tool, launch, request, name, world, tmp_path):
     config = request.getfixturevalue(name)
-    ends = launch(2, 'train.py', config, *CATEGORY, '--work-dir', 'work')
-    assert [status for status, _ in ends] == [0, 0], ends
-    # Half of these figures are of the other process, whose network must be
+    ends = launch(world, 'train.py', config, *CATEGORY, '--work-dir', 'work')
+    assert [status for status, _ in ends] == [0] * world, ends
+    # Most of these figures are of the other processes, whose networks must be
     # the one that was saved.
     result = run_tool(tmp_path, 'test.py', config,
                       tmp_path / 'work' / 'epoch_4.pth', *CATEGORY,

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from config_texts import PADIM, SPADE
 
 from mmad.utils import load_checkpoint
 
@@ -62,66 +63,151 @@ def nodes():
             ip('netns', 'delete', name)
 
 
-def start(node, folder, rank, local_rank, world, *args):
-    log = (folder / f'log{rank}').open('w')
-    return subprocess.Popen([
-        'ip', 'netns', 'exec', node.name, sys.executable,
-        str(ROOT / 'tools' / 'train.py'), *args, '--launcher', 'pytorch'
-    ],
+def start(node, folder, rank, local_rank, launcher, world, *args):
+    """Start a process on a node, as its launcher would."""
+    numbers = dict(
+        pytorch=dict(RANK=rank, WORLD_SIZE=world, LOCAL_RANK=local_rank),
+        slurm=dict(
+            SLURM_PROCID=rank, SLURM_NTASKS=world, SLURM_LOCALID=local_rank),
+        mpi=dict(
+            OMPI_COMM_WORLD_RANK=rank,
+            OMPI_COMM_WORLD_SIZE=world,
+            OMPI_COMM_WORLD_LOCAL_RANK=local_rank))[launcher]
+    return run_on(node, folder, f'log{rank}', sys.executable,
+                  str(ROOT / 'tools' / args[0]), *args[1:], '--launcher',
+                  launcher, **{
+                      name: str(number)
+                      for name, number in numbers.items()
+                  })
+
+
+def run_on(node, folder, log, *command, **env):
+    return subprocess.Popen(['ip', 'netns', 'exec', node.name, *command],
                             cwd=folder,
-                            stdout=log,
+                            stdout=(folder / log).open('w'),
                             stderr=subprocess.STDOUT,
                             env=dict(
                                 os.environ,
                                 PYTHONPATH=str(ROOT),
                                 OMP_NUM_THREADS='1',
-                                RANK=str(rank),
-                                LOCAL_RANK=str(local_rank),
-                                WORLD_SIZE=str(world),
                                 MASTER_ADDR=node.address,
                                 MASTER_PORT='29513',
-                                GLOO_SOCKET_IFNAME=node.name))
+                                GLOO_SOCKET_IFNAME=node.name,
+                                **env))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize('per_node', [1, 2])
-def test_fit_and_validation(nodes, run_tool, config, mvtec_root, tmp_path,
-                            per_node):
-    text = config.read_text().replace(str(mvtec_root), 'data') + DUMPING
+@pytest.fixture
+def places(mvtec_root, tmp_path):
+    """Folders of one process alone and of two nodes, each with the data."""
     places = [tmp_path / name for name in ('alone', 'node0', 'node1')]
     for place in places:
         shutil.copytree(mvtec_root, place / 'data')
-        (place / 'tiny.py').write_text(text)
-    args = ('tiny.py', '--category', 'bottle', '--work-dir', 'work')
-    result = run_tool(places[0], 'train.py', *args)
-    assert result.status == 0, result.err
+    return places
 
-    world = 2 * per_node
-    processes = [
-        start(node, place, per_node * number + local, local, world, *args)
-        for number, (node, place) in enumerate(zip(nodes, places[1:]))
-        for local in range(per_node)
-    ]
+
+@pytest.fixture
+def run_on_both(nodes, places):
+    """Run a tool on both nodes: status and log of each process."""
+
+    def run(launcher, per_node, *args):
+        return wait(places, [
+            start(node, place, per_node * number + local, local, launcher,
+                  2 * per_node, *args)
+            for number, (node, place) in enumerate(zip(nodes, places[1:]))
+            for local in range(per_node)
+        ])
+
+    return run
+
+
+def wait(places, processes):
     try:
         ends = [process.wait(300) for process in processes]
     finally:
         for process in processes:
             process.kill()
     logs = [
-        path.read_text()[-2000:]
-        for path in sorted(tmp_path.glob('node*/log*'))
+        path.read_text()[-2000:] for place in places[1:]
+        for path in sorted(place.glob('log*'))
     ]
-    assert ends == [0] * world, '\n'.join(logs)
+    return ends, '\n'.join(logs)
+
+
+def assert_same(places, name):
     metrics, expected = (
         json.loads((place / 'work' / 'metrics.json').read_text())
         for place in (places[1], places[0]))
     assert metrics == expected
     states = [
-        load_checkpoint(str(place / 'work' / 'epoch_1.pth'))['state_dict']
+        load_checkpoint(str(place / 'work' / name))['state_dict']
         for place in (places[1], places[0])
     ]
     assert all(
         (states[0][name] == states[1][name]).all() for name in states[1])
+
+
+ARGS = ('tiny.py', '--category', 'bottle', '--work-dir')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('launcher', 'per_node'), [('pytorch', 1),
+                                                    ('slurm', 1), ('mpi', 2)])
+def test_fit_and_validation(run_on_both, places, run_tool, config, mvtec_root,
+                            launcher, per_node):
+    for place in places:
+        (place / 'tiny.py'
+         ).write_text(config.read_text().replace(str(mvtec_root), 'data') +
+                      DUMPING)
+    result = run_tool(places[0], 'train.py', *ARGS, 'work')
+    assert result.status == 0, result.err
+    ends, logs = run_on_both(launcher, per_node, 'train.py', *ARGS, 'work')
+    assert ends == [0] * len(ends), logs
+    assert_same(places, 'epoch_1.pth')
     # Nor do the metrics of another package exchange files.
-    assert not list(tmp_path.glob('**/.dist_test'))
+    assert not list(places[0].parent.glob('**/.dist_test'))
     assert (places[1] / 'all.pkl').is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('text', 'checkpoint'), [(PADIM, 'epoch_2.pth'),
+                                                  (SPADE, 'epoch_1.pth')])
+def test_fit_by_torchrun_and_test(nodes, run_on_both, places, run_tool, config,
+                                  mvtec_root, text, checkpoint):
+    for place in places:
+        (place / 'base.py').write_text(config.read_text().replace(
+            str(mvtec_root), 'data'))
+        (place / 'tiny.py').write_text(text.format(base='base.py'))
+    result = run_tool(places[0], 'train.py', *ARGS, 'work')
+    assert result.status == 0, result.err
+    ends, logs = wait(places, [
+        run_on(
+            node,
+            place,
+            'log',
+            'bash',
+            str(ROOT / 'tools' / 'dist_train.sh'),
+            ARGS[0],
+            '2',
+            *ARGS[1:],
+            'work',
+            PYTHON=sys.executable,
+            NNODES='2',
+            NODE_RANK=str(number))
+        for number, (node, place) in enumerate(zip(nodes, places[1:]))
+    ])
+    assert ends == [0, 0], logs
+    assert_same(places, checkpoint)
+    # Written on the first node alone.
+    assert not list(places[2].glob('**/*.pth'))
+
+    test = ('test.py', ARGS[0], f'work/{checkpoint}', *ARGS[1:], 'test')
+    ends, logs = run_on_both('pytorch', 1, *test)
+    assert 0 not in ends
+    assert logs.count('the processes have different files') == 2
+    (places[2] / 'work').mkdir(exist_ok=True)
+    shutil.copy(places[1] / 'work' / checkpoint, places[2] / 'work')
+    ends, logs = run_on_both('pytorch', 1, *test)
+    assert ends == [0, 0], logs
+    found, expected = ((places[1] / folder / 'metrics.json').read_text()
+                       for folder in ('test', 'work'))
+    assert found == expected

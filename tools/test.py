@@ -55,6 +55,7 @@ def test(args: argparse.Namespace) -> None:
     )
     from mmad.utils.config_parts import type_name
     from mmad.utils.path_checks import check_folder
+    from mmad.utils.same_files import check_same_files
     from mmad.utils.setup_env import setup_environment
 
     check_at_least('--interval', args.interval, 1)
@@ -81,8 +82,12 @@ def test(args: argparse.Namespace) -> None:
     refuse_unsupported(cfg)
     say_config(args.config, args.data)
     say('Method', f'{type_name(cfg.model.type)}, from {args.checkpoint}')
-    check_data(cfg, ['test_dataloader'])
+    data = check_data(cfg, ['test_dataloader'])
     setup_environment(args.launcher)
+    check_same_files(data, {
+        'the checkpoint': args.checkpoint,
+        'the file of --weights': args.weights
+    })
     runner = ToolRunner.from_cfg(cfg)
     runner.say_output_paths()
     runner.test()

@@ -65,6 +65,7 @@ def train(args: argparse.Namespace) -> None:
         load_config,
     )
     from mmad.utils.config_parts import type_name
+    from mmad.utils.same_files import check_same_files
     from mmad.utils.setup_env import setup_environment
 
     cfg = load_config(args)
@@ -84,6 +85,10 @@ def train(args: argparse.Namespace) -> None:
     say('Method', type_name(cfg.model.type))
     data = check_data(cfg, ['train_dataloader', 'val_dataloader'])
     setup_environment(args.launcher)
+    check_same_files(data, {
+        'the checkpoint': cfg.load_from,
+        'the file of --weights': args.weights
+    })
     runner = ToolRunner.from_cfg(cfg)
     runner.say_output_paths()
     write_held_out(runner.work_dir, data['train_dataloader'])

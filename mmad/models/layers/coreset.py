@@ -1,5 +1,7 @@
 import math
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import torch
@@ -9,8 +11,11 @@ from torch import Tensor
 from mmad.errors import InputError
 
 from .candidates import Candidates
+from .device_greedy import device_greedy
+from .held_patches import replicate_rows
 from .nearest_centers import Key, NearestCenters
 from .processes import all_gather, all_reduce_, rank, world_size
+from .row_distances import RowDistances
 
 _NUM_CANDIDATES = 1024
 
@@ -39,19 +44,20 @@ def project_by_image(rows: Tensor, images: Tensor, matrix: Tensor) -> Tensor:
     chosen by it must not depend on how images are dealt out to processes.
 
     Args:
-        rows (Tensor): ``(N, D)``, float32 or float16.
+        rows (Tensor): ``(N, D)``, float32 or float16, on any device.
         images (Tensor): ``(N,)`` int64, the image of each row; the rows of
             one are side by side.
-        matrix (Tensor): ``(D, d)``.
+        matrix (Tensor): ``(D, d)``, on the device that computes.
 
     Returns:
-        Tensor: ``(N, d)``.
+        Tensor: ``(N, d)`` on the device of ``rows``.
     """
     counts = torch.unique_consecutive(images, return_counts=True)[1].tolist()
-    projected = torch.empty(len(rows), matrix.shape[1])
+    projected = matrix.new_empty(
+        len(rows), matrix.shape[1], device=rows.device)
     for source, target in zip(
             rows.split(counts), projected.split(counts), strict=True):
-        torch.mm(source.float(), matrix, out=target)
+        target.copy_(source.to(matrix.device).float() @ matrix)
     return projected
 
 
@@ -60,7 +66,8 @@ def k_center_greedy(features: Tensor,
                     first: int = 0,
                     row_ids: Tensor | None = None,
                     progress: bool = False,
-                    centers: Tensor | None = None) -> Tensor:
+                    centers: Tensor | None = None,
+                    device: torch.device | None = None) -> Tensor:
     """Choose rows greedily so that every row is near a chosen one.
 
     Starting with row ``first``, each step takes the row that is farthest in
@@ -73,8 +80,10 @@ def k_center_greedy(features: Tensor,
     shrink, so the next rows are all among a few candidates, the farthest
     rows, until the best of these is nearer than the rest; only then do the
     other rows meet all the new centers at once, in as many threads as torch
-    uses, and centers that cannot be nearer are skipped. Rows on the GPU, in
-    one process, take the plain loop without host synchronization.
+    uses, and centers that cannot be nearer are skipped. On GPUs,
+    :func:`device_greedy` does likewise. Its distances are float32, those on
+    the CPU float64, so the two may differ where distances are equal but for
+    rounding. On either, any number of processes choose the same.
 
     Args:
         features (Tensor): ``(N, D)`` finite float32 rows of this process.
@@ -87,6 +96,9 @@ def k_center_greedy(features: Tensor,
         centers (Tensor, optional): ``(K, D)`` float32, chosen before, the
             same in all processes; ``first`` does not count then. Defaults to
             None.
+        device (torch.device, optional): Where to compute. Rows in the CPU's
+            memory are sent there in blocks. Defaults to None: where the
+            features are.
 
     Returns:
         Tensor: ``(num_select,)`` int64 ids on the CPU in order of selection,
@@ -104,11 +116,13 @@ def k_center_greedy(features: Tensor,
     here = torch.nonzero(row_ids == first).flatten()
     if centers is None and not all_reduce_(torch.tensor(len(here))):
         raise InputError(f'the first row {first} is not one of the rows.')
-    steps = track(
-        range(num_select), 'Selecting the coreset', disable=not progress)
-    if features.is_cuda and world_size() == 1:
-        start = int(here) if centers is None else 0
-        return row_ids[_plain_greedy(features, start, steps, centers)]
+    show = partial(
+        track, description='Selecting the coreset', disable=not progress)
+    device = device or features.device
+    if device.type == 'cuda':
+        picks = _device_picks(features, num_select, first, row_ids, centers,
+                              device)
+        return torch.tensor(list(show(picks, total=num_select)))
 
     num_before = 0 if centers is None else len(centers)
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
@@ -123,7 +137,7 @@ def k_center_greedy(features: Tensor,
             others = _greatest(others)
         candidates = Candidates(nearest_centers, positions)
         chosen = []
-        for _ in steps:
+        for _ in show(range(num_select)):
             key, center, is_own = _elect(*candidates.farthest())
             if key <= others:
                 nearest_centers.add(candidates.centers)
@@ -144,30 +158,19 @@ def _add_all(nearest_centers: NearestCenters, centers: np.ndarray) -> None:
         nearest_centers.add(list(centers[start:start + _NUM_CANDIDATES]))
 
 
-def _plain_greedy(features: Tensor,
-                  first: int,
-                  steps,
-                  centers: Tensor | None = None) -> Tensor:
-    index = torch.tensor(first, device=features.device)
-    nearest = features.new_full((len(features), ), math.inf)
-    if centers is not None:
-        for block in centers.to(features).split(_NUM_CANDIDATES):
-            torch.minimum(
-                nearest, torch.cdist(features, block).amin(1), out=nearest)
-        index = nearest.argmax()
-    chosen = []
-    for _ in steps:
-        chosen.append(index)
-        # Without the expansion into products there is neither cancellation
-        # nor a temporary of the size of `features`.
-        distance = torch.cdist(
-            features,
-            features[index, None],
-            compute_mode='donot_use_mm_for_euclid_dist')
-        torch.minimum(nearest, distance[:, 0], out=nearest)
-        nearest[index] = -1
-        index = nearest.argmax()
-    return torch.stack(chosen).cpu()
+def _device_picks(features: Tensor, num_select: int, first: int,
+                  row_ids: Tensor, centers: Tensor | None,
+                  device: torch.device) -> Iterator[int]:
+    rows = RowDistances(features, row_ids, device)
+    chosen = torch.empty(0, dtype=torch.int64)
+    if centers is None:
+        chosen = torch.tensor([first])
+        centers = replicate_rows(features, row_ids, chosen)
+    yield from chosen.tolist()
+    chosen = chosen.to(device)
+    for block in centers.to(device).split(_NUM_CANDIDATES):
+        rows.add(block, chosen)
+    yield from device_greedy(rows, num_select - len(chosen))
 
 
 def _greatest(key: Key) -> Key:

@@ -11,6 +11,7 @@ from mmad.utils.arguments import check_choice, check_number
 from .coreset import k_center_greedy
 from .coreset_filling import fill_coreset
 from .covering_gaps import covering_bound
+from .device_memory import has_room
 from .held_patches import HeldPatches, replicate_rows
 from .memory_bank import MemoryBank
 from .nearest_neighbors import distances_to, nearest_rows, squared_norms
@@ -252,7 +253,8 @@ class CoresetBank(MemoryBank):
             generator = torch.Generator().manual_seed(self.seed + len(self))
             drawn = torch.randperm(len(everyones), generator=generator)[:size]
             return everyones[drawn.sort().values], none, none
-        projected = self._space.project(held, numbers // self._held.per_image)
+        projected = self._space.project(
+            held, numbers // self._held.per_image, self.rows.device)
         if (numbers.diff() < 0).any():
             numbers, order = numbers.sort()
             projected = projected[order]
@@ -260,17 +262,20 @@ class CoresetBank(MemoryBank):
         centers, owners = projected[:0], self.images_of_rows().cpu()
         if len(self):
             # As patches of one image.
-            centers = self._space.project(self.rows.cpu(),
-                                          torch.zeros_like(owners))
+            centers = self._space.project(self.rows, torch.zeros_like(owners),
+                                          self.rows.device)
             start = dict(centers=centers)
         device, chosen = self.rows.device, none
+        if has_room(projected.nbytes, device):
+            projected = projected.to(device)
         if size:
             chosen = k_center_greedy(
-                projected.to(device),
+                projected,
                 # The one after the last tells how far the rest is.
                 size + notes_covering,
                 row_ids=numbers,
                 progress=rank() == 0,
+                device=device,
                 **start)
         more = self._replicate(projected, numbers, chosen)
         if notes_covering:
@@ -279,7 +284,7 @@ class CoresetBank(MemoryBank):
         if not self.prepares_leaving_out:
             return chosen, none, none
         return chosen, *fill_coreset(
-            projected.to(device),
+            projected,
             numbers,
             numbers // self._held.per_image,
             torch.cat([centers.to(device), more]),

@@ -37,12 +37,14 @@ def fill_coreset(features: Tensor,
     its own images. Of the rows, only those too far away are exchanged.
 
     Args:
-        features (Tensor): ``(N, D)`` float32 rows of this process.
+        features (Tensor): ``(N, D)`` float32 rows of this process, on any
+            device.
         row_ids (Tensor): ``(N,)`` increasing int64 ids on the CPU; over all
             processes each id occurs once.
         images (Tensor): ``(N,)`` int64, ascending, the image of each row, on
             the CPU.
-        centers (Tensor): ``(K, D)``, the same in all processes.
+        centers (Tensor): ``(K, D)``, the same in all processes, on the device
+            that computes.
         owners (Tensor): ``(K,)`` int64, the image of each center.
         progress (bool): Whether to show a progress bar. Defaults to False.
 
@@ -51,7 +53,7 @@ def fill_coreset(features: Tensor,
         once, and the image ``(F,)`` whose centers each stands in for, in
         ascending order; on the CPU, the same in every process.
     """
-    radius = torch.zeros(())
+    radius = centers.new_zeros(())
     search = _CenterSearch(centers, owners)
     places, distances, excluded = [], [], []
     # Image by image, so that nothing is rounded by how they are dealt out.
@@ -61,26 +63,26 @@ def fill_coreset(features: Tensor,
             list(zip(images.unique().tolist(), features.split(counts))),
             'Filling the coreset',
             disable=not progress):
-        distance, owner, to_others = search.nearest(rows)
-        radius = torch.maximum(radius, distance.max().cpu())
+        distance, owner, to_others = search.nearest(rows.to(centers.device))
+        radius = torch.maximum(radius, distance.max())
         lost = torch.nonzero(owner != image)[:, 0]
         places.append(lost.cpu() + start)
         distances.append(to_others[lost].cpu())
         excluded.append(owner[lost].cpu())
         start += len(rows)
-    radius = all_gather(radius).max()
+    covering_radius = float(all_gather(radius).max())
     distance, owner, place = (torch.cat([*parts,
                                          torch.empty(0, dtype=dtype)])
                               for parts, dtype in ((distances, torch.float32),
                                                    (excluded, torch.int64),
                                                    (places, torch.int64)))
-    far = distance > radius
+    far = distance > covering_radius
     place = place[far]
     return _choose(
         all_gather_rows(row_ids[place]), all_gather_rows(owner[far]),
         all_gather_rows(distance[far]),
         all_gather_rows(features[place.to(features.device)].cpu()),
-        float(radius), 2 * len(centers))
+        covering_radius, 2 * len(centers))
 
 
 class _CenterSearch:

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from mmad.errors import InputError
 
+from .device_memory import has_room
 from .patch_features import valid_patches
 from .processes import all_gather, all_gather_rows, all_reduce_, world_size
 
@@ -30,6 +31,9 @@ class HeldPatches:
     does not matter in which order images come in and how they are dealt out
     to processes: the greatest of all are among the greatest of each process.
     The ranks tell how far what is left out is from what is kept.
+
+    They stay on the device of the features, or in the CPU's memory where a
+    GPU has no room for them or some are left out.
 
     A patch has the number image x patches per image + position, with
     positions row by row.
@@ -90,13 +94,14 @@ class HeldPatches:
             InputError: Fewer patches than images can be held, or they
                 overflow the data type.
         """
-        patches = features.flatten(2).transpose(1, 2).to('cpu', self.dtype)
+        patches = features.flatten(2).transpose(1, 2).to(self.dtype)
         if self.dtype != torch.float32 and not patches.isfinite().all():
             raise InputError(
                 f'the features of an image are too large for {self.dtype}; '
                 'use `held_dtype="float32"`, or check the weights.')
         if not self.per_image:
-            self._reserve(*patches.shape[1:])
+            self._reserve(patches.shape[1], patches.shape[2], features.device)
+        patches = patches.to(self._rows.device)
         valid = None
         if inside is not None:
             valid = valid_patches(inside, features.shape[-2:]).flatten(1).cpu()
@@ -130,7 +135,7 @@ class HeldPatches:
     def _num_kept(self) -> int:
         return int(_KEPT * self._capacity)
 
-    def _reserve(self, per_image: int, dim: int) -> None:
+    def _reserve(self, per_image: int, dim: int, device: torch.device) -> None:
         self.per_image = per_image
         self._capacity = self.memory_budget // (
             dim * self.dtype.itemsize + 4 *
@@ -142,8 +147,11 @@ class HeldPatches:
                 f'`memory_budget` {self.memory_budget} suffices for '
                 f'{self._num_kept} patches of {dim} values, fewer than the '
                 f'{self.num_images} images; raise it.')
-        # Pages that are never written to take no memory.
-        self._rows = torch.empty(number, dim, dtype=self.dtype)
+        size = number * dim * self.dtype.itemsize
+        if self.is_thinned or not has_room(size, device):
+            device = torch.device('cpu')
+        # On the CPU, pages that are never written to take no memory.
+        self._rows = torch.empty(number, dim, dtype=self.dtype, device=device)
         self._numbers = torch.empty(number, dtype=torch.int64)
         self._ranks = torch.empty(number, dtype=torch.float64)
 
@@ -194,7 +202,7 @@ def replicate_rows(rows: Tensor, row_ids: Tensor, chosen: Tensor) -> Tensor:
     Returns:
         Tensor: ``(K, D)`` float32 rows, in the order of ``chosen``.
     """
-    found = torch.zeros(len(chosen), rows.shape[1])
+    found = torch.zeros(len(chosen), rows.shape[1], device=rows.device)
     if len(rows):
         ids, order = row_ids.sort()
         place = torch.searchsorted(ids, chosen).clamp(max=len(rows) - 1)

@@ -18,23 +18,29 @@ class SelectionSpace:
         self.seed = seed
         self._matrix = torch.empty(0, 0)
 
-    def project(self, rows: Tensor, images: Tensor) -> Tensor:
+    def project(self,
+                rows: Tensor,
+                images: Tensor,
+                device: torch.device | None = None) -> Tensor:
         """Bring patches into the space, image by image.
 
         Args:
             rows (Tensor): ``(N, D)``, float32 or float16.
             images (Tensor): ``(N,)`` int64, the image of each; those of one
                 are side by side.
+            device (torch.device, optional): Where to compute. Defaults to
+                None: where the patches are.
 
         Returns:
-            Tensor: ``(N, dim)`` float32.
+            Tensor: ``(N, dim)`` float32 on the device of ``rows``.
         """
         if self.dim is None:
             return rows.float()
         if len(self._matrix) != rows.shape[1]:
             self._matrix = random_projection(rows.shape[1], self.dim,
                                              self.seed)
-        return project_by_image(rows, images, self._matrix)
+        return project_by_image(rows, images,
+                                self._matrix.to(device or rows.device))
 
     def rank(self, rows: Tensor, image: int, floor: float,
              limit: int) -> tuple[Tensor, float]:

@@ -105,7 +105,7 @@ def _fit_shard(rank, detector, images):
     return fit_shard(detector, images).state_dict()
 
 
-@pytest.mark.parametrize('world', [2, 3])
+@pytest.mark.parametrize('world', [2, 3, 4])
 def test_processes_fit_as_one(run_processes, make_fyd, fit, images, world):
     detector = disturb(make_fyd(**ALL))
     state = fit(detector, images).state_dict()

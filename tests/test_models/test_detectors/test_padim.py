@@ -181,7 +181,7 @@ def _fit_shard(rank, detector, images):
 
 
 @pytest.mark.parametrize('kwargs', [{}, dict(reduction='pca'), SUM])
-@pytest.mark.parametrize('world', [2, 3])
+@pytest.mark.parametrize('world', [2, 3, 4])
 def test_processes_fit_as_one(run_processes, make_padim, fit, images, world,
                               kwargs):
     expected = fit(make_padim(**kwargs), images, batch_size=3).state_dict()

@@ -225,6 +225,8 @@ def _fit_shard(rank, detector, images):
              memory_budget=budget_for(500, 16))),
         (2, 7, dict(patch_features=dict(embedding='official', dim=8))),
         (3, 7, dict(coreset_ratio=1, memory_budget=budget_for(100, 16))),
+        (4, 7, dict(coreset_ratio=0.2)),
+        (4, 7, dict(coreset_ratio=0.3, projection_dim=None)),
         (4, 7, dict(coreset_ratio=0.3, memory_budget=budget_for(60, 16))),
         # Some of the processes keep nothing.
         (4, 7,

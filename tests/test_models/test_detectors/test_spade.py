@@ -227,7 +227,7 @@ def _fit_shard(rank, detector, images, queries):
 
 
 @pytest.mark.parametrize('in_files', [False, True])
-@pytest.mark.parametrize('world', [2, 3])
+@pytest.mark.parametrize('world', [2, 3, 4])
 def test_processes_fit_as_one(run_processes, make_spade, images, queries,
                               tmp_path, world, in_files):
 

@@ -12,7 +12,7 @@ def draw(number=7, seed=0):
 
 
 def fit(features, order=None, inside=None, **kwargs):
-    bank = CoresetBank(**kwargs)
+    bank = CoresetBank(**kwargs).to(features.device)
     bank.num_images = len(features)
     bank.reset()
     for i in range(len(features)) if order is None else order:

@@ -7,7 +7,6 @@ import torch
 from mmad.errors import InputError
 from mmad.models.layers import coreset
 from mmad.models.layers.coreset import (
-    _plain_greedy,
     k_center_greedy,
     random_projection,
 )
@@ -79,12 +78,6 @@ def test_many_rows(kind, threads):
 def test_equal_rows_are_taken_once_each(rows, num_candidates):
     assert k_center_greedy(
         rows, 50, first=7).tolist() == [7, *range(7), *range(8, 50)]
-
-
-@pytest.mark.parametrize('kind', ['random', 'grid'])
-def test_plain_loop_of_the_gpu(kind):
-    rows = data(kind, 16)
-    assert _plain_greedy(rows, 5, range(300)).tolist() == naive(rows, 300, 5)
 
 
 def test_first_and_row_ids():
@@ -169,5 +162,3 @@ def test_an_earlier_choice_is_continued(number):
     rest = ids[~torch.isin(ids, whole[:number])]
     found = k_center_greedy(rows[rest], 100, row_ids=rest, centers=centers)
     assert torch.equal(found, whole[number:])
-    plain = _plain_greedy(rows[rest], 0, range(100), centers)
-    assert torch.equal(rest[plain], whole[number:])

@@ -13,7 +13,7 @@ from bank_parts import (
 from budgets import budget_for
 
 from mmad.errors import InputError
-from mmad.models.layers import CoresetBank
+from mmad.models.layers import CoresetBank, coreset_bank, held_patches
 
 
 def test_all_patches_in_the_order_of_the_images():
@@ -186,10 +186,23 @@ def _shard(rank, features):
     return state_of(fit(features, order, coreset_ratio=0.3))
 
 
-@pytest.mark.parametrize('world', [2, 3])
+@pytest.mark.parametrize('world', [2, 3, 4])
 def test_processes_choose_together(run_processes, world):
     features = draw()
     bank = fit(features, coreset_ratio=0.3)
     assert len(bank.fill_rows)
     for found in run_processes(world, _shard, features):
         assert torch.equal(found, state_of(bank))
+
+
+@pytest.mark.skipif(
+    not torch.cuda.is_available(), reason='needs a GPU with CUDA')
+@pytest.mark.parametrize('projection_dim', [None, 3])
+def test_cuda_with_and_without_room(monkeypatch, projection_dim):
+    features = draw().cuda()
+    setting = dict(coreset_ratio=0.3, projection_dim=projection_dim)
+    bank = fit(features, **setting)
+    assert bank.rows.is_cuda
+    for module in (coreset_bank, held_patches):
+        monkeypatch.setattr(module, 'has_room', lambda *args: False)
+    assert torch.equal(state_of(fit(features, **setting)), state_of(bank))

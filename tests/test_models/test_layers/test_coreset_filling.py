@@ -90,7 +90,7 @@ def _shard(rank, rows, images, chosen):
     return torch.stack(fill(rows, images, chosen, own))
 
 
-@pytest.mark.parametrize('world', [2, 3])
+@pytest.mark.parametrize('world', [2, 3, 4])
 def test_processes_choose_together(run_processes, world):
     rows, images = draw(1)
     chosen = k_center_greedy(rows, 12)

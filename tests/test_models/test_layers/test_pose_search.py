@@ -183,7 +183,7 @@ def fit_share(rank, world, images):
     return search.spectra, search.losses
 
 
-@pytest.mark.parametrize('world', [2, 3])
+@pytest.mark.parametrize('world', [2, 3, 4])
 def test_fit_is_the_same_on_several_processes(run_processes, world):
     generator = torch.Generator().manual_seed(4)
     images = lay_out(draw_part(), draw_poses(7, generator, (96, 96)),
