@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -9,10 +10,12 @@ from torch import Tensor
 from mmad.errors import InputError
 
 from .candidates import Candidates
+from .held_patches import replicate_rows
 from .nearest_centers import Key, NearestCenters
 from .processes import all_gather, all_reduce_, rank, world_size
 
 _NUM_CANDIDATES = 1024
+_NOTED = 128  # picks from one note to the next
 
 
 def random_projection(in_dim: int, out_dim: int, seed: int = 0) -> Tensor:
@@ -59,7 +62,9 @@ def k_center_greedy(features: Tensor,
                     first: int = 0,
                     row_ids: Tensor | None = None,
                     progress: bool = False,
-                    centers: Tensor | None = None) -> Tensor:
+                    centers: Tensor | None = None,
+                    chosen: Tensor | None = None,
+                    note: Callable[[Tensor], None] | None = None) -> Tensor:
     """Choose rows greedily so that every row is near a chosen one.
 
     Starting with row ``first``, each step takes the row that is farthest in
@@ -86,6 +91,11 @@ def k_center_greedy(features: Tensor,
         centers (Tensor, optional): ``(K, D)`` float32, chosen before, the
             same in all processes; ``first`` does not count then. Defaults to
             None.
+        chosen (Tensor, optional): ``(k,)`` ids that the same choice has
+            begun with, as ``note`` got them. It goes on from these to the
+            same end. Defaults to None.
+        note (Callable, optional): Is called from time to time, in all
+            processes alike, with the ids chosen so far. Defaults to None.
 
     Returns:
         Tensor: ``(num_select,)`` int64 ids on the CPU in order of selection,
@@ -103,17 +113,33 @@ def k_center_greedy(features: Tensor,
     here = torch.nonzero(row_ids == first).flatten()
     if centers is None and not all_reduce_(torch.tensor(len(here))):
         raise InputError(f'the first row {first} is not one of the rows.')
+    chosen = row_ids[:0] if chosen is None else chosen
+    done = len(chosen)
+    if done == num_select:
+        return chosen
+    if done:
+        more = replicate_rows(features.cpu(), row_ids, chosen)
+        centers = more if centers is None else torch.cat([centers.cpu(), more])
     steps = track(
-        range(num_select), 'Selecting the coreset', disable=not progress)
+        range(done, num_select),
+        'Selecting the coreset',
+        num_select,
+        completed=done,
+        disable=not progress)
     if features.is_cuda and world_size() == 1:
         start = int(here) if centers is None else 0
-        return row_ids[_plain_greedy(features, start, steps, centers)]
+        return row_ids[_plain_greedy(
+            features, start, steps, centers,
+            torch.searchsorted(row_ids, chosen), note
+            and (lambda positions: note(row_ids[positions])))]
 
     num_before = 0 if centers is None else len(centers)
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
         nearest_centers = NearestCenters(features.cpu().numpy(),
                                          row_ids.numpy(),
-                                         num_before + num_select, threads)
+                                         num_before + num_select - done,
+                                         threads)
+        nearest_centers.exclude(chosen.numpy())
         # No row but the first comes first.
         positions, others = here.numpy(), (math.inf, -math.inf)
         if centers is not None:
@@ -121,8 +147,9 @@ def k_center_greedy(features: Tensor,
             positions, others = nearest_centers.farthest(_NUM_CANDIDATES)
             others = _greatest(others)
         candidates = Candidates(nearest_centers, positions)
-        chosen = []
-        for _ in steps:
+        taken = torch.empty(num_select, dtype=torch.int64)
+        taken[:done] = chosen
+        for step in steps:
             key, center, is_own = _elect(*candidates.farthest())
             if key <= others:
                 nearest_centers.add(candidates.centers)
@@ -130,9 +157,11 @@ def k_center_greedy(features: Tensor,
                 candidates = Candidates(nearest_centers, positions)
                 others = _greatest(others)
                 key, center, is_own = _elect(*candidates.farthest())
-            chosen.append(-int(key[1]))
+            taken[step] = -int(key[1])
             candidates.add(center, is_own)
-    return torch.tensor(chosen)
+            if note is not None and (step + 1) % _NOTED == 0:
+                note(taken[:step + 1])
+    return taken
 
 
 def _add_all(nearest_centers: NearestCenters, centers: np.ndarray) -> None:
@@ -146,27 +175,41 @@ def _add_all(nearest_centers: NearestCenters, centers: np.ndarray) -> None:
 def _plain_greedy(features: Tensor,
                   first: int,
                   steps,
-                  centers: Tensor | None = None) -> Tensor:
+                  centers: Tensor | None = None,
+                  before: Tensor | None = None,
+                  note: Callable[[Tensor], None] | None = None) -> Tensor:
+    if before is None:
+        before = torch.empty(0, dtype=torch.int64)
     index = torch.tensor(first, device=features.device)
     nearest = features.new_full((len(features), ), math.inf)
     if centers is not None:
         for block in centers.to(features).split(_NUM_CANDIDATES):
-            torch.minimum(
-                nearest, torch.cdist(features, block).amin(1), out=nearest)
+            torch.minimum(nearest, _distances(features, block), out=nearest)
+        nearest[before.to(nearest.device)] = -1
         index = nearest.argmax()
     chosen = []
-    for _ in steps:
+    for step in steps:
         chosen.append(index)
-        # Without the expansion into products there is neither cancellation
-        # nor a temporary of the size of `features`.
-        distance = torch.cdist(
-            features,
-            features[index, None],
-            compute_mode='donot_use_mm_for_euclid_dist')
-        torch.minimum(nearest, distance[:, 0], out=nearest)
+        torch.minimum(
+            nearest, _distances(features, features[index, None]), out=nearest)
         nearest[index] = -1
         index = nearest.argmax()
-    return torch.stack(chosen).cpu()
+        if note is not None and (step + 1) % _NOTED == 0:
+            before, chosen = torch.cat([before, torch.stack(chosen).cpu()]), []
+            note(before)
+    last = torch.stack(chosen).cpu() if chosen else before[:0]
+    return torch.cat([before, last])
+
+
+def _distances(features: Tensor, centers: Tensor) -> Tensor:
+    """Distances from the nearest of some centers.
+
+    Without the expansion into products there is neither cancellation nor a
+    temporary of the size of `features`, and a distance does not depend on
+    which other centers there are.
+    """
+    return torch.cdist(
+        features, centers, compute_mode='donot_use_mm_for_euclid_dist').amin(1)
 
 
 def _greatest(key: Key) -> Key:

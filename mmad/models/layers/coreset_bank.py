@@ -112,6 +112,8 @@ class CoresetBank(MemoryBank):
         self.register_buffer('fill_rows', torch.empty(0, 0))
         self.register_buffer('fill_images', torch.empty(0, dtype=torch.int64))
         self._held = HeldPatches(0, max_patches, seed)
+        # Of a selection that is under way.
+        self._chosen = torch.empty(0, dtype=torch.int64)
 
     @property
     def num_fitted(self) -> int:
@@ -136,6 +138,7 @@ class CoresetBank(MemoryBank):
 
     def reopen(self) -> None:
         self._held = HeldPatches(self.num_images, self.max_patches, self.seed)
+        self._chosen = self._chosen[:0]
         self.end_calibration()
 
     def end_calibration(self) -> None:
@@ -170,6 +173,17 @@ class CoresetBank(MemoryBank):
         """
         self._held.add(features, ids, inside)
 
+    def progress_state(self, ids: list[int]) -> dict[str, Tensor]:
+        return dict(self._held.state_of(ids), chosen=self._chosen.clone())
+
+    def load_progress_state(self, state: dict[str, Tensor]) -> None:
+        self._held.add_state(state)
+        self._chosen = state['chosen']
+
+    def describe_progress(self) -> str:
+        number = len(self._chosen)
+        return f'{number} patches of the coreset' if number else ''
+
     def finalize(self) -> None:
         """Choose the coreset together and give every process its rows.
 
@@ -177,7 +191,7 @@ class CoresetBank(MemoryBank):
             InputError: It would have fewer rows than ``num_neighbors``, or
                 ``first_patch`` is no patch.
         """
-        held, numbers = self._held.take()
+        held, numbers = self._held.sort()
         # At most `max_patches`, however many images there are.
         everyones = all_gather_rows(numbers).sort().values
         # There are none before the first fit.
@@ -203,6 +217,8 @@ class CoresetBank(MemoryBank):
             sources = torch.cat([sources, origin]) if len(sources) else origin
             self.fill_rows = self._replicate(held, numbers, picks)
             self.fill_images = images.to(sources)
+        self._held.clear()
+        self._chosen = self._chosen[:0]
         self.store(rows)
         self.sources = sources
         self.counts = self.counts.new_tensor([self.num_images, num_held])
@@ -237,6 +253,8 @@ class CoresetBank(MemoryBank):
                 size,
                 row_ids=numbers,
                 progress=rank() == 0,
+                chosen=self._chosen,
+                note=self._note,
                 **start)
         if not self.prepares_leaving_out:
             return chosen, none, none
@@ -245,6 +263,11 @@ class CoresetBank(MemoryBank):
             projected.to(device), numbers, numbers // self._held.per_image,
             torch.cat([centers.to(device), more]),
             torch.cat([owners, chosen // self._held.per_image]).to(device))
+
+    def _note(self, chosen: Tensor) -> None:
+        self._chosen = chosen
+        if self.on_progress is not None:
+            self.on_progress()
 
     def _first_number(self, everyones: Tensor) -> int:
         if self.first_patch >= self.num_patches:

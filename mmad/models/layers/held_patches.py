@@ -61,14 +61,43 @@ class HeldPatches:
             self._numbers[rows] = image * self.per_image + kept
             self._count = rows.stop
 
-    def take(self) -> tuple[Tensor, Tensor]:
-        """Hand over the patches ``(N, D)`` and their numbers, ascending."""
+    def sort(self) -> tuple[Tensor, Tensor]:
+        """Sort and return the patches ``(N, D)`` and their numbers ``(N,)``.
+        """
         rows, numbers = self._rows[:self._count], self._numbers[:self._count]
-        self._rows, self._count = torch.empty(0), 0
         if (numbers.diff() < 0).any():
             numbers, order = numbers.sort()
             rows = rows[order]
+            self._rows, self._numbers = rows, numbers
         return rows, numbers
+
+    def clear(self) -> None:
+        """Hold no patches any more, but know how many an image has."""
+        self._rows = torch.empty(0)
+        self._numbers = torch.empty(0, dtype=torch.int64)
+        self._count = 0
+
+    def state_of(self, ids: list[int]) -> dict[str, Tensor]:
+        """Return the patches of some images, as tensors of their own."""
+        numbers = self._numbers[:self._count]
+        own = torch.isin(numbers // max(1, self.per_image),
+                         torch.tensor(ids, dtype=torch.int64))
+        return dict(
+            rows=self._rows[:self._count][own],
+            numbers=numbers[own],
+            per_image=torch.tensor(self.per_image))
+
+    def add_state(self, state: dict[str, Tensor]) -> None:
+        """Hold the patches of a state, behind those before."""
+        rows = state['rows']
+        if not len(rows):
+            return
+        if not self.per_image:
+            self._reserve(int(state['per_image']), rows.shape[1])
+        own = slice(self._count, self._count + len(rows))
+        self._rows[own] = rows
+        self._numbers[own] = state['numbers']
+        self._count = own.stop
 
     def _reserve(self, per_image: int, dim: int) -> None:
         self.per_image = per_image

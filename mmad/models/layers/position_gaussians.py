@@ -75,6 +75,7 @@ class PositionGaussians(FittedModule):
     """
 
     forgets_features = True
+    progress_is_whole = True
     can_leave_out = True
     count: Tensor
     mean: Tensor
@@ -164,6 +165,23 @@ class PositionGaussians(FittedModule):
         self._gathered.append(samples)
         if sum(part.shape[1] for part in self._gathered) >= _GATHERED:
             self._add_gathered()
+
+    def progress_state(self, ids: list[int]) -> dict[str, Tensor]:
+        # The sums are exact, so it does not matter when they are formed.
+        if self._gathered:
+            self._add_gathered()
+        grid = self._grid if len(self._sum) else (0, 0)
+        return dict(
+            count=torch.tensor(self._count),
+            grid=torch.tensor(grid),
+            sum=self._sum.cpu(),
+            products=self._products.cpu())
+
+    def load_progress_state(self, state: dict[str, Tensor]) -> None:
+        self._count, self._gathered = int(state['count']), []
+        self._grid = torch.Size(state['grid'].tolist())
+        self._sum, self._products = (
+            state[name].to(self.mean.device) for name in ('sum', 'products'))
 
     def _add_gathered(self) -> None:
         masks = packed_masks(self._sum.shape[1], self._products)

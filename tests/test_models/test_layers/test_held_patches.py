@@ -15,7 +15,7 @@ def hold(features, order, max_patches=1000, inside=None):
     for i in order:
         held.add(features[i:i + 1], [i],
                  None if inside is None else inside[i:i + 1])
-    return held.take()
+    return held.sort()
 
 
 def test_numbers_of_the_patches():
@@ -31,8 +31,8 @@ def test_numbers_of_the_patches():
 def test_nothing_is_left_when_they_are_taken():
     held = HeldPatches(1, 1000, 0)
     held.add(draw(1), [0])
-    assert len(held.take()[0]) == 12
-    assert len(held.take()[0]) == 0
+    assert len(held.sort()[0]) == 12
+    assert len(held.sort()[0]) == 0
 
 
 @pytest.mark.parametrize('max_patches', [2, 30, 47])
