@@ -26,8 +26,8 @@ class FitHook(Hook):
     numbers, as ``meta['fitted_images']``.
 
     A long fit notes its progress in ``WORK_DIR/fit_progress``, and a resumed
-    run goes on from there; see :class:`FitProgress`. The notes are removed at
-    the end of the run.
+    run goes on from there, to the same result bit for bit. The notes are
+    removed at the end of the run.
 
     Args:
         progress_after (float, optional): Seconds of a fit until the first

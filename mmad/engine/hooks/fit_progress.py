@@ -144,6 +144,10 @@ class FitProgress:
         # All have the new note by now.
         for path in obsolete:
             path.unlink(missing_ok=True)
+        if not self._number and rank() == 0:
+            # That of an earlier fit, from which --resume would go on.
+            Path(self._runner.work_dir,
+                 'last_checkpoint').unlink(missing_ok=True)
         self._number += 1
 
     def _write_member(self, number: int, obsolete: list[Path]) -> dict:
@@ -172,7 +176,11 @@ class FitProgress:
         for ids in groups:
             path = self._own / (f'state_{number}_{done}_{self._number}_'
                                 f'{len(self._files[number])}.pth')
-            _save(path, dict(ids=ids, state=module.progress_state(ids)))
+            state = {
+                key: value.cpu()
+                for key, value in module.progress_state(ids).items()
+            }
+            _save(path, dict(ids=ids, state=state))
             self._files[number].append(path)
         self._told[number] = len(current.ids)
         return dict(
@@ -267,10 +275,10 @@ class FitProgress:
         member, done = self._members[number], entry['passes_done']
         self._passes[number] = done
         if done:
-            state = load_checkpoint(self._pass_file(number, done))
+            state = load_checkpoint(self._pass_file(number, done), 'cpu')
             member.input_size.copy_(state['input_size'])
-            for name, module in _ended_modules(member, done):
-                module.load_state_dict(state[name])
+            for name, ended in _ended_modules(member, done):
+                ended.load_state_dict(state[name])
             member.skip_passes(done)
         module = _module(member)
         if module is None:
@@ -278,7 +286,7 @@ class FitProgress:
         all_ids: list[int] = []
         for name in entry['files']:
             self._files[number].append(self._own / name)
-            part = load_checkpoint(self._own / name)
+            part = load_checkpoint(self._own / name, 'cpu')
             all_ids += part['ids']
             module.load_progress_state(part['state'])
         self._told[number] = len(all_ids)

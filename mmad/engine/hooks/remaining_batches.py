@@ -34,8 +34,9 @@ def skip_batches(loader: DataLoader, start: int) -> DataLoader:
     """
     return DataLoader(
         loader.dataset,
-        batch_sampler=RemainingBatches(loader.batch_sampler,
-                                       start),  # type: ignore[arg-type]
+        batch_sampler=RemainingBatches(
+            loader.batch_sampler,  # type: ignore[arg-type]
+            start),
         num_workers=loader.num_workers,
         collate_fn=loader.collate_fn,
         pin_memory=loader.pin_memory,

@@ -160,13 +160,13 @@ class ChannelReduction(FittedModule):
     def progress_state(self, ids: list[int]) -> dict[str, Tensor]:
         return dict(
             count=torch.tensor(self._count),
-            sum=self._sum.cpu(),
-            products=self._products.cpu())
+            sum=self._sum,
+            products=self._products)
 
     def load_progress_state(self, state: dict[str, Tensor]) -> None:
         self._count = int(state['count'])
-        self._sum, self._products = (
-            state[name].to(self.mean.device) for name in ('sum', 'products'))
+        self._sum = state['sum'].to(self.mean.device)
+        self._products = state['products'].to(self.mean.device)
 
     def finalize(self) -> None:
         """Turn the sums of all processes into the components."""

@@ -136,7 +136,8 @@ class FittedModule(nn.Module):
             ids (list[int]): Numbers of the images that are not told of yet.
 
         Returns:
-            dict[str, Tensor]: Tensors that are no parts of larger ones.
+            dict[str, Tensor]: Tensors that are no parts of larger ones, on any
+            device.
         """
         raise NotImplementedError
 

@@ -1,8 +1,8 @@
-"""Fits in processes of their own, which are killed while they take notes."""
+"""Fits that are interrupted, or killed, when they are about to write a file
+of their notes."""
 import os
 import signal
 
-import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from mmengine.runner import Runner
@@ -11,22 +11,19 @@ from mmad.engine.hooks import fit_progress
 from mmad.utils import load_checkpoint, setup_environment
 from mmad.utils.checkpoint import latest_checkpoint
 
-STATISTICS = dict(
-    type='ImgDataPreprocessor',
-    mean=[123.675, 116.28, 103.53],
-    std=[58.395, 57.12, 57.375])
 BACKBONE = dict(type='TinyBackbone')
-PATCHCORE = dict(type='PatchCore', backbone=BACKBONE, coreset_ratio=0.2)
+PATCHCORE = dict(type='PatchCore', backbone=BACKBONE)
 SPADE = dict(
     type='SPADE',
     backbone=BACKBONE,
     image_stage='layer3',
     pyramid_stages=['layer2', 'layer3'])
+PCA = dict(type='PaDiM', backbone=BACKBONE, reduction='pca', dim=5)
 MODELS = dict(
     patchcore=PATCHCORE,
-    thinned=dict(PATCHCORE, max_patches=1500),
+    thinned=dict(PATCHCORE, max_patches=500),
     padim=dict(type='PaDiM', backbone=BACKBONE, dim=5),
-    pca=dict(type='PaDiM', backbone=BACKBONE, reduction='pca', dim=5),
+    pca=PCA,
     stages=dict(
         type='PaDiM',
         backbone=BACKBONE,
@@ -34,29 +31,40 @@ MODELS = dict(
         dim=None,
         fusion='sum_of_maps'),
     spade=SPADE,
-    files=dict(SPADE, gallery_dir='gallery'),
     ensemble=dict(
         type='Ensemble',
-        members=[
-            dict(PATCHCORE, coreset_ratio=0.1),
-            dict(type='PaDiM', backbone=BACKBONE, reduction='pca', dim=5),
-            SPADE,
-            dict(PATCHCORE, seed=1),
-        ]))
+        members=[SPADE, PATCHCORE, PCA,
+                 dict(PATCHCORE, seed=1)]))
 PASSES = dict(pca=2, ensemble=2)
 
 
-def run(world, cfg, kill=0):
-    """Fit in so many processes; their exit codes."""
-    folder = cfg.work_dir
-    os.makedirs(folder, exist_ok=True)
-    rendezvous = os.path.join(folder, 'rendezvous')
-    if os.path.exists(rendezvous):
-        os.unlink(rendezvous)
+class Interruption(BaseException):
+    """Stops a fit."""
+
+
+def fit(cfg, interrupt_at=None):
+    """Fit here, but stop at such a number of written files; the runner."""
+    before = fit_progress.open_atomically
+    _interrupt_at(interrupt_at, _raise)
+    setup_environment()
+    runner = Runner.from_cfg(cfg)
+    try:
+        runner.train()
+    except Interruption:
+        pass
+    finally:
+        fit_progress.open_atomically = before
+    return runner
+
+
+def fit_in_processes(world, cfg, kill_at=None):
+    """Fit in so many processes, which are killed one after the other."""
+    rendezvous = f'{cfg.work_dir}.rendezvous{kill_at}'
     processes = [
         mp.get_context('fork').Process(
-            target=_run, args=(rank, world, rendezvous, cfg, kill))
-        for rank in range(world)
+            target=_fit_as_one_of,
+            args=(rank, world, rendezvous, cfg, kill_at
+                  and kill_at + 2 * rank)) for rank in range(world)
     ]
     for process in processes:
         process.start()
@@ -66,40 +74,40 @@ def run(world, cfg, kill=0):
 
 
 def resume(cfg):
+    """Do what ``--resume`` does."""
     cfg.resume = True
     cfg.load_from = latest_checkpoint(cfg.work_dir)
+    return cfg
 
 
-def state(folder):
-    return load_checkpoint(latest_checkpoint(folder))['state_dict']
+def fitted_state(cfg):
+    return load_checkpoint(latest_checkpoint(cfg.work_dir))['state_dict']
 
 
-def _run(rank, world, rendezvous, cfg, kill):
-    os.chdir(cfg.work_dir)
-    torch.set_num_threads(1)
-    if world > 1:
-        dist.init_process_group(
-            'gloo',
-            init_method=f'file://{rendezvous}',
-            rank=rank,
-            world_size=world)
-    # The processes do not die in the same place.
-    _kill_at_write(kill and kill + rank)
+def _fit_as_one_of(rank, world, rendezvous, cfg, kill_at):
+    dist.init_process_group(
+        'gloo',
+        init_method=f'file://{rendezvous}',
+        rank=rank,
+        world_size=world)
+    _interrupt_at(kill_at, lambda: os.kill(os.getpid(), signal.SIGKILL))
     setup_environment()
-    runner = Runner.from_cfg(cfg)
-    runner.train()
-    if world > 1:
-        dist.destroy_process_group()
+    Runner.from_cfg(cfg).train()
+    dist.destroy_process_group()
 
 
-def _kill_at_write(number):
-    """Kill this process before it opens its file number so many."""
+def _raise():
+    raise Interruption
+
+
+def _interrupt_at(number, interrupt):
     write, left = fit_progress.open_atomically, [number]
 
     def count(path):
-        left[0] -= 1
-        if left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if left[0] is not None:
+            left[0] -= 1
+            if left[0] == 0:
+                interrupt()
         return write(path)
 
     fit_progress.open_atomically = count

@@ -171,3 +171,64 @@ def test_an_earlier_choice_is_continued(number):
     assert torch.equal(found, whole[number:])
     plain = _plain_greedy(rows[rest], 0, range(100), centers)
     assert torch.equal(rest[plain], whole[number:])
+
+
+@pytest.fixture
+def note_each(monkeypatch):
+    """Note each choice, with few candidates."""
+    monkeypatch.setattr(coreset, '_NOTED', 1)
+    monkeypatch.setattr(coreset, '_NUM_CANDIDATES', 9)
+
+
+@pytest.mark.parametrize('centers', [0, 20])
+@pytest.mark.parametrize('kind', KINDS)
+def test_an_interrupted_choice_goes_on(kind, centers, note_each):
+    rows = data(kind, 16, 90)
+    arguments = dict(first=33, row_ids=torch.arange(70) * 3)
+    if centers:
+        arguments['centers'] = rows[70:]
+    rows, notes = rows[:70], []
+    whole = k_center_greedy(
+        rows, 70, note=lambda ids: notes.append(ids.clone()), **arguments)
+    assert [note.tolist()
+            for note in notes] == [whole[:n].tolist() for n in range(1, 71)]
+    for chosen in [whole[:0], notes[0], *notes[6::21]]:
+        told = []
+        found = k_center_greedy(
+            rows, 70, chosen=chosen, note=told.append, **arguments)
+        assert torch.equal(found, whole)
+        assert len(told) == 70 - len(chosen)
+
+
+@pytest.mark.parametrize('done', [1, 30, 299])
+@pytest.mark.parametrize('kind', KINDS)
+def test_the_plain_loop_of_the_gpu_goes_on(kind, done, note_each):
+    rows, notes = data(kind, 16), []
+    whole = _plain_greedy(rows, 5, range(300), note=notes.append)
+    assert len(notes) == 300
+    before = notes[done - 1]
+    assert torch.equal(before, whole[:done])
+    found = _plain_greedy(rows, 5, range(done, 300), rows[before], before)
+    assert torch.equal(found, whole)
+
+
+def _go_on(rank, shards, number, first, chosen):
+    rows, ids = shards[rank]
+    told = []
+    found = k_center_greedy(
+        rows, number, first, ids, chosen=chosen, note=told.append)
+    return found, len(told)
+
+
+@pytest.mark.parametrize('kind', ['duplicated', 'grid'])
+@pytest.mark.parametrize('sizes', [(90, 30), (50, 0, 70)])
+def test_processes_go_on_as_one(run_processes, kind, sizes, note_each):
+    rows = data(kind, 16, 120)
+    order = torch.randperm(120, generator=torch.Generator().manual_seed(0))
+    shards = [(rows[ids], ids)
+              for ids in (part.sort().values for part in order.split(sizes))]
+    whole = k_center_greedy(rows, 110, first=33)
+    for found, told in run_processes(
+            len(sizes), _go_on, shards, 110, 33, whole[:47]):
+        assert torch.equal(found, whole)
+        assert told == 63
