@@ -36,7 +36,7 @@ def parse_args() -> argparse.Namespace:
         const='auto',
         metavar='CHECKPOINT',
         help='resume from this checkpoint, or without one from the latest '
-        'checkpoint of the work dir')
+        'checkpoint of the work dir or the notes of an interrupted fit')
     parser.add_argument(
         '--amp', action='store_true', help='train with mixed precision')
     parser.add_argument(
@@ -93,7 +93,9 @@ def train(args: argparse.Namespace) -> None:
     runner.say_output_paths()
     write_held_out(runner.work_dir, data['train_dataloader'])
     if args.resume is not None:
-        say('Resumed from', cfg.load_from or 'the start: no checkpoint yet')
+        notes = Path(runner.work_dir, 'fit_progress')
+        start = shown_path(notes) if notes.exists() else 'the start'
+        say('Resumed from', cfg.load_from or f'{start}: no checkpoint yet')
     check_optimizer(runner)
     runner.train()
     say_results(runner, latest_checkpoint(runner.work_dir))

@@ -1,7 +1,10 @@
 """Write files as a whole or not at all."""
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from mmengine.fileio import LocalBackend, io, register_backend
 
@@ -15,6 +18,20 @@ def write_atomically(path: str | Path, content: bytes | memoryview) -> None:
         InputError: If the content cannot be written, for example to a full
             disk. An existing file is not changed then.
     """
+    with open_atomically(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def open_atomically(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a file that is there as a whole once the context has ended.
+
+    Yields:
+        BinaryIO: The file, to be written to.
+
+    Raises:
+        InputError: As :func:`write_atomically`.
+    """
     path = Path(path)
     temporary = None
     try:
@@ -22,7 +39,7 @@ def write_atomically(path: str | Path, content: bytes | memoryview) -> None:
         handle, temporary = tempfile.mkstemp(
             dir=path.parent, prefix=f'.{path.name}.')
         with os.fdopen(handle, 'wb') as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())

@@ -33,6 +33,9 @@ class FitAfterTrainHook(FitHook):
 
     priority = 'BELOW_NORMAL'
 
+    def __init__(self) -> None:
+        super().__init__(progress_after=None)
+
     def before_train(self, runner: Runner) -> None:
         self._resumed_after_fit = runner.epoch >= runner.max_epochs
         detector = get_detector(runner)

@@ -1,13 +1,17 @@
-import os
+from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmad.errors import InputError
 from mmad.registry import HOOKS
+from mmad.utils.arguments import check_number
 
 from .calibration_hook import CalibrationHook
+from .fit_description import image_paths
+from .fit_progress import FitProgress
 from .hook_utils import get_detector
+from .remaining_batches import skip_batches
 
 
 @HOOKS.register_module()
@@ -21,12 +25,32 @@ class FitHook(Hook):
     A checkpoint names the images that were fitted, in the order of their
     numbers, as ``meta['fitted_images']``.
 
+    A long fit notes its progress in ``WORK_DIR/fit_progress``, and a resumed
+    run goes on from there, to the same result bit for bit. The notes are
+    removed at the end of the run.
+
+    Args:
+        progress_after (float, optional): Seconds of a fit until the first
+            note; None for no notes. Defaults to 600.
+        progress_interval (float): Seconds from one note to the next. Defaults
+            to 300.
+
     Raises:
-        InputError: ``max_epochs`` is not the number of passes that the
-            detector takes, or something to fit is no attribute of it.
+        InputError: An argument is out of its range, ``max_epochs`` is not the
+            number of passes that the detector takes, or something to fit is
+            no attribute of it.
     """
 
     priority = 'NORMAL'
+
+    def __init__(self,
+                 progress_after: float | None = 600,
+                 progress_interval: float = 300) -> None:
+        check_number('progress_after', progress_after, low=0, optional=True)
+        check_number('progress_interval', progress_interval, low=0)
+        self.progress_after = progress_after
+        self.progress_interval = progress_interval
+        self._progress: FitProgress | None = None
 
     def before_train(self, runner: Runner) -> None:
         detector = get_detector(runner)
@@ -41,36 +65,53 @@ class FitHook(Hook):
                 isinstance(hook, CalibrationHook) and hook.leaves_out
                 for hook in runner.hooks)
         self._resumed_after_fit = runner.epoch >= runner.max_epochs
+        if self.progress_after is not None:
+            self._progress = FitProgress(runner, self.progress_after,
+                                         self.progress_interval)
+        if not self._resumed_after_fit:
+            self._loader = runner.train_loop.dataloader
+            detector.begin_fit(
+                len(self._loader.dataset), self._loader.batch_size)
+            if self._progress is not None:
+                self._go_on(runner, self._progress)
 
-    def before_train_epoch(self, runner: Runner) -> None:
-        if runner.epoch == 0:
-            loader = runner.train_loop.dataloader
-            get_detector(runner).begin_fit(
-                len(loader.dataset), loader.batch_size)
+    def _go_on(self, runner: Runner, progress: FitProgress) -> None:
+        """Go on from the notes of an interrupted fit, if there are any."""
+        if runner.cfg.get('resume'):
+            if progress.resume():
+                loop, done = runner.train_loop, progress.batches_done
+                loop.dataloader = skip_batches(self._loader, done)
+                loop._epoch = progress.passes_done
+                loop._iter = loop._epoch * len(self._loader) + done
+        elif progress.exists:
+            runner.logger.info(
+                f'In "{progress.folder}" are notes of an interrupted '
+                'fit, from which --resume goes on. This fit begins anew, and '
+                'will replace them.')
+
+    def after_train_iter(self, runner: Runner, *args: Any,
+                         **kwargs: Any) -> None:
+        if self._progress is not None:
+            self._progress.after_batch()
 
     def after_train_epoch(self, runner: Runner) -> None:
-        get_detector(runner).end_pass()
+        runner.train_loop.dataloader = self._loader
+        detector = get_detector(runner)
+        if self._progress is None:
+            detector.end_pass()
+        else:
+            with self._progress.during_finalize():
+                detector.end_pass()
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        names = _fitted_images(runner)
+        names = image_paths(runner)
         if names:
             checkpoint['meta']['fitted_images'] = names
 
     def after_train(self, runner: Runner) -> None:
+        if self._progress is not None:
+            self._progress.remove()
         if self._resumed_after_fit and runner.val_loop is not None:
             runner.logger.info(
                 'The resumed checkpoint is already fitted; validating it.')
             runner.val_loop.run()
-
-
-def _fitted_images(runner: Runner) -> list[str]:
-    """Paths of the training images; none if the data set does not say."""
-    dataset = runner.train_loop.dataloader.dataset
-    if not hasattr(dataset, 'get_data_info'):
-        return []
-    names = [
-        dataset.get_data_info(i).get('img_path') for i in range(len(dataset))
-    ]
-    if not all(isinstance(name, str) for name in names):
-        return []
-    return [name if '://' in name else os.path.abspath(name) for name in names]

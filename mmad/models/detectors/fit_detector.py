@@ -33,12 +33,15 @@ class FitDetector(BaseDetector):
     Args:
         data_preprocessor (dict, optional): Batches and normalizes images.
             Defaults to None.
+
+    Attributes:
+        passes_done (int): Number of passes of the fit that have ended.
     """
 
     def __init__(self, data_preprocessor: dict | None = None) -> None:
         super().__init__(data_preprocessor)
         self._pass: FitPass | None = None
-        self._passes_done = 0
+        self.passes_done = 0
         self._passed_modules: list[FittedModule] = []
 
     @abstractmethod
@@ -160,7 +163,7 @@ class FitDetector(BaseDetector):
 
     def _begin_passes(self, modules: list[FittedModule],
                       first: FitPass) -> None:
-        self._passed_modules, self._pass, self._passes_done = modules, first, 0
+        self._passed_modules, self._pass, self.passes_done = modules, first, 0
 
     @property
     def updated_modules(self) -> list[FittedModule]:
@@ -224,7 +227,7 @@ class FitDetector(BaseDetector):
             data (dict, optional): A batch of them from the test pipeline, for
                 modules with ``forgets_features``. Defaults to None.
         """
-        module, features = self._passed_modules[self._passes_done], None
+        module, features = self._passed_modules[self.passes_done], None
         if module.forgets_features:
             inputs = self.data_preprocessor(data, False)['inputs']
             features = self.extract(inputs)
@@ -283,11 +286,11 @@ class FitDetector(BaseDetector):
 
     def _take_in(self, inputs: Tensor,
                  data_samples: list[AnomalyDataSample]) -> None:
-        current = self._current_pass()
+        current = self.current_pass
         inside = self.check_frame(inputs, data_samples)
         if inside is not None:
             inputs = blank(inputs, inside)
-        module = self._passed_modules[self._passes_done]
+        module = self._passed_modules[self.passes_done]
         for own, group in current.groups(inputs):
             features = self.extract(group)
             _check_rows(features, len(group))
@@ -302,7 +305,9 @@ class FitDetector(BaseDetector):
                 'or after its last pass; with a Runner, `custom_hooks` needs '
                 'the FitHook.')
 
-    def _current_pass(self) -> FitPass:
+    @property
+    def current_pass(self) -> FitPass:
+        """The pass that is under way."""
         self.require_fitting()
         return cast(FitPass, self._pass)
 
@@ -315,18 +320,23 @@ class FitDetector(BaseDetector):
                 have the same number.
             RuntimeError: A module has left a buffer empty.
         """
-        current = self._current_pass()
+        current = self.current_pass
         current.check_complete()
-        module = self._passed_modules[self._passes_done]
+        module = self._passed_modules[self.passes_done]
         module.finalize()
         if not module.is_fitted:
             raise RuntimeError(
                 f'`{type(module).__name__}.finalize` has left a buffer of '
                 '`register_fitted` empty; it must assign all of them.')
+        self.skip_passes(1)
+
+    def skip_passes(self, number: int) -> None:
+        """Go on behind the next passes, whose modules have their state."""
+        current = self.current_pass
         self._pass = FitPass(current.num_images, current.batch_size,
                              current.first_id)
-        self._passes_done += 1
-        if self._passes_done == len(self._passed_modules):
+        self.passes_done += number
+        if self.passes_done == len(self._passed_modules):
             self._pass = None
             self.fit_state.finalize()
 

@@ -31,6 +31,11 @@ class FitPass:
         batch_size (int): Images per step and process.
         first_id (int): Number that modules get for the first image. Defaults
             to 0.
+
+    Attributes:
+        ids (list[int]): Numbers of the images that this process took in.
+        num_seen (int): Number of images that it was given, with those that
+            were left out.
     """
 
     def __init__(self,
@@ -40,8 +45,29 @@ class FitPass:
         self.num_images = num_images
         self.batch_size = batch_size
         self.first_id = first_id
-        self._num_seen = 0
-        self._ids: list[int] = []
+        self.num_seen = 0
+        self.ids: list[int] = []
+        self._num_known = 0
+
+    @property
+    def num_batches(self) -> int:
+        """Number of batches that this process was given."""
+        return -(-self.num_seen // self.batch_size)
+
+    def go_on(self, ids: list[int], num_seen: int) -> None:
+        """Go on where an earlier pass has stopped, with its last batch.
+
+        That batch is given again, for what depends on it beside the module,
+        but none of its images is taken in.
+
+        Args:
+            ids (list[int]): Numbers of the images that the earlier one took
+                in, in this process.
+            num_seen (int): Number of images that it was given.
+        """
+        self.ids, self._num_known = ids, num_seen
+        self.num_seen = max(num_seen - 1,
+                            0) // self.batch_size * self.batch_size
 
     def groups(self, inputs: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """Split a batch ``(B, ...)`` into groups of one size.
@@ -66,7 +92,8 @@ class FitPass:
                 inside: Tensor | None) -> None:
         """Update a module with the features of new images.
 
-        Images that the sampler repeats are left out.
+        Images that the sampler repeats are left out, and those that
+        :meth:`go_on` knows.
 
         Args:
             module (FittedModule): Is updated.
@@ -84,10 +111,11 @@ class FitPass:
         rank, world = get_dist_info()
         # DefaultSampler deals images out in turn and fills up at the end.
         fresh = [
-            i for i in range(len(samples))
-            if rank + world * (self._num_seen + i) < self.num_images
+            i for i in range(len(samples)) if rank + world *
+            (self.num_seen + i) < self.num_images and self.num_seen +
+            i >= self._num_known
         ]
-        self._num_seen += len(samples)
+        self.num_seen += len(samples)
         if not fresh:
             return
         ids = [samples[i].get('sample_idx') for i in fresh]
@@ -98,7 +126,7 @@ class FitPass:
                     f'a training image has the `sample_idx` {number!r}, but '
                     f'there are {self.num_images} images; a data set must '
                     'number its images from 0.')
-        self._ids += ids
+        self.ids += map(int, ids)
         ids = [self.first_id + number for number in ids]
         # Most groups hold no padding, and then nothing is copied.
         if len(fresh) < len(tree_leaves(features)[0]):
@@ -117,7 +145,7 @@ class FitPass:
             InputError: An image was not seen, or two have the same number.
         """
         counts = torch.bincount(
-            torch.tensor(self._ids, dtype=torch.int64),
+            torch.tensor(self.ids, dtype=torch.int64),
             minlength=self.num_images)
         all_reduce_(counts)
         if int(counts.sum()) != self.num_images:

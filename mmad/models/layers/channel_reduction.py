@@ -50,6 +50,7 @@ class ChannelReduction(FittedModule):
 
     # Components of many images are those of a few more.
     needs_update = False
+    progress_is_whole = True
     can_leave_out = True
     indices: Tensor
     mean: Tensor
@@ -155,6 +156,17 @@ class ChannelReduction(FittedModule):
         self._count += patches.shape[1]
         self._sum += patches.sum(1)
         self._products.addmm_(patches, patches.T)
+
+    def progress_state(self, ids: list[int]) -> dict[str, Tensor]:
+        return dict(
+            count=torch.tensor(self._count),
+            sum=self._sum,
+            products=self._products)
+
+    def load_progress_state(self, state: dict[str, Tensor]) -> None:
+        self._count = int(state['count'])
+        self._sum = state['sum'].to(self.mean.device)
+        self._products = state['products'].to(self.mean.device)
 
     def finalize(self) -> None:
         """Turn the sums of all processes into the components."""

@@ -1,7 +1,6 @@
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from .processes import all_gather, all_reduce_, rank, world_size
 from .row_distances import RowDistances
 
 _NUM_CANDIDATES = 1024
+_NOTED = 128  # picks from one note to the next
 
 
 def random_projection(in_dim: int, out_dim: int, seed: int = 0) -> Tensor:
@@ -67,7 +67,9 @@ def k_center_greedy(features: Tensor,
                     row_ids: Tensor | None = None,
                     progress: bool = False,
                     centers: Tensor | None = None,
-                    device: torch.device | None = None) -> Tensor:
+                    device: torch.device | None = None,
+                    chosen: Tensor | None = None,
+                    note: Callable[[Tensor], None] | None = None) -> Tensor:
     """Choose rows greedily so that every row is near a chosen one.
 
     Starting with row ``first``, each step takes the row that is farthest in
@@ -99,6 +101,11 @@ def k_center_greedy(features: Tensor,
         device (torch.device, optional): Where to compute. Rows in the CPU's
             memory are sent there in blocks. Defaults to None: where the
             features are.
+        chosen (Tensor, optional): ``(k,)`` ids that the same choice has
+            begun with, as ``note`` got them. It goes on from these to the
+            same end. Defaults to None.
+        note (Callable, optional): Is called from time to time, in all
+            processes alike, with the ids chosen so far. Defaults to None.
 
     Returns:
         Tensor: ``(num_select,)`` int64 ids on the CPU in order of selection,
@@ -116,28 +123,50 @@ def k_center_greedy(features: Tensor,
     here = torch.nonzero(row_ids == first).flatten()
     if centers is None and not all_reduce_(torch.tensor(len(here))):
         raise InputError(f'the first row {first} is not one of the rows.')
-    show = partial(
-        track, description='Selecting the coreset', disable=not progress)
+    chosen = row_ids[:0] if chosen is None else chosen
+    done = len(chosen)
+    if done == num_select:
+        return chosen
+    if done:
+        more = replicate_rows(features, row_ids, chosen)
+        centers = more if centers is None else torch.cat(
+            [centers.to(more), more])
     device = device or features.device
-    if device.type == 'cuda':
-        picks = _device_picks(features, num_select, first, row_ids, centers,
-                              device)
-        return torch.tensor(list(show(picks, total=num_select)))
+    pick = _device_picks if device.type == 'cuda' else _host_picks
+    picks = track(
+        pick(features, num_select - done, first, row_ids, centers, chosen,
+             device),
+        'Selecting the coreset',
+        num_select,
+        completed=done,
+        disable=not progress)
+    taken = torch.empty(num_select, dtype=torch.int64)
+    taken[:done] = chosen
+    for step, row_id in enumerate(picks, done):
+        taken[step] = row_id
+        if note is not None and (step + 1) % _NOTED == 0:
+            note(taken[:step + 1])
+    return taken
 
+
+def _host_picks(features: Tensor, number: int, first: int, row_ids: Tensor,
+                centers: Tensor | None, chosen: Tensor,
+                device: torch.device) -> Iterator[int]:
     num_before = 0 if centers is None else len(centers)
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
         nearest_centers = NearestCenters(features.cpu().numpy(),
                                          row_ids.numpy(),
-                                         num_before + num_select, threads)
+                                         num_before + number, threads)
+        nearest_centers.exclude(chosen.numpy())
         # No row but the first comes first.
-        positions, others = here.numpy(), (math.inf, -math.inf)
+        positions = np.flatnonzero(row_ids.numpy() == first)
+        others: Key = math.inf, -math.inf
         if centers is not None:
             _add_all(nearest_centers, centers.cpu().numpy())
             positions, others = nearest_centers.farthest(_NUM_CANDIDATES)
             others = _greatest(others)
         candidates = Candidates(nearest_centers, positions)
-        chosen = []
-        for _ in show(range(num_select)):
+        for _ in range(number):
             key, center, is_own = _elect(*candidates.farthest())
             if key <= others:
                 nearest_centers.add(candidates.centers)
@@ -145,9 +174,8 @@ def k_center_greedy(features: Tensor,
                 candidates = Candidates(nearest_centers, positions)
                 others = _greatest(others)
                 key, center, is_own = _elect(*candidates.farthest())
-            chosen.append(-int(key[1]))
             candidates.add(center, is_own)
-    return torch.tensor(chosen)
+            yield -int(key[1])
 
 
 def _add_all(nearest_centers: NearestCenters, centers: np.ndarray) -> None:
@@ -158,19 +186,19 @@ def _add_all(nearest_centers: NearestCenters, centers: np.ndarray) -> None:
         nearest_centers.add(list(centers[start:start + _NUM_CANDIDATES]))
 
 
-def _device_picks(features: Tensor, num_select: int, first: int,
-                  row_ids: Tensor, centers: Tensor | None,
+def _device_picks(features: Tensor, number: int, first: int, row_ids: Tensor,
+                  centers: Tensor | None, chosen: Tensor,
                   device: torch.device) -> Iterator[int]:
     rows = RowDistances(features, row_ids, device)
-    chosen = torch.empty(0, dtype=torch.int64)
     if centers is None:
         chosen = torch.tensor([first])
         centers = replicate_rows(features, row_ids, chosen)
-    yield from chosen.tolist()
+        number -= 1
+        yield first
     chosen = chosen.to(device)
     for block in centers.to(device).split(_NUM_CANDIDATES):
         rows.add(block, chosen)
-    yield from device_greedy(rows, num_select - len(chosen))
+    yield from device_greedy(rows, number)
 
 
 def _greatest(key: Key) -> Key:

@@ -132,6 +132,8 @@ class CoresetBank(MemoryBank):
         self.register_buffer('fill_rows', torch.empty(0, 0))
         self.register_buffer('fill_images', torch.empty(0, dtype=torch.int64))
         self._hold_none()
+        # Of a selection that is under way.
+        self._chosen = torch.empty(0, dtype=torch.int64)
 
     @property
     def num_fitted(self) -> int:
@@ -161,6 +163,7 @@ class CoresetBank(MemoryBank):
 
     def reopen(self) -> None:
         self._hold_none()
+        self._chosen = self._chosen[:0]
         self.covering = None
         self.end_calibration()
 
@@ -197,6 +200,17 @@ class CoresetBank(MemoryBank):
         """Hold patches of new images, see :meth:`HeldPatches.add`."""
         self._held.add(features, ids, inside)
 
+    def progress_state(self, ids: list[int]) -> dict[str, Tensor]:
+        return dict(self._held.state_of(ids), chosen=self._chosen.clone())
+
+    def load_progress_state(self, state: dict[str, Tensor]) -> None:
+        self._held.add_state(state)
+        self._chosen = state['chosen']
+
+    def describe_progress(self) -> str:
+        number = len(self._chosen)
+        return f'{number} patches of the coreset' if number else ''
+
     def finalize(self) -> None:
         """Choose the coreset together and give every process its rows.
 
@@ -204,7 +218,7 @@ class CoresetBank(MemoryBank):
             InputError: It would have fewer rows than ``num_neighbors``, or
                 ``first_patch`` is no patch.
         """
-        held, numbers = self._held.take()
+        held, numbers = self._held.settle()
         everyones = all_gather_rows(numbers).sort().values
         # There are none before the first fit.
         rows, sources = self.rows, self.sources
@@ -229,6 +243,8 @@ class CoresetBank(MemoryBank):
             sources = torch.cat([sources, origin]) if len(sources) else origin
             self.fill_rows = self._replicate(held, numbers, picks)
             self.fill_images = images.to(sources)
+        self._held.clear()
+        self._chosen = self._chosen[:0]
         self.store(rows)
         self.sources = sources
         self.counts = self.counts.new_tensor([self.num_images, num_held])
@@ -276,6 +292,8 @@ class CoresetBank(MemoryBank):
                 row_ids=numbers,
                 progress=rank() == 0,
                 device=device,
+                chosen=self._chosen,
+                note=self._note,
                 **start)
         more = self._replicate(projected, numbers, chosen)
         if notes_covering:
@@ -290,6 +308,11 @@ class CoresetBank(MemoryBank):
             torch.cat([centers.to(device), more]),
             torch.cat([owners, chosen // self._held.per_image]).to(device),
             progress=rank() == 0)
+
+    def _note(self, chosen: Tensor) -> None:
+        self._chosen = chosen
+        if self.on_progress is not None:
+            self.on_progress()
 
     def _first_number(self, everyones: Tensor) -> int:
         if self.first_patch >= self.num_patches:

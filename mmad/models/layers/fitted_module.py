@@ -1,4 +1,4 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -38,6 +38,12 @@ class FittedModule(nn.Module):
             Defaults to False.
         prepares_leaving_out (bool): Whether a fit does what only images that
             are left out need, if anything. Defaults to True.
+        progress_is_whole (bool): Whether each :meth:`progress_state` holds
+            all that was taken in, however many images are asked for. Defaults
+            to False.
+        on_progress (Callable, optional): Is called from time to time in a
+            long :meth:`finalize`, in all processes alike, when there is more
+            to tell by :meth:`progress_state`. Defaults to None.
         left_out (Sequence[int], optional): Numbers of the images whose
             features ``forward`` gets, one for each. It scores each as if the
             image had not been in the fit. None, as by default: as they are.
@@ -51,6 +57,8 @@ class FittedModule(nn.Module):
     forgets_features = False
     can_leave_out = False
     prepares_leaving_out = True
+    progress_is_whole = False
+    on_progress: Callable[[], None] | None = None
     left_out: Sequence[int] | None = None
 
     def __init__(self) -> None:
@@ -76,8 +84,7 @@ class FittedModule(nn.Module):
         """Whether there is something to score with."""
         own = all(
             getattr(self, name).numel() > 0 for name in self._fitted_names)
-        return own and all(child.is_fitted for child in self.children()
-                           if isinstance(child, FittedModule))
+        return own and all(part.is_fitted for _, part in self._parts())
 
     def reset(self) -> None:
         """Forget an earlier fit."""
@@ -101,6 +108,69 @@ class FittedModule(nn.Module):
     def finalize(self) -> None:
         """Turn what all processes took in into the buffers."""
         raise NotImplementedError
+
+    @property
+    def tells_progress(self) -> bool:
+        """Whether a fit can go on from what :meth:`progress_state` tells.
+
+        It is not said to where a subclass has an :meth:`update` of its own
+        only, which may take in more.
+        """
+        teller = next(
+            cls for cls in type(self).__mro__
+            if 'update' in vars(cls) or 'progress_state' in vars(cls))
+        return (teller is not FittedModule and 'progress_state' in vars(teller)
+                and all(part.tells_progress for _, part in self._parts()))
+
+    def _parts(self) -> list[tuple[str, 'FittedModule']]:
+        return [(name, child) for name, child in self.named_children()
+                if isinstance(child, FittedModule)]
+
+    def progress_state(self, ids: list[int]) -> dict[str, Tensor]:
+        """Tell what this process has taken in, for a fit to go on from.
+
+        It may be asked for between two images, and in :attr:`on_progress`.
+        Without it, an interrupted fit begins anew.
+
+        Args:
+            ids (list[int]): Numbers of the images that are not told of yet.
+
+        Returns:
+            dict[str, Tensor]: Tensors that are no parts of larger ones, on any
+            device.
+        """
+        raise NotImplementedError
+
+    def load_progress_state(self, state: dict[str, Tensor]) -> None:
+        """Take in what :meth:`progress_state` told.
+
+        It follows :meth:`reset`, with as many processes as there were then,
+        once for each state, in their order. All goes on as it would have
+        then, bit for bit.
+
+        Args:
+            state (dict[str, Tensor]): A state, on the CPU.
+        """
+        raise NotImplementedError
+
+    def describe_progress(self) -> str:
+        """Say how far :meth:`finalize` has come, in words, if it is long."""
+        return ''
+
+    def _progress_of_parts(self, ids: list[int]) -> dict[str, Tensor]:
+        return {
+            f'{name}.{key}': value
+            for name, part in self._parts()
+            for key, value in part.progress_state(ids).items()
+        }
+
+    def _load_progress_of_parts(self, state: dict[str, Tensor]) -> None:
+        for name, part in self._parts():
+            prefix = f'{name}.'
+            part.load_progress_state({
+                key.removeprefix(prefix): value
+                for key, value in state.items() if key.startswith(prefix)
+            })
 
     @property
     def num_fitted(self) -> int:

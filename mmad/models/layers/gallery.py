@@ -71,6 +71,12 @@ class Gallery(FittedModule):
         self.images.update(image_features, ids)
         self.pyramids.update(levels, ids)
 
+    def progress_state(self, ids: list[int]) -> dict[str, Tensor]:
+        return self._progress_of_parts(ids)
+
+    def load_progress_state(self, state: dict[str, Tensor]) -> None:
+        self._load_progress_of_parts(state)
+
     def finalize(self) -> None:
         """Give every process all images."""
         self.images.finalize()

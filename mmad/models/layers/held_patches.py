@@ -111,10 +111,14 @@ class HeldPatches:
                 positions = positions[valid[i]]
             self._add_image(rows[positions], image, positions)
 
-    def take(self) -> tuple[Tensor, Tensor]:
-        """Hand over the patches ``(N, D)`` and their numbers ``(N,)``.
+    def settle(self) -> tuple[Tensor, Tensor]:
+        """Leave out what all processes together cannot hold.
 
-        Those of one image are side by side. All processes call this.
+        All processes call this.
+
+        Returns:
+            tuple[Tensor, Tensor]: The patches ``(N, D)`` that are left and
+            their numbers ``(N,)``. Those of one image are side by side.
         """
         if self.is_thinned:
             self._floor = float(all_gather(torch.tensor(self._floor)).max())
@@ -122,9 +126,38 @@ class HeldPatches:
             self._raise_floor(all_gather_rows(ranks[ranks > self._floor]))
             self.radius = float(
                 all_gather(torch.tensor(max(self.radius, self._floor))).max())
-        rows, numbers = self._rows[:self._count], self._numbers[:self._count]
-        self._rows, self._count = torch.empty(0), 0
-        return rows, numbers
+        return self._rows[:self._count], self._numbers[:self._count]
+
+    def clear(self) -> None:
+        """Hold no patches any more, but know how many an image has."""
+        self._rows = torch.empty(0)
+        self._numbers = torch.empty(0, dtype=torch.int64)
+        self._count = 0
+
+    def state_of(self, ids: list[int]) -> dict[str, Tensor]:
+        """Return the patches of some images, as tensors of their own."""
+        numbers = self._numbers[:self._count]
+        own = torch.isin(numbers // max(1, self.per_image),
+                         torch.tensor(ids, dtype=torch.int64))
+        return dict(
+            rows=self._rows[:self._count][own],
+            numbers=numbers[own],
+            ranks=self._ranks[:self._count][own],
+            per_image=torch.tensor(self.per_image),
+            floor=torch.tensor(self._floor, dtype=torch.float64),
+            radius=torch.tensor(self.radius, dtype=torch.float64))
+
+    def add_state(self, state: dict[str, Tensor]) -> None:
+        """Hold the patches of a state, behind those before."""
+        self._floor = max(self._floor, float(state['floor']))
+        self.radius = max(self.radius, float(state['radius']))
+        rows = state['rows']
+        if not len(rows):
+            return
+        if not self.per_image:
+            self._reserve(
+                int(state['per_image']), rows.shape[1], rows.device)
+        self._append(rows, state['numbers'], state['ranks'])
 
     @property
     def is_thinned(self) -> bool:
@@ -156,22 +189,26 @@ class HeldPatches:
         self._ranks = torch.empty(number, dtype=torch.float64)
 
     def _add_image(self, rows: Tensor, image: int, positions: Tensor) -> None:
-        ranks = torch.empty(len(rows), dtype=torch.float64)
+        ranks = torch.zeros(len(rows), dtype=torch.float64)
         if self.is_thinned:
             most = math.ceil(_MOST_OF_AN_IMAGE * self._num_kept /
                              self.num_images)
             ranks, left = self.rank(rows.float(), image, self._floor,
                                     min(most, self._num_kept))
             self.radius = max(self.radius, left)
+        self._append(rows, image * self.per_image + positions, ranks)
+
+    def _append(self, rows: Tensor, numbers: Tensor, ranks: Tensor) -> None:
+        if self.is_thinned:
             held = self._ranks[:self._count]
             if len(held) + int((ranks > self._floor).sum()) > len(self._ranks):
                 self._raise_floor(torch.cat([held, ranks]))
             kept = ranks > self._floor
-            rows, ranks, positions = rows[kept], ranks[kept], positions[kept]
+            rows, numbers, ranks = rows[kept], numbers[kept], ranks[kept]
         new = slice(self._count, self._count + len(rows))
         self._rows[new] = rows
+        self._numbers[new] = numbers
         self._ranks[new] = ranks
-        self._numbers[new] = image * self.per_image + positions
         self._count = new.stop
 
     def _raise_floor(self, ranks: Tensor) -> None:

@@ -1,8 +1,12 @@
+import math
+
 import torch
 from torch import Tensor
 
 # Matrices up to this size are left to LAPACK.
 _SMALL = 32
+# Of the sum of a geometric series.
+_PRECISION = 1e-9
 
 
 def invert_cholesky(matrices: Tensor) -> Tensor:
@@ -47,3 +51,31 @@ def invert_cholesky(matrices: Tensor) -> Tensor:
     inverse[:, half:, half:] = last
     inverse[:, half:, :half] = -last @ (below @ first)
     return inverse
+
+
+def shifted_norms(inverse: Tensor, vectors: Tensor, shift: float,
+                  least: float) -> Tensor:
+    """Compute ``d^T (A - shift I)^-1 d`` from the factor of ``A``.
+
+    It is the sum of ``shift^k d^T A^-(k+1) d``. As ``A`` is at least
+    ``least I``, each term is at most ``shift / least`` of the one before.
+
+    Args:
+        inverse (Tensor): ``(P, D, D)`` float64, ``L^-1`` with
+            ``A = L L^T``.
+        vectors (Tensor): ``d``, ``(P, B, D)``.
+        shift (float): Positive, below ``least``.
+        least (float): Bound of the eigenvalues of ``A`` from below.
+
+    Returns:
+        Tensor: ``(P, B)``.
+    """
+    total = vectors.new_zeros(vectors.shape[:2])
+    terms = math.log(_PRECISION, shift / least)
+    # Two terms at a time.
+    for _ in range(math.ceil(terms / 2)):
+        half = vectors @ inverse.mT
+        vectors = half @ inverse
+        total += half.square().sum(2) + shift * vectors.square().sum(2)
+        vectors = shift * vectors
+    return total

@@ -100,6 +100,22 @@ class MemoryBank(FittedModule):
         """Take in the features ``(B, D)`` of new images."""
         self._collected.append((list(ids), features))
 
+    def progress_state(self, ids: list[int]) -> dict[str, Tensor]:
+        wanted = set(ids)
+        own = [(number, row) for numbers, features in self._collected
+               if not wanted.isdisjoint(numbers)
+               for number, row in zip(numbers, features, strict=True)
+               if number in wanted]
+        if not own:
+            return {}
+        numbers, rows = zip(*own, strict=True)
+        return dict(numbers=torch.tensor(numbers), rows=torch.stack(rows))
+
+    def load_progress_state(self, state: dict[str, Tensor]) -> None:
+        if state:
+            self._collected.append(
+                (state['numbers'].tolist(), state['rows'].to(self.rows)))
+
     def finalize(self) -> None:
         """Give every process the rows of all images."""
         numbers = torch.tensor([i for ids, _ in self._collected for i in ids])

@@ -73,6 +73,10 @@ class NearestCenters:
             inside, ties
         ])), (last, -self.ids[outside[0]] if len(outside) else -np.inf)
 
+    def exclude(self, ids: np.ndarray) -> None:
+        """Keep the rows with some ids from being farthest, as centers are."""
+        self.nearest[np.isin(self.ids, ids)] = -1
+
     def add(self, rows: list[np.ndarray]) -> None:
         """Add centers ``(D,)``, which may be rows of another process."""
         old, new = self.num_centers, self.num_centers + len(rows)

@@ -1,4 +1,3 @@
-import math
 from typing import Any
 
 import torch
@@ -11,7 +10,7 @@ from mmad.utils.arguments import check_number
 from .exact_sums import to_fixed_point
 from .exporting import is_exporting
 from .fitted_module import FittedModule
-from .inverse_cholesky import invert_cholesky
+from .inverse_cholesky import invert_cholesky, shifted_norms
 from .packed_distances import packed_distances
 from .packed_triangle import (
     add_gram,
@@ -32,9 +31,6 @@ _GATHERED = 32  # images whose products are added at a time
 # 1.5e-5, far below the standard deviation of 0.1 that the paper's epsilon
 # adds; sums are exact for 8192 images with features up to 16.
 _BITS = 16
-
-# Of the sum of a geometric series.
-_PRECISION = 1e-9
 
 # How far rounding may lift the share of an image in the fit.
 _SLACK = 1e-3
@@ -76,6 +72,7 @@ class PositionGaussians(FittedModule):
     """
 
     forgets_features = True
+    progress_is_whole = True
     can_leave_out = True
     count: Tensor
     mean: Tensor
@@ -92,6 +89,7 @@ class PositionGaussians(FittedModule):
     def reset(self) -> None:
         super().reset()
         self._count = 0
+        self._grid = torch.Size((0, 0))
         self._sum = self._products = torch.empty(0)
         self._gathered: list[Tensor] = []
 
@@ -165,6 +163,22 @@ class PositionGaussians(FittedModule):
         self._gathered.append(samples)
         if sum(part.shape[1] for part in self._gathered) >= _GATHERED:
             self._add_gathered()
+
+    def progress_state(self, ids: list[int]) -> dict[str, Tensor]:
+        # The sums are exact, so it does not matter when they are formed.
+        if self._gathered:
+            self._add_gathered()
+        return dict(
+            count=torch.tensor(self._count),
+            grid=torch.tensor(self._grid),
+            sum=self._sum,
+            products=self._products)
+
+    def load_progress_state(self, state: dict[str, Tensor]) -> None:
+        self._count, self._gathered = int(state['count']), []
+        self._grid = torch.Size(state['grid'].tolist())
+        self._sum = state['sum'].to(self.mean.device)
+        self._products = state['products'].to(self.mean.device)
 
     def _add_gathered(self) -> None:
         masks = packed_masks(self._sum.shape[1], self._products)
@@ -295,7 +309,8 @@ class PositionGaussians(FittedModule):
             # As the sums have them.
             values = to_fixed_point(samples[rows], _BITS)
             offset = values - mean[rows, None]
-            share = shift / (n - 1) * self._norms_left_out(inverse, offset, n)
+            share = shift / (n - 1) * shifted_norms(
+                inverse, offset, self.epsilon / (n - 1), self.epsilon)
             if (share > 1 + _SLACK).any():
                 raise InputError(
                     'an image to be left out was not among those fitted as '
@@ -307,31 +322,6 @@ class PositionGaussians(FittedModule):
                 min=torch.finfo(share.dtype).tiny)
             distances.append(square.minimum(most).sqrt())
         return torch.cat(distances).T.to(samples)
-
-    def _norms_left_out(self, inverse: Tensor, offset: Tensor,
-                        n: int) -> Tensor:
-        """``d^T (A - delta I)^-1 d`` with ``delta = epsilon / (n - 1)``.
-
-        It is the sum of ``delta^k d^T A^-(k+1) d``. As ``A`` is at least
-        ``epsilon I``, each term is at most ``1 / (n - 1)`` of the one before.
-
-        Args:
-            inverse (Tensor): ``(P, D, D)`` float64, ``L^-1``.
-            offset (Tensor): ``d``, ``(P, B, D)``.
-            n (int): Number of images.
-
-        Returns:
-            Tensor: ``(P, B)``.
-        """
-        delta = self.epsilon / (n - 1)
-        total = offset.new_zeros(offset.shape[:2])
-        # Two terms at a time.
-        for _ in range(math.ceil(math.log(_PRECISION, n - 1) / -2)):
-            half = offset @ inverse.mT
-            offset = half @ inverse
-            total += half.square().sum(2) + delta * offset.square().sum(2)
-            offset = delta * offset
-        return total
 
     @staticmethod
     def _check(features: Tensor, expected: torch.Size) -> None:

@@ -161,6 +161,24 @@ class PyramidStore(FittedModule):
                     '`gallery_dtype="float32"`, or check the weights.')
             store[ids] = level
 
+    def progress_state(self, ids: list[int]) -> dict[str, Tensor]:
+        state = {
+            f'level_{number}': level[ids].cpu()
+            for number, level in enumerate(self.levels if ids else [])
+        }
+        return dict(
+            state,
+            ids=torch.tensor(ids, dtype=torch.int64),
+            shapes=self.shapes[:, 1:].clone())
+
+    def load_progress_state(self, state: dict[str, Tensor]) -> None:
+        if not len(state['ids']):
+            return
+        if not len(self.shapes):
+            self._reserve(state['shapes'].tolist())
+        for number, level in enumerate(self.levels):
+            level[state['ids']] = state[f'level_{number}'].to(level)
+
     def check_grids(self, levels: Sequence[Tensor]) -> None:
         """Raise :class:`InputError` if stages have other grids."""
         grids = [tuple(level.shape[-2:]) for level in levels]

@@ -25,6 +25,7 @@ class StageGaussians(FittedModule):
     """
 
     forgets_features = True
+    progress_is_whole = True
     can_leave_out = True
 
     def __init__(self, num_stages: int, epsilon: float = 0.01) -> None:
@@ -63,6 +64,12 @@ class StageGaussians(FittedModule):
         """Add the features ``(B, C_k, h_k, w_k)`` of new images."""
         for stage, level in zip(self.stages, features, strict=True):
             stage.update(level, ids)
+
+    def progress_state(self, ids: list[int]) -> dict[str, Tensor]:
+        return self._progress_of_parts(ids)
+
+    def load_progress_state(self, state: dict[str, Tensor]) -> None:
+        self._load_progress_of_parts(state)
 
     def finalize(self) -> None:
         for stage in self.stages:

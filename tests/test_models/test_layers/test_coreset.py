@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mmad.errors import InputError
-from mmad.models.layers import coreset
+from mmad.models.layers import coreset, device_greedy
 from mmad.models.layers.coreset import (
     k_center_greedy,
     random_projection,
@@ -162,3 +162,60 @@ def test_an_earlier_choice_is_continued(number):
     rest = ids[~torch.isin(ids, whole[:number])]
     found = k_center_greedy(rows[rest], 100, row_ids=rest, centers=centers)
     assert torch.equal(found, whole[number:])
+
+
+@pytest.fixture
+def note_each(monkeypatch):
+    """Note each choice, with few candidates."""
+    monkeypatch.setattr(coreset, '_NOTED', 1)
+    monkeypatch.setattr(coreset, '_NUM_CANDIDATES', 9)
+    monkeypatch.setattr(device_greedy, '_NUM_CANDIDATES', 9)
+
+
+@pytest.mark.parametrize('picks', ['_host_picks', '_device_picks'])
+@pytest.mark.parametrize('centers', [0, 20])
+@pytest.mark.parametrize('kind', KINDS)
+def test_an_interrupted_choice_goes_on(kind, centers, picks, note_each,
+                                       monkeypatch):
+    monkeypatch.setattr(coreset, '_host_picks', getattr(coreset, picks))
+    rows = data(kind, 16, 90)
+    arguments = dict(first=33, row_ids=torch.arange(70) * 3)
+    if centers:
+        arguments['centers'] = rows[70:]
+    rows, notes = rows[:70], []
+    whole = k_center_greedy(
+        rows, 70, note=lambda ids: notes.append(ids.clone()), **arguments)
+    assert [note.tolist()
+            for note in notes] == [whole[:n].tolist() for n in range(1, 71)]
+    for chosen in [whole[:0], notes[0], *notes[6::21]]:
+        told = []
+        found = k_center_greedy(
+            rows, 70, chosen=chosen, note=told.append, **arguments)
+        assert torch.equal(found, whole)
+        assert len(told) == 70 - len(chosen)
+
+
+def _go_on(rank, shards, number, first, chosen, picks):
+    # As the processes have modules of their own.
+    coreset._NOTED = 1
+    coreset._host_picks = getattr(coreset, picks)
+    rows, ids = shards[rank]
+    told = []
+    found = k_center_greedy(
+        rows, number, first, ids, chosen=chosen, note=told.append)
+    return found, len(told)
+
+
+@pytest.mark.parametrize('picks', ['_host_picks', '_device_picks'])
+@pytest.mark.parametrize('kind', ['duplicated', 'grid'])
+@pytest.mark.parametrize('sizes', [(90, 30), (50, 0, 70)])
+def test_processes_go_on_as_one(run_processes, kind, sizes, picks):
+    rows = data(kind, 16, 120)
+    order = torch.randperm(120, generator=torch.Generator().manual_seed(0))
+    shards = [(rows[ids], ids)
+              for ids in (part.sort().values for part in order.split(sizes))]
+    whole = k_center_greedy(rows, 110, first=33)
+    for found, told in run_processes(
+            len(sizes), _go_on, shards, 110, 33, whole[:47], picks):
+        assert torch.equal(found, whole)
+        assert told == 63

@@ -30,7 +30,7 @@ def collect(features, order, kept, inside=None, rank=first_value, **kwargs):
 
 
 def hold(*args, **kwargs):
-    return collect(*args, **kwargs).take()
+    return collect(*args, **kwargs).settle()
 
 
 def test_numbers_of_the_patches():
@@ -46,8 +46,10 @@ def test_numbers_of_the_patches():
 
 def test_nothing_is_left_when_they_are_taken():
     held = collect(draw(1), [0], 1000)
-    assert len(held.take()[0]) == 12
-    assert len(held.take()[0]) == 0
+    assert len(held.settle()[0]) == 12
+    held.clear()
+    assert len(held.settle()[0]) == 0
+    assert held.per_image == 12
 
 
 @pytest.mark.parametrize('kept', [10, 33, 100])
@@ -59,7 +61,7 @@ def test_nothing_is_left_when_they_are_taken():
 def test_those_of_the_greatest_ranks_whatever_the_order(kept, order):
     features = draw(10)
     held = collect(features, order.tolist(), kept)
-    _, numbers = held.take()
+    _, numbers = held.settle()
     # No image has more than four times the mean.
     ranks = features[:, 0].flatten(1).double().abs()
     limit = -(-4 * kept // 10)
@@ -76,7 +78,7 @@ def test_room_that_borders_leave_is_used():
     inside[:, :, :2] = False  # the first row of patches
     held = collect(features, range(4), 32, inside)
     assert held.is_thinned
-    numbers = held.take()[1]
+    numbers = held.settle()[1]
     assert torch.equal(numbers, torch.arange(48).view(4, 12)[:, 4:].flatten())
     assert held.radius == 0
 
@@ -114,7 +116,7 @@ def test_fewer_patches_than_images():
 def _hold_share(rank, features, kept):
     order = range(rank, len(features), dist.get_world_size())
     held = collect(features, order, kept)
-    return (*held.take(), torch.tensor(held.radius))
+    return (*held.settle(), torch.tensor(held.radius))
 
 
 @pytest.mark.parametrize('world', [2, 3, 4])
@@ -122,7 +124,7 @@ def _hold_share(rank, features, kept):
 def test_processes_keep_what_one_keeps(run_processes, world, kept):
     features = draw(9) * torch.arange(1, 10).view(-1, 1, 1, 1)
     held = collect(features, range(9), kept)
-    rows, numbers = held.take()
+    rows, numbers = held.settle()
     parts = run_processes(world, _hold_share, features, kept)
     assert {float(part[2]) for part in parts} == {held.radius}
     found = torch.cat([part[1] for part in parts])
@@ -146,3 +148,24 @@ def test_every_process_gets_the_rows(run_processes):
     chosen = torch.tensor([60, 0, 20, 40])
     for found in run_processes(3, _replicate, rows, chosen):
         assert torch.equal(found, rows[[6, 0, 2, 4]])
+
+
+@pytest.mark.parametrize('kept', [9, 25, 1000])
+def test_it_goes_on_from_states(kept):
+    features = draw(10) * torch.arange(10, 0, -1).view(-1, 1, 1, 1)
+    order = [3, 8, 1, 0, 9, 5, 2, 7, 4, 6]
+    held = collect(features, order[:7], kept)
+    early = collect(features, order[:4], kept).state_of(order[:4])
+    states = [early, held.state_of(order[4:7])]
+    going_on = collect(features, [], kept)
+    for state in states:
+        going_on.add_state(state)
+    for image in order[7:]:
+        going_on.add(features[image:image + 1], [image])
+    whole = collect(features, range(10), kept)
+    rows, numbers = whole.settle()
+    found, ids = going_on.settle()
+    by_id = ids.argsort()
+    assert torch.equal(ids[by_id], numbers)
+    assert torch.equal(found[by_id], rows)
+    assert going_on.radius == whole.radius
