@@ -155,8 +155,8 @@ def _host_picks(features: Tensor, number: int, first: int, row_ids: Tensor,
     num_before = 0 if centers is None else len(centers)
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
         nearest_centers = NearestCenters(features.cpu().numpy(),
-                                         row_ids.numpy(),
-                                         num_before + number, threads)
+                                         row_ids.numpy(), num_before + number,
+                                         threads)
         nearest_centers.exclude(chosen.numpy())
         # No row but the first comes first.
         positions = np.flatnonzero(row_ids.numpy() == first)

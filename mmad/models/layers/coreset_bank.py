@@ -1,5 +1,4 @@
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,14 +11,13 @@ from .coreset import k_center_greedy
 from .coreset_filling import fill_coreset
 from .covering_gaps import covering_bound
 from .device_memory import has_room
+from .filled_bank import FilledBank
 from .held_patches import HeldPatches, replicate_rows
-from .memory_bank import MemoryBank
-from .nearest_neighbors import distances_to, nearest_rows, squared_norms
 from .processes import all_gather_rows, rank
 from .selection_space import SelectionSpace
 
 
-class CoresetBank(MemoryBank):
+class CoresetBank(FilledBank):
     """Memory bank of a coreset of the patches of all images.
 
     PatchCore (arXiv 2106.08265), section 3.2 and Algorithm 1. While images
@@ -81,16 +79,10 @@ class CoresetBank(MemoryBank):
             were thinned out: every patch, held or not, is so near to a row,
             in the space of the selection; and that is at most so many times
             the least possible, see :func:`covering_bound`. None otherwise.
-        fill_rows (Tensor): ``(F, D)`` float32, patches that take the place of
-            an image's rows where it is left out. Search results name them
-            behind the rows.
-        fill_images (Tensor): ``(F,)`` int64, the image that each is for.
     """
 
     sources: Tensor
     counts: Tensor
-    fill_rows: Tensor
-    fill_images: Tensor
     covering: tuple[float, float] | None = None
 
     def __init__(self,
@@ -129,8 +121,6 @@ class CoresetBank(MemoryBank):
         self.selection = selection
         self.register_fitted('sources', ndim=2, dtype=torch.int64)
         self.register_fitted('counts', dtype=torch.int64)
-        self.register_buffer('fill_rows', torch.empty(0, 0))
-        self.register_buffer('fill_images', torch.empty(0, dtype=torch.int64))
         self._hold_none()
         # Of a selection that is under way.
         self._chosen = torch.empty(0, dtype=torch.int64)
@@ -174,10 +164,6 @@ class CoresetBank(MemoryBank):
         self._held = HeldPatches(self.num_images - before, self.memory_budget,
                                  ranks[self.selection], self.projection_dim,
                                  self.held_dtype)
-
-    def end_calibration(self) -> None:
-        self.fill_rows = self.fill_rows.new_empty(0, 0)
-        self.fill_images = self.fill_images.new_empty(0)
 
     def forget(self, ids: list[int], features: Any = None) -> None:
         image, position = self.sources.T
@@ -269,8 +255,8 @@ class CoresetBank(MemoryBank):
             generator = torch.Generator().manual_seed(self.seed + len(self))
             drawn = torch.randperm(len(everyones), generator=generator)[:size]
             return everyones[drawn.sort().values], none, none
-        projected = self._space.project(
-            held, numbers // self._held.per_image, self.rows.device)
+        projected = self._space.project(held, numbers // self._held.per_image,
+                                        self.rows.device)
         if (numbers.diff() < 0).any():
             numbers, order = numbers.sort()
             projected = projected[order]
@@ -321,60 +307,14 @@ class CoresetBank(MemoryBank):
         later = everyones[everyones >= self.first_patch]
         return int(later[0] if len(later) else everyones[0])
 
-    def rows_at(self, index: Tensor) -> Tensor:
-        """Return the rows ``(..., D)`` that a search has found."""
-        if self.left_out is None or not len(self.fill_rows):
-            return self.rows[index]
-        rows = self.rows[index.clamp(max=len(self) - 1)]
-        filled = index >= len(self)
-        rows[filled] = self.fill_rows[index[filled] - len(self)]
-        return rows
-
-    def distances(self, queries: Tensor, index: Tensor) -> Tensor:
-        if self.left_out is None or not len(self.fill_rows):
-            return super().distances(queries, index)
-        distances = super().distances(queries, index.clamp(max=len(self) - 1))
-        query, place = torch.nonzero(index >= len(self), as_tuple=True)
-        filled = index[query, place, None] - len(self)
-        distances[query, place] = distances_to(queries[query], self.fill_rows,
-                                               filled)[:, 0]
-        return distances
-
-    def _search_others(self, queries: Tensor, k: int,
-                       left_out: Sequence[int]) -> Tensor:
-        index = super()._search_others(queries, k, left_out)
-        if not len(self.fill_rows):
-            return index
-        found = []
-        for image, group, near in zip(
-                left_out,
-                queries.unflatten(0, (len(left_out), -1)),
-                index.unflatten(0, (len(left_out), -1)),
-                strict=True):
-            places = torch.nonzero(self.fill_images == image)[:, 0]
-            if len(places):
-                rows = self.fill_rows[places]
-                filled = nearest_rows(group, rows, squared_norms(rows),
-                                      min(k, len(rows)))
-                both = torch.cat([near, places[filled] + len(self)], 1)
-                order = self.distances(group, both).sort(stable=True).indices
-                near = both.gather(1, order[:, :k])
-            found.append(near)
-        return torch.cat(found)
-
     def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
-        # Older checkpoints have none.
-        for name in ('fill_rows', 'fill_images'):
-            state_dict.setdefault(prefix + name, getattr(self, name)[:0])
         super()._load_from_state_dict(state_dict, prefix, *args)
-        if len(self.fill_rows) != len(
-                self.fill_images) or (len(self) and
-                                      (self.sources.shape != (len(self), 2)
-                                       or self.counts.shape != (2, ))):
+        if len(self) and (self.sources.shape != (len(self), 2)
+                          or self.counts.shape != (2, )):
             raise InputError(
-                f'the tensors "{prefix}sources", "{prefix}counts" and '
-                f'"{prefix}fill_images" of the checkpoint do not say where '
-                f'the {len(self)} rows are from; it is damaged: fit again.')
+                f'the tensors "{prefix}sources" and "{prefix}counts" of the '
+                f'checkpoint do not say where the {len(self)} rows are from; '
+                'it is damaged: fit again.')
 
     def _replicate(self, held: Tensor, numbers: Tensor,
                    chosen: Tensor) -> Tensor:

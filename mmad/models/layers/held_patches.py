@@ -155,8 +155,7 @@ class HeldPatches:
         if not len(rows):
             return
         if not self.per_image:
-            self._reserve(
-                int(state['per_image']), rows.shape[1], rows.device)
+            self._reserve(int(state['per_image']), rows.shape[1], rows.device)
         self._append(rows, state['numbers'], state['ranks'])
 
     @property
