@@ -82,7 +82,7 @@ def test(args: argparse.Namespace) -> None:
     say_config(args.config, args.data)
     say('Method', f'{type_name(cfg.model.type)}, from {args.checkpoint}')
     check_data(cfg, ['test_dataloader'])
-    setup_environment(args.launcher)
+    setup_environment(args.launcher, cfg.get('env_cfg'))
     runner = ToolRunner.from_cfg(cfg)
     runner.say_output_paths()
     runner.test()

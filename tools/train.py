@@ -83,7 +83,7 @@ def train(args: argparse.Namespace) -> None:
     say_config(args.config, args.data)
     say('Method', type_name(cfg.model.type))
     data = check_data(cfg, ['train_dataloader', 'val_dataloader'])
-    setup_environment(args.launcher)
+    setup_environment(args.launcher, cfg.get('env_cfg'))
     runner = ToolRunner.from_cfg(cfg)
     runner.say_output_paths()
     write_held_out(runner.work_dir, data['train_dataloader'])
