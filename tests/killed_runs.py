@@ -234,9 +234,13 @@ def kill_at_random(folder, config, world, draw, expected, reference, sign,
     shutil.rmtree(resumed, ignore_errors=True)
     shutil.copytree(folder, resumed)
     done.repeated = is_same(finish(folder, config, world), expected)
-    done.resumed = is_same(
-        finish(resumed, config, world, '--resume'), expected)
-    done.left_after = leftovers(folder) + leftovers(resumed)
+    done.left_after = leftovers(folder)
+    # Else it is the same as beginning again.
+    done.had_checkpoint = (resumed / 'work' / 'last_checkpoint').exists()
+    if done.had_checkpoint:
+        done.resumed = is_same(
+            finish(resumed, config, world, '--resume'), expected)
+        done.left_after += leftovers(resumed)
     return done
 
 
@@ -251,6 +255,7 @@ def main():
     number = int(sys.argv[2]) if len(sys.argv) > 2 else 20
     draw = random.Random(int(sys.argv[3]) if len(sys.argv) > 3 else 0)
     stages = [stage for stage in STAGES if stage != 'end']
+    draw.shuffle(stages)
     methods = list(MORE)
     print('| # | method | processes | stage | after (s) | signal to rank | '
           'others ended after (s) | exit statuses | named on rank | '
@@ -267,22 +272,21 @@ def main():
             shutil.rmtree(folder, ignore_errors=True)
             references[key] = folder, finish(folder, config, world)
         folder, expected = references[key]
-        for sign in (signal.SIGKILL, signal.SIGTERM):
-            done = kill_at_random(out / 'killed', config, world, draw,
-                                  expected, folder, sign,
-                                  stages[row % len(stages)])
-            named = f'process {done.victim} of {world}' in done.said
-            print(
-                f'| {row + 1} | {method} | {world} | {done.stage} | '
-                f'{done.delay:.3f} | {sign.name} {done.victim} | '
-                f'{"hung" if done.hung else f"{done.seconds:.2f}"} | '
-                f'{done.codes} | '
-                f'{int(done.victim == 0) if named else "no"} | '
-                f'{len(done.left)} | '
-                f'{"same" if done.repeated else "DIFFERS"} | '
-                f'{"same" if done.resumed else "DIFFERS"} | '
-                f'{len(done.left_after)} |',
-                flush=True)
+        sign = draw.choice([signal.SIGKILL, signal.SIGTERM])
+        done = kill_at_random(out / 'killed', config, world, draw, expected,
+                              folder, sign, stages[row % len(stages)])
+        named = f'process {done.victim} of {world}' in done.said
+        resumed = 'no checkpoint yet'
+        if done.had_checkpoint:
+            resumed = 'same' if done.resumed else 'DIFFERS'
+        print(
+            f'| {row + 1} | {method} | {world} | {done.stage} | '
+            f'{done.delay:.3f} | {sign.name} {done.victim} | '
+            f'{"hung" if done.hung else f"{done.seconds:.2f}"} | '
+            f'{done.codes} | {int(done.victim == 0) if named else "no"} | '
+            f'{len(done.left)} | {"same" if done.repeated else "DIFFERS"} | '
+            f'{resumed} | {len(done.left_after)} |',
+            flush=True)
 
 
 if __name__ == '__main__':
