@@ -1,4 +1,7 @@
 import os
+import socket
+import subprocess
+import sys
 from datetime import timedelta
 
 import pytest
@@ -183,3 +186,44 @@ def test_processes_that_do_not_find_each_other(groups, monkeypatch):
     monkeypatch.setattr(torch.distributed, 'init_process_group', fail)
     with pytest.raises(InputError, match=r'host:29501.*\(port in use\)'):
         setup_environment('pytorch')
+
+
+SCRIPT = """
+import sys, time
+from mmad.utils import setup_environment
+setup_environment('pytorch', dict(dist_timeout=60))
+rank = int(sys.argv[1])
+if {fails} and rank:
+    raise ArithmeticError('of this script')
+time.sleep(60 if {fails} else rank)
+"""
+
+
+@pytest.mark.parametrize('fails', [False, True])
+def test_scripts_need_no_call_at_their_end(tmp_path, fails):
+    path = tmp_path / 'script.py'
+    path.write_text(SCRIPT.format(fails=fails))
+    with socket.socket() as one:
+        one.bind(('127.0.0.1', 0))
+        port = str(one.getsockname()[1])
+    processes = [
+        subprocess.Popen([sys.executable, path, str(rank)],
+                         stderr=subprocess.PIPE,
+                         text=True,
+                         env=dict(
+                             os.environ,
+                             PYTHONPATH=os.pathsep.join(sys.path),
+                             RANK=str(rank),
+                             LOCAL_RANK=str(rank),
+                             WORLD_SIZE='2',
+                             MASTER_ADDR='127.0.0.1',
+                             MASTER_PORT=port)) for rank in range(2)
+    ]
+    said = [process.communicate()[1] for process in processes]
+    assert [p.returncode for p in processes] == [int(fails)] * 2, said
+    assert said[0].startswith('error: process 1 of 2') == fails
+    if fails:
+        assert 'failed: ArithmeticError: of this script, so' in said[0]
+        assert said[1].endswith('ArithmeticError: of this script\n')
+    else:
+        assert said == ['', '']
