@@ -4,6 +4,7 @@ As a script it prints a table of such moments::
 
     python tests/killed_runs.py OUT_DIR METHOD [NUMBER] [SEED]
 """
+import itertools
 import multiprocessing as mp
 import os
 import random
@@ -148,8 +149,8 @@ def result(folder):
 
 def is_same(found, expected):
     return found[1] == expected[1] and found[0].keys() == expected[0].keys(
-    ) and all(torch.equal(found[0][name], expected[0][name])
-              for name in expected[0])
+    ) and all(
+        torch.equal(found[0][name], expected[0][name]) for name in expected[0])
 
 
 def begins(folder, rank=0):
@@ -168,7 +169,7 @@ def durations(folder):
     return {
         stage: [
             after - before
-            for (name, before), (_, after) in zip(found, found[1:])
+            for (name, before), (_, after) in itertools.pairwise(found)
             if name == stage
         ]
         for stage in STAGES if stage != 'end'
@@ -211,8 +212,8 @@ def leftovers(folder):
     """What is only there while something is being written."""
     return sorted(
         str(path.relative_to(folder)) for path in folder.rglob('*')
-        if path.name.startswith(('.', 'partial-'))
-        and path.name != '.partial.lock')
+        if path.name.startswith(('.',
+                                 'partial-')) and path.name != '.partial.lock')
 
 
 def kill_at_random(folder, config, world, draw, expected, reference, sign,

@@ -145,8 +145,9 @@ class ProcessWatch:
         _flush(self._peers)
 
     def _has_ended(self) -> bool:
-        return self._is_leaving and (self._reason is not None or all(
-            peer.has_finished for peer in self._peers))
+        return self._is_leaving and (self._reason is not None
+                                     or all(peer.has_finished
+                                            for peer in self._peers))
 
     def _receive(self, peer: _Peer) -> None:
         peer.silence = 0.0
@@ -208,11 +209,11 @@ def _accept_peers(store: Store, world_size: int,
     token = secrets.token_hex()
     dual = socket.has_dualstack_ipv6()
     peers: list[_Peer] = []
-    with socket.create_server(('', 0),
-                              family=socket.AF_INET6
-                              if dual else socket.AF_INET,
-                              backlog=world_size,
-                              dualstack_ipv6=dual) as server:
+    with socket.create_server(
+        ('', 0),
+            family=socket.AF_INET6 if dual else socket.AF_INET,
+            backlog=world_size,
+            dualstack_ipv6=dual) as server:
         store.set(
             _KEY,
             json.dumps(

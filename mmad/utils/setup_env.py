@@ -29,7 +29,6 @@ _STARTERS = dict(
     slurm=' (tools/slurm_train.sh, srun)',
     mpi=' (mpirun)')
 
-
 _watch: ProcessWatch | None = None
 
 
@@ -120,8 +119,8 @@ def leave_processes(failure: str | None = None) -> None:
 def _leave_at_exit(process: int) -> None:
     if os.getpid() == process and _watch is not None:
         error = getattr(sys, 'last_value', None)
-        leave_processes(None if error is None else
-                        f'failed: {type(error).__name__}: {error}')
+        leave_processes(None if error is
+                        None else f'failed: {type(error).__name__}: {error}')
 
 
 def dist_timeouts(env_cfg: Mapping[str, Any]) -> tuple[float, float]:

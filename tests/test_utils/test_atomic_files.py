@@ -10,7 +10,6 @@ from mmad.errors import InputError
 from mmad.utils import atomic_files
 from mmad.utils.atomic_files import register_atomic_backend, write_atomically
 
-
 fcntl = pytest.importorskip('fcntl')
 
 

@@ -40,8 +40,8 @@ def start(tmp_path):
             for rank in range(world))
         for process in started:
             process.start()
-        while not all((tmp_path / f'began{rank}').exists()
-                      for rank in range(world)):
+        while not all(
+            (tmp_path / f'began{rank}').exists() for rank in range(world)):
             time.sleep(0.01)
         return started
 

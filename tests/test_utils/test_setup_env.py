@@ -97,8 +97,9 @@ def test_timeouts_of_the_config(groups, watches):
 def test_wrong_timeouts(groups, watches, name, value):
     os.environ.update(
         RANK='0', WORLD_SIZE='2', MASTER_ADDR='host', MASTER_PORT='29501')
-    env_cfg = (dict(dist_timeout=value) if name == 'dist_timeout' else dict(
-        dist_cfg=dict(timeout=value)))
+    env_cfg = (
+        dict(dist_timeout=value) if name == 'dist_timeout' else dict(
+            dist_cfg=dict(timeout=value)))
     with pytest.raises(InputError, match=f'env_cfg.{name}` must be'):
         setup_environment('pytorch', env_cfg)
     assert groups == watches == []
@@ -207,17 +208,18 @@ def test_scripts_need_no_call_at_their_end(tmp_path, fails):
         one.bind(('127.0.0.1', 0))
         port = str(one.getsockname()[1])
     processes = [
-        subprocess.Popen([sys.executable, path, str(rank)],
-                         stderr=subprocess.PIPE,
-                         text=True,
-                         env=dict(
-                             os.environ,
-                             PYTHONPATH=os.pathsep.join(sys.path),
-                             RANK=str(rank),
-                             LOCAL_RANK=str(rank),
-                             WORLD_SIZE='2',
-                             MASTER_ADDR='127.0.0.1',
-                             MASTER_PORT=port)) for rank in range(2)
+        subprocess.Popen(
+            [sys.executable, path, str(rank)],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=dict(
+                os.environ,
+                PYTHONPATH=os.pathsep.join(sys.path),
+                RANK=str(rank),
+                LOCAL_RANK=str(rank),
+                WORLD_SIZE='2',
+                MASTER_ADDR='127.0.0.1',
+                MASTER_PORT=port)) for rank in range(2)
     ]
     said = [process.communicate()[1] for process in processes]
     assert [p.returncode for p in processes] == [int(fails)] * 2, said
