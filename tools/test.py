@@ -83,7 +83,7 @@ def test(args: argparse.Namespace) -> None:
     say_config(args.config, args.data)
     say('Method', f'{type_name(cfg.model.type)}, from {args.checkpoint}')
     data = check_data(cfg, ['test_dataloader'])
-    setup_environment(args.launcher)
+    setup_environment(args.launcher, cfg.get('env_cfg'))
     check_same_files(data, {
         'the checkpoint': args.checkpoint,
         'the file of --weights': args.weights

@@ -84,7 +84,7 @@ def train(args: argparse.Namespace) -> None:
     say_config(args.config, args.data)
     say('Method', type_name(cfg.model.type))
     data = check_data(cfg, ['train_dataloader', 'val_dataloader'])
-    setup_environment(args.launcher)
+    setup_environment(args.launcher, cfg.get('env_cfg'))
     check_same_files(data, {
         'the checkpoint': cfg.load_from,
         'the file of --weights': args.weights

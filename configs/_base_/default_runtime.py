@@ -15,7 +15,8 @@ default_hooks = dict(
 env_cfg = dict(
     cudnn_benchmark=False,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    dist_cfg=dict(backend='nccl'))
+    dist_cfg=dict(backend='nccl', timeout=7200),
+    dist_timeout=300)
 
 visualizer = dict(
     type='AnomalyVisualizer', vis_backends=[dict(type='LocalVisBackend')])

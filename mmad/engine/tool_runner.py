@@ -8,6 +8,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmad.terminal import say, shown_path, use_terminal
+from mmad.utils.atomic_files import write_atomically
 from mmad.utils.config_text import config_text
 from mmad.utils.terminal_handler import TerminalHandler
 
@@ -93,7 +94,7 @@ class ToolRunner(Runner):
     def dump_config(self) -> None:
         """Write the config to the work directory."""
         if self.config_path.suffix == '.py':
-            self.config_path.write_text(self._config_text, encoding='utf-8')
+            write_atomically(self.config_path, self._config_text.encode())
         else:
             super().dump_config()
 

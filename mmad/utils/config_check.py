@@ -35,6 +35,7 @@ from .config_parts import (
     short_repr,
 )
 from .config_training import check_training
+from .setup_env import dist_timeouts
 
 SPLITS = ('train', 'val', 'test')
 _NONE = type(None)
@@ -270,8 +271,8 @@ def _check_hooks(cfg: Config) -> None:
 
 def _check_environment(cfg: Config) -> None:
     env = cfg.get('env_cfg') or {}
-    check_keys('env_cfg', env,
-               ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'))
+    check_keys('env_cfg', env, ('cudnn_benchmark', 'mp_cfg', 'dist_cfg',
+                                'dist_timeout', 'resource_limit'))
     check_integer('env_cfg', env, 'resource_limit', 1)
     mp_cfg = env.get('mp_cfg') or {}
     check_keys(
@@ -286,6 +287,7 @@ def _check_environment(cfg: Config) -> None:
                              for function in (init_dist, init_process_group)))
     check_keys('env_cfg.dist_cfg',
                env.get('dist_cfg') or {}, known - {'launcher', 'kwargs'})
+    dist_timeouts(env)
     randomness = cfg.get('randomness') or {}
     check_keys(
         'randomness', randomness,

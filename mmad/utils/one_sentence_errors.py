@@ -15,6 +15,8 @@ from mmengine.registry import build_functions
 from mmad.errors import InputError, printable
 from mmad.interrupt import INTERRUPT_STATUS, is_interrupt
 
+from .setup_env import leave_processes
+
 _LIBRARIES = ('mmengine', 'mmcv', 'torch', 'torchvision')
 # The libraries that the steps of MMCV call.
 _IMAGE_LIBRARIES = ('numpy', 'PIL', 'cv2')
@@ -27,7 +29,8 @@ def one_sentence_errors(main: Callable) -> Callable:
     an argument in the config that a constructor or a step of a pipeline does
     not accept. The exit status is 2, and 130 after Ctrl-C. Any other
     exception is a bug and keeps its traceback, including those that are
-    raised by classes of the user.
+    raised by classes of the user. The other processes of a distributed run
+    end, too.
     """
 
     @functools.wraps(main)
@@ -38,13 +41,17 @@ def one_sentence_errors(main: Callable) -> Callable:
         except BaseException as error:
             if is_interrupt(error):
                 sys.stderr.write('interrupted.\n')
+                leave_processes('was interrupted')
                 sys.exit(INTERRUPT_STATUS)
             sentence = _describe(error)
             if sentence is None:
+                leave_processes(f'failed: {type(error).__name__}: {error}')
                 raise
             # File names may have any characters.
             sys.stderr.write(f'error: {printable(sentence)}\n')
+            leave_processes(f'failed: {sentence.rstrip(".")}')
             sys.exit(2)
+        leave_processes()
 
     return wrapped
 

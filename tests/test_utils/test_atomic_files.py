@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import stat
@@ -6,7 +7,10 @@ import pytest
 from mmengine.fileio import get_file_backend, put
 
 from mmad.errors import InputError
+from mmad.utils import atomic_files
 from mmad.utils.atomic_files import register_atomic_backend, write_atomically
+
+fcntl = pytest.importorskip('fcntl')
 
 
 def in_child(function):
@@ -55,6 +59,60 @@ def test_killed(tmp_path, monkeypatch, name, old):
     assert (path.read_bytes() if path.exists() else None) == old
     write_atomically(path, b'newer')
     assert path.read_bytes() == b'newer'
+    # Nor is anything left of the first attempt.
+    assert os.listdir(tmp_path) == ['file']
+
+
+def test_many_writers_of_one_file(tmp_path):
+    path = tmp_path / 'file'
+
+    def write(letter):
+        for number in range(200):
+            write_atomically(path, letter * (10000 + number))
+        os._exit(0)
+
+    children = []
+    for letter in (b'a', b'b', b'c'):
+        children.append(os.fork())
+        if not children[-1]:
+            try:
+                write(letter)
+            finally:
+                os._exit(1)
+    seen = 0
+    while children:
+        if path.exists():
+            content = path.read_bytes()
+            assert len(content) >= 10000
+            assert len(set(content)) == 1
+            seen += 1
+        done, status = os.waitpid(-1, os.WNOHANG)
+        if done:
+            assert status == 0
+            children.remove(done)
+    assert seen
+    assert os.listdir(tmp_path) == ['file']
+
+
+@pytest.mark.parametrize('fault', ['no_module', 'no_locks', 'a_link'])
+def test_without_locks(tmp_path, monkeypatch, fault):
+    path = tmp_path / 'file'
+    other = tmp_path / 'other'
+    other.write_bytes(b'other')
+
+    def refuse(*args):
+        raise OSError(errno.ENOLCK, 'no locks')
+
+    if fault == 'no_module':
+        monkeypatch.setattr(atomic_files, 'fcntl', None)
+    elif fault == 'no_locks':
+        monkeypatch.setattr(fcntl, 'flock', refuse)
+    else:
+        (tmp_path / '.file.partial').symlink_to(other)
+    for content in (b'first', b'second'):
+        write_atomically(path, content)
+        assert path.read_bytes() == content
+    assert other.read_bytes() == b'other'
 
 
 @pytest.mark.parametrize('old', [b'old', None])

@@ -1,4 +1,8 @@
 import os
+import socket
+import subprocess
+import sys
+from datetime import timedelta
 
 import pytest
 import torch
@@ -6,17 +10,37 @@ from mmengine.fileio import get_file_backend
 from mmengine.registry import DefaultScope
 
 from mmad.errors import InputError
-from mmad.utils import setup_environment
+from mmad.utils import setup_env, setup_environment
 from mmad.utils.atomic_files import AtomicLocalBackend
 
 
 @pytest.fixture
-def groups(monkeypatch):
+def watches(monkeypatch):
+    """What each process watch is made with; nobody connects."""
     made = []
+
+    def rendezvous(url, timeout):
+        yield 'store', int(os.environ['RANK']), int(os.environ['WORLD_SIZE'])
+
+    monkeypatch.setattr(torch.distributed, 'rendezvous', rendezvous)
+    monkeypatch.setattr(setup_env, '_watch', None)
+    monkeypatch.setattr(setup_env, 'ProcessWatch',
+                        lambda *args: made.append(args))
+    return made
+
+
+@pytest.fixture
+def groups(monkeypatch, watches):
+    """What each process group is initialized with."""
+    made = []
+
+    def initialize(backend, **options):
+        made.append((backend, options))
+
     monkeypatch.setattr(os, 'environ', dict(os.environ))
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     monkeypatch.setattr(torch.distributed, 'is_initialized', lambda: False)
-    monkeypatch.setattr(torch.distributed, 'init_process_group', made.append)
+    monkeypatch.setattr(torch.distributed, 'init_process_group', initialize)
     return made
 
 
@@ -42,17 +66,72 @@ def test_alone(groups):
          OMPI_COMM_WORLD_SIZE='4',
          OMPI_COMM_WORLD_LOCAL_RANK='1')),
 ])
-def test_launchers(groups, launcher, given):
+def test_launchers(groups, watches, launcher, given):
     for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_PORT'):
         os.environ.pop(name, None)
     os.environ.update(given)
     setup_environment(launcher)
-    assert groups == ['gloo']
+    [(backend, options)] = groups
+    assert backend == 'gloo'
+    assert (options['rank'], options['world_size']) == (3, 4)
+    assert options['timeout'] == timedelta(hours=2)
+    assert watches == [('store', 3, 4, '127.0.0.1', 300.0)]
     for name, value in (('RANK', '3'), ('WORLD_SIZE', '4'), ('LOCAL_RANK',
                                                              '1')):
         assert os.environ[name] == value
     if launcher != 'pytorch':
         assert os.environ['MASTER_PORT'] == '29500'
+
+
+def test_timeouts_of_the_config(groups, watches):
+    os.environ.update(
+        RANK='0', WORLD_SIZE='2', MASTER_ADDR='host', MASTER_PORT='29501')
+    setup_environment('pytorch',
+                      dict(dist_timeout=7, dist_cfg=dict(timeout=8)))
+    assert groups[0][1]['timeout'] == timedelta(seconds=8)
+    assert watches == [('store', 0, 2, 'host', 7.0)]
+
+
+@pytest.mark.parametrize('value', [0, -1, 'x', None, float('inf')])
+@pytest.mark.parametrize('name', ['dist_timeout', 'dist_cfg.timeout'])
+def test_wrong_timeouts(groups, watches, name, value):
+    os.environ.update(
+        RANK='0', WORLD_SIZE='2', MASTER_ADDR='host', MASTER_PORT='29501')
+    env_cfg = (
+        dict(dist_timeout=value) if name == 'dist_timeout' else dict(
+            dist_cfg=dict(timeout=value)))
+    with pytest.raises(InputError, match=f'env_cfg.{name}` must be'):
+        setup_environment('pytorch', env_cfg)
+    assert groups == watches == []
+
+
+def test_one_process_is_not_watched(groups, watches):
+    os.environ.update(
+        RANK='0', WORLD_SIZE='1', MASTER_ADDR='host', MASTER_PORT='29501')
+    setup_environment('pytorch')
+    assert watches == []
+    assert len(groups) == 1
+
+
+@pytest.mark.parametrize(
+    ('given', 'scontrol', 'expected'),
+    [(dict(), None, '127.0.0.1'),
+     (dict(SLURM_NODELIST='node[3-4]'), None, '127.0.0.1'),
+     (dict(SLURM_NODELIST='node[3-4]'), 'echo node3; echo node4', 'node3'),
+     (dict(SLURM_NODELIST='node[3-4]'), 'false', '127.0.0.1'),
+     (dict(SLURM_NODELIST='x', MASTER_ADDR='y'), 'echo z', 'y')])
+def test_address_in_a_slurm_job(groups, watches, tmp_path, given, scontrol,
+                                expected):
+    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR'):
+        os.environ.pop(name, None)
+    os.environ.update(
+        given, SLURM_PROCID='1', SLURM_NTASKS='2', SLURM_LOCALID='0')
+    if scontrol is not None:
+        (tmp_path / 'scontrol').write_text(f'#!/bin/sh\n{scontrol}\n')
+        (tmp_path / 'scontrol').chmod(0o755)
+        os.environ['PATH'] = f'{tmp_path}:{os.environ["PATH"]}'
+    setup_environment('slurm')
+    assert watches == [('store', 1, 2, expected, 300.0)]
 
 
 def test_nothing_over_an_existing_group(groups, monkeypatch):
@@ -102,9 +181,51 @@ def test_processes_that_do_not_find_each_other(groups, monkeypatch):
     os.environ.update(
         RANK='0', WORLD_SIZE='1', MASTER_ADDR='host', MASTER_PORT='29501')
 
-    def fail(backend):
+    def fail(backend, **options):
         raise torch.distributed.DistNetworkError('port in\nuse')
 
     monkeypatch.setattr(torch.distributed, 'init_process_group', fail)
     with pytest.raises(InputError, match=r'host:29501.*\(port in use\)'):
         setup_environment('pytorch')
+
+
+SCRIPT = """
+import sys, time
+from mmad.utils import setup_environment
+setup_environment('pytorch', dict(dist_timeout=60))
+rank = int(sys.argv[1])
+if {fails} and rank:
+    raise ArithmeticError('of this script')
+time.sleep(60 if {fails} else rank)
+"""
+
+
+@pytest.mark.parametrize('fails', [False, True])
+def test_scripts_need_no_call_at_their_end(tmp_path, fails):
+    path = tmp_path / 'script.py'
+    path.write_text(SCRIPT.format(fails=fails))
+    with socket.socket() as one:
+        one.bind(('127.0.0.1', 0))
+        port = str(one.getsockname()[1])
+    processes = [
+        subprocess.Popen(
+            [sys.executable, path, str(rank)],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=dict(
+                os.environ,
+                PYTHONPATH=os.pathsep.join(sys.path),
+                RANK=str(rank),
+                LOCAL_RANK=str(rank),
+                WORLD_SIZE='2',
+                MASTER_ADDR='127.0.0.1',
+                MASTER_PORT=port)) for rank in range(2)
+    ]
+    said = [process.communicate()[1] for process in processes]
+    assert [p.returncode for p in processes] == [int(fails)] * 2, said
+    assert said[0].startswith('error: process 1 of 2') == fails
+    if fails:
+        assert 'failed: ArithmeticError: of this script, so' in said[0]
+        assert said[1].endswith('ArithmeticError: of this script\n')
+    else:
+        assert said == ['', '']
