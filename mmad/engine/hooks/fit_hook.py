@@ -5,6 +5,7 @@ from mmengine.runner import Runner
 
 from mmad.errors import InputError
 from mmad.registry import HOOKS
+from mmad.utils.packed_names import pack_names
 
 from .calibration_hook import CalibrationHook
 from .hook_utils import get_detector
@@ -19,7 +20,8 @@ class FitHook(Hook):
     resumed checkpoint is already fitted, it is only validated.
 
     A checkpoint names the images that were fitted, in the order of their
-    numbers, as ``meta['fitted_images']``.
+    numbers, as ``meta['fitted_images']``, in one tensor that
+    :func:`~mmad.utils.packed_names.unpack_names` reads.
 
     Raises:
         InputError: ``max_epochs`` is not the number of passes that the
@@ -54,7 +56,7 @@ class FitHook(Hook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         names = _fitted_images(runner)
         if names:
-            checkpoint['meta']['fitted_images'] = names
+            checkpoint['meta']['fitted_images'] = pack_names(names)
 
     def after_train(self, runner: Runner) -> None:
         if self._resumed_after_fit and runner.val_loop is not None:

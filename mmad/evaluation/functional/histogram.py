@@ -245,30 +245,36 @@ class ScoreHistogram:
         self._num_waiting = 0
         if not waiting:
             return
-        negative = np.concatenate([c for c, w in waiting if w is None])
-        codes, count = np.unique(negative, return_counts=True)
-        counts = np.zeros((codes.size, 4), dtype=np.int64)
-        counts[:, 1] = count
-        self._insert(codes, counts)
+        negative = np.sort(
+            np.concatenate([codes for codes, w in waiting if w is None]))
+        starts = _starts(negative)
+        counts = np.zeros((starts.size, 4), dtype=np.int64)
+        counts[:, 1] = np.diff(starts, append=negative.size)
+        self._insert(negative[starts], counts)
 
-        positive = np.concatenate([c for c, w in waiting if w is not None])
-        weights = np.concatenate([w for _, w in waiting if w is not None])
-        order = np.argsort(positive)
-        codes, starts, count = np.unique(
-            positive[order], return_index=True, return_counts=True)
-        counts = np.zeros((codes.size, 4), dtype=np.int64)
-        counts[:, 0] = count
-        high = np.floor(weights * _HALF)
-        low = np.rint((weights * _HALF - high) * _HALF)
-        for column, part in ((2, high), (3, low)):
-            if codes.size:
-                counts[:, column] = np.add.reduceat(
-                    part.astype(np.int64)[order], starts)
-        self._insert(codes, counts)
+        parts = [part for part in waiting if part[1] is not None]
+        positive, weights = (np.concatenate(part) for part in zip(*parts))
+        high, low = np.divmod(weights * _HALF, 1)
+        counts = np.zeros((positive.size, 4), dtype=np.int64)
+        counts[:, 0] = 1
+        counts[:, 2] = high
+        counts[:, 3] = np.rint(low * _HALF)
+        self._insert(positive, counts)
 
     def _insert(self, codes: np.ndarray, counts: np.ndarray) -> None:
-        merged = np.union1d(self._codes, codes)
-        total = np.zeros((merged.size, 4), dtype=np.int64)
-        total[np.searchsorted(merged, self._codes)] = self._counts
-        total[np.searchsorted(merged, codes)] += counts
-        self._codes, self._counts = merged, total
+        codes = np.concatenate([self._codes, codes])
+        # Of what is sorted already, a stable sort makes use.
+        order = np.argsort(codes, kind='stable')
+        codes = codes[order]
+        starts = _starts(codes)
+        if codes.size:
+            counts = np.concatenate([self._counts, counts])[order]
+            self._counts = np.add.reduceat(counts, starts)
+            self._codes = codes[starts]
+
+
+def _starts(ascending: np.ndarray) -> np.ndarray:
+    """Return where each distinct value begins."""
+    is_start = np.ones(ascending.size, dtype=bool)
+    np.not_equal(ascending[1:], ascending[:-1], out=is_start[1:])
+    return np.flatnonzero(is_start)
