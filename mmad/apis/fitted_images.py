@@ -5,7 +5,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from torch import Tensor
+
 from mmad.errors import InputError
+from mmad.utils.packed_names import unpack_names
 
 KEY = 'fitted_images'
 
@@ -23,6 +26,9 @@ def read_names(state: Mapping, number: int) -> list[str]:
     """
     meta = state.get('meta')
     names = meta.get(KEY) if isinstance(meta, Mapping) else None
+    if isinstance(names, Tensor):
+        names = unpack_names(names)
+    # Earlier checkpoints have a list.
     if (not isinstance(names, list) or len(names) != number
             or not all(isinstance(name, str) for name in names)):
         return []

@@ -13,6 +13,7 @@ from mmad.errors import InputError
 from mmad.models import BaseDetector
 from mmad.utils import load_checkpoint, write_atomically
 from mmad.utils.arguments import check_number
+from mmad.utils.packed_names import pack_names
 
 from .fitted_images import KEY, find_fitted, find_forgotten, read_names
 from .model import init_model
@@ -172,7 +173,7 @@ def _write(path: Path, state: Mapping, model: BaseDetector,
            names: list[str]) -> None:
     meta = {k: v for k, v in state.get('meta', {}).items() if k != KEY}
     if names:
-        meta[KEY] = names
+        meta[KEY] = pack_names(names)
     tensors = {name: one.cpu() for name, one in model.state_dict().items()}
     buffer = io.BytesIO()
     torch.save(dict(state, meta=meta, state_dict=tensors), buffer)

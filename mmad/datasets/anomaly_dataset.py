@@ -1,4 +1,6 @@
+import os
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,8 @@ from .files import (
     Skipped,
     add_skipped,
     find_images,
+    find_names,
     list_folders,
-    list_images,
     require_folder_or_nothing,
     require_plain_name,
 )
@@ -21,10 +23,11 @@ from .indices import check_indices
 from .mask_matching import match_masks
 from .overlap import report_overlap
 from .scan_log import log_scan
+from .shared_annotations import SharedAnnotations
 
 
 @DATASETS.register_module()
-class AnomalyDataset(BaseDataset):
+class AnomalyDataset(SharedAnnotations):
     """Base class of the data sets, for data in the layout of MVTec AD.
 
     ::
@@ -124,6 +127,10 @@ class AnomalyDataset(BaseDataset):
         root = Path(self.data_root).expanduser()
         return root / self.category if self.category else root
 
+    @cached_property
+    def _category_name(self) -> str:
+        return self.category or self.folder.name
+
     def load_data_list(self) -> list[dict]:
         self.require_folder()
         load = self._load_test if self.split == 'test' else self._load_normal
@@ -161,12 +168,12 @@ class AnomalyDataset(BaseDataset):
                 f'{self.expected}. Name the folder with --data-root (and '
                 '--category).')
 
-    def files(self) -> list[Path]:
+    def files(self) -> list[str]:
         """List the image files in order; empty if images are arrays."""
         paths = (
-            Path(self.get_data_info(index)['img_path'])
+            self.get_data_info(index)['img_path']
             for index in range(len(self)))
-        return [path for path in paths if path.is_file()]
+        return [path for path in paths if os.path.isfile(path)]
 
     def check_overlap(self, test: BaseDataset) -> None:
         """Refuse a test set that contains an image of this training set.
@@ -217,7 +224,7 @@ class AnomalyDataset(BaseDataset):
     def _load_normal(self) -> tuple[list[dict], Skipped]:
         parent = self.folder / self.split
         folder = parent / self.NORMAL
-        normal, skipped = find_images(folder)
+        normal, skipped = find_names(folder)
         if not normal:
             purpose = ' for training' if self.split == 'train' else ''
             raise InputError(
@@ -228,10 +235,9 @@ class AnomalyDataset(BaseDataset):
         add_skipped(skipped, *self._find_unread_files(parent, [folder]))
         return [self.entry(path, 'good') for path in normal], skipped
 
-    def _compare_with_training(self, images: list[Path]) -> None:
-        report_overlap(
-            type(self).__name__,
-            list_images(self.folder / 'train' / self.NORMAL), images)
+    def _compare_with_training(self, images: Sequence[str | Path]) -> None:
+        training, _ = find_names(self.folder / 'train' / self.NORMAL)
+        report_overlap(type(self).__name__, training, images)
 
     def _load_test(self) -> tuple[list[dict], Skipped]:
         test, truth = self.folder / self.TEST, self.folder / self.TRUTH
@@ -279,7 +285,7 @@ class AnomalyDataset(BaseDataset):
         return {'in no folder that is read': images}, skipped
 
     def entry(self,
-              path: Path,
+              path: str | Path,
               defect_type: str,
               mask: Path | None = None) -> dict:
         """Make the annotation of one image, the input of the pipeline.
@@ -287,11 +293,12 @@ class AnomalyDataset(BaseDataset):
         Raises:
             InputError: If the defect type is not a valid name of a folder.
         """
-        for part in defect_type.split('/'):
-            require_plain_name(part, f'the defect type of "{path}"')
+        if defect_type != 'good':
+            for part in defect_type.split('/'):
+                require_plain_name(part, f'the defect type of "{path}"')
         return dict(
             img_path=str(path),
             mask_path=None if mask is None else str(mask),
             defect_type=defect_type,
-            category=self.category or self.folder.name,
+            category=self._category_name,
             gt_label=int(defect_type != 'good'))

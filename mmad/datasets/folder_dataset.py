@@ -5,9 +5,10 @@ from pathlib import Path
 from mmad.errors import InputError
 from mmad.registry import DATASETS
 from mmad.utils import check_number
+from mmad.utils.packed_names import pack_names, unpack_names
 
 from .anomaly_dataset import AnomalyDataset
-from .files import Skipped, add_skipped, draw_subset, find_images, list_images
+from .files import Skipped, add_skipped, draw_subset, find_names, list_images
 from .mask_matching import match_masks
 from .overlap import report_overlap
 
@@ -50,7 +51,7 @@ class FolderDataset(AnomalyDataset):
         category (str, optional): Must be None, since there are no categories.
 
     Attributes:
-        held_out (list[Path]): Images of ``normal_dir`` that are kept for
+        held_out (list[str]): Images of ``normal_dir`` that are kept for
             testing, once the folders have been scanned.
 
     Raises:
@@ -96,7 +97,7 @@ class FolderDataset(AnomalyDataset):
         check_number('seed', seed, low=0, integer=True)
         self.holdout = holdout
         self.seed = seed
-        self.held_out: list[Path] = []
+        self._held_out = pack_names([])
         super().__init__(
             data_root,
             split,
@@ -107,6 +108,10 @@ class FolderDataset(AnomalyDataset):
             serialize_data=serialize_data,
             max_refetch=max_refetch)
 
+    @property
+    def held_out(self) -> list[str]:
+        return unpack_names(self._held_out)
+
     def load_data_list(self) -> list[dict]:
         if self.folder.is_file():
             self.require_folder()
@@ -114,7 +119,7 @@ class FolderDataset(AnomalyDataset):
         if self.normal_test_dir is None:
             held = draw_subset(len(normal), self.holdout, self.seed)
             normal_test = [p for i, p in enumerate(normal) if i in held]
-            self.held_out = normal_test
+            self._held_out = pack_names(normal_test)
             normal = [p for i, p in enumerate(normal) if i not in held]
             if not normal:
                 raise InputError(
@@ -133,7 +138,7 @@ class FolderDataset(AnomalyDataset):
         entries = [self.entry(path, 'good') for path in normal_test] + abnormal
         report_overlap(
             type(self).__name__, normal,
-            [Path(entry['img_path']) for entry in entries])
+            [entry['img_path'] for entry in entries])
         self.report(entries, skipped)
         return entries
 
@@ -141,7 +146,8 @@ class FolderDataset(AnomalyDataset):
         if self.abnormal_dir is None:
             return [], {}
         images, = self._folders('abnormal_dir')
-        paths, skipped = self._list('abnormal_dir')
+        names, skipped = self._list('abnormal_dir')
+        paths = [Path(name) for name in names]
         defect_types = {}
         for path in paths:
             name = path.parent.relative_to(images).as_posix()
@@ -185,7 +191,7 @@ class FolderDataset(AnomalyDataset):
         values = [value] if isinstance(value, str | Path) else value
         return [self.folder / Path(folder).expanduser() for folder in values]
 
-    def _list(self, name: str) -> tuple[list[Path], Skipped]:
+    def _list(self, name: str) -> tuple[list[str], Skipped]:
         """List the images and the skipped files of a setting."""
         # A folder inside the folder of another setting belongs only to its
         # own setting.
@@ -193,19 +199,26 @@ class FolderDataset(AnomalyDataset):
             folder for other in _SETTINGS if other != name
             for folder in self._folders(other)
         ]
-        images: list[Path] = []
+        images: list[str] = []
         skipped: Skipped = {}
         known: set[tuple[str, str]] = set()
-        for folder in self._folders(name):
-            found, more = find_images(folder, recursive=True, without=others)
+        places: dict[str, str] = {}
+        folders = self._folders(name)
+        for folder in folders:
+            found, more = find_names(folder, recursive=True, without=others)
             if not found:
                 raise InputError(
                     f'`{name}` "{folder}" does not exist or holds no images; '
                     f'correct the path (--{name.replace("_", "-")}).')
             add_skipped(skipped, more)
+            if len(folders) == 1:
+                return found, skipped
             for path in found:
                 # One folder of a list may be inside another one.
-                place = os.path.realpath(path.parent), path.name
+                parent, base = os.path.split(path)
+                if parent not in places:
+                    places[parent] = os.path.realpath(parent)
+                place = places[parent], base
                 if place not in known:
                     known.add(place)
                     images.append(path)

@@ -3,21 +3,22 @@ import hashlib
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mmad.errors import InputError
 
-from .files import file_identity
 from .scan_log import log_once
+
+Image = str | Path
 
 _MOST_NAMES = 5
 _MOST_READ = 10_000
 _SAMPLE = 4096
 
 
-def report_overlap(name: str, train: Iterable[Path],
-                   test: Iterable[Path]) -> None:
+def report_overlap(name: str, train: Iterable[Image],
+                   test: Iterable[Image]) -> None:
     """Refuse test images that are also training images.
 
     Different files with the same content cause a warning, except in large
@@ -26,8 +27,8 @@ def report_overlap(name: str, train: Iterable[Path],
     Raises:
         InputError: If a file is both a training image and a test image.
     """
-    train, test = list(train), list(test)
-    same = _same_files(train, test)
+    test = list(test)
+    same, alike = _compare_status(train, test)
     if same:
         first, second = same[0]
         raise InputError(
@@ -36,7 +37,7 @@ def report_overlap(name: str, train: Iterable[Path],
             (f' and "{second}", the same file' if first != second else '') +
             '; train and test with different images.')
     try:
-        equal = _equal_files(train, test)
+        equal = _equal_files(alike, test)
     except OSError as error:
         raise InputError(f'{name}: "{error.filename}" cannot be read '
                          f'({error.strerror}); correct its permissions or '
@@ -50,16 +51,34 @@ def report_overlap(name: str, train: Iterable[Path],
             logging.WARNING)
 
 
-def _same_files(first: Iterable[Path],
-                second: Iterable[Path]) -> list[tuple[Path, Path]]:
-    """Find pairs of paths, one of each list, that lead to the same file."""
-    known = {file_identity(path): path for path in first}
-    return [(known[key], path) for path in second
-            if (key := file_identity(path)) in known]
+def _compare_status(
+        first: Iterable[Image],
+        second: Sequence[Image]) -> tuple[list[tuple[Image, Image]], list]:
+    """Compare two lists of files without reading them.
+
+    Returns:
+        tuple[list[tuple], list]: Pairs of paths, one of each list, that lead
+        to the same file; and the files of the first list of which the second
+        has one of the same size.
+    """
+    status = [os.stat(path) for path in second]
+    keys = [(one.st_dev, one.st_ino) for one in status]
+    wanted, sizes = set(keys), {one.st_size for one in status}
+    known, alike = {}, []
+    for path in first:
+        # Once for each file, since there may be a million on a server.
+        one = os.stat(path)
+        key = one.st_dev, one.st_ino
+        if key in wanted:
+            known[key] = path
+        if one.st_size in sizes:
+            alike.append(path)
+    return [(known[key], path) for key, path in zip(keys, second)
+            if key in known], alike
 
 
-def _equal_files(first: Iterable[Path],
-                 second: Iterable[Path]) -> list[tuple[Path, Path]]:
+def _equal_files(first: Iterable[Image],
+                 second: Iterable[Image]) -> list[tuple[Image, Image]]:
     """Find pairs of files, one of each list, with the same content.
 
     Only files with the same size and the same bytes in the middle are read
@@ -80,14 +99,14 @@ def _equal_files(first: Iterable[Path],
     return [(group[0], path) for path, group in pairs if group]
 
 
-def _middle(path: Path) -> tuple[int, bytes]:
+def _middle(path: Image) -> tuple[int, bytes]:
     size = os.path.getsize(path)
     with open(path, 'rb') as file:
         file.seek(max(0, (size - _SAMPLE) // 2))
         return size, file.read(_SAMPLE)
 
 
-def _digest(path: Path) -> bytes:
+def _digest(path: Image) -> bytes:
     digest = hashlib.blake2b()
     with open(path, 'rb') as file:
         while block := file.read(1 << 20):

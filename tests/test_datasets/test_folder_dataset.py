@@ -256,7 +256,9 @@ def test_no_category_is_no_category(root):
 @pytest.mark.parametrize('split', ['train', 'test'])
 def test_names_what_is_held_out(root, split):
     dataset = build(root, split)
-    held_out = [path.relative_to(root).as_posix() for path in dataset.held_out]
+    held_out = [
+        Path(path).relative_to(root).as_posix() for path in dataset.held_out
+    ]
     assert held_out == names(build(root, 'test'), root)
     draw(root, 'fine/0.png')
     assert build(root, split, normal_test_dir='fine').held_out == []

@@ -6,6 +6,7 @@ from mmengine.runner import Runner
 from mmad.errors import InputError
 from mmad.registry import HOOKS
 from mmad.utils.arguments import check_number
+from mmad.utils.packed_names import pack_names
 
 from .calibration_hook import CalibrationHook
 from .fit_description import image_paths
@@ -23,7 +24,8 @@ class FitHook(Hook):
     resumed checkpoint is already fitted, it is only validated.
 
     A checkpoint names the images that were fitted, in the order of their
-    numbers, as ``meta['fitted_images']``.
+    numbers, as ``meta['fitted_images']``, in one tensor that
+    :func:`~mmad.utils.packed_names.unpack_names` reads.
 
     A long fit notes its progress in ``WORK_DIR/fit_progress``, and a resumed
     run goes on from there, to the same result bit for bit. The notes are
@@ -106,7 +108,7 @@ class FitHook(Hook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         names = image_paths(runner)
         if names:
-            checkpoint['meta']['fitted_images'] = names
+            checkpoint['meta']['fitted_images'] = pack_names(names)
 
     def after_train(self, runner: Runner) -> None:
         if self._progress is not None:

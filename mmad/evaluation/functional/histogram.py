@@ -7,6 +7,9 @@ from .ranking import Ranking
 _SIGN = np.uint32(0x80000000)
 _ALL = np.uint32(0xFFFFFFFF)
 _MINUS_INFINITY = np.uint32(0x007FFFFF)
+# Number of scores that are sorted into bins together.
+_BUFFER = 2**20
+_HALF = 2.0**30
 
 
 class ScoreHistogram:
@@ -16,7 +19,13 @@ class ScoreHistogram:
     a bit pattern that is ordered like the numbers. Therefore the range of the
     scores need not be known in advance. With 20 bits, which include 11 bits
     of the mantissa, the resolution is 0.05 % of a score. Only bins that are
-    not empty take memory, 28 bytes each, and there are at most ``2 ** bits``.
+    not empty take memory, 36 bytes each, and there are at most ``2 ** bits``.
+    Scores wait in a buffer of 4 MB, or as many as there are bins, until they
+    are sorted into bins together.
+
+    All sums are of integers, so the histogram is the same for any order of
+    the scores, and for any division into histograms that are added. For
+    that, region weights are rounded to multiples of ``2 ** -60``.
 
     The metrics of :meth:`to_ranking` are exact for the binned scores. The
     ``*_error_bound`` methods return bounds for the difference from the
@@ -39,49 +48,40 @@ class ScoreHistogram:
         self.bits = bits
         self.num_regions = 0
         self._codes = np.zeros(0, dtype=np.uint32)
-        self._positives = np.zeros(0, dtype=np.int64)
-        self._negatives = np.zeros(0, dtype=np.int64)
-        self._overlap = np.zeros(0)
+        # Positives, negatives, and the two halves of the overlap.
+        self._counts = np.zeros((0, 4), dtype=np.int64)
+        self._waiting: list[tuple[np.ndarray, np.ndarray | None]] = []
+        self._num_waiting = 0
 
     def update(self,
-               scores: np.ndarray,
-               labels: np.ndarray,
+               negatives: np.ndarray,
+               positives: np.ndarray,
                region_weights: np.ndarray | None = None,
                num_regions: int = 0) -> None:
-        """Add labeled scores.
+        """Add scores of negatives and of positives.
 
         Args:
-            scores (np.ndarray): Scores of any shape, used as float32; higher
-                is more anomalous.
-            labels (np.ndarray): True for positives, of the same shape, bool.
+            negatives (np.ndarray): Scores of negatives (normal), of any
+                shape, used as float32; higher is more anomalous.
+            positives (np.ndarray): Scores of positives (anomalous), of any
+                shape, used as float32.
             region_weights (np.ndarray, optional): One over the size of the
-                region that an element belongs to, of the same shape; only
-                those of positives are read.
+                region that a positive belongs to, of the shape of
+                ``positives``.
             num_regions (int): Number of regions added. Defaults to 0.
 
         Raises:
             InputError: If a score is NaN.
         """
-        scores = np.ravel(scores).astype(np.float32, copy=False)
-        labels = np.ravel(labels).astype(bool, copy=False)
-        if np.isnan(scores).any():
-            raise InputError(
-                f'{np.isnan(scores).sum()} of {scores.size} scores are NaN '
-                'and cannot be ranked; check the model and its inputs.')
-        codes = self._encode(scores)
-        negative, num_negative = np.unique(codes[~labels], return_counts=True)
-        positive, inverse = np.unique(codes[labels], return_inverse=True)
-        overlap = np.zeros(positive.size)
-        if region_weights is not None:
-            # Without positives, bincount returns integers even with weights.
-            overlap = np.bincount(inverse,
-                                  np.ravel(region_weights)[labels],
-                                  positive.size).astype(np.float64)
-        self._insert(negative, np.zeros_like(num_negative), num_negative,
-                     np.zeros(negative.size))
-        self._insert(positive, np.bincount(inverse, minlength=positive.size),
-                     np.zeros(positive.size, dtype=np.int64), overlap)
+        codes = [self._encode(negatives), self._encode(positives)]
+        weights = np.zeros(
+            codes[1].size) if region_weights is None else np.array(
+                region_weights, dtype=np.float64).ravel()
+        self._waiting += [(codes[0], None), (codes[1], weights)]
+        self._num_waiting += codes[0].size + codes[1].size
         self.num_regions += int(num_regions)
+        if self._num_waiting >= max(_BUFFER, self._codes.size):
+            self._insert_waiting()
 
     def __add__(self, other: 'ScoreHistogram') -> 'ScoreHistogram':
         """Add the scores of two histograms with the same number of bits."""
@@ -90,10 +90,14 @@ class ScoreHistogram:
                              'bits cannot be added.')
         total = ScoreHistogram(self.bits)
         for part in (self, other):
-            total._insert(part._codes, part._positives, part._negatives,
-                          part._overlap)
+            part._insert_waiting()
+            total._insert(part._codes, part._counts)
             total.num_regions += part.num_regions
         return total
+
+    def __getstate__(self) -> dict:
+        self._insert_waiting()
+        return self.__dict__
 
     def to_ranking(self) -> Ranking:
         """Rank the binned scores.
@@ -103,9 +107,12 @@ class ScoreHistogram:
             lowest float32 of the bin, so ``score >= threshold`` selects the
             same elements before and after binning.
         """
+        self._insert_waiting()
+        positives, negatives, high, low = self._counts[::-1].T
+        overlap = (high + low / _HALF) / _HALF
         return Ranking(
-            self._decode(self._codes[::-1]), self._positives[::-1],
-            self._negatives[::-1], self._overlap[::-1], self.num_regions)
+            self._decode(self._codes[::-1]), positives, negatives, overlap,
+            self.num_regions)
 
     def auroc_error_bound(self) -> float:
         """Compute a bound for the error of the AUROC.
@@ -117,12 +124,13 @@ class ScoreHistogram:
             float: Largest possible ``|binned - exact|``; NaN where the AUROC
             is undefined.
         """
-        pairs = float(self._positives.sum()) * float(self._negatives.sum())
+        ranking = self.to_ranking()
+        pairs = float(ranking.positives.sum()) * float(ranking.negatives.sum())
         if not pairs:
             return float('nan')
         if self.bits == 32:
             return 0.0
-        inside = self._positives * self._negatives.astype(np.float64)
+        inside = ranking.positives * ranking.negatives.astype(np.float64)
         return float(0.5 * inside.sum() / pairs)
 
     def average_precision_error_bound(self) -> float:
@@ -195,12 +203,12 @@ class ScoreHistogram:
             float: Largest possible ``|binned - exact|``; NaN where the area
             is undefined.
         """
-        num_negatives = int(self._negatives.sum())
+        ranking = self.to_ranking()
+        num_negatives = int(ranking.negatives.sum())
         if not self.num_regions or not num_negatives:
             return float('nan')
         if self.bits == 32:
             return 0.0
-        ranking = self.to_ranking()
         width = ranking.negatives / num_negatives
         left = (np.cumsum(ranking.negatives) -
                 ranking.negatives) / num_negatives
@@ -211,10 +219,19 @@ class ScoreHistogram:
         return float((within * height * (1 - 0.5 * share)).sum() / fpr_limit)
 
     def _encode(self, scores: np.ndarray) -> np.ndarray:
+        scores = np.ravel(scores).astype(np.float32, copy=False)
+        num_nan = int(np.isnan(scores).sum())
+        if num_nan:
+            raise InputError(
+                f'{num_nan} of {scores.size} scores are NaN and cannot be '
+                'ranked; check the model and its inputs.')
         # Adding zero makes -0.0 the same number as 0.0 in its bits, too.
         pattern = (scores + np.float32(0)).view(np.uint32)
-        ordered = pattern ^ np.where(pattern & _SIGN, _ALL, _SIGN)
-        return ordered >> np.uint32(32 - self.bits)
+        # The shift of signed integers fills up with the sign.
+        flipped = (pattern.view(np.int32) >> 31).view(np.uint32) | _SIGN
+        flipped ^= pattern
+        flipped >>= np.uint32(32 - self.bits)
+        return flipped
 
     def _decode(self, codes: np.ndarray) -> np.ndarray:
         # Patterns below that of minus infinity are NaN.
@@ -223,16 +240,41 @@ class ScoreHistogram:
         pattern = ordered ^ np.where(ordered & _SIGN, _SIGN, _ALL)
         return pattern.view(np.float32)
 
-    def _insert(self, codes: np.ndarray, positives: np.ndarray,
-                negatives: np.ndarray, overlap: np.ndarray) -> None:
-        merged = np.union1d(self._codes, codes)
-        old = np.searchsorted(merged, self._codes)
-        new = np.searchsorted(merged, codes)
-        for name, values in (('_positives', positives),
-                             ('_negatives', negatives), ('_overlap', overlap)):
-            held = getattr(self, name)
-            total = np.zeros(merged.size, dtype=held.dtype)
-            total[old] = held
-            total[new] += values
-            setattr(self, name, total)
-        self._codes = merged
+    def _insert_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        self._num_waiting = 0
+        if not waiting:
+            return
+        negative = np.sort(
+            np.concatenate([codes for codes, w in waiting if w is None]))
+        starts = _starts(negative)
+        counts = np.zeros((starts.size, 4), dtype=np.int64)
+        counts[:, 1] = np.diff(starts, append=negative.size)
+        self._insert(negative[starts], counts)
+
+        parts = [part for part in waiting if part[1] is not None]
+        positive, weights = (np.concatenate(part) for part in zip(*parts))
+        high, low = np.divmod(weights * _HALF, 1)
+        counts = np.zeros((positive.size, 4), dtype=np.int64)
+        counts[:, 0] = 1
+        counts[:, 2] = high
+        counts[:, 3] = np.rint(low * _HALF)
+        self._insert(positive, counts)
+
+    def _insert(self, codes: np.ndarray, counts: np.ndarray) -> None:
+        codes = np.concatenate([self._codes, codes])
+        # Of what is sorted already, a stable sort makes use.
+        order = np.argsort(codes, kind='stable')
+        codes = codes[order]
+        starts = _starts(codes)
+        if codes.size:
+            counts = np.concatenate([self._counts, counts])[order]
+            self._counts = np.add.reduceat(counts, starts)
+            self._codes = codes[starts]
+
+
+def _starts(ascending: np.ndarray) -> np.ndarray:
+    """Return where each distinct value begins."""
+    is_start = np.ones(ascending.size, dtype=bool)
+    np.not_equal(ascending[1:], ascending[:-1], out=is_start[1:])
+    return np.flatnonzero(is_start)

@@ -7,7 +7,7 @@ import numpy as np
 from mmad.utils.image_file import MAX_PIXELS
 from mmad.utils.mask_file import read_mask
 
-_SHOWN = 3
+from .named_images import NamedImages
 
 
 class DefectCensus:
@@ -24,8 +24,8 @@ class DefectCensus:
     def __init__(self, view: str = 'the model input') -> None:
         self.view = view
         self.masked = 0
-        self.empty: list[str] = []
-        self.removed: list[str] = []
+        self.empty = NamedImages()
+        self.removed = NamedImages()
 
     def add(self, path: str, fault: str | None) -> None:
         """Count a defective image that has a mask.
@@ -36,19 +36,19 @@ class DefectCensus:
         """
         self.masked += 1
         if fault is not None:
-            getattr(self, fault).append(path)
+            getattr(self, fault).add(path)
 
     def merge(self, other: 'DefectCensus') -> None:
         """Add the counts of another process."""
         self.masked += other.masked
-        self.empty += other.empty
-        self.removed += other.removed
+        self.empty.merge(other.empty)
+        self.removed.merge(other.removed)
 
     @property
     def conditions(self) -> dict[str, int]:
         """Numbers of images: ``empty_masks`` and ``defects_removed``."""
         return dict(
-            empty_masks=len(self.empty), defects_removed=len(self.removed))
+            empty_masks=self.empty.number, defects_removed=self.removed.number)
 
     def sentences(self) -> list[str]:
         """Describe the images, in one sentence for each kind of fault."""
@@ -60,9 +60,9 @@ class DefectCensus:
              'the images less)'),
         )
         return [
-            f'{len(paths)} of {self.masked} defective images with a mask '
-            f'{text}, but still count as defective: {list_paths(paths)}.'
-            for paths, text in texts if paths
+            f'{images.number} of {self.masked} defective images with a mask '
+            f'{text}, but still count as defective: {images}.'
+            for images, text in texts if images.number
         ]
 
 
@@ -90,10 +90,3 @@ def mask_fault(sample: Mapping, mask: np.ndarray) -> str | None:
         limit = max(MAX_PIXELS, math.prod(sample.get('ori_shape', ())))
         area = read_mask(path, limit).sum()
     return 'removed' if area else 'empty'
-
-
-def list_paths(paths: list[str]) -> str:
-    paths = sorted(paths)
-    more = len(paths) - _SHOWN
-    return ', '.join(
-        paths[:_SHOWN]) + (f' and {more} more' if more > 0 else '')

@@ -1,18 +1,26 @@
+import math
+from collections.abc import Sequence
+
 from mmad.errors import InputError
 
 from .defect_census import DefectCensus
 from .image_pixels import ImagePixels
+from .named_images import NamedImages
 
 
 class PixelCensus:
-    """Counts of the images and masks from which metrics are computed."""
+    """Counts of the images and masks from which metrics are computed.
+
+    The memory does not depend on the number of images.
+    """
 
     def __init__(self, resolution: str) -> None:
         self.images = 0
         self.cropped = 0
         self.regions = 0
-        self.unmasked: set[str] = set()
-        self.shapes: set[tuple[int, int]] = set()
+        self.unmasked = NamedImages()
+        # The smallest and the largest, by their area.
+        self.shapes: list[tuple[int, int]] = []
         self.defects = DefectCensus('the model input' if resolution ==
                                     'input' else 'the original resolution')
 
@@ -20,7 +28,7 @@ class PixelCensus:
         self.images += 1
         self.cropped += image.is_cropped
         self.regions += image.num_regions
-        self.shapes.add(image.shape)
+        self._add_shapes([image.shape])
         if image.defect_type is not None and image.has_mask:
             self.defects.add(image.path, image.fault)
         elif image.defect_type is not None:
@@ -30,8 +38,8 @@ class PixelCensus:
         self.images += other.images
         self.cropped += other.cropped
         self.regions += other.regions
-        self.unmasked |= other.unmasked
-        self.shapes |= other.shapes
+        self.unmasked.merge(other.unmasked)
+        self._add_shapes(other.shapes)
         self.defects.merge(other.defects)
 
     def check(self) -> None:
@@ -39,8 +47,19 @@ class PixelCensus:
             raise InputError('there are no images to evaluate; check that the '
                              'test set is not empty.')
         masked = self.defects.masked
-        if masked and self.unmasked:
+        if masked and self.unmasked.number:
             raise InputError(
-                f'the defective image {min(self.unmasked)} has no mask, while '
-                f'{masked} others have one; add the missing masks '
-                f'({len(self.unmasked)}) or remove the images.')
+                f'the defective image {self.unmasked.names[0]} has no mask, '
+                f'while {masked} others have one; add the missing masks '
+                f'({self.unmasked.number}) or remove the images.')
+
+    @property
+    def map_size(self) -> str:
+        """Height and width of the maps, from the smallest to the largest."""
+        sizes = [f'{height}x{width}' for height, width in self.shapes]
+        return ' to '.join(sizes)
+
+    def _add_shapes(self, shapes: Sequence[tuple[int, int]]) -> None:
+        ordered = sorted({*self.shapes, *shapes},
+                         key=lambda shape: (math.prod(shape), shape))
+        self.shapes = [*ordered[:1], *ordered[1:][-1:]]

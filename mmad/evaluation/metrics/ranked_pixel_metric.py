@@ -191,15 +191,12 @@ class RankedPixelMetric(GatheredMetric):
         rank_types: Callable[[Sequence[str | None]],
                              Ranking]) -> dict[str, float]:
         census.check()
-        shapes = sorted(census.shapes, key=lambda shape: shape[0] * shape[1])
-        sizes = [f'{height}x{width}' for height, width in shapes]
         conditions = dict(
             resolution=self.resolution,
             fpr_limit=self.fpr_limit,
             score_bits=self.score_bits,
             **self.further_conditions(),
-            map_size=sizes[0]
-            if len(sizes) == 1 else f'{sizes[0]} to {sizes[-1]}',
+            map_size=census.map_size,
             images_with_mask=census.defects.masked,
             regions=census.regions,
             cropped_images=census.cropped)
@@ -230,11 +227,7 @@ class RankedPixelMetric(GatheredMetric):
         self._census.add(image)
         histogram = self._histograms.setdefault(image.defect_type,
                                                 ScoreHistogram(bits))
-        num_normal = image.negatives.size
-        scores = np.concatenate([image.negatives, image.positives])
-        histogram.update(scores,
-                         np.arange(scores.size) >= num_normal,
-                         np.append(np.zeros(num_normal), image.weights),
+        histogram.update(image.negatives, image.positives, image.weights,
                          image.num_regions)
 
     def _reset(self) -> None:

@@ -2,7 +2,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .defect_census import list_paths
+from .named_images import NamedImages
 
 
 # Not a named tuple, since MMEngine converts gathered tuples to plain ones.
@@ -90,7 +90,7 @@ class RegionCensus:
             paths = [path for path, one in self._images.items() if one.outside]
             texts.append(
                 f'{outside} of {total} defective regions lie outside of the '
-                f'crop that the model sees (crop less): {list_paths(paths)}.')
+                f'crop that the model sees (crop less): {NamedImages(paths)}.')
         reduced = {
             path: one
             for path, one in self._images.items() if one.lost or one.single
@@ -104,7 +104,7 @@ class RegionCensus:
                 f'pixels are reduced to {_size(worst.resized)}: what is '
                 f'narrower than {math.ceil(2 * worst.reduction)} pixels can '
                 'hardly be seen; use a larger Resize, or tiles (see '
-                f'docs/high_resolution.md): {list_paths(list(reduced))}.')
+                f'docs/high_resolution.md): {NamedImages(reduced)}.')
         return texts
 
 

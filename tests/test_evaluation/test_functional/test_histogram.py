@@ -1,5 +1,6 @@
 import itertools
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -37,10 +38,16 @@ def random_set(seed):
     return maps, masks, np.stack(weights), counts
 
 
+def add(histogram, scores, labels, weights=None, num_regions=0):
+    if weights is not None:
+        weights = weights[labels]
+    histogram.update(scores[~labels], scores[labels], weights, num_regions)
+
+
 def fill(bits, maps, masks, weights, counts):
     histogram = ScoreHistogram(bits)
     for item in zip(maps, masks, weights, counts):
-        histogram.update(*item)
+        add(histogram, *item)
     return histogram
 
 
@@ -62,7 +69,7 @@ def test_bounds_are_reached(flip):
     scores = np.float32(1) + np.arange(8, dtype=np.float32) * 2**-20
     labels = flip * (np.arange(8) - 3.5) > 0
     histogram = ScoreHistogram(9)
-    histogram.update(scores, labels, labels / 4, 1)
+    add(histogram, scores, labels, labels / 4, 1)
     exact = rank(scores, labels, labels / 4, 1)
     binned = histogram.to_ranking()
     assert binned.thresholds.size == 1
@@ -105,7 +112,7 @@ def test_binning_keeps_the_order_and_thresholds_select_the_same(bits):
          np.float32([0, -0.0, np.inf, -np.inf])])
     scores = np.sort(scores[~np.isnan(scores)])
     histogram = ScoreHistogram(bits)
-    histogram.update(scores, np.zeros(scores.size, dtype=bool))
+    histogram.update(scores, np.zeros(0))
     ranking = histogram.to_ranking()
     assert (np.diff(ranking.thresholds) < 0).all()
     selected = scores.size - np.searchsorted(scores, ranking.thresholds)
@@ -191,29 +198,65 @@ def test_weights_of_any_type_count():
     for dtype in (np.float32, np.float64, np.int64):
         histogram = ScoreHistogram(20)
         for label in (False, True, False):
-            histogram.update(
-                np.ones(2), np.full(2, label), np.ones(2, dtype=dtype),
-                2 * label)
+            add(histogram, np.ones(2), np.full(2, label),
+                np.ones(2, dtype=dtype), 2 * label)
         assert histogram.to_ranking().overlap.tolist() == [2.0]
 
 
-def test_memory_is_bounded():
+@pytest.mark.parametrize('bits', [9, 20, 32])
+@pytest.mark.parametrize('seed', range(3))
+def test_every_division_gives_the_same_bits(bits, seed, monkeypatch):
+    rng = np.random.default_rng(seed)
+    maps, masks, _, _ = random_set(seed)
+    # Sums of such weights depend on the order in floating point.
+    pixels = (maps.ravel(), masks.ravel(), rng.random(maps.size))
+    joint = ScoreHistogram(bits)
+    add(joint, *pixels, 3)
+    expected = joint.to_ranking()
+    above = np.inf
+    for overlap, threshold in zip(expected.overlap, expected.thresholds):
+        inside = masks & (threshold <= maps) & (maps < above)
+        assert overlap == pytest.approx(
+            math.fsum(pixels[2][inside.ravel()]), abs=1e-15 * maps.size)
+        above = threshold
+    for buffer in (1, 50, 10**6):
+        monkeypatch.setattr('mmad.evaluation.functional.histogram._BUFFER',
+                            buffer)
+        order = rng.permutation(maps.size)
+        parts = [ScoreHistogram(bits) for _ in range(3)]
+        for i, chosen in enumerate(np.array_split(order, 40)):
+            add(parts[rng.integers(3)], *(part[chosen] for part in pixels),
+                i % 13 == 1)
+        parts[1] = pickle.loads(pickle.dumps(parts[1]))
+        parts[0].to_ranking()  # reading does not change what is added
+        total = sum(parts, ScoreHistogram(bits)).to_ranking()
+        assert total.num_regions == 3
+        for one, other in zip(total[:4], expected[:4]):
+            assert one.dtype == other.dtype
+            np.testing.assert_array_equal(one, other)
+
+
+def test_memory_is_bounded(monkeypatch):
+    monkeypatch.setattr('mmad.evaluation.functional.histogram._BUFFER', 2**12)
     rng = np.random.default_rng(0)
     histogram = ScoreHistogram(10)
-    for _ in range(5):
-        scores = rng.standard_cauchy(5000).astype(np.float32)
-        histogram.update(scores, scores > 1)
+    sizes = []
+    for _ in range(40):
+        scores = rng.standard_cauchy(1000).astype(np.float32)
+        add(histogram, scores, scores > 1)
+        sizes.append(len(pickle.dumps(vars(histogram))))
+    assert max(sizes) < 36 * 2**10 + 12 * 2**12 + 4000
     assert histogram.to_ranking().thresholds.size <= 2**10
 
 
 def test_undefined_and_refused():
     histogram = ScoreHistogram()
-    histogram.update(np.ones(4), np.zeros(4, dtype=bool))
+    histogram.update(np.ones(4), np.zeros(0))
     for name, metric in METRICS.items():
         assert math.isnan(metric(histogram.to_ranking()))
         assert math.isnan(getattr(histogram, f'{name}_error_bound')())
     with pytest.raises(InputError, match='NaN'):
-        histogram.update(np.array([np.nan]), np.array([True]))
+        histogram.update(np.zeros(0), np.array([np.nan]))
     for bits in (0, 33):
         with pytest.raises(InputError, match='from 1 to 32'):
             ScoreHistogram(bits)

@@ -108,7 +108,9 @@ def test_bins_stay_within_their_bound(seed, bits):
     images = make_images(seed)
     histogram = ScoreHistogram(bits)
     for image in images:
-        histogram.update(*collect([image]))
+        scores, labels, weights, num_regions = collect([image])
+        histogram.update(scores[~labels], scores[labels], weights[labels],
+                         num_regions)
     points = count_spro_curve(images)
     for limit in LIMITS:
         expected = area_up_to(points, limit)
