@@ -1,0 +1,244 @@
+"""`tools/benchmarks/peers.py`: arguments, features and the page."""
+import sys
+
+import numpy as np
+import pytest
+import torch
+from config_texts import ROOT
+
+from mmad.errors import InputError
+
+FOLDER = ROOT / 'tools/benchmarks'
+METHODS = {'PatchCore 1 %': 0.01, 'PatchCore 10 %': 0.1, 'PaDiM': None}
+FASTER = dict(mmad=1, anomalib=60, loop=3)
+ACCURACY = {'image AUROC': 0.9, 'pixel AUROC': 0.95, 'AUPRO': 0.8}
+
+
+@pytest.fixture
+def tools(monkeypatch):
+    """Import a file of the folder of the benchmarks."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    known = set(sys.modules)
+
+    def load(name):
+        return __import__(name)
+
+    yield load
+    for name in set(sys.modules) - known:
+        if name.startswith('peers'):
+            del sys.modules[name]
+
+
+def figures(factor):
+    return dict(
+        features=2.0,
+        coreset=8.0 * factor,
+        fit=2 + 8.0 * factor,
+        single=0.05 * factor,
+        backbone=0.03,
+        batch=0.04 * factor,
+        fit_memory=100 * 2**20 * factor,
+        predict_memory=50 * 2**20,
+        size=40 * 2**20)
+
+
+def metric(seconds):
+    return dict(seconds=seconds, memory=2**20, values=dict(AUROC=0.75, AP=0.5))
+
+
+@pytest.fixture
+def results():
+    return dict(
+        name='plates',
+        figures={
+            method: {
+                peer: figures(factor)
+                for peer, factor in FASTER.items()
+            }
+            for method in METHODS
+        },
+        accuracy={
+            method: {
+                peer: dict(ACCURACY)
+                for peer in FASTER
+            }
+            for method in METHODS
+        },
+        metrics={
+            'mmad, exact': metric(0.5),
+            'mmad, 20 bits': metric(0.75),
+            'anomalib': metric(4.0),
+        },
+        bandwidth=1e10,
+        patches=10_000,
+        positions=3136,
+        ratios=dict(METHODS),
+        picks=200,
+        conditions=dict(
+            machine='a machine',
+            threads=2,
+            images=[80, 80],
+            size=224,
+            weights=None,
+            repeats=3,
+            quick=False,
+            versions=dict(torch='2.14'),
+            note=''))
+
+
+def lines_with(text, *words):
+    return [
+        line for line in text.splitlines() if all(w in line for w in words)
+    ]
+
+
+def part(text, heading):
+    return text.split(f'### {heading}\n')[1].split('\n### ')[0]
+
+
+def test_ratios_and_marks(tools, results):
+    text = tools('peers_table').section(results)
+    ten, one = part(text, 'PatchCore 10 %'), part(text, 'PatchCore 1 %')
+    row, = lines_with(ten, '| fit (s)')
+    # 10 of mmad, 482 of anomalib, scaled up from fewer picks.
+    assert row == r'| fit (s) | 10.00 | 482.00 \* | 48.20 | 26.00 \* | 2.60 |'
+    row, = lines_with(ten, 'prediction, batch 1')
+    assert row.count('†') == 2 and '50.0 | 3,000.0 † | 60.00' in row
+    assert '200 picks to 1000' in ten.replace('\n', ' ')
+    # 100 picks are fewer than 200, so that all are made.
+    assert r'\*' not in one and '†' not in one
+    assert r'\*' not in part(text, 'PaDiM')
+
+
+def test_without_scaling_there_are_no_marks(tools, results):
+    text = tools('peers_table').section(dict(results, picks=None))
+    assert r'\*' not in text and '†' not in text
+
+
+def test_aims_are_computed(tools, results):
+    table = tools('peers_table')
+    aims = part(table.section(results), 'Aims')
+    row, = lines_with(aims, 'PatchCore 10 %, fit')
+    assert '48.20' in row and '**not met**' in row
+    row, = lines_with(aims, 'peak memory')
+    assert '0.02' in row and '| met |' in row
+    row, = lines_with(aims, 'PR curve')
+    assert '| 8.00 | **not met** |' in row
+    results['accuracy']['PaDiM']['mmad']['AUPRO'] -= 0.001
+    results['figures']['PatchCore 10 %']['anomalib']['fit'] = 500.0
+    aims = part(table.section(results), 'Aims')
+    row, = lines_with(aims, 'PaDiM, AUPRO')
+    assert '-0.0010 | **not met**' in row
+    row, = lines_with(aims, 'PatchCore 10 %, fit')
+    assert '50.00 | met' in row
+
+
+def test_limits_are_computed(tools, results):
+    limits = tools('peers_limits').limits
+    results['figures']['PaDiM']['mmad']['backbone'] = 0.04
+    assert '40.0 of 50.0 ms at batch 1 (80%)' in limits(results, 'PaDiM')
+    # 1000 picks of 10,000 rows of 512 bytes at 10 GB/s.
+    assert ' 0.5 s at the 10.0 GB/s' in limits(results, 'PatchCore 10 %')
+    assert '1.5 times as long' in limits(results, 'metrics')
+
+
+def test_only_the_section_of_the_data_is_replaced(tools, results):
+    table = tools('peers_table')
+    page = table.replace_section('', 'plates', 'one\n\n### Aims\n\ntwo')
+    page = table.replace_section(page, 'bottle', 'three')
+    again = table.replace_section(page, 'plates', 'four')
+    assert again == page.replace('one\n\n### Aims\n\ntwo', 'four')
+    assert again.startswith(table.HEAD)
+    assert table.replace_section(again, 'bottle', 'three') == again
+
+
+def test_lines_are_short(tools, results):
+    text = tools('peers_table').section(results)
+    assert all(
+        len(line) <= 120 for line in text.splitlines() if line[:1] != '|')
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['--category', 'bottle'], 'needs --data-root'),
+    (['--full', '--peer-picks', '3'], 'all picks'),
+    (['--size', '100'], 'multiple of 8'),
+    (['--repeats', '0'], '--repeats must be at least 1'),
+    (['--quick', '--peer-picks', '0'], '--peer-picks must be at least 1'),
+])
+def test_arguments_that_do_not_fit(tools, arguments, message):
+    with pytest.raises(InputError, match=message):
+        tools('peers').parse(arguments)
+
+
+def test_quick_leaves_what_was_given(tools):
+    parse = tools('peers').parse
+    quick, normal = parse(['--quick', '--repeats', '7']), parse([])
+    assert quick.repeats == 7 and quick.train_images < 100
+    assert normal.train_images is None and quick.peer_picks < 200
+
+
+def test_interpreter_without_the_peer(tools, tmp_path):
+    find = tools('peers_environments').find_python
+    assert find('loop', None, tmp_path) == sys.executable
+    with pytest.raises(InputError, match='adeval'):
+        find('adeval', str(tmp_path / 'python'), tmp_path)
+
+
+def test_loop_agrees_with_mmad(tools, tmp_path, monkeypatch):
+    """Features, PaDiM's maps and PatchCore's, from the same bank."""
+    from torchvision.models import resnet18
+    torch.manual_seed(0)
+    weights = tmp_path / 'weights.pth'
+    torch.save(resnet18(weights=None).state_dict(), weights)
+    images = torch.randn(6, 3, 64, 64)
+    found = {}
+    for method, layers in (('patchcore', ['layer2', 'layer3']),
+                           ('padim', ['layer1', 'layer2', 'layer3'])):
+        spec = dict(
+            method=method,
+            ratio=0.2,
+            layers=layers,
+            weights=str(weights),
+            device='cpu')
+        with torch.inference_mode():
+            own = tools('peers_mmad').Mmad(spec)
+            own.start(6)
+            own.collect(images, 0)
+            own.finish(None)
+            own.save(tmp_path / 'own.pth')
+            again = tools('peers_mmad').Mmad(spec)
+            again.load(tmp_path / 'own.pth', None)
+            bank = None
+            if method == 'padim':
+                spec['channels'] = own.model.reduction.indices.tolist()
+            else:
+                bank = tmp_path / 'bank.npy'
+                np.save(bank, own.model.memory_bank.rows.numpy())
+            loop = tools('peers_loop').Loop(spec)
+            loop.collected = []
+            loop.collect(images, 0)
+            loop.finish(3)
+            loop.save(tmp_path / 'loop.pth')
+            other = tools('peers_loop').Loop(spec)
+            other.load(tmp_path / 'loop.pth', bank)
+            new = torch.randn(2, 3, 64, 64)
+            torch.testing.assert_close(again.embed(new), other.embed(new))
+            found[method] = again.predict(new), other.predict(new)
+    for (scores, maps), (others, other_maps) in found.values():
+        torch.testing.assert_close(scores, others, rtol=2e-3, atol=1e-3)
+        # The borders of the smoothing differ.
+        inside = (..., slice(17, -17), slice(17, -17))
+        torch.testing.assert_close(
+            maps[inside], other_maps[inside], rtol=2e-3, atol=1e-3)
+
+
+def test_metrics_agree(tools):
+    generator = np.random.default_rng(0)
+    maps = generator.random((4, 24, 24), dtype=np.float32)
+    masks = np.zeros(maps.shape, bool)
+    masks[2, 3:9, 4:8] = masks[3, 1:3, 1:3] = masks[3, 12:20, 9:11] = True
+    maps[masks] += 0.3
+    types = ['good', 'good', 'hole', 'hole']
+    own = tools('peers_mmad').metrics(maps, masks, types)['mmad, exact']()
+    other, = tools('peers_loop').metrics(maps, masks, types).values()
+    assert own == pytest.approx(other(), abs=1e-9)

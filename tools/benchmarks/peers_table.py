@@ -1,0 +1,179 @@
+"""The page of ``peers.py``: a section for each data set."""
+import re
+import textwrap
+
+from peers_limits import aims, limits
+
+HEAD = """# Benchmarks
+
+mmad beside [anomalib](https://github.com/open-edge-platform/anomalib) and a plain loop, measured by
+
+```shell
+python tools/benchmarks/peers.py                                            # the generated plates
+python tools/benchmarks/peers.py --data-root data/mvtec_ad --category bottle --weights resnet18.pth
+```
+
+Each command replaces its section of this page. It makes the environments of the peers itself, outside the
+repository. `--quick` ends within ten minutes on two cores, beside the installation. In each section:
+
+- All get the same images, as normalized tensors in memory, and the same ResNet-18; reading and decoding images
+  is not counted. Before anything is measured, the features of all are compared; if they differ, there is no table.
+- Every measurement is a process of its own, with the same number of threads. The peers take turns, and another one
+  begins each time. Figures are medians.
+- The plain loop is a straightforward script of each paper in PyTorch: a greedy selection with cached norms, one pick
+  at a time, `torch.cdist` to the whole bank, one covariance after the other.
+- A fit is features, then coreset or Gaussians. Thresholds are not calibrated, as the others do it in another way.
+  Compiling at the first call is not counted.
+- A prediction is the way from a tensor to score and map, one image at a time and 32 at a time.
+- Memory is the growth of the resident memory of the process, at its peak, over that with the libraries and the
+  network loaded; on a GPU, the memory that PyTorch allocated there.
+- A checkpoint is the state dict, with the network.
+- Accuracy is computed from the scores and maps of each by the same code, mmad's.
+- The fits of anomalib run with `MALLOC_MMAP_THRESHOLD_=1048576`; without, the C library may keep gigabytes between the
+  numbers of the picks.
+"""
+# Key, title, factor and digits of a figure; whether less is better.
+ROWS = [
+    ('fit', 'fit (s)', 1, 2),
+    ('features', 'of which features (s)', 1, 2),
+    ('coreset', 'coreset alone (s)', 1, 2),
+    ('single', 'prediction, batch 1 (ms)', 1e3, 1),
+    ('backbone', 'of which backbone (ms)', 1e3, 1),
+    ('batch', 'prediction, batch 32 (ms per image)', 1e3, 1),
+    ('fit_memory', 'peak memory of the fit (MiB)', 2**-20, 0),
+    ('predict_memory', 'peak memory of the predictions (MiB)', 2**-20, 0),
+    ('size', 'checkpoint (MiB)', 2**-20, 1),
+]
+SCALED = 'fit', 'coreset'
+BORROWED = ('single', 'batch', 'predict_memory', 'size', 'image AUROC',
+            'pixel AUROC', 'AUPRO')
+NAMES = dict(mmad='mmad', anomalib='anomalib', loop='plain loop')
+
+
+def replace_section(page: str, name: str, text: str) -> str:
+    """Put the section of a data set into the page, in place of an older one.
+
+    Args:
+        page (str): The page, or nothing.
+        name (str): Name of the data, which is the heading of the section.
+        text (str): The section without its heading.
+    """
+    # What stands above the sections is always that of the tool.
+    sections = dict(
+        re.findall(r'^## (.+)\n((?:(?!## ).*\n)*)', page, re.MULTILINE))
+    sections[name] = text
+    return HEAD + ''.join(f'\n## {heading}\n\n{found.strip()}\n'
+                          for heading, found in sections.items())
+
+
+def section(results: dict) -> str:
+    """Write the section of a data set, from what ``peers.py`` measured."""
+    parts = [_conditions(results['conditions'])]
+    parts += [_method(results, method) for method in results['figures']]
+    parts += [_metrics(results), aims(results)]
+    return '\n'.join(parts)
+
+
+def _conditions(found: dict) -> str:
+    images, tests = found['images']
+    weights = (f'The weights are those of `{found["weights"]}`.'
+               if found['weights'] else
+               'The weights are random, so that accuracy says little.')
+    versions = ', '.join(f'{name} {number}'
+                         for name, number in found['versions'].items())
+    text = (f'{found["machine"]}; {found["threads"]} threads; {versions}. '
+            f'{images} training and {tests} test images at {found["size"]} '
+            f'pixels, medians of {found["repeats"]} runs. {weights}')
+    if found['quick']:
+        text += ' A quick run: few images and picks.'
+    if found['note']:
+        text += f' {found["note"]}'
+    return _wrap(text)
+
+
+def _method(results: dict, method: str) -> str:
+    figures = results['figures'][method]
+    accuracy = results['accuracy'][method]
+    peers = list(figures)
+    is_scaled = bool(results['ratios'][method] and results['picks']
+                     and results['picks'] < _rows(results, method))
+    header = ['', 'mmad']
+    for peer in peers[1:]:
+        header += [NAMES[peer], f'{NAMES[peer]} / mmad']
+    rows = []
+    for key, title, factor, digits in ROWS:
+        if key == 'coreset' and not results['ratios'][method]:
+            title = 'Gaussians alone (s)'
+        row = [title]
+        own = figures['mmad'].get(key)
+        for peer in peers:
+            value = figures[peer].get(key)
+            if value is None:
+                row += ['-'] if peer == 'mmad' else ['-', '-']
+                continue
+            mark = _mark(key, peer, is_scaled)
+            row.append(f'{factor * value:,.{digits}f}{mark}')
+            if peer != 'mmad':
+                row.append(f'{value / own:.2f}' if own else '-')
+        rows.append(row)
+    for key in accuracy['mmad']:
+        row = [key]
+        for peer in peers:
+            row.append(f'{accuracy[peer][key]:.4f}' +
+                       _mark(key, peer, is_scaled))
+            if peer != 'mmad':
+                row.append('')
+        rows.append(row)
+    notes = ''
+    if is_scaled:
+        notes = _wrap(f'\\* Scaled up from {results["picks"]} picks to '
+                      f'{_rows(results, method)}: all picks take them the '
+                      'same time. † The bank is the selection of mmad, as '
+                      'neither time nor memory depends on which rows it has.')
+        notes = f'\n{notes}'
+    return (f'### {method}\n\n{table(header, rows)}{notes}\n'
+            f'{_wrap(limits(results, method))}')
+
+
+def _mark(key: str, peer: str, is_scaled: bool) -> str:
+    if peer == 'mmad' or not is_scaled:
+        return ''
+    return ' \\*' if key in SCALED else ' †' if key in BORROWED else ''
+
+
+def _rows(results: dict, method: str) -> int:
+    return int(results['ratios'][method] * results['patches'])
+
+
+def _metrics(results: dict) -> str:
+    found = results['metrics']
+    own = found['mmad, exact']
+    names = list(own['values'])
+    rows = []
+    for name, figures in found.items():
+        memory = figures.get('memory')
+        rows.append([
+            name, f'{figures["seconds"]:.2f}',
+            f'{figures["seconds"] / own["seconds"]:.1f}',
+            '-' if memory is None else f'{memory / 2**20:,.0f}',
+            *(f'{figures["values"][key]:.6f}'
+              if key in figures['values'] else '-' for key in names)
+        ])
+    header = ['', 'seconds', '/ mmad', 'memory (MiB)', *names]
+    return (f'### Metrics\n\n{table(header, rows)}\n' + _wrap(
+        'The maps are those of PatchCore 10 %, brought to [0, 1]. mmad '
+        'computes the values for each defect type besides. '
+        'anomalib computes AP by a class of its own, `AUPR`, whose time is '
+        'extra. ' + limits(results, 'metrics')))
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ['---'] + ['---:'] * (len(header) - 1), *rows]
+    return ''.join(f'| {" | ".join(line)} |\n' for line in lines)
+
+
+def _wrap(text: str) -> str:
+    """Break a text into lines, at spaces."""
+    return '\n'.join(
+        textwrap.wrap(
+            text, 118, break_long_words=False, break_on_hyphens=False)) + '\n'
