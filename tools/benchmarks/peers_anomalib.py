@@ -1,23 +1,19 @@
 """anomalib, as a peer in ``peers.py``; runs in an environment with it."""
-import os
 from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
-# Its output would be mixed with the progress of the tool.
-os.environ.setdefault('TQDM_DISABLE', '1')
+import numpy as np
+import peers_worker
+import torch
+from anomalib.metrics import AUPR, AUPRO, AUROC, F1Max
+from anomalib.models.components import dimensionality_reduction
+from anomalib.models.image.padim.torch_model import PadimModel
+from anomalib.models.image.patchcore.torch_model import PatchcoreModel
+from peers_worker import Clock
+from torch import Tensor
 
-import numpy as np  # noqa: E402
-import peers_worker  # noqa: E402
-import torch  # noqa: E402
-from anomalib.metrics import AUPR, AUPRO, AUROC, F1Max  # noqa: E402
-from anomalib.models.components.dimensionality_reduction import (  # noqa: E402
-    SparseRandomProjection, )
-from anomalib.models.image.padim.torch_model import PadimModel  # noqa: E402
-from anomalib.models.image.patchcore.torch_model import (  # noqa: E402
-    PatchcoreModel, )
-from peers_worker import Clock  # noqa: E402
-from torch import Tensor  # noqa: E402
+NAMES = {AUROC: 'AUROC', AUPRO: 'AUPRO', F1Max: 'F1', AUPR: 'AP'}
 
 
 class Anomalib:
@@ -66,16 +62,17 @@ class Anomalib:
         number = sum(map(len, self.model.embedding_store))
         # A half more, since it rounds down.
         share = (picks + 0.5) / number if picks else self.spec['ratio']
-        project, ends = SparseRandomProjection.transform, []
+        projection = dimensionality_reduction.SparseRandomProjection
+        project, ends = projection.transform, []
 
         def transform(*args):
             projected = project(*args)
             ends.append(self.clock())
             return projected
 
-        SparseRandomProjection.transform = transform
+        projection.transform = transform
         self.model.subsample_embedding(share)
-        SparseRandomProjection.transform = project
+        projection.transform = project
         return ends[0]
 
     def save(self, file: Path) -> None:
@@ -116,8 +113,6 @@ def metrics(maps: np.ndarray, masks: np.ndarray, types: list[str]) -> dict:
         'anomalib, AUPR': lambda: evaluate(AUPR),
     }
 
-
-NAMES = {AUROC: 'AUROC', AUPRO: 'AUPRO', F1Max: 'F1', AUPR: 'AP'}
 
 if __name__ == '__main__':
     peers_worker.main(Anomalib, metrics)

@@ -17,7 +17,7 @@ from mmad.evaluation.functional import aupro, auroc, rank, region_weights
 
 HERE = Path(__file__).resolve().parent
 PEERS = 'mmad', 'anomalib', 'loop'
-METHODS = {
+METHODS: dict[str, dict] = {
     'PatchCore 1 %':
     dict(method='patchcore', ratio=0.01, layers=['layer2', 'layer3']),
     'PatchCore 10 %':

@@ -64,7 +64,7 @@ def aims(results: dict) -> str:
                     f'{"met" if is_met else "**not met**"} |\n')
 
     def at_least(title: str, wanted: float, value: float) -> None:
-        add(title, f'≥ {wanted:g} ×', value, value >= wanted)
+        add(title, f'≥ {wanted:g} x', value, value >= wanted)
 
     def ratio(method: str, figure: str) -> float:
         figures = results['figures'][method]
@@ -73,7 +73,7 @@ def aims(results: dict) -> str:
     at_least('PatchCore 10 %, fit', 50, ratio('PatchCore 10 %', 'fit'))
     if 'fit_memory' in results['figures']['PatchCore 10 %']['mmad']:
         share = 1 / ratio('PatchCore 10 %', 'fit_memory')
-        add('PatchCore 10 %, peak memory of the fit', '≤ 0.15 ×', share, share
+        add('PatchCore 10 %, peak memory of the fit', '≤ 0.15 x', share, share
             <= 0.15)
     for method, wanted in (('PatchCore 10 %', 4), ('PatchCore 1 %', 1.5),
                            ('PaDiM', 2)):
@@ -87,7 +87,7 @@ def aims(results: dict) -> str:
     binned = (
         metrics['mmad, 20 bits']['seconds'] /
         metrics['mmad, exact']['seconds'])
-    add('metrics with scores of 20 bits, time / exact', '≤ 2 ×', binned, binned
+    add('metrics with scores of 20 bits, time / exact', '≤ 2 x', binned, binned
         <= 2)
     for method, accuracy in results['accuracy'].items():
         for name, value in accuracy['mmad'].items():

@@ -4,34 +4,7 @@ import textwrap
 
 from peers_limits import aims, limits
 
-HEAD = """# Benchmarks
-
-mmad beside [anomalib](https://github.com/open-edge-platform/anomalib) and a plain loop, measured by
-
-```shell
-python tools/benchmarks/peers.py                                            # the generated plates
-python tools/benchmarks/peers.py --data-root data/mvtec_ad --category bottle --weights resnet18.pth
-```
-
-Each command replaces its section of this page. It makes the environments of the peers itself, outside the
-repository. `--quick` ends within ten minutes on two cores, beside the installation. In each section:
-
-- All get the same images, as normalized tensors in memory, and the same ResNet-18; reading and decoding images
-  is not counted. Before anything is measured, the features of all are compared; if they differ, there is no table.
-- Every measurement is a process of its own, with the same number of threads. The peers take turns, and another one
-  begins each time. Figures are medians.
-- The plain loop is a straightforward script of each paper in PyTorch: a greedy selection with cached norms, one pick
-  at a time, `torch.cdist` to the whole bank, one covariance after the other.
-- A fit is features, then coreset or Gaussians. Thresholds are not calibrated, as the others do it in another way.
-  Compiling at the first call is not counted.
-- A prediction is the way from a tensor to score and map, one image at a time and 32 at a time.
-- Memory is the growth of the resident memory of the process, at its peak, over that with the libraries and the
-  network loaded; on a GPU, the memory that PyTorch allocated there.
-- A checkpoint is the state dict, with the network.
-- Accuracy is computed from the scores and maps of each by the same code, mmad's.
-- The fits of anomalib run with `MALLOC_MMAP_THRESHOLD_=1048576`; without, the C library may keep gigabytes between the
-  numbers of the picks.
-"""
+TITLE = '# Benchmarks\n'
 # Key, title, factor and digits of a figure; whether less is better.
 ROWS = [
     ('fit', 'fit (s)', 1, 2),
@@ -54,16 +27,16 @@ def replace_section(page: str, name: str, text: str) -> str:
     """Put the section of a data set into the page, in place of an older one.
 
     Args:
-        page (str): The page, or nothing.
+        page (str): The page, or nothing. What is above its sections stays.
         name (str): Name of the data, which is the heading of the section.
         text (str): The section without its heading.
     """
-    # What stands above the sections is always that of the tool.
-    sections = dict(
-        re.findall(r'^## (.+)\n((?:(?!## ).*\n)*)', page, re.MULTILINE))
+    head, *parts = re.split(r'^## ', page or TITLE, flags=re.MULTILINE)
+    sections = dict(part.split('\n', 1) for part in parts)
     sections[name] = text
-    return HEAD + ''.join(f'\n## {heading}\n\n{found.strip()}\n'
-                          for heading, found in sections.items())
+    return f'{head.rstrip()}\n' + ''.join(
+        f'\n## {heading}\n\n{found.strip()}\n'
+        for heading, found in sections.items())
 
 
 def section(results: dict) -> str:
