@@ -119,8 +119,10 @@ class Bench:
 
     def prepare(self) -> str:
         """Make the data, the weights and the banks that peers share."""
-        name = prepare_data(self.args, self.folder)
-        self.weights = prepare_weights(self.args.weights, self.folder)
+        args = self.args
+        name = prepare_data(self.folder, args.data_root, args.category,
+                            args.size, args.train_images, args.test_images)
+        self.weights = prepare_weights(args.weights, self.folder)
         self.images, self.tests = (
             len(np.load(self.folder / f'{split}.npy', mmap_mode='r'))
             for split in ('train', 'test'))

@@ -1,5 +1,4 @@
 """The images and weights that all peers of ``peers.py`` get."""
-import argparse
 import json
 from pathlib import Path
 
@@ -19,22 +18,33 @@ PREPROCESSOR = dict(
     bgr_to_rgb=True)
 
 
-def prepare_data(args: argparse.Namespace, folder: Path) -> str:
+def prepare_data(folder: Path,
+                 root: Path | None,
+                 category: str | None,
+                 size: int,
+                 train_images: int | None = None,
+                 test_images: int | None = None) -> str:
     """Write the images as normalized tensors, and the masks.
 
     Images are resized and cropped as for MVTec AD: the central 7/8.
 
     Args:
-        args (argparse.Namespace): Arguments of the tool.
         folder (Path): Gets ``train.npy`` and ``test.npy``, (N, 3, H, W)
             float32, ``masks.npy``, (N, H, W) bool, and ``types.json``, the
             defect type of each test image.
+
+        root (Path, optional): Folder in the layout of MVTec AD; None for
+            the generated plates.
+        category (str, optional): Folder in it.
+        size (int): Side of the tensors in pixels.
+        train_images (int, optional): Use only so many. Defaults to None.
+        test_images (int, optional): Alike. Defaults to None.
 
     Returns:
         str: Name of the data.
     """
     init_default_scope('mmad')
-    root, category = args.data_root, args.category
+    name = 'plates' if root is None else category or root.resolve().name
     if root is None:
         root, category = folder / 'plates', 'plate'
         generate_demo(root, category)
@@ -42,15 +52,13 @@ def prepare_data(args: argparse.Namespace, folder: Path) -> str:
         dict(type='LoadImage'),
         dict(type='LoadMask'),
         dict(
-            type='Resize',
-            scale=(round(args.size * 8 / 7), ) * 2,
+            type='Resize', scale=(round(size * 8 / 7), ) * 2,
             backend='pillow'),
-        dict(type='CenterCrop', crop_size=args.size),
+        dict(type='CenterCrop', crop_size=size),
         dict(type='PackInputs'),
     ]
     preprocess = MODELS.build(PREPROCESSOR)
-    for split, most in (('train', args.train_images), ('test',
-                                                       args.test_images)):
+    for split, most in (('train', train_images), ('test', test_images)):
         data = DATASETS.build(
             dict(
                 type='AnomalyDataset',
@@ -59,10 +67,9 @@ def prepare_data(args: argparse.Namespace, folder: Path) -> str:
                 split=split,
                 pipeline=pipeline))
         # Evenly, so that all defect types are among them.
-        chosen = range(len(data))
-        if most is not None and most < len(data):
-            chosen = np.linspace(0, len(data) - 1, most).round().astype(int)
-        samples = [data[int(index)] for index in chosen]
+        number = min(most or len(data), len(data))
+        chosen = np.linspace(0, len(data) - 1, number).round().astype(int)
+        samples = [data[index] for index in chosen.tolist()]
         images = [
             preprocess(dict(inputs=[sample['inputs']],
                             data_samples=None))['inputs'] for sample in samples
@@ -77,7 +84,7 @@ def prepare_data(args: argparse.Namespace, folder: Path) -> str:
             'none of them is normal; metrics need both.')
     np.save(folder / 'masks.npy', masks)
     (folder / 'types.json').write_text(json.dumps(types))
-    return (category or root.resolve().name) if args.data_root else 'plates'
+    return name
 
 
 def prepare_weights(file: Path | None, folder: Path) -> Path:

@@ -47,9 +47,9 @@ class Mmad:
         k_center_greedy(torch.rand(300, 128), 40)  # compile
         self.model.begin_fit(number, peers_worker.BATCH)
 
-    def collect(self, images: Tensor, first: int) -> None:
+    def collect(self, images: Tensor, first: int, step: int = 1) -> None:
         samples = [
-            AnomalyDataSample(metainfo=dict(sample_idx=first + i))
+            AnomalyDataSample(metainfo=dict(sample_idx=first + step * i))
             for i in range(len(images))
         ]
         self.model.train_step(dict(inputs=images, data_samples=samples))

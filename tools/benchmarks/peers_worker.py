@@ -6,7 +6,6 @@ environment, so that nothing but PyTorch and NumPy is imported here.
 """
 import json
 import os
-import re
 import statistics
 import sys
 import time
@@ -102,7 +101,10 @@ class Memory:
 
 
 def _status(name: str) -> int:
-    return 1024 * int(re.search(rf'{name}:\s*(\d+)', STATUS.read_text())[1])
+    """Return a size in bytes that the kernel has for this process."""
+    entries = dict(
+        line.split(':', 1) for line in STATUS.read_text().splitlines())
+    return 1024 * int(entries[name].split()[0])
 
 
 def batches(file: Path, size: int,
@@ -124,10 +126,10 @@ def check(peer: Peer, spec: dict) -> dict:
             peer.versions,
             python='.'.join(map(str, sys.version_info[:3])),
             torch=torch.__version__),
-        bandwidth=_bandwidth(spec['device']))
+        bandwidth=measure_bandwidth(spec['device']))
 
 
-def _bandwidth(device: str) -> float:
+def measure_bandwidth(device: str) -> float:
     """Measure how many bytes a second are read from memory."""
     clock, values = Clock(device), torch.ones(1 << 26, device=device)
     seconds = []
@@ -235,11 +237,17 @@ def _data(spec: dict, split: str) -> Path:
 
 
 def main(peer: Callable[[dict], Peer] | None, metrics: Metrics) -> None:
-    """Do what the specification in the first argument says."""
+    """Do what the specification in the first argument says.
+
+    Args:
+        peer (Callable | None): Makes the method; None if there are only
+            metrics.
+        metrics (Metrics): Makes the metrics.
+    """
     spec = json.loads(Path(sys.argv[1]).read_text())
     torch.set_num_threads(spec['threads'])
     with torch.inference_mode():
-        if spec['task'] == 'metrics':
+        if peer is None or spec['task'] == 'metrics':
             result = measure_metrics(metrics, spec)
         else:
             tasks = dict(check=check, fit=fit, predict=predict)
