@@ -11,13 +11,12 @@ backbone has random weights, with which speed can be compared.
 import argparse
 import json
 import os
-import platform
 from importlib.metadata import version
 from pathlib import Path
 
-import torch
 from peers_bench import METHODS, Bench
 from peers_environments import PACKAGES, default_cache
+from peers_machine import describe_machine
 from peers_table import replace_section, section
 
 from mmad.errors import InputError
@@ -89,15 +88,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def processor() -> str:
-    file = Path('/proc/cpuinfo')
-    if file.exists():
-        for line in file.read_text().splitlines():
-            if line.startswith('model name'):
-                return line.split(':', 1)[1].strip()
-    return platform.processor() or platform.machine()
-
-
 @one_sentence_errors
 def main() -> None:
     args = parse()
@@ -120,9 +110,7 @@ def main() -> None:
         ratios=dict(zip(METHODS, sizes, strict=True)),
         picks=None if args.full else args.peer_picks,
         conditions=dict(
-            machine=f'{processor()}, {os.cpu_count()} cores, '
-            f'{_memory():.0f} GB, {platform.platform()}' +
-            (f', {torch.cuda.get_device_name()}' if device == 'cuda' else ''),
+            machine=describe_machine(device),
             threads=args.threads,
             images=[bench.images, bench.tests],
             size=args.size,
@@ -138,10 +126,6 @@ def main() -> None:
     write_atomically(args.out,
                      replace_section(page, results['name'], text).encode())
     print(f'{text}\nThis section is in {args.out}.')
-
-
-def _memory() -> float:
-    return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9
 
 
 if __name__ == '__main__':

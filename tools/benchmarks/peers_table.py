@@ -4,7 +4,6 @@ import textwrap
 
 from peers_limits import aims, limits
 
-TITLE = '# Benchmarks\n'
 # Key, title, factor and digits of a figure; whether less is better.
 ROWS = [
     ('fit', 'fit (s)', 1, 2),
@@ -31,7 +30,8 @@ def replace_section(page: str, name: str, text: str) -> str:
         name (str): Name of the data, which is the heading of the section.
         text (str): The section without its heading.
     """
-    head, *parts = re.split(r'^## ', page or TITLE, flags=re.MULTILINE)
+    head, *parts = re.split(
+        r'^## ', page or '# Benchmarks\n', flags=re.MULTILINE)
     sections = dict(part.split('\n', 1) for part in parts)
     sections[name] = text
     return f'{head.rstrip()}\n' + ''.join(
@@ -61,7 +61,7 @@ def _conditions(found: dict) -> str:
         text += ' A quick run: few images and picks.'
     if found['note']:
         text += f' {found["note"]}'
-    return _wrap(text)
+    return wrap(text)
 
 
 def _method(results: dict, method: str) -> str:
@@ -99,13 +99,13 @@ def _method(results: dict, method: str) -> str:
         rows.append(row)
     notes = ''
     if is_scaled:
-        notes = _wrap(f'\\* Scaled up from {results["picks"]} picks to '
-                      f'{_rows(results, method)}: all picks take them the '
-                      'same time. † The bank is the selection of mmad, as '
-                      'neither time nor memory depends on which rows it has.')
+        notes = wrap(f'\\* Scaled up from {results["picks"]} picks to '
+                     f'{_rows(results, method)}: all picks take them the '
+                     'same time. † The bank is the selection of mmad, as '
+                     'neither time nor memory depends on which rows it has.')
         notes = f'\n{notes}'
     return (f'### {method}\n\n{table(header, rows)}{notes}\n'
-            f'{_wrap(limits(results, method))}')
+            f'{wrap(limits(results, method))}')
 
 
 def _mark(key: str, peer: str, is_scaled: bool) -> str:
@@ -133,7 +133,7 @@ def _metrics(results: dict) -> str:
               if key in figures['values'] else '-' for key in names)
         ])
     header = ['', 'seconds', '/ mmad', 'memory (MiB)', *names]
-    return (f'### Metrics\n\n{table(header, rows)}\n' + _wrap(
+    return (f'### Metrics\n\n{table(header, rows)}\n' + wrap(
         'The maps are those of PatchCore 10 %, brought to [0, 1]. mmad '
         'computes the values for each defect type besides. '
         'anomalib computes AP by a class of its own, `AUPR`, whose time is '
@@ -145,7 +145,7 @@ def table(header: list[str], rows: list[list[str]]) -> str:
     return ''.join(f'| {" | ".join(line)} |\n' for line in lines)
 
 
-def _wrap(text: str) -> str:
+def wrap(text: str) -> str:
     """Break a text into lines, at spaces."""
     return '\n'.join(
         textwrap.wrap(

@@ -1,8 +1,8 @@
 """Measure what a fit of PatchCore costs, and estimate larger ones.
 
 Fits of several numbers of patches, ratios and numbers of processes are
-measured, each in new processes, which share the threads. From these come the
-constants of docs/sizing.md. Without --data-root, the data are the generated
+measured, each in new processes, which share the threads, and their section in
+docs/sizing.md is replaced. Without --data-root, the data are the generated
 plates; without --weights, the weights are random.
 """
 import argparse
@@ -19,13 +19,17 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from peers_data import prepare_data, prepare_weights
+from peers_machine import describe_machine
 from peers_mmad import Mmad
-from peers_table import table
+from peers_table import replace_section, table, wrap
 from peers_worker import BATCH, Memory, measure_bandwidth
 
+from mmad.utils import write_atomically
 from mmad.utils.command_line import one_sentence_errors
 
+PAGE = Path(__file__).resolve().parents[2] / 'docs/sizing.md'
 LAYERS = ['layer2', 'layer3']
+CHANNELS = 384
 PROJECTED = 128
 FLOAT = 4
 # Patches, ratio and number of GPUs of the estimates.
@@ -148,12 +152,17 @@ def report(runs: list[dict], args: argparse.Namespace, bandwidth: float,
         'prediction (ms)'
     ], rows)
     single = [run for run in runs if run['processes'] == 1]
+    words = (f'{describe_machine()}, {args.threads} threads, which the '
+             f'processes share, PyTorch {torch.__version__}; memory is read '
+             f'at {bandwidth / 1e9:.1f} GB/s. ')
     if len(single) >= 4:
         constant, patches, chosen = fit_power(single)
-        text += (f'\ncoreset: {constant:.2e} s x patches^{patches:.2f} x '
-                 f'rows^{chosen:.2f} in one process with {args.threads} '
-                 'threads\n')
-    text += f'memory is read at {bandwidth / 1e9:.1f} GB/s\n\n'
+        words += (f'In one process, the coreset takes about {constant:.1e} s '
+                  f'times patches to the power of {patches:.2f} times rows to '
+                  f'the power of {chosen:.2f}. ')
+    words += ('Memory is the growth of each process during its fit, its '
+              'images as tensors not counted.')
+    text = f'{wrap(words)}\n{text}\n'
     estimates = []
     for number, ratio, gpus in LARGE:
         found = on_gpus(number, ratio, gpus, args.gpu_bandwidth * 1e12,
@@ -163,11 +172,15 @@ def report(runs: list[dict], args: argparse.Namespace, bandwidth: float,
             str(gpus), f'{found["seconds"] / 60:,.1f}',
             f'{found["held"] / 1e9:,.1f}', f'{found["bank"] / 1e9:,.1f}'
         ])
-    return text + table([
+    words = wrap(
+        'Extrapolated, not measured, for GPUs that read '
+        f'{args.gpu_bandwidth:g} TB/s, exchanges of {args.latency:g} µs among '
+        f'them and {channels} channels; each pick reads what its GPU holds '
+        'of the projected patches once:')
+    return f'{text}{words}\n' + table([
         'patches', 'ratio', 'GPUs', 'coreset (min)', 'held per GPU (GB)',
         'bank (GB)'
-    ], estimates) + (f'\nEstimated for GPUs that read {args.gpu_bandwidth:g} '
-                     f'TB/s and exchanges of {args.latency:g} µs.\n')
+    ], estimates)
 
 
 @one_sentence_errors
@@ -191,6 +204,7 @@ def main() -> None:
         help='microseconds of an exchange among GPUs')
     parser.add_argument(
         '--work-dir', type=Path, default=Path('work_dirs/sizing'))
+    parser.add_argument('--out', type=Path, default=PAGE)
     parser.add_argument('--work', type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.work:
@@ -200,8 +214,8 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     runs = []
     for size in args.sizes:
-        prepare_data(folder, args.data_root, args.category, size,
-                     args.train_images)
+        name = prepare_data(folder, args.data_root, args.category, size,
+                            args.train_images)
         number = len(np.load(folder / 'train.npy', mmap_mode='r'))
         patches = number * (size // 8)**2
         for ratio, processes in product(args.ratios, args.processes):
@@ -222,7 +236,11 @@ def main() -> None:
                     processes=processes,
                     patches=patches,
                     rows=int(ratio * patches)))
-    print(report(runs, args, measure_bandwidth('cpu'), 384))
+    text = report(runs, args, measure_bandwidth('cpu'), CHANNELS)
+    page = args.out.read_text() if args.out.exists() else ''
+    write_atomically(args.out,
+                     replace_section(page, f'Measured: {name}', text).encode())
+    print(f'{text}\nThis section is in {args.out}.')
 
 
 if __name__ == '__main__':
