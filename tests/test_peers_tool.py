@@ -1,4 +1,5 @@
 """`tools/benchmarks/peers.py`: arguments, features and the page."""
+import json
 import sys
 
 import numpy as np
@@ -252,3 +253,88 @@ def test_metrics_agree(tools):
     own = tools('peers_mmad').metrics(maps, masks, types)['mmad, exact']()
     other, = tools('peers_loop').metrics(maps, masks, types).values()
     assert own == pytest.approx(other(), abs=1e-9)
+
+
+def test_measurements_of_a_peer(tools, tmp_path):
+    """Each task with the loop: what is measured, scaled up and saved."""
+    from torchvision.models import resnet18
+    torch.save(resnet18(weights=None).state_dict(), tmp_path / 'weights.pth')
+    worker, loop = tools('peers_worker'), tools('peers_loop')
+    generator = np.random.default_rng(0)
+    for split, number in (('train', 5), ('test', 6)):
+        shape = number, 3, 32, 32
+        np.save(tmp_path / f'{split}.npy',
+                generator.standard_normal(shape, dtype=np.float32))
+    masks = np.zeros((6, 32, 32), bool)
+    masks[3:, 8:20, 8:12] = True
+    np.save(tmp_path / 'masks.npy', masks)
+    (tmp_path / 'types.json').write_text(
+        json.dumps(['good'] * 3 + ['hole'] * 3))
+    np.save(tmp_path / 'bank.npy',
+            generator.standard_normal((16, 384), dtype=np.float32))
+    spec = dict(
+        data=str(tmp_path),
+        device='cpu',
+        method='patchcore',
+        ratio=0.2,
+        layers=['layer2', 'layer3'],
+        weights=str(tmp_path / 'weights.pth'),
+        images=5,
+        singles=2,
+        size=16,
+        picks=4,
+        bank=None,
+        model=str(tmp_path / 'model.pth'),
+        features=str(tmp_path / 'features.npy'),
+        outputs=str(tmp_path / 'outputs.npz'),
+        maps=str(tmp_path / 'maps.npy'))
+    with torch.inference_mode():
+        found = worker.check(loop.Loop(spec), spec)
+        fitted = worker.fit(loop.Loop(spec), spec)
+        predicted = worker.predict(
+            loop.Loop(spec), dict(spec, bank=str(tmp_path / 'bank.npy')))
+    assert found['versions']['torch'] == torch.__version__
+    assert np.load(spec['features']).shape == (4, 384, 4, 4)
+    assert fitted['fit'] == fitted['features'] + fitted['coreset']
+    assert len(torch.load(spec['model'])['bank']) == 4
+    # With the bank that was given, not the one with four picks.
+    assert predicted['size'] > (tmp_path / 'bank.npy').stat().st_size
+    outputs = np.load(spec['outputs'])
+    assert outputs['scores'].shape == (6, )
+    assert outputs['maps'].shape == (6, 32, 32)
+    np.save(spec['maps'], outputs['maps'])
+    values, = worker.measure_metrics(loop.metrics, spec).values()
+    assert 0 <= values['values']['AUPRO'] <= 1
+
+
+def test_time_of_picks_is_scaled_up(tools):
+    """What comes before the first pick is not."""
+    worker = tools('peers_worker')
+    clock = iter([0, 1, 10, 12, 20, 26])
+
+    class Peer:
+
+        def embed(self, images):
+            return images
+
+        def start(self, number):
+            pass
+
+        def collect(self, images, first):
+            pass
+
+        def finish(self, picks):
+            assert picks == 2
+            return 22
+
+        def save(self, file):
+            pass
+
+    worker.Clock = lambda device: lambda: next(clock)
+    worker.batches = lambda *args: iter([(0, torch.zeros(1))])
+    spec = dict(
+        device='cpu', data='.', images=1, picks=2, size=10, model='unused')
+    found = worker.fit(Peer(), spec)
+    # 2 s, and 4 s for 2 of 10 picks.
+    assert found['coreset'] == 2 + 5 * 4
+    assert (found['features'], found['fit']) == (2, 24)

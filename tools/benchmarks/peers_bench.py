@@ -187,7 +187,6 @@ class Bench:
                         if task == 'predict':
                             spec.update(
                                 singles=self.args.singles,
-                                groups=2,
                                 outputs=None if repeat else self._outputs(
                                     peer, method))
                         runs[method,

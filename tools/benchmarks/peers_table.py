@@ -9,6 +9,7 @@ ROWS = [
     ('fit', 'fit (s)', 1, 2),
     ('features', 'of which features (s)', 1, 2),
     ('coreset', 'coreset alone (s)', 1, 2),
+    ('start', 'before: compiling, once per process (s)', 1, 1),
     ('single', 'prediction, batch 1 (ms)', 1e3, 1),
     ('backbone', 'of which backbone (ms)', 1e3, 1),
     ('batch', 'prediction, batch 32 (ms per image)', 1e3, 1),
@@ -54,9 +55,11 @@ def _conditions(found: dict) -> str:
                'The weights are random, so that accuracy says little.')
     versions = ', '.join(f'{name} {number}'
                          for name, number in found['versions'].items())
+    repeats = found['repeats']
+    runs = 'one run' if repeats == 1 else f'medians of {repeats} runs'
     text = (f'{found["machine"]}; {found["threads"]} threads; {versions}. '
             f'{images} training and {tests} test images at {found["size"]} '
-            f'pixels, medians of {found["repeats"]} runs. {weights}')
+            f'pixels, {runs}. {weights}')
     if found['quick']:
         text += ' A quick run: few images and picks.'
     if found['note']:
@@ -87,7 +90,7 @@ def _method(results: dict, method: str) -> str:
             mark = _mark(key, peer, is_scaled)
             row.append(f'{factor * value:,.{digits}f}{mark}')
             if peer != 'mmad':
-                row.append(f'{value / own:.2f}' if own else '-')
+                row.append('-' if key == 'start' else f'{value / own:.2f}')
         rows.append(row)
     for key in accuracy['mmad']:
         row = [key]
