@@ -33,14 +33,15 @@ def packed_distances(factor: Tensor, mean: Tensor, samples: Tensor) -> Tensor:
     ]
     threads = torch.get_num_threads()
     bounds = np.linspace(0, len(factor), threads + 1).astype(int).tolist()
+    *others, last = pairwise(bounds)
+    # Threads start with the first part that is submitted, if any.
     with ThreadPoolExecutor(threads) as pool:
         parts = [
-            pool.submit(
-                _fill_distances,  # type: ignore[call-arg]
-                *arrays,
-                start,
-                stop) for start, stop in pairwise(bounds)
+            pool.submit(_fill_distances, *arrays,
+                        *part)  # type: ignore[call-arg]
+            for part in others
         ]
+        _fill_distances(*arrays, *last)  # type: ignore[call-arg]
     for part in parts:
         part.result()
     return distances
