@@ -231,7 +231,7 @@ class PositionGaussians(FittedModule):
                 self._distances_left_out(group)
                 for group in _by_position(features).split(_GROUP, 1)
             ])
-        elif self._is_compiled(features):
+        elif self._has_compiled_loop(features):
             distances = packed_distances(self.factor, self.mean.flatten(0, 1),
                                          features.flatten(2).mT)
         elif is_exporting():
@@ -246,7 +246,7 @@ class PositionGaussians(FittedModule):
             ])[:len(features)]
         return distances[:, None].unflatten(2, features.shape[-2:])
 
-    def _is_compiled(self, features: Tensor) -> bool:
+    def _has_compiled_loop(self, features: Tensor) -> bool:
         """Whether there is a compiled loop: on a CPU, without gradients."""
         return (all(
             tensor.device.type == 'cpu' and tensor.dtype == torch.float32
