@@ -10,7 +10,18 @@ from torch import Tensor
 _FAST_MATH = {'reassoc', 'contract', 'nsz'}
 
 
-@torch.compiler.disable
+def takes_packed_distances(factor: Tensor, samples: Tensor) -> bool:
+    """Whether :func:`packed_distances` can take these tensors.
+
+    It takes float32 on a CPU, and neither computes gradients nor becomes part
+    of a graph.
+    """
+    return (samples.device.type == factor.device.type == 'cpu'
+            and samples.dtype == factor.dtype == torch.float32
+            and not torch.compiler.is_compiling()
+            and not (samples.requires_grad and torch.is_grad_enabled()))
+
+
 def packed_distances(factor: Tensor, mean: Tensor, samples: Tensor) -> Tensor:
     """Compute Mahalanobis distances on a CPU, reading each factor once.
 
