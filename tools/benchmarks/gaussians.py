@@ -5,7 +5,7 @@ These steps are compared, with as many matrices as fit into --megabytes:
 - invert: the inverse of the Cholesky factor, by blocks or by
   `torch.linalg.cholesky` and `solve_triangular`;
 - fit: adding the products of 32 images to packed or to full matrices;
-- predict: the distances of 16 images with packed or with full factors.
+- predict: the distances of --images images with packed or with full factors.
 
 Both versions run in turn. A ratio above 1 means that the plain one is slower.
 """
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from mmad.models.layers.inverse_cholesky import invert_cholesky
+from mmad.models.layers.packed_distances import packed_distances
 from mmad.models.layers.packed_triangle import (
     add_gram,
     pack,
@@ -29,7 +30,7 @@ from mmad.utils.command_line import one_sentence_errors
 
 # As in PositionGaussians.
 BLOCK = 1 << 19
-FIT_IMAGES, PREDICT_IMAGES = 32, 16
+FIT_IMAGES = 32
 
 
 def compare(mmad: Callable[[], object], plain: Callable[[], object],
@@ -79,6 +80,8 @@ def main() -> None:
         type=int,
         default=200,
         help='of the full float64 matrices')
+    parser.add_argument(
+        '--images', type=int, default=16, help='of a batch in prediction')
     parser.add_argument('--repeats', type=int, default=7)
     args = parser.parse_args()
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -96,7 +99,8 @@ def main() -> None:
         packed_inverse = pack(inverse)
         products = full.new_zeros(number, *packed_shape(dim))
         full_products = torch.zeros_like(full)
-        queries = samples[..., :PREDICT_IMAGES].float()
+        queries = torch.randn(number, dim, args.images, device=device)
+        mean = torch.zeros(number, dim, device=device)
         parts = blocks(number, dim)
 
         def fit(products=products, samples=samples, parts=parts, dim=dim):
@@ -110,8 +114,12 @@ def main() -> None:
 
         def predict(factor=packed_inverse,
                     queries=queries,
+                    mean=mean,
                     parts=parts,
                     dim=dim):
+            if device == 'cpu':
+                packed_distances(factor, mean, queries.permute(2, 0, 1))
+                return
             masks = packed_masks(dim, factor)
             for part in parts:
                 torch.linalg.vector_norm(

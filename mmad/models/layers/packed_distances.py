@@ -10,7 +10,18 @@ from torch import Tensor
 _FAST_MATH = {'reassoc', 'contract', 'nsz'}
 
 
-@torch.compiler.disable
+def takes_packed_distances(factor: Tensor, samples: Tensor) -> bool:
+    """Whether :func:`packed_distances` can take these tensors.
+
+    It takes float32 on a CPU, and neither computes gradients nor becomes part
+    of a graph.
+    """
+    return (samples.device.type == factor.device.type == 'cpu'
+            and samples.dtype == factor.dtype == torch.float32
+            and not torch.compiler.is_compiling()
+            and not (samples.requires_grad and torch.is_grad_enabled()))
+
+
 def packed_distances(factor: Tensor, mean: Tensor, samples: Tensor) -> Tensor:
     """Compute Mahalanobis distances on a CPU, reading each factor once.
 
@@ -33,14 +44,15 @@ def packed_distances(factor: Tensor, mean: Tensor, samples: Tensor) -> Tensor:
     ]
     threads = torch.get_num_threads()
     bounds = np.linspace(0, len(factor), threads + 1).astype(int).tolist()
+    *others, last = pairwise(bounds)
+    # Threads start with the first part that is submitted, if any.
     with ThreadPoolExecutor(threads) as pool:
         parts = [
-            pool.submit(
-                _fill_distances,  # type: ignore[call-arg]
-                *arrays,
-                start,
-                stop) for start, stop in pairwise(bounds)
+            pool.submit(_fill_distances, *arrays,
+                        *part)  # type: ignore[call-arg]
+            for part in others
         ]
+        _fill_distances(*arrays, *last)  # type: ignore[call-arg]
     for part in parts:
         part.result()
     return distances

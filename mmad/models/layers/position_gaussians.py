@@ -11,7 +11,7 @@ from .exact_sums import to_fixed_point
 from .exporting import is_exporting
 from .fitted_module import FittedModule
 from .inverse_cholesky import invert_cholesky, shifted_norms
-from .packed_distances import packed_distances
+from .packed_distances import packed_distances, takes_packed_distances
 from .packed_triangle import (
     add_gram,
     pack,
@@ -240,33 +240,26 @@ class PositionGaussians(FittedModule):
                 out of it and there are fewer than 3, or they were not in it.
         """
         self._check(features, self.mean.shape[:2])
+        samples = _by_position(features)
         if self.left_out is not None:
             distances = torch.cat([
                 self._distances_left_out(group)
-                for group in _by_position(features).split(_GROUP, 1)
+                for group in samples.split(_GROUP, 1)
             ])
-        elif self._is_compiled(features):
+        elif takes_packed_distances(self.factor, features):
             distances = packed_distances(self.factor, self.mean.flatten(0, 1),
-                                         features.flatten(2).mT)
+                                         samples.transpose(0, 1))
         elif is_exporting():
-            distances = self._distances(_by_position(features))
+            distances = self._distances(samples)
         else:
             # In groups of one size, a product is rounded alike for an image
             # whatever others are in its batch.
             distances = torch.cat([
                 self._distances(
                     F.pad(group, (0, 0, 0, _GROUP - group.shape[1])))
-                for group in _by_position(features).split(_GROUP, 1)
+                for group in samples.split(_GROUP, 1)
             ])[:len(features)]
         return distances[:, None].unflatten(2, features.shape[-2:])
-
-    def _is_compiled(self, features: Tensor) -> bool:
-        """Whether there is a compiled loop: on a CPU, without gradients."""
-        return (all(
-            tensor.device.type == 'cpu' and tensor.dtype == torch.float32
-            for tensor in (features, self.factor))
-                and not torch.compiler.is_compiling()
-                and not (features.requires_grad and torch.is_grad_enabled()))
 
     def _distances(self, samples: Tensor) -> Tensor:
         """Compute the distances ``(B, P)`` of samples ``(P, B, D)``."""
