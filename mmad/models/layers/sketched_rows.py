@@ -155,7 +155,7 @@ class _Scan:
         while first < len(table.rows):
             block = slice(first, first + (width if first else _FIRST_WIDTH))
             rows = table.rows[block]
-            bounds = out[:len(points) * len(rows)].view(len(points), -1)
+            bounds = out[:len(points) * len(rows)].view(len(points), len(rows))
             torch.addmm(
                 table.norms[block], points, rows.T, alpha=-2, out=bounds)
             compared = self._compare(bounds.numpy(), first, offsets)
