@@ -55,7 +55,7 @@ def _find_chunks(bounds, limit, found):
         for i in range(_CHUNK):
             beyond += np.int32(part[i] > limit)
         found[number] = chunk
-        number += beyond < _CHUNK
+        number += int(beyond < _CHUNK)
     if len(bounds) % _CHUNK:
         found[number] = len(bounds) // _CHUNK
         number += 1
