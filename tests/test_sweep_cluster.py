@@ -64,22 +64,23 @@ def test_failures_are_told_and_resumed(command, run_tool, tmp_path):
 @pytest.mark.slow
 def test_interruption_cancels_the_jobs(command, tmp_path):
     pytest.importorskip('submitit')
-    for name in NAMES:
-        (tmp_path / f'work/{name}/train.spoil').write_text('time.sleep(600)')
-    process = subprocess.Popen([sys.executable, *map(str, command), *AS_JOBS],
-                               cwd=tmp_path)
-    files = [tmp_path / 'work' / name / 'calls' for name in NAMES]
-    deadline = time.monotonic() + 200
-    while not all(file.is_file() for file in files):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(60) == 130
-    for name in NAMES:
-        pid = calls(tmp_path / 'work', name)[0]['pid']
-        while os.path.exists(f'/proc/{pid}'):
+    (tmp_path / 'work/bolt/train.spoil').write_text('time.sleep(600)')
+    process = subprocess.Popen(
+        [sys.executable, *map(str, command), *AS_JOBS, '--categories', 'bolt'],
+        cwd=tmp_path)
+    deadline = time.monotonic() + 300
+
+    def wait_until(condition):
+        while not condition():
             assert time.monotonic() < deadline
             time.sleep(0.2)
+
+    wait_until((tmp_path / 'work/bolt/calls').is_file)
+    wait_until(lambda: calls(tmp_path / 'work', 'bolt'))
+    process.send_signal(signal.SIGINT)
+    assert process.wait(100) == 130
+    pid = calls(tmp_path / 'work', 'bolt')[0]['pid']
+    wait_until(lambda: not os.path.exists(f'/proc/{pid}'))
 
 
 def test_one_sentence_without_submitit(command, run_tool, tmp_path,
