@@ -3,6 +3,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from mmad.interrupt import INTERRUPT_STATUS, exit_quietly_on_interrupt
@@ -26,8 +27,14 @@ from mmad.utils.path_checks import check_category, check_files, check_folder
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from sweep_cluster import (
+    add_cluster_arguments,
+    check_cluster_arguments,
+    make_executor,
+    run_on_cluster,
+)
 from sweep_published import KINDS, require_published
-from sweep_runs import make_slots, run_all
+from sweep_runs import Run, make_slots, run_all, run_here
 from sweep_shots import ShotTable, count_images, draw_images
 from sweep_table import SweepTable
 from sweep_text import RunTable
@@ -48,12 +55,18 @@ def main() -> None:
     configs = make_configs(table, args, categories)
     for name in configs:
         check_folder(folder / name, '--work-dir')
+    filename = Path(cfg.filename).name
+    runs = {
+        name: Run(folder / name, filename, text)
+        for name, text in configs.items()
+    }
+    execute = partial(run_here, make_slots(args.jobs, len(configs)))
+    if args.cluster:
+        execute = partial(run_on_cluster, make_executor(args, folder / 'jobs'))
     # Treat it as Ctrl-C, so that the started processes end with this one.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        run_all(configs,
-                Path(cfg.filename).name, table, folder,
-                make_slots(args.jobs, len(configs)), args.resume)
+        run_all(runs, table, folder, execute, args.resume)
     except KeyboardInterrupt:
         print(f'Interrupted; what is finished is in {folder}/{table.NAME}.md. '
               'Use --resume to continue.')
@@ -100,14 +113,16 @@ def parse_args() -> argparse.Namespace:
         '--jobs',
         type=int,
         help='number of runs at the same time (default: one per GPU, or 1 '
-        'without a GPU)')
+        'without a GPU; on a cluster: all)')
     parser.add_argument(
         '--resume',
         action='store_true',
         help='continue, and skip what is finished with the same config')
+    add_cluster_arguments(parser)
     args = parser.parse_args()
     if args.jobs is not None:
         check_at_least('--jobs', args.jobs, 1)
+    check_cluster_arguments(args)
     for number in args.shots:
         check_at_least('--shots', number, 1)
     if args.seeds is not None:

@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event
+from typing import NamedTuple
 
 import torch
 from rich.progress import track
@@ -49,75 +51,112 @@ def make_slots(jobs: int | None, runs: int) -> list[dict[str, str]]:
     return slots
 
 
-def run_all(configs: Mapping[str, str], filename: str, table: RunTable,
-            folder: Path, slots: Sequence[dict[str,
-                                               str]], resume: bool) -> None:
-    """Fit and test every run, with one parallel job per slot.
+class Run(NamedTuple):
+    """What it takes to run :func:`fit_and_test`, except for the slot."""
+
+    folder: Path
+    filename: str
+    config: str
+
+
+# Carries out runs, by their names, and yields the outcomes as they come.
+Execute = Callable[[Mapping[str, Run]], Iterator[tuple[str, dict | RunError]]]
+
+
+def run_all(runs: Mapping[str, Run], table: RunTable, folder: Path,
+            execute: Execute, resume: bool) -> None:
+    """Fit and test every run.
 
     If one run fails, the others continue. The table is written at the start
     and after each run.
 
     Args:
-        configs (Mapping[str, str]): Text of the config of each run, by the
-            name of the run, which is that of its folder in ``folder``.
-        filename (str): Name of the config file.
+        runs (Mapping[str, Run]): The runs, by their names.
         table (RunTable): The table to fill.
-        folder (Path): Folder for the table and the runs.
-        slots (Sequence[dict[str, str]]): See :func:`make_slots`.
+        folder (Path): Folder for the table.
+        execute (Execute): :func:`run_here` with its slots, or what runs them
+            elsewhere.
         resume (bool): Take over the results of an earlier sweep.
     """
-    for name, text in configs.items():
-        path = folder / name / RECORD
+    for name, run in runs.items():
+        path = run.folder / RECORD
         if not resume:
             path.unlink(missing_ok=True)
         record = json.loads(path.read_text()) if path.is_file() else {}
-        if record and record['config'] != text:
+        if record and record['config'] != run.config:
             print(f'{name}: the config has changed, starting again')
         elif 'result' in record:
             print(f'{name}: finished before')
             table.results[name] = record['result']
     table.write(folder)
+    left = {name: runs[name] for name in runs if name not in table.results}
+    with closing(execute(left)) as outcomes:
+        for name, outcome in track(
+                outcomes,
+                'Runs',
+                len(left),
+                disable=not sys.stdout.isatty(),
+                transient=True):
+            if isinstance(outcome, RunError):
+                table.failures[name] = str(outcome)
+            else:
+                table.results[name] = outcome
+            table.write(folder)
+
+
+def run_here(slots: Sequence[dict[str, str]],
+             runs: Mapping[str, Run]) -> Iterator[tuple[str, dict | RunError]]:
+    """Carry out runs on this machine, with one parallel job per slot.
+
+    Args:
+        slots (Sequence[dict[str, str]]): See :func:`make_slots`.
+        runs (Mapping[str, Run]): The runs, by their names.
+
+    Yields:
+        tuple[str, dict | RunError]: The name of a run and its outcome.
+    """
     free: SimpleQueue[dict[str, str]] = SimpleQueue()
     for slot in slots:
         free.put(slot)
 
-    def run(name: str) -> dict:
+    def run_one(name: str) -> dict | RunError:
         slot = free.get()
         try:
             gpu = slot.get('CUDA_VISIBLE_DEVICES')
             print(f'{name}: started{f" on GPU {gpu}" if gpu else ""}')
-            result = fit_and_test(folder / name, filename, configs[name], slot)
-            print(f'{name}: {list_figures(result)}')
-            return result
-        except RunError as error:
-            print(f'{name}: FAILED, {error} (log: {folder / name}/sweep.log)')
-            raise
+            outcome = outcome_of(runs[name], slot)
+            say_outcome(name, runs[name], outcome)
+            return outcome
         finally:
             free.put(slot)
 
     interrupted.clear()
     with ThreadPoolExecutor(len(slots)) as pool:
-        jobs = {
-            pool.submit(run, name): name
-            for name in configs if name not in table.results
-        }
+        jobs = {pool.submit(run_one, name): name for name in runs}
         try:
-            for job in track(
-                    as_completed(jobs),
-                    'Runs',
-                    len(jobs),
-                    disable=not sys.stdout.isatty(),
-                    transient=True):
-                try:
-                    table.results[jobs[job]] = job.result()
-                except RunError as error:
-                    table.failures[jobs[job]] = str(error)
-                table.write(folder)
+            for job in as_completed(jobs):
+                yield jobs[job], job.result()
         finally:
             interrupted.set()
             pool.shutdown(wait=False, cancel_futures=True)
             for process in list(processes):
                 process.kill()
+
+
+def outcome_of(run: Run, slot: dict[str, str]) -> dict | RunError:
+    """Return the result of a run, or why it failed."""
+    try:
+        return fit_and_test(*run, slot)
+    except RunError as error:
+        return error
+
+
+def say_outcome(name: str, run: Run, outcome: dict | RunError) -> None:
+    """Print one line about a finished run."""
+    if isinstance(outcome, RunError):
+        print(f'{name}: FAILED, {outcome} (log: {run.folder}/sweep.log)')
+    else:
+        print(f'{name}: {list_figures(outcome)}')
 
 
 def fit_and_test(folder: Path, filename: str, config: str,

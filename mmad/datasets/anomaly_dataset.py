@@ -21,7 +21,7 @@ from .files import (
 )
 from .indices import check_indices
 from .mask_matching import match_masks
-from .overlap import report_overlap
+from .overlap import digest_names, report_overlap
 from .scan_log import log_scan
 from .shared_annotations import SharedAnnotations
 
@@ -111,6 +111,7 @@ class AnomalyDataset(SharedAnnotations):
             require_plain_name(category, '`category`')
         self.split = split
         self.category = category
+        self._training: bytes | None = None
         super().__init__(
             metainfo=metainfo,
             data_root=str(data_root),
@@ -184,7 +185,10 @@ class AnomalyDataset(SharedAnnotations):
         Raises:
             InputError: If an image is in both data sets.
         """
-        if isinstance(test, AnomalyDataset):
+        if not isinstance(test, AnomalyDataset):
+            return
+        # Otherwise it has been compared with these images, at its scan.
+        if self._training is None or self._training != test._training:
             report_overlap(type(self).__name__, self.files(), test.files())
 
     def report(self, entries: list[dict], skipped: Skipped) -> None:
@@ -230,13 +234,16 @@ class AnomalyDataset(SharedAnnotations):
             raise InputError(
                 f'there are no images in "{folder}"; put normal images'
                 f'{purpose} there ({self.expected}).')
-        if self.split != 'train':
+        if self.split == 'train':
+            self._training = digest_names(normal)
+        else:
             self._compare_with_training(normal)
         add_skipped(skipped, *self._find_unread_files(parent, [folder]))
         return [self.entry(path, 'good') for path in normal], skipped
 
     def _compare_with_training(self, images: Sequence[str | Path]) -> None:
         training, _ = find_names(self.folder / 'train' / self.NORMAL)
+        self._training = digest_names(training)
         report_overlap(type(self).__name__, training, images)
 
     def _load_test(self) -> tuple[list[dict], Skipped]:

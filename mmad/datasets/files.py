@@ -110,7 +110,7 @@ def find_names(
 
     Those of a million files take a tenth of the time and memory.
     """
-    start = str(folder)
+    start = str(Path(folder))
     names, skipped = _find(start, recursive, without, True)
     if start == os.curdir:
         # As in paths.

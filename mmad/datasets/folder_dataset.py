@@ -10,7 +10,7 @@ from mmad.utils.packed_names import pack_names, unpack_names
 from .anomaly_dataset import AnomalyDataset
 from .files import Skipped, add_skipped, draw_subset, find_names, list_images
 from .mask_matching import match_masks
-from .overlap import report_overlap
+from .overlap import digest_names, report_overlap
 
 _SETTINGS = ('normal_dir', 'normal_test_dir', 'abnormal_dir', 'mask_dir')
 
@@ -129,6 +129,7 @@ class FolderDataset(AnomalyDataset):
             skipped_test = skipped
         else:
             normal_test, skipped_test = self._list('normal_test_dir')
+        self._training = digest_names(normal)
         if self.split == 'train':
             entries = [self.entry(path, 'good') for path in normal]
             self.report(entries, skipped)

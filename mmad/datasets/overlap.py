@@ -51,6 +51,12 @@ def report_overlap(name: str, train: Iterable[Image],
             logging.WARNING)
 
 
+def digest_names(names: Sequence[str]) -> bytes:
+    """Compute what tells a list of file names from others."""
+    text = '\0'.join(names).encode('utf-8', 'surrogateescape')
+    return hashlib.blake2b(text).digest()
+
+
 def _compare_status(
         first: Iterable[Image],
         second: Sequence[Image]) -> tuple[list[tuple[Image, Image]], list]:

@@ -1,10 +1,12 @@
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
 from mmad.datasets.files import (
     find_images,
+    find_names,
     join_below,
     list_folders,
     list_images,
@@ -162,3 +164,18 @@ def test_path_below(tmp_path, name):
     assert join_below(tmp_path, 'a/b.png', 'it') == tmp_path / 'a/b.png'
     with pytest.raises(InputError, match='it must be a relative path below'):
         join_below(tmp_path, name, 'it')
+
+
+@pytest.mark.parametrize('folder', ['.', 'a', 'a//b/', './a', '', 'none'])
+@pytest.mark.parametrize('recursive', [True, False])
+def test_names_are_those_of_paths(tmp_path, monkeypatch, folder, recursive):
+    (tmp_path / 'a/b').mkdir(parents=True)
+    for name in ('x.png', 'a/x.png', 'a/b.png', 'a/b/x.png', 'a/b/y.txt'):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    for given in (folder, Path(folder), tmp_path / folder):
+        names, skipped = find_names(given, recursive)
+        paths, same = find_images(given, recursive)
+        assert names == [str(path) for path in paths] == sorted(names)
+        assert skipped == same
+        assert names or folder == 'none'

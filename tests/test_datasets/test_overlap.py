@@ -6,6 +6,7 @@ import pytest
 from mmad.datasets import AnomalyDataset, overlap
 from mmad.datasets.overlap import report_overlap
 from mmad.errors import InputError
+from mmad.registry import DATASETS
 
 
 @pytest.fixture
@@ -80,3 +81,32 @@ def test_other_folders_of_the_same_images(own_root):
     with pytest.raises(InputError, match='7 of the test images are training'):
         train.check_overlap(AnomalyDataset(other, 'test'))
     train.check_overlap(AnomalyDataset(own_root, 'test', 'bottle'))
+
+
+@pytest.mark.parametrize('name', ['AnomalyDataset', 'FolderDataset'])
+def test_the_same_images_are_compared_once(own_root, tmp_path, monkeypatch,
+                                           name):
+    calls = []
+    for module in ('anomaly_dataset', 'folder_dataset'):
+        monkeypatch.setattr(f'mmad.datasets.{module}.report_overlap',
+                            lambda *args: calls.append(args))
+
+    def build(root, split, **kwargs):
+        if name == 'FolderDataset':
+            kwargs.update(normal_dir='train/good', normal_test_dir='test/good')
+        return DATASETS.build(
+            dict(type=name, data_root=root, split=split, **kwargs))
+
+    root = str(own_root / 'bottle')
+    test = build(root, 'test')
+    assert len(calls) == 1
+    build(root, 'train').check_overlap(test)
+    build(root, 'train', indices=[1]).check_overlap(test)
+    assert len(calls) == 1
+    other = shutil.copytree(own_root / 'bottle', tmp_path / 'other')
+    build(str(other), 'train').check_overlap(test)
+    assert len(calls) == 2
+    train = build(root, 'train')
+    (own_root / 'bottle/train/good/new.png').touch()
+    train.check_overlap(build(root, 'test'))
+    assert len(calls) == 4

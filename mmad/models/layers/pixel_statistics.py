@@ -15,8 +15,9 @@ class PixelStatistics(FittedModule):
 
     The moments of each image are computed by themselves, in float64, and
     added up as exact fractions. So the result does not depend on the order of
-    the images or on which process saw which, no large sums lose digits, and
-    memory does not grow with the number of images.
+    the images or on which process saw which, and no large sums lose digits.
+    The denominators are powers of two in the range of float64, so a sum has
+    some hundred bits, and memory does not grow with the number of images.
 
     Args:
         subject (str): What the maps are, as an error names it.

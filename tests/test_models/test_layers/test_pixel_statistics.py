@@ -55,6 +55,23 @@ def test_order_does_not_matter(maps):
     assert torch.equal(one.std, other.std)
 
 
+def test_memory_does_not_grow_with_the_images():
+    rng = np.random.default_rng(0)
+    statistics = PixelStatistics('the teacher')
+    statistics.reset()
+    sizes = []
+    for number in range(300):
+        # From the smallest squares of float32 to the largest.
+        scale = 2.0**rng.integers(-149, 120)
+        values = scale * rng.standard_normal((1, 4, 3, 5))
+        statistics.update(torch.from_numpy(values).float(), [number])
+        sizes.append(
+            max(value.numerator.bit_length() + value.denominator.bit_length()
+                for sums in statistics._sums for value in sums))
+    assert max(sizes[100:]) <= max(sizes[:100]) + 30
+    assert max(sizes) < 1500
+
+
 def test_forgetting_and_fitting_again(maps):
     statistics = statistics_of(maps, range(5))
     statistics.reset()
