@@ -27,10 +27,9 @@ class HeldPatches:
     """Patches of the images of this process, until some are chosen.
 
     If those of all images may exceed the budget, the ones with the greatest
-    ranks are kept. A rank depends on its image alone, so that it
-    does not matter in which order images come in and how they are dealt out
-    to processes: the greatest of all are among the greatest of each process.
-    The ranks tell how far what is left out is from what is kept.
+    ranks are kept. A rank depends on its image alone, so that it does not
+    matter in which order images come in and how they are dealt out to
+    processes: the greatest of all are among the greatest of each process.
 
     They stay on the device of the features, or in the CPU's memory where a
     GPU has no room for them or some are left out.
@@ -121,11 +120,10 @@ class HeldPatches:
             their numbers ``(N,)``. Those of one image are side by side.
         """
         if self.is_thinned:
-            self._floor = float(all_gather(torch.tensor(self._floor)).max())
+            self._floor = _greatest(self._floor)
             ranks = self._ranks[:self._count]
             self._raise_floor(all_gather_rows(ranks[ranks > self._floor]))
-            self.radius = float(
-                all_gather(torch.tensor(max(self.radius, self._floor))).max())
+            self.radius = _greatest(max(self.radius, self._floor))
         return self._rows[:self._count], self._numbers[:self._count]
 
     def clear(self) -> None:
@@ -224,6 +222,11 @@ class HeldPatches:
             for held in (self._rows, self._numbers, self._ranks):
                 held[new] = held[block]
             self._count = new.stop
+
+
+def _greatest(number: float) -> float:
+    """The greatest of the numbers of all processes."""
+    return float(all_gather(torch.tensor(number, dtype=torch.float64)).max())
 
 
 def replicate_rows(rows: Tensor, row_ids: Tensor, chosen: Tensor) -> Tensor:

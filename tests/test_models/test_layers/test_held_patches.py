@@ -116,7 +116,7 @@ def test_fewer_patches_than_images():
 def _hold_share(rank, features, kept):
     order = range(rank, len(features), dist.get_world_size())
     held = collect(features, order, kept)
-    return (*held.settle(), torch.tensor(held.radius))
+    return (*held.settle(), torch.tensor(held.radius, dtype=torch.float64))
 
 
 @pytest.mark.parametrize('world', [2, 3, 4])

@@ -110,8 +110,8 @@ KINDS = [
 
 
 def state(bank):
-    covering = torch.tensor(bank.covering or (0, 0))
-    return torch.cat([state_of(bank).flatten(), covering])
+    covering = torch.tensor(bank.covering or (0, 0), dtype=torch.float64)
+    return torch.cat([state_of(bank).flatten().double(), covering])
 
 
 @pytest.mark.parametrize('kwargs', KINDS)
