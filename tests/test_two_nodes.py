@@ -122,7 +122,7 @@ def run_on_both(nodes, places):
 
 def wait(places, processes):
     try:
-        ends = [process.wait(300) for process in processes]
+        ends = [process.wait(600) for process in processes]
     finally:
         for process in processes:
             process.kill()
