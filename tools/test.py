@@ -84,11 +84,11 @@ def test(args: argparse.Namespace) -> None:
     say('Method', f'{type_name(cfg.model.type)}, from {args.checkpoint}')
     data = check_data(cfg, ['test_dataloader'])
     setup_environment(args.launcher, cfg.get('env_cfg'))
+    runner = ToolRunner.from_cfg(cfg)
     check_same_files(data, {
         'the checkpoint': args.checkpoint,
         'the file of --weights': args.weights
     })
-    runner = ToolRunner.from_cfg(cfg)
     runner.say_output_paths()
     runner.test()
     runner.say_metrics_path()

@@ -85,11 +85,11 @@ def train(args: argparse.Namespace) -> None:
     say('Method', type_name(cfg.model.type))
     data = check_data(cfg, ['train_dataloader', 'val_dataloader'])
     setup_environment(args.launcher, cfg.get('env_cfg'))
+    runner = ToolRunner.from_cfg(cfg)
     check_same_files(data, {
         'the checkpoint': cfg.load_from,
         'the file of --weights': args.weights
     })
-    runner = ToolRunner.from_cfg(cfg)
     runner.say_output_paths()
     write_held_out(runner.work_dir, data['train_dataloader'])
     if args.resume is not None:

@@ -97,9 +97,9 @@ def exact_distances(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _rounding(dim: int) -> float:
-    """Bound of the rounding of squared distances by a product, and of exact
-    ones, relative to the sum of the squared norms."""
-    bound = (dim + 8) * 2.0**-23
+    """Bound of the rounding of a squared distance by the product, plus that
+    of an exact one, relative to the sum of the squared norms."""
+    bound = (2 * dim + 16) * 2.0**-23
     # TF32 and bfloat16 round the factors to 11 or 8 bits.
     if torch.get_float32_matmul_precision() != 'highest':
         bound += 2.0**-6

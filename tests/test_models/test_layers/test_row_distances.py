@@ -46,6 +46,18 @@ def test_nearest_is_exact(kind, precision, block):
         torch.set_float32_matmul_precision(before)
 
 
+def test_nearest_of_centers_that_are_almost_as_near():
+    # The product alone takes another than the nearest for some rows.
+    rows = 1e-5 * rows_of('random')
+    centers = torch.nn.functional.normalize(rows_of('random', 300))
+    found = RowDistances(rows, torch.arange(200), CPU)
+    found.add(centers, torch.arange(0))
+    assert torch.equal(found.nearest, nearest_of(rows, centers))
+    by_product = (rows @ centers.T).argmax(1)
+    exact = exact_distances(rows, centers)
+    assert (exact.gather(1, by_product[:, None])[:, 0] > found.nearest).any()
+
+
 @pytest.mark.parametrize('parts', [1, 3, 50])
 def test_a_distance_does_not_depend_on_the_number_of_rows(parts):
     rows = rows_of('random', 200, 131)
