@@ -90,8 +90,8 @@ def write_config(folder, method, workers=0):
         dict(type='StageHook', stage=stage, point=point, priority=priority)
         for stage, (point, priority) in STAGES.items()
     ]
-    if method != 'mkd':
-        hooks.insert(0, dict(type='FitHook'))
+    kind = 'SyncNormHook' if method == 'mkd' else 'FitHook'
+    hooks.insert(0, dict(type=kind))
     path = folder / f'{method}.py'
     path.write_text(
         CONFIG.format(

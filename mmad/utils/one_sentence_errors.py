@@ -45,7 +45,8 @@ def one_sentence_errors(main: Callable) -> Callable:
                 sys.exit(INTERRUPT_STATUS)
             sentence = _describe(error)
             if sentence is None:
-                leave_processes(f'failed: {type(error).__name__}: {error}')
+                leave_processes(
+                    f'failed: {type(error).__name__}: {error}', patience=1.0)
                 raise
             # File names may have any characters.
             sys.stderr.write(f'error: {printable(sentence)}\n')

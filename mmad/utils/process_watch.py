@@ -10,10 +10,12 @@ import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-
-from torch.distributed import Store
+from typing import TYPE_CHECKING
 
 from mmad.errors import InputError, printable
+
+if TYPE_CHECKING:
+    from torch.distributed import Store
 
 # Exit status of a process that ends since another one has.
 ENDED_STATUS = 1
@@ -59,8 +61,10 @@ class ProcessWatch:
         InputError: If a process does not connect within ``timeout``.
     """
 
-    def __init__(self, store: Store, rank: int, world_size: int, host: str,
+    def __init__(self, store: 'Store', rank: int, world_size: int, host: str,
                  timeout: float) -> None:
+        # Process 0 serves it, also to a process group that is made later.
+        self._store = store
         self._rank = rank
         self._world_size = world_size
         self._timeout = timeout
@@ -97,15 +101,16 @@ class ProcessWatch:
         """Wait until all processes have called this, and end the watch."""
         self._leave(None)
 
-    def fail(self, reason: str) -> None:
+    def fail(self, reason: str, patience: float = 0.0) -> None:
         """Let all others end, since this process is about to.
 
         Args:
             reason (str): Why, as process 0 prints it.
+            patience (float): Seconds to wait before, in which this process
+                ends if another one has ended first: an error in a collective
+                may follow from that. Defaults to 0.0.
         """
-        # The failure of a collective may be due to a process that has died.
-        # Then this one does not return from here.
-        self._thread.join(min(1.0, self._timeout))
+        self._thread.join(patience)
         self._leave(reason)
 
     def _leave(self, reason: str | None) -> None:
@@ -203,7 +208,7 @@ class ProcessWatch:
             os._exit(ENDED_STATUS)
 
 
-def _accept_peers(store: Store, world_size: int,
+def _accept_peers(store: 'Store', world_size: int,
                   timeout: float) -> list[_Peer]:
     """Accept the connections of all other processes, as process 0."""
     token = secrets.token_hex()
@@ -235,7 +240,7 @@ def _accept_peers(store: Store, world_size: int,
     return peers
 
 
-def _connect(store: Store, rank: int, host: str, timeout: float) -> _Peer:
+def _connect(store: 'Store', rank: int, host: str, timeout: float) -> _Peer:
     """Connect to process 0."""
     known = json.loads(store.get(_KEY))
     one = socket.create_connection((host, known['port']), timeout)

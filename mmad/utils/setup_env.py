@@ -95,23 +95,26 @@ def setup_environment(launcher: str = 'none',
             'and MASTER_PORT in the environment.') from error
 
 
-def leave_processes(failure: str | None = None) -> None:
+def leave_processes(failure: str | None = None, patience: float = 0.0) -> None:
     """Leave the other processes of a distributed run, at the end of a tool.
 
     Without a failure this waits until all of them are here. With one, they
-    end too; if the failure comes from the end of another process, this one
-    ends within this function. Without other processes, nothing happens.
+    end too. Without other processes, nothing happens.
 
     Args:
         failure (str, optional): Why this process fails. Defaults to None.
+        patience (float): Seconds to wait before the others are told; see
+            :meth:`~mmad.utils.process_watch.ProcessWatch.fail`. Defaults to
+            0.0.
     """
     global _watch
     watch, _watch = _watch, None
     if watch is not None and failure is not None:
-        watch.fail(failure)
+        watch.fail(failure, patience)
     elif watch is not None:
         watch.finish()
-    if failure is None and torch.distributed.is_initialized():
+    if (failure is None and torch.distributed.is_available()
+            and torch.distributed.is_initialized()):
         # Its threads must not outlive the interpreter.
         torch.distributed.destroy_process_group()
 

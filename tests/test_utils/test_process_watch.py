@@ -172,7 +172,7 @@ def test_consequence_of_a_death_is_not_its_reason(start, tmp_path):
             os.kill(os.getpid(), signal.SIGKILL)
         while not (tmp_path / 'now').exists():
             time.sleep(0.001)
-        watch.fail('failed: Connection closed by peer')
+        watch.fail('failed: Connection closed by peer', patience=5.0)
 
     processes = start(3, work, timeout=60)
     wait(processes, 20)

@@ -1,3 +1,4 @@
+import gc
 import os
 import socket
 import subprocess
@@ -6,12 +7,20 @@ from datetime import timedelta
 
 import pytest
 import torch
+import torch.multiprocessing as mp
 from mmengine.fileio import get_file_backend
 from mmengine.registry import DefaultScope
 
 from mmad.errors import InputError
 from mmad.utils import setup_env, setup_environment
 from mmad.utils.atomic_files import AtomicLocalBackend
+
+
+@pytest.fixture
+def free_port():
+    with socket.socket() as one:
+        one.bind(('127.0.0.1', 0))
+        return str(one.getsockname()[1])
 
 
 @pytest.fixture
@@ -189,6 +198,30 @@ def test_processes_that_do_not_find_each_other(groups, monkeypatch):
         setup_environment('pytorch')
 
 
+def make_group_later(rank, port):
+    os.environ.update(
+        RANK=str(rank),
+        WORLD_SIZE='3',
+        MASTER_ADDR='127.0.0.1',
+        MASTER_PORT=port)
+    torch.cuda.is_available = lambda: True
+    setup_environment('pytorch', dict(dist_timeout=60))
+    assert not torch.distributed.is_initialized()
+    gc.collect()
+    # As MMEngine does it, if for another back end.
+    torch.distributed.init_process_group('gloo')
+    number = torch.tensor(rank)
+    torch.distributed.all_reduce(number)
+    assert number == 3
+    setup_env.leave_processes()
+    assert not torch.distributed.is_initialized()
+
+
+def test_mmengine_makes_its_group_later(free_port):
+    mp.start_processes(
+        make_group_later, (free_port, ), 3, start_method='fork')
+
+
 SCRIPT = """
 import sys, time
 from mmad.utils import setup_environment
@@ -201,12 +234,9 @@ time.sleep(60 if {fails} else rank)
 
 
 @pytest.mark.parametrize('fails', [False, True])
-def test_scripts_need_no_call_at_their_end(tmp_path, fails):
+def test_scripts_need_no_call_at_their_end(tmp_path, free_port, fails):
     path = tmp_path / 'script.py'
     path.write_text(SCRIPT.format(fails=fails))
-    with socket.socket() as one:
-        one.bind(('127.0.0.1', 0))
-        port = str(one.getsockname()[1])
     processes = [
         subprocess.Popen(
             [sys.executable, path, str(rank)],
@@ -219,7 +249,7 @@ def test_scripts_need_no_call_at_their_end(tmp_path, fails):
                 LOCAL_RANK=str(rank),
                 WORLD_SIZE='2',
                 MASTER_ADDR='127.0.0.1',
-                MASTER_PORT=port)) for rank in range(2)
+                MASTER_PORT=free_port)) for rank in range(2)
     ]
     said = [process.communicate()[1] for process in processes]
     assert [p.returncode for p in processes] == [int(fails)] * 2, said
