@@ -11,6 +11,7 @@ import pytest
 from run_tools import CATEGORY, metrics
 
 from mmad.engine.hooks import fit_progress
+from mmad.models.layers import coreset
 from mmad.utils import load_checkpoint
 
 TOOLS = Path(__file__).resolve().parents[1] / 'tools'
@@ -87,11 +88,12 @@ def test_a_killed_fit_goes_on(run_tool, config, tmp_path, monkeypatch):
 
     # The tools run in forks.
     monkeypatch.setattr(fit_progress, 'open_atomically', write_once)
+    monkeypatch.setattr(coreset, '_NOTED', 20)
     assert run_tool(tmp_path, *command).status == -signal.SIGKILL
     monkeypatch.undo()
     result = run_tool(tmp_path, *command, '--resume')
     assert result.status == 0, result.err
     assert 'Resumed from: work/fit_progress: no checkpoint yet' in result.out
-    assert ('Resumed the fit: 7 of 7 images, 128 patches of the coreset'
+    assert ('Resumed the fit: 7 of 7 images, 20 patches of the coreset'
             in result.out)
     assert metrics(tmp_path / 'work') == metrics(tmp_path / 'whole/work')
