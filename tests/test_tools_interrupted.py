@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from run_tools import CATEGORY, metrics
 
+from mmad.engine.hooks import fit_progress
+from mmad.models.layers import coreset
 from mmad.utils import load_checkpoint
 
 TOOLS = Path(__file__).resolve().parents[1] / 'tools'
@@ -68,3 +70,30 @@ def test_resumed_from_a_named_checkpoint(run_tool, config, trained, tmp_path):
                       'work', '--resume', trained / 'work' / 'epoch_1.pth')
     assert result.status == 0, result.err
     assert metrics(tmp_path / 'work') == metrics(trained / 'work')
+
+
+def test_a_killed_fit_goes_on(run_tool, config, tmp_path, monkeypatch):
+    command = ('train.py', config, *CATEGORY, '--work-dir', 'work',
+               '--cfg-options', 'model.coreset_ratio=0.5',
+               'custom_hooks.0.progress_after=0',
+               'custom_hooks.0.progress_interval=0')
+    whole = run_tool(tmp_path / 'whole', *command)
+    assert whole.status == 0, whole.err
+    write = fit_progress.open_atomically
+
+    def write_once(path):
+        if path.name == 'note_1.json':
+            os.kill(os.getpid(), signal.SIGKILL)
+        return write(path)
+
+    # The tools run in forks.
+    monkeypatch.setattr(fit_progress, 'open_atomically', write_once)
+    monkeypatch.setattr(coreset, '_NOTED', 20)
+    assert run_tool(tmp_path, *command).status == -signal.SIGKILL
+    monkeypatch.undo()
+    result = run_tool(tmp_path, *command, '--resume')
+    assert result.status == 0, result.err
+    assert 'Resumed from: work/fit_progress: no checkpoint yet' in result.out
+    assert ('Resumed the fit: 7 of 7 images, 20 patches of the coreset'
+            in result.out)
+    assert metrics(tmp_path / 'work') == metrics(tmp_path / 'whole/work')

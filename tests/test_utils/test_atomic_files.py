@@ -8,7 +8,11 @@ from mmengine.fileio import get_file_backend, put
 
 from mmad.errors import InputError
 from mmad.utils import atomic_files
-from mmad.utils.atomic_files import register_atomic_backend, write_atomically
+from mmad.utils.atomic_files import (
+    open_atomically,
+    register_atomic_backend,
+    write_atomically,
+)
 
 fcntl = pytest.importorskip('fcntl')
 
@@ -30,6 +34,20 @@ def test_write(tmp_path):
         write_atomically(path, content)
         assert path.read_bytes() == content
     assert os.listdir(path.parent) == ['file']
+
+
+def test_a_file_that_is_not_finished_is_not_there(tmp_path):
+    path = tmp_path / 'file'
+    write_atomically(path, b'earlier')
+    with pytest.raises(TypeError), open_atomically(path) as file:
+        file.writelines([b'half', 'and no bytes'])
+    assert path.read_bytes() == b'earlier'
+    assert os.listdir(tmp_path) == ['file']
+    with open_atomically(path) as file:
+        for part in (b'a', b'', b'bc'):
+            file.write(part)
+        assert path.read_bytes() == b'earlier'
+    assert path.read_bytes() == b'abc'
 
 
 @pytest.mark.parametrize(('umask', 'mode'), [(0o022, 0o644), (0o077, 0o600)])

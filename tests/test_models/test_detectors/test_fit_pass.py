@@ -79,3 +79,24 @@ def test_features_that_cannot_be_compared_name_their_image(value):
     sample = AnomalyDataSample(metainfo=dict(sample_idx=0, img_path='odd.png'))
     with pytest.raises(InputError, match=r'"odd\.png" has non-finite'):
         FitPass(1, 1).take_in(Diary(), torch.tensor([[value]]), [sample], None)
+
+
+@pytest.mark.parametrize('batch_size', [1, 3, 4, 20])
+@pytest.mark.parametrize('stop', [1, 2, 4])
+def test_goes_on_with_the_last_batch(batch_size, stop):
+    numbers = [4, 9, 1, 0, 7, 3, 8, 2, 6, 5, 10]
+    batches = [
+        numbers[start:start + batch_size]
+        for start in range(0, len(numbers), batch_size)
+    ]
+    first = FitPass(11, batch_size)
+    for batch in batches[:stop]:
+        take_in(first, batch)
+    second, found = FitPass(11, batch_size), list(first.ids)
+    second.go_on(list(first.ids), first.num_seen)
+    assert second.num_batches == min(stop, len(batches)) - 1
+    for batch in batches[second.num_batches:]:
+        found += take_in(second, batch).ids
+    assert found == second.ids == numbers
+    assert second.num_seen == 11
+    second.check_complete()

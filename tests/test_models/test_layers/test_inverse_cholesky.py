@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mmad.models.layers import inverse_cholesky
-from mmad.models.layers.inverse_cholesky import invert_cholesky
+from mmad.models.layers.inverse_cholesky import invert_cholesky, shifted_norms
 
 
 def matrices(dim, number=5):
@@ -37,3 +37,14 @@ def test_not_positive_definite(place):
     given[3, place, place] = -1
     with pytest.raises(torch.linalg.LinAlgError):
         invert_cholesky(given)
+
+
+@pytest.mark.parametrize('share', [0.5, 0.1, 1e-3])
+def test_norms_by_a_shifted_matrix(share):
+    given = matrices(8)
+    vectors = torch.arange(5 * 3 * 8.).double().sin().view(5, 3, 8)
+    shift = share * 0.01
+    found = shifted_norms(invert_cholesky(given), vectors, shift, 0.01)
+    shifted = given - shift * torch.eye(8, dtype=torch.float64)
+    expected = (vectors @ torch.linalg.inv(shifted) * vectors).sum(2)
+    torch.testing.assert_close(found, expected, rtol=1e-7, atol=0)
