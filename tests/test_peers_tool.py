@@ -338,3 +338,20 @@ def test_time_of_picks_is_scaled_up(tools):
     # 2 s, and 4 s for 2 of 10 picks.
     assert found['coreset'] == 2 + 5 * 4
     assert (found['features'], found['fit']) == (2, 24)
+
+
+def test_other_features_are_refused(tools, tmp_path):
+    bench = tools('peers_bench')
+    made = bench.Bench.__new__(bench.Bench)
+    made.folder, made.images, made.channels = tmp_path, 10, []
+    made.weights = tmp_path
+    made.args = tools('peers').parse([])
+
+    def run(peer, **spec):
+        shift = 1e-3 * (peer == 'anomalib')
+        np.save(spec['features'], np.ones((1, 2, 3, 3)) + shift)
+        return dict(versions={}, bandwidth=1.0)
+
+    made.run = run
+    with pytest.raises(InputError, match='features of anomalib differ'):
+        made.check()
