@@ -131,10 +131,13 @@ def test_aims_are_computed(tools, results):
     row, = lines_with(aims, 'PR curve')
     assert '| 8.00 | **not met** |' in row
     results['accuracy']['PaDiM']['mmad']['AUPRO'] -= 0.001
+    results['accuracy']['PaDiM']['mmad']['image AUROC'] -= 1e-5
     results['figures']['PatchCore 10 %']['anomalib']['fit'] = 500.0
     aims = part(table.section(results), 'Aims')
     row, = lines_with(aims, 'PaDiM, AUPRO')
     assert '-0.0010 | **not met**' in row
+    row, = lines_with(aims, 'PaDiM, image AUROC')
+    assert '+0.0000 | met' in row
     row, = lines_with(aims, 'PatchCore 10 %, fit')
     assert '50.00 | met' in row
 
@@ -338,3 +341,76 @@ def test_time_of_picks_is_scaled_up(tools):
     # 2 s, and 4 s for 2 of 10 picks.
     assert found['coreset'] == 2 + 5 * 4
     assert (found['features'], found['fit']) == (2, 24)
+
+
+@pytest.mark.slow
+def test_whole_run(tools, mvtec_root, tmp_path, monkeypatch, capsys):
+    """From the arguments to the page, with the loop in place of anomalib."""
+    peers, bench = tools('peers'), tools('peers_bench')
+    worker, calls = tools('peers_worker'), []
+
+    def run(self, peer, **spec):
+        spec = json.loads(json.dumps(dict(self.common, **spec)))
+        calls.append((spec['task'], peer, spec.get('label')))
+        kind = tools('peers_mmad' if peer == 'mmad' else 'peers_loop')
+        if spec['task'] == 'metrics':
+            found = worker.measure_metrics(kind.metrics, spec)
+            if peer == 'anomalib':
+                found = {'anomalib': found.popitem()[1]}
+            return found
+        task = dict(check=worker.check, fit=worker.fit, predict=worker.predict)
+        with torch.inference_mode():
+            made = kind.Mmad if peer == 'mmad' else kind.Loop
+            return task[spec['task']](made(spec), spec)
+
+    monkeypatch.setattr(bench.Bench, 'run', run)
+    monkeypatch.setattr(bench, 'find_python', lambda *args: sys.executable)
+    page = tmp_path / 'page.md'
+    monkeypatch.setattr(sys, 'argv', [
+        'peers.py', '--data-root',
+        str(mvtec_root), '--category', 'bottle', '--size', '96', '--repeats',
+        '2', '--peer-picks', '5', '--no-adeval', '--device', 'cpu',
+        '--threads', '1', '--work-dir',
+        str(tmp_path / 'work'), '--out',
+        str(page)
+    ])
+    peers.main()
+    text = page.read_text()
+    assert text.startswith('# Benchmarks\n\n## bottle\n')
+    assert 'The weights are random' in text.replace('\n', ' ')
+    assert 'medians of 2 runs' in text.replace('\n', ' ')
+    assert all(f'### {name}\n' in text
+               for name in (*METHODS, 'Metrics', 'Aims'))
+    # The peers take turns, and another one begins the second time.
+    order = [
+        peer for task, peer, label in calls
+        if (task, label) == ('predict', 'PaDiM')
+    ]
+    assert order == ['mmad', 'anomalib', 'loop', 'anomalib', 'loop', 'mmad']
+    # The same bank and maps, so the same accuracy.
+    row, = lines_with(part(text, 'PatchCore 10 %'), '| image AUROC')
+    cells = [cell.strip(' †') for cell in row.split('|')[2:]]
+    assert cells[0] == cells[1] == cells[3]
+    results = json.loads((tmp_path / 'work/results.json').read_text())
+    values = {
+        name: tuple(found['values'].values())
+        for name, found in results['metrics'].items()
+    }
+    assert values['anomalib'] == pytest.approx(values['mmad, exact'], abs=1e-9)
+
+
+def test_other_features_are_refused(tools, tmp_path):
+    bench = tools('peers_bench')
+    made = bench.Bench.__new__(bench.Bench)
+    made.folder, made.images, made.channels = tmp_path, 10, []
+    made.weights = tmp_path
+    made.args = tools('peers').parse([])
+
+    def run(peer, **spec):
+        shift = 1e-3 * (peer == 'anomalib')
+        np.save(spec['features'], np.ones((1, 2, 3, 3)) + shift)
+        return dict(versions={}, bandwidth=1.0)
+
+    made.run = run
+    with pytest.raises(InputError, match='features of anomalib differ'):
+        made.check()

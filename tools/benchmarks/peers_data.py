@@ -32,7 +32,6 @@ def prepare_data(folder: Path,
         folder (Path): Gets ``train.npy`` and ``test.npy``, (N, 3, H, W)
             float32, ``masks.npy``, (N, H, W) bool, and ``types.json``, the
             defect type of each test image.
-
         root (Path, optional): Folder in the layout of MVTec AD; None for
             the generated plates.
         category (str, optional): Folder in it.
