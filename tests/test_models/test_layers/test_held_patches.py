@@ -28,11 +28,27 @@ def test_numbers_of_the_patches():
                                          position % 4])
 
 
-def test_nothing_is_left_when_they_are_taken():
+def test_nothing_is_left_when_they_are_cleared():
     held = HeldPatches(1, 1000, 0)
     held.add(draw(1), [0])
-    assert len(held.sort()[0]) == 12
-    assert len(held.sort()[0]) == 0
+    assert len(held.sort()[0]) == len(held.sort()[1]) == 12
+    held.clear()
+    assert len(held.sort()[0]) == len(held.sort()[1]) == 0
+    assert held.per_image == 12
+
+
+@pytest.mark.parametrize('max_patches', [20, 1000])
+def test_states_of_some_images_together_are_all(max_patches):
+    features, order = draw(5), [2, 0, 4, 3, 1]
+    held, other = (HeldPatches(5, max_patches, 0) for _ in range(2))
+    for i in order:
+        held.add(features[i:i + 1], [i])
+    for ids in (order[:2], [], order[2:]):
+        state = held.state_of(ids)
+        assert set((state['numbers'] // 12).tolist()) == set(ids)
+        other.add_state(state)
+    for found, expected in zip(other.sort(), held.sort()):
+        assert torch.equal(found, expected)
 
 
 @pytest.mark.parametrize('max_patches', [2, 30, 47])
