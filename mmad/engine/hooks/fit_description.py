@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 from mmengine.runner import Runner
 
-import mmad
 from mmad.models import FitDetector
 from mmad.models.layers import FittedModule
 from mmad.models.layers.processes import world_size
+from mmad.version import __version__
 
 from .hook_utils import get_detector
 
@@ -35,7 +35,7 @@ def describe_fit(runner: Runner) -> dict:
     sampler = runner.train_loop.dataloader.sampler
     found = dict(
         fingerprint=detector.fingerprint(),
-        mmad=mmad.__version__,
+        mmad=__version__,
         torch=torch.__version__,
         device=next((p.device.type for p in detector.parameters()), 'cpu'),
         processes=world_size(),

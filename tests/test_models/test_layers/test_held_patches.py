@@ -44,12 +44,24 @@ def test_numbers_of_the_patches():
                                          position % 4])
 
 
-def test_nothing_is_left_when_they_are_taken():
+def test_nothing_is_left_when_they_are_cleared():
     held = collect(draw(1), [0], 1000)
-    assert len(held.settle()[0]) == 12
+    assert len(held.settle()[0]) == len(held.settle()[1]) == 12
     held.clear()
-    assert len(held.settle()[0]) == 0
+    assert len(held.settle()[0]) == len(held.settle()[1]) == 0
     assert held.per_image == 12
+
+
+@pytest.mark.parametrize('kept', [20, 1000])
+def test_states_of_some_images_together_are_all(kept):
+    features, order = draw(5), [2, 0, 4, 3, 1]
+    held, other = (collect(features, images, kept) for images in (order, []))
+    for ids in (order[:2], [], order[2:]):
+        state = held.state_of(ids)
+        assert set((state['numbers'] // 12).tolist()) <= set(ids)
+        other.add_state(state)
+    for found, expected in zip(other.settle(), held.settle()):
+        assert torch.equal(found.sort(0).values, expected.sort(0).values)
 
 
 @pytest.mark.parametrize('kept', [10, 33, 100])
