@@ -74,7 +74,7 @@ class MVTecLOCO(AnomalyDataset):
         return masks, {**skipped, 'masks without an image': unused}
 
     def entry(self,
-              path: Path,
+              path: str | Path,
               defect_type: str,
               mask: Path | None = None) -> dict:
         entry = super().entry(path, defect_type, mask)
