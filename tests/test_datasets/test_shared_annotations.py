@@ -49,7 +49,7 @@ def test_spawned_workers_have_them_all(dataset):
         batch_size=None,
         num_workers=2,
         multiprocessing_context='spawn')
-    assert list(loader) == [(info['img_path'], dataset.held_out)
+    assert list(loader) == [[info['img_path'], dataset.held_out]
                             for info in infos(dataset)]
 
 
@@ -62,8 +62,10 @@ class Paths:
         return len(self.dataset)
 
     def __getitem__(self, index):
-        return (self.dataset.get_data_info(index)['img_path'],
-                self.dataset.held_out)
+        return [
+            self.dataset.get_data_info(index)['img_path'],
+            self.dataset.held_out
+        ]
 
 
 @pytest.mark.parametrize('clone', [
