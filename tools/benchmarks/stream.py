@@ -94,8 +94,8 @@ def run_alone(budget: int, ratio: float) -> dict:
         command, check=True, stdout=subprocess.PIPE, text=True).stdout
     found = json.loads(out.splitlines()[-1])
     print(
-        f'{found["held"]:10}{found["rows"]:9}{found["before"]:9.2f}'
-        f'{found["memory"]:9.2f}{found["collect"]:10.0f}'
+        f'{found["held"]:10}{found["rows"]:9}{found["before"]:11.2f}'
+        f'{found["memory"]:7.2f}{found["collect"]:10.0f}'
         f'{found["select"]:9.0f}{found["farthest"]:10.3f}',
         flush=True)
     return found
@@ -126,7 +126,7 @@ def main() -> None:
     patches = args.images * args.grid**2
     print(f'{args.images} images of {args.grid**2} patches in {args.dim} '
           f'dimensions, {torch.get_num_threads()} threads')
-    print(f'{"held":>10}{"rows":>9}{"GiB: at":>9}{"peak":>9}'
+    print(f'{"held":>10}{"rows":>9}{"GiB before":>11}{"peak":>7}'
           f'{"collect s":>10}{"select s":>9}{"farthest":>10}')
     found = run_alone(args.memory_budget, args.ratio)
     if args.exact:
