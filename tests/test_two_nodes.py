@@ -2,8 +2,10 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -86,6 +88,7 @@ def run_on(node, folder, log, *command, **env):
                             cwd=folder,
                             stdout=(folder / log).open('w'),
                             stderr=subprocess.STDOUT,
+                            start_new_session=True,
                             env=dict(
                                 os.environ,
                                 PYTHONPATH=str(ROOT),
@@ -125,7 +128,9 @@ def wait(places, processes):
         ends = [process.wait(600) for process in processes]
     finally:
         for process in processes:
-            process.kill()
+            # Those that torchrun has started, too.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
     logs = [
         path.read_text()[-2000:] for place in places[1:]
         for path in sorted(place.glob('log*'))
