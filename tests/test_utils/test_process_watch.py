@@ -17,12 +17,18 @@ from mmad.utils.process_watch import ProcessWatch
 TIMEOUT = 3.0
 
 
+def wait_for_all(folder, world):
+    while not all((folder / f'began{rank}').exists() for rank in range(world)):
+        time.sleep(0.01)
+
+
 def run(folder, rank, world, timeout, function):
     with open(folder / f'err{rank}', 'w') as sys.stderr:
         store = dist.FileStore(str(folder / 'store'), world)
         store.set_timeout(timedelta(seconds=timeout))
         watch = ProcessWatch(store, rank, world, '127.0.0.1', timeout)
         (folder / f'began{rank}').touch()
+        wait_for_all(folder, world)
         function(rank, watch)
         watch.finish()
         (folder / f'ended{rank}').write_text(str(time.time()))
