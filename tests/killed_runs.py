@@ -194,8 +194,11 @@ def kill(processes, folder, sign, victim, stage, number, delay):
     os.kill(processes[victim].pid, sign)
     begin = time.monotonic()
     others = [p for rank, p in enumerate(processes) if rank != victim]
-    for process in others:
-        process.join(max(0.0, begin + 2 * TIMEOUT - time.monotonic()))
+    # `join` would wait for the workers of data loaders, too.
+    while any(
+            process.is_alive()
+            for process in others) and time.monotonic() < begin + 2 * TIMEOUT:
+        time.sleep(0.01)
     seconds = time.monotonic() - begin
     hung = [process for process in others if process.is_alive()]
     for process in processes:
