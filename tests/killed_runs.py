@@ -194,8 +194,11 @@ def kill(processes, folder, sign, victim, stage, number, delay):
     os.kill(processes[victim].pid, sign)
     begin = time.monotonic()
     others = [p for rank, p in enumerate(processes) if rank != victim]
-    for process in others:
-        process.join(max(0.0, begin + 2 * TIMEOUT - time.monotonic()))
+    # `join` would wait for the workers of data loaders, too.
+    while any(
+            process.is_alive()
+            for process in others) and time.monotonic() < begin + 2 * TIMEOUT:
+        time.sleep(0.01)
     seconds = time.monotonic() - begin
     hung = [process for process in others if process.is_alive()]
     for process in processes:
@@ -226,22 +229,24 @@ def kill_at_random(folder, config, world, draw, expected, reference, sign,
         delay = draw.uniform(0, lasting[number])
         processes = start(folder, config, world)
         done = kill(processes, folder, sign, victim, stage, number, delay)
-        if done is not None:
+        # Once all have finished, nobody waits for another.
+        if done is not None and 0 not in done.codes:
             break
     done.victim, done.delay = victim, delay
     done.stage = (begins(folder, victim) or [('start', 0)])[-1][0]
     done.left = leftovers(folder)
-    resumed = folder.with_name(f'{folder.name}_resumed')
-    shutil.rmtree(resumed, ignore_errors=True)
-    shutil.copytree(folder, resumed)
-    done.repeated = is_same(finish(folder, config, world), expected)
-    done.left_after = leftovers(folder)
+    repeated = folder.with_name(f'{folder.name}_repeated')
+    shutil.rmtree(repeated, ignore_errors=True)
+    shutil.copytree(folder, repeated)
+    done.repeated = is_same(finish(repeated, config, world), expected)
+    done.left_after = leftovers(repeated)
     # Else it is the same as beginning again.
-    done.had_checkpoint = (resumed / 'work' / 'last_checkpoint').exists()
+    done.had_checkpoint = (folder / 'work' / 'last_checkpoint').exists()
     if done.had_checkpoint:
+        # In its place, as the checkpoint is noted with its whole path.
         done.resumed = is_same(
-            finish(resumed, config, world, '--resume'), expected)
-        done.left_after += leftovers(resumed)
+            finish(folder, config, world, '--resume'), expected)
+        done.left_after += leftovers(folder)
     return done
 
 

@@ -17,12 +17,18 @@ from mmad.utils.process_watch import ProcessWatch
 TIMEOUT = 3.0
 
 
+def wait_for_all(folder, world):
+    while not all((folder / f'began{rank}').exists() for rank in range(world)):
+        time.sleep(0.01)
+
+
 def run(folder, rank, world, timeout, function):
     with open(folder / f'err{rank}', 'w') as sys.stderr:
         store = dist.FileStore(str(folder / 'store'), world)
         store.set_timeout(timedelta(seconds=timeout))
         watch = ProcessWatch(store, rank, world, '127.0.0.1', timeout)
         (folder / f'began{rank}').touch()
+        wait_for_all(folder, world)
         function(rank, watch)
         watch.finish()
         (folder / f'ended{rank}').write_text(str(time.time()))
@@ -89,9 +95,9 @@ def test_long_work_of_one_is_not_its_death(start, tmp_path):
 
     def work(rank, watch):
         hold_the_interpreter(rank, watch)
-        time.sleep(4 if rank == 0 else 0)
+        time.sleep(5 if rank == 0 else 0)
 
-    processes = start(3, work, timeout=2)
+    processes = start(3, work, timeout=3)
     wait(processes, 30)
     assert [process.exitcode for process in processes] == [0] * 3
 
@@ -134,10 +140,10 @@ def test_stopped(start, tmp_path, victim):
 
 
 def test_all_were_stopped_for_a_while(start):
-    processes = start(2, lambda rank, watch: time.sleep(1), timeout=1.5)
+    processes = start(2, lambda rank, watch: time.sleep(1), timeout=2.5)
     for process in processes:
         os.kill(process.pid, signal.SIGSTOP)
-    time.sleep(2.5)
+    time.sleep(4)
     for process in processes:
         os.kill(process.pid, signal.SIGCONT)
     wait(processes, 20)
