@@ -8,7 +8,11 @@ from mmad.errors import InputError
 from mmad.models import FitDetector
 from mmad.registry import HOOKS
 
-from .hook_utils import get_detector, get_fit_state
+from .hook_utils import (
+    get_detector,
+    get_fit_state,
+    resumed_after_training,
+)
 from .metric_rules import GREATER_KEYS
 from .runner_check import check_runner
 
@@ -25,6 +29,8 @@ class CheckpointHook(_CheckpointHook):
       and at the end of training no model is saved that is not fitted.
     - It knows that higher values of all metrics of mmad are better.
     - If training is stopped early, the last state is saved.
+    - A run that is resumed from its last checkpoint, with nothing left to
+      train or fit, is validated.
     - Of the earlier checkpoints that a resumed checkpoint names, it removes
       only those in its own folder.
 
@@ -75,6 +81,7 @@ class CheckpointHook(_CheckpointHook):
                 isinstance(step, int) for step in steps):
             del info['keep_ckpt_ids']
         super().before_train(runner)
+        self._is_complete = resumed_after_training(runner)
         if self.save_best is None:
             return
         if len(self.key_indicators) == 1:
@@ -113,6 +120,10 @@ class CheckpointHook(_CheckpointHook):
                 self._save_checkpoint_with_step(
                     runner, step, dict(epoch=loop.epoch, iter=loop.iter))
         super().after_train(runner)
+        if self._is_complete and runner.val_loop is not None:
+            runner.logger.info(
+                'The resumed checkpoint is complete; validating it.')
+            runner.val_loop.run()
 
     def _save_checkpoint(self, runner: Runner) -> None:
         model = get_detector(runner)

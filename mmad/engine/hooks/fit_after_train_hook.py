@@ -37,7 +37,6 @@ class FitAfterTrainHook(FitHook):
         super().__init__(progress_after=None)
 
     def before_train(self, runner: Runner) -> None:
-        self._resumed_after_fit = runner.epoch >= runner.max_epochs
         detector = get_detector(runner)
         modules = [
             module for module in detector.children() if

@@ -11,7 +11,7 @@ from mmad.utils.packed_names import pack_names
 from .calibration_hook import CalibrationHook
 from .fit_description import image_paths
 from .fit_progress import FitProgress
-from .hook_utils import get_detector
+from .hook_utils import get_detector, resumed_after_training
 from .remaining_batches import skip_batches
 
 
@@ -66,11 +66,10 @@ class FitHook(Hook):
             module.prepares_leaving_out = any(
                 isinstance(hook, CalibrationHook) and hook.leaves_out
                 for hook in runner.hooks)
-        self._resumed_after_fit = runner.epoch >= runner.max_epochs
         if self.progress_after is not None:
             self._progress = FitProgress(runner, self.progress_after,
                                          self.progress_interval)
-        if not self._resumed_after_fit:
+        if not resumed_after_training(runner):
             self._loader = runner.train_loop.dataloader
             detector.begin_fit(
                 len(self._loader.dataset), self._loader.batch_size)
@@ -113,7 +112,3 @@ class FitHook(Hook):
     def after_train(self, runner: Runner) -> None:
         if self._progress is not None:
             self._progress.remove()
-        if self._resumed_after_fit and runner.val_loop is not None:
-            runner.logger.info(
-                'The resumed checkpoint is already fitted; validating it.')
-            runner.val_loop.run()

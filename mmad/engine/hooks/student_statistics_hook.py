@@ -55,8 +55,8 @@ class StudentStatisticsHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         self._validated = validated_epochs(runner)
-        self._resumed = resumed_after_training(runner)
-        if self._resumed and not get_detector(runner).students_measured:
+        if (resumed_after_training(runner)
+                and not get_detector(runner).students_measured):
             self._measure(runner)
             save_resumable_checkpoint(runner, runner.epoch, runner.iter)
 
@@ -71,12 +71,6 @@ class StudentStatisticsHook(Hook):
             self._measure(runner)
         elif epoch in self._validated:
             self._measure(runner)
-
-    def after_train(self, runner: Runner) -> None:
-        if self._resumed and runner.val_loop is not None:
-            runner.logger.info(
-                'The resumed checkpoint is already trained; validating it.')
-            runner.val_loop.run()
 
     def _measure(self, runner: Runner) -> None:
         students = get_detector(runner)

@@ -198,6 +198,25 @@ def test_own_best_checkpoint_gives_way_after_a_resume(make_runner, tmp_path):
     assert best.name.endswith('epoch_2.pth')
 
 
+@pytest.mark.parametrize(
+    'name', ['mkd_config', 'students_config', 'fyd_config', 'config'])
+def test_a_complete_checkpoint_is_validated_once(make_runner, tmp_path, name):
+    runner = make_runner(name)
+    runner.train()
+    metrics = (tmp_path / 'metrics.json').read_text()
+    last = (tmp_path / 'last_checkpoint').read_text()
+    # As if it had been killed in its last validation.
+    (tmp_path / 'metrics.json').unlink()
+    resumed = make_runner(name, load_from=last, resume=True)
+    validations = []
+    loop = resumed.val_loop
+    run = loop.run
+    loop.run = lambda: validations.append(run())
+    resumed.train()
+    assert (tmp_path / 'metrics.json').read_text() == metrics
+    assert len(validations) == 1
+
+
 @pytest.mark.parametrize('template', [
     '../{}.pth', 'a/../../{}.pth', '/tmp/{}.pth', '{}{}.pth', '{number}.pth',
     '{.pth', '{:q}.pth', 3
