@@ -174,18 +174,32 @@ def _set_rendezvous(launcher: str) -> None:
     for target, name in zip(('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
                             _NUMBERS[launcher]):
         os.environ.setdefault(target, os.environ[name])
-    if launcher == 'slurm' and 'MASTER_ADDR' not in os.environ:
-        os.environ['MASTER_ADDR'] = _first_slurm_node()
-    os.environ.setdefault('MASTER_ADDR', '127.0.0.1')
     os.environ.setdefault('MASTER_PORT', '29500')
+    if 'MASTER_ADDR' in os.environ:
+        return
+    address = _first_slurm_node() if launcher == 'slurm' else None
+    if address is None and _spans_nodes(launcher):
+        raise InputError(
+            'the processes run on several nodes and do not know that of '
+            'process 0; set MASTER_ADDR in the environment to its address '
+            '(mpirun: -x MASTER_ADDR=...).')
+    os.environ['MASTER_ADDR'] = address or '127.0.0.1'
 
 
-def _first_slurm_node() -> str:
+def _first_slurm_node() -> str | None:
     nodes = os.environ.get('SLURM_NODELIST')
     if nodes is None or shutil.which('scontrol') is None:
-        return '127.0.0.1'
+        return None
     names = subprocess.run(['scontrol', 'show', 'hostnames', nodes],
                            capture_output=True,
                            text=True,
                            check=False).stdout.split()
-    return names[0] if names else '127.0.0.1'
+    return names[0] if names else None
+
+
+def _spans_nodes(launcher: str) -> bool:
+    """Return whether a launcher says that it uses several nodes."""
+    if launcher == 'slurm':
+        return os.environ.get('SLURM_NNODES', '1') != '1'
+    total = os.environ['OMPI_COMM_WORLD_SIZE']
+    return os.environ.get('OMPI_COMM_WORLD_LOCAL_SIZE', total) != total

@@ -53,6 +53,34 @@ def groups(monkeypatch, watches):
     return made
 
 
+@pytest.mark.parametrize(('launcher', 'names'), [
+    ('slurm',
+     dict(
+         SLURM_PROCID='3',
+         SLURM_NTASKS='4',
+         SLURM_LOCALID='1',
+         SLURM_NNODES='2')),
+    ('mpi',
+     dict(
+         OMPI_COMM_WORLD_RANK='3',
+         OMPI_COMM_WORLD_SIZE='4',
+         OMPI_COMM_WORLD_LOCAL_RANK='1',
+         OMPI_COMM_WORLD_LOCAL_SIZE='2')),
+])
+def test_several_nodes_that_do_not_know_the_first(groups, watches, launcher,
+                                                  names):
+    os.environ.update(names)
+    for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_ADDR',
+                 'SLURM_NODELIST'):
+        os.environ.pop(name, None)
+    with pytest.raises(InputError, match='set MASTER_ADDR in the environment'):
+        setup_environment(launcher)
+    assert not groups and not watches
+    os.environ['MASTER_ADDR'] = 'node0'
+    setup_environment(launcher)
+    assert watches[0][3] == 'node0'
+
+
 def test_alone(groups):
     setup_environment()
     assert groups == []
@@ -218,8 +246,7 @@ def make_group_later(rank, port):
 
 
 def test_mmengine_makes_its_group_later(free_port):
-    mp.start_processes(
-        make_group_later, (free_port, ), 3, start_method='fork')
+    mp.start_processes(make_group_later, (free_port, ), 3, start_method='fork')
 
 
 SCRIPT = """
