@@ -3,6 +3,7 @@ from .backbones import (
     DemoBackbone,
     ForeignBackbone,
     FrozenBackbone,
+    HalfPrecisionBackbone,
     PatchNetwork,
     SequentialBackbone,
     TiledBackbone,
@@ -35,9 +36,9 @@ from .teachers import PatchTeacher, load_teacher
 __all__ = [
     'FYD', 'MKD', 'SPADE', 'AlignmentLoss', 'BaseDetector', 'Cloner',
     'CompactnessLoss', 'DemoBackbone', 'Ensemble', 'FitDetector', 'FitState',
-    'ForeignBackbone', 'FrozenBackbone', 'MeanTransformLoss', 'PaDiM',
-    'PairLoss', 'PatchCore', 'PatchNetwork', 'PatchTeacher',
-    'SequentialBackbone', 'TIMMBackbone', 'TiledBackbone',
+    'ForeignBackbone', 'FrozenBackbone', 'HalfPrecisionBackbone',
+    'MeanTransformLoss', 'PaDiM', 'PairLoss', 'PatchCore', 'PatchNetwork',
+    'PatchTeacher', 'SequentialBackbone', 'TIMMBackbone', 'TiledBackbone',
     'TorchvisionBackbone', 'TorchvisionResNet', 'TripletLoss',
     'UninformedStudents', 'build_backbone', 'load_teacher'
 ]

@@ -75,7 +75,8 @@ def test_several_nodes_that_do_not_know_the_first(groups, watches, launcher,
         os.environ.pop(name, None)
     with pytest.raises(InputError, match='set MASTER_ADDR in the environment'):
         setup_environment(launcher)
-    assert not groups and not watches
+    assert not groups
+    assert not watches
     os.environ['MASTER_ADDR'] = 'node0'
     setup_environment(launcher)
     assert watches[0][3] == 'node0'

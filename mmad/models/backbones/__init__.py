@@ -3,6 +3,7 @@ from .build_backbone import build_backbone
 from .cloner import Cloner
 from .demo_backbone import DemoBackbone
 from .foreign_backbone import ForeignBackbone
+from .half_precision_backbone import HalfPrecisionBackbone
 from .patch_network import PatchNetwork
 from .sequential_backbone import SequentialBackbone
 from .tiled_backbone import TiledBackbone
@@ -12,6 +13,7 @@ from .torchvision_resnet import TorchvisionResNet
 
 __all__ = [
     'Cloner', 'DemoBackbone', 'ForeignBackbone', 'FrozenBackbone',
-    'PatchNetwork', 'SequentialBackbone', 'TIMMBackbone', 'TiledBackbone',
-    'TorchvisionBackbone', 'TorchvisionResNet', 'build_backbone'
+    'HalfPrecisionBackbone', 'PatchNetwork', 'SequentialBackbone',
+    'TIMMBackbone', 'TiledBackbone', 'TorchvisionBackbone',
+    'TorchvisionResNet', 'build_backbone'
 ]

@@ -18,6 +18,7 @@ from mmad.utils.arguments import as_arguments
 
 from .base import FrozenBackbone, load_needed, read_weights
 from .foreign_backbone import ForeignBackbone, class_name
+from .half_precision_backbone import HalfPrecisionBackbone
 from .tiled_backbone import TiledBackbone
 
 # The arguments that name weights, of mmad and of the packages of the family.
@@ -40,6 +41,9 @@ def build_backbone(backbone: dict | nn.Module) -> FrozenBackbone:
 
     ``tiles`` in the config of any backbone, a dict of the arguments of
     :class:`TiledBackbone`, has it see large images tile by tile.
+
+    ``precision`` in the config of any backbone, ``'bfloat16'`` or
+    ``'float16'``, has it compute in that, see :class:`HalfPrecisionBackbone`.
 
     ``stages`` in the config names its maps. ``weights`` and ``stages`` reach
     the class only if it has such arguments.
@@ -71,6 +75,11 @@ def build_backbone(backbone: dict | nn.Module) -> FrozenBackbone:
                 '`tiles` of a backbone needs `size` and may have `overlap`, '
                 f'`blending` and `batch_size`, got {sorted(tiles)}.')
         return TiledBackbone(built, **tiles)
+    if isinstance(backbone, Mapping) and 'precision' in backbone:
+        plain = {key: backbone[key] for key in backbone if key != 'precision'}
+        built, precision = build_backbone(plain), backbone['precision']
+        return built if precision is None else HalfPrecisionBackbone(
+            built, precision)
     if isinstance(backbone, Mapping) and 'type' in backbone:
         kind = _find_class(backbone)
         if not (isinstance(kind, type) and issubclass(kind, FrozenBackbone)):

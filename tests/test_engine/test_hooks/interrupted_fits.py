@@ -5,6 +5,7 @@ import signal
 
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from budgets import budget_for
 from mmengine.runner import Runner
 
 from mmad.engine.hooks import fit_progress
@@ -21,7 +22,7 @@ SPADE = dict(
 PCA = dict(type='PaDiM', backbone=BACKBONE, reduction='pca', dim=5)
 MODELS = dict(
     patchcore=PATCHCORE,
-    thinned=dict(PATCHCORE, max_patches=500),
+    thinned=dict(PATCHCORE, memory_budget=budget_for(500, 16)),
     padim=dict(type='PaDiM', backbone=BACKBONE, dim=5),
     pca=PCA,
     stages=dict(
