@@ -1,6 +1,8 @@
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import cast
 
 import numpy as np
 import torch
@@ -133,19 +135,24 @@ def k_center_greedy(features: Tensor,
             [centers.to(more), more])
     device = device or features.device
     pick = _device_picks if device.type == 'cuda' else _host_picks
-    picks = track(
-        pick(features, num_select - done, first, row_ids, centers, chosen,
-             device),
-        'Selecting the coreset',
-        num_select,
-        completed=done,
-        disable=not progress)
+    picks = pick(features, num_select - done, first, row_ids, centers, chosen,
+                 device)
     taken = torch.empty(num_select, dtype=torch.int64)
     taken[:done] = chosen
-    for step, row_id in enumerate(picks, done):
-        taken[step] = row_id
-        if note is not None and (step + 1) % _NOTED == 0:
-            note(taken[:step + 1])
+    bar = cast(
+        Generator[int],
+        track(
+            picks,
+            'Selecting the coreset',
+            num_select,
+            completed=done,
+            disable=not progress))
+    # Whatever happens in a note, no bar is left open.
+    with closing(bar):
+        for step, row_id in enumerate(bar, done):
+            taken[step] = row_id
+            if note is not None and (step + 1) % _NOTED == 0:
+                note(taken[:step + 1])
     return taken
 
 

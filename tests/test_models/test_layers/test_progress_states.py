@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from budgets import budget_for
 from torch import Tensor
 
 from mmad.models.layers import (
@@ -35,8 +36,8 @@ CASES: dict[str, Case] = dict(
     coreset=(lambda: CoresetBank(0.3, 4), lambda g: (_maps(g, STAGES[0]), )),
     borders=(lambda: CoresetBank(0.3, None), lambda g:
              (_maps(g, STAGES[0]), _inside(g))),
-    thinned=(lambda: CoresetBank(0.3, 4, max_patches=100), lambda g:
-             (_maps(g, STAGES[0]), )),
+    thinned=(lambda: CoresetBank(0.3, 4, memory_budget=budget_for(100, 6, 4)),
+             lambda g: (_maps(g, STAGES[0]), )),
     random=(lambda: CoresetBank(0.3, selection='random'), lambda g:
             (_maps(g, STAGES[0]), )),
     bank=(MemoryBank, lambda g: (_maps(g, (7, )), )),
