@@ -148,7 +148,8 @@ def test_blocks_of_efficientnet_b5():
     for one, block, channels, stride in zip(
             maps, (7, 20, 26), (40, 128, 176), (4, 16, 16), strict=True):
         assert one.shape == (2, channels, 64 // stride, 96 // stride)
-        assert torch.equal(one, expected[block])
+        # Up to the rounding of folded normalization.
+        torch.testing.assert_close(one, expected[block], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(('setting', 'resize'), [
