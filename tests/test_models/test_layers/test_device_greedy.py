@@ -19,7 +19,8 @@ CPU = torch.device('cpu')
 
 def choose(rows, number, first=0, ids=None, centers=None):
     ids = torch.arange(len(rows)) if ids is None else ids
-    return list(_device_picks(rows, number, first, ids, centers, CPU))
+    none = ids[:0]
+    return list(_device_picks(rows, number, first, ids, centers, none, CPU))
 
 
 def naive(rows, number, first=0):
