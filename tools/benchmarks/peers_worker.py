@@ -251,12 +251,14 @@ def main(peer: Callable[[dict], Peer] | None, metrics: Metrics) -> None:
     """
     spec = json.loads(Path(sys.argv[1]).read_text())
     torch.set_num_threads(spec['threads'])
-    with torch.inference_mode():
-        if peer is None or spec['task'] == 'metrics':
-            result = measure_metrics(metrics, spec)
-        else:
-            tasks = dict(check=check, fit=fit, predict=predict)
-            result = tasks[spec['task']](peer(spec), spec)
+    if peer is None or spec['task'] == 'metrics':
+        result = measure_metrics(metrics, spec)
+    else:
+        tasks = dict(check=check, fit=fit, predict=predict)
+        # A model that is built in inference mode could not be trained.
+        model = peer(spec)
+        with torch.inference_mode():
+            result = tasks[spec['task']](model, spec)
     file = Path(sys.argv[2])
     part = file.with_suffix('.part')
     part.write_text(json.dumps(result))
