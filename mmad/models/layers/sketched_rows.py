@@ -1,8 +1,6 @@
-import itertools
 import math
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,6 +12,8 @@ from .row_scan import scan_rows, sort_heaps
 _SKETCH_DIM = 32
 # A product over so few dimensions takes no longer than that of the sketches.
 _FEW_DIMS = 64
+# Of fewer rows and queries, a product takes less time than the threads.
+_FEW_ROWS = 4096
 # Queries and rows of a block of bounds: 4 MB stay near the caches.
 _HEIGHT = 1024
 _BLOCK = 1 << 20
@@ -84,24 +84,36 @@ class SketchedRows:
             owners = torch.zeros(len(self.rows), dtype=torch.int64)
             excluded = torch.full((len(queries), ), -1)
         owners = owners.contiguous()
-        found = []
-        # Automatic mixed precision would round the bounds.
-        with ThreadPoolExecutor(torch.get_num_threads()) as threads, \
-                torch.autocast('cpu', enabled=False):
-            for part, own in zip(
-                    queries.split(_HEIGHT), excluded.split(_HEIGHT),
-                    strict=True):
-                scan = _Scan(part, self._table.rows, k, owners, own, threads)
-                found.append(self._search(scan))
-        return torch.cat(found)
+        few = len(self.rows) < _FEW_ROWS and len(queries) <= _HEIGHT
+        sketches = None if few else self._sketches
+        threads = 1 if few else torch.get_num_threads()
+        step = max(_FEWEST, min(_HEIGHT, -(-len(queries) // threads)))
+        scans = [
+            _Scan(part, self._table.rows, k, owners, own) for part, own in zip(
+                queries.split(step), excluded.split(step), strict=True)
+        ]
+        search = partial(self._search, sketches)
+        if threads == 1 or len(scans) == 1:
+            # Automatic mixed precision would round the bounds.
+            with torch.autocast('cpu', enabled=False):
+                return torch.cat([search(scan) for scan in scans])
+        # The threads of a product would go on waiting for the next one for
+        # milliseconds, in the way of those that scan.
+        try:
+            with ThreadPoolExecutor(
+                    threads, initializer=torch.set_num_threads,
+                    initargs=(1, )) as pool:
+                return torch.cat(list(pool.map(search, scans)))
+        finally:
+            # It is also the number of threads that start later.
+            torch.set_num_threads(threads)
 
-    def _search(self, scan: '_Scan') -> Tensor:
+    def _search(self, sketches: '_Table | None', scan: '_Scan') -> Tensor:
         first = 0
-        if self._sketches is not None:
+        if sketches is not None:
             # The error of rounding to float32, and that of float64.
             first = scan.run(
-                self._sketch(scan.queries), self._sketches, 0, _MOST_COMPARED,
-                1e-6)
+                self._sketch(scan.queries), sketches, 0, _MOST_COMPARED, 1e-6)
         scan.run(scan.queries, self._table, first, 1, 0)
         return scan.neighbors()
 
@@ -119,19 +131,15 @@ class _Scan:
     """A search for the nearest rows of some queries."""
 
     def __init__(self, queries: Tensor, rows: Tensor, k: int, owners: Tensor,
-                 excluded: Tensor, threads: ThreadPoolExecutor) -> None:
+                 excluded: Tensor) -> None:
         self.queries = queries
         self.rows = rows.numpy()
         self.owners = owners.numpy()
         self.excluded = excluded.numpy()
-        self.threads = threads
         self.reach = np.full(len(queries), np.inf)
         self.distances = np.full((len(queries), k), np.inf)
         # In a heap, the last in order comes first.
         self.index = np.tile(np.arange(k)[::-1], (len(queries), 1))
-        number = min(torch.get_num_threads(), len(queries) // _FEWEST)
-        ends = np.linspace(0, len(queries), max(1, number) + 1).astype(int)
-        self.parts = [slice(*pair) for pair in itertools.pairwise(ends)]
 
     def run(self, points: Tensor, table: _Table, first: int,
             most_compared: float, error: float) -> int:
@@ -166,23 +174,14 @@ class _Scan:
 
     def _compare(self, bounds: np.ndarray, first: int,
                  offsets: np.ndarray) -> int:
-        queries = self.queries.numpy()
-        return sum(
-            self._map(lambda part: scan_rows(bounds[part], first, queries[
-                part], self.rows, self.reach[part], offsets[
-                    part], self.owners, self.excluded[part], self.distances[
-                        part], self.index[part])))
+        return scan_rows(bounds, first, self.queries.numpy(), self.rows,
+                         self.reach, offsets, self.owners, self.excluded,
+                         self.distances, self.index)
 
     def neighbors(self) -> Tensor:
         """Return the rows ``(Q, k)`` found, nearest first."""
-        self._map(
-            lambda part: sort_heaps(self.distances[part], self.index[part]))
+        sort_heaps(self.distances, self.index)
         return torch.from_numpy(self.index)
-
-    def _map(self, function: Callable[[slice], Any]) -> list:
-        if len(self.parts) == 1:
-            return [function(self.parts[0])]
-        return list(self.threads.map(function, self.parts))
 
 
 def _offsets(points: Tensor, longest: float, error: float) -> np.ndarray:

@@ -29,6 +29,14 @@ def brute_force(queries, rows, k, owners=None, excluded=None):
     return torch.stack(found)
 
 
+@pytest.fixture(autouse=True, params=['few', 'many'])
+def kind(request, monkeypatch):
+    """Rows that are compared by products at once, or by sketches first."""
+    if request.param == 'many':
+        monkeypatch.setattr(sketched_rows, '_FEW_ROWS', 0)
+    return request.param
+
+
 @pytest.fixture(params=[(256, 1024, 1 << 20), (1, 5, 64), (40, 64, 1 << 10)])
 def blocks(request, monkeypatch):
     for name, value in zip(('_FIRST_WIDTH', '_HEIGHT', '_BLOCK'),
@@ -175,7 +183,9 @@ def test_few_rows_are_compared(monkeypatch):
     assert sum(counts) < 0.1 * 64 * 4000
 
 
-def test_products_take_over_where_sketches_are_of_no_use(monkeypatch):
+def test_products_take_over_where_sketches_are_of_no_use(kind, monkeypatch):
+    # In one thread.
+    monkeypatch.setattr(sketched_rows, '_FEWEST', 64)
     widths = []
     addmm = torch.addmm
 
@@ -186,7 +196,9 @@ def test_products_take_over_where_sketches_are_of_no_use(monkeypatch):
     monkeypatch.setattr(sketched_rows.torch, 'addmm', noted)
     rows, queries = draw(2000, 500), draw(64, 500, seed=1)
     index = SketchedRows(rows).nearest(queries, 1)
-    assert widths == [(32, 256), (500, 1744)]
+    assert widths == ([(32, 256),
+                       (500, 1744)] if kind == 'many' else [(500, 256),
+                                                            (500, 1744)])
     assert torch.equal(index, brute_force(queries, rows, 1))
 
 
