@@ -8,6 +8,7 @@ import torch.multiprocessing as mp
 from budgets import budget_for
 from mmengine.runner import Runner
 
+from mmad.engine import ProgressHook
 from mmad.engine.hooks import fit_progress
 from mmad.utils import load_checkpoint, setup_environment
 from mmad.utils.checkpoint import latest_checkpoint
@@ -55,6 +56,10 @@ def fit(cfg, interrupt_at=None):
         pass
     finally:
         fit_progress.open_atomically = before
+        # As the runner of the tools does.
+        for hook in runner.hooks:
+            if isinstance(hook, ProgressHook):
+                hook.close()
     return runner
 
 
