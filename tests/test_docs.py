@@ -210,7 +210,7 @@ def test_links_lead_to_files_and_headings_on_github(page):
         path, _, anchor = link.partition('#')
         target = page.parent / path if path else page
         if not target.exists() or (anchor
-                                   and anchor not in _github_anchors(target)):
+                                   and anchor not in _anchors(target)):
             broken.append(link)
     assert not broken
 
@@ -264,15 +264,18 @@ def _relative_links(text):
     ]
 
 
-def _github_anchors(page):
-    """Anchors that GitHub gives to the headings of a page."""
+def _anchors(page):
+    """Anchors of the headings of a page on GitHub and in the built docs.
+
+    Those have them for three levels.
+    """
     text = re.sub(
         r'^ *```.*?^ *```',
         '',
         page.read_text(),
         flags=re.DOTALL | re.MULTILINE)
     anchors = set()
-    for heading in re.findall(r'^#+ +(.*?) *$', text, re.MULTILINE):
+    for heading in re.findall(r'^#{1,3} +(.*?) *$', text, re.MULTILINE):
         heading = re.sub(r'\[(.*?)\]\(.*?\)', r'\1', heading)
         slug = re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-')
         number = 0
