@@ -209,8 +209,7 @@ def test_links_lead_to_files_and_headings_on_github(page):
     for link in _relative_links(_without_code(page)):
         path, _, anchor = link.partition('#')
         target = page.parent / path if path else page
-        if not target.exists() or (anchor
-                                   and anchor not in _anchors(target)):
+        if not target.exists() or (anchor and anchor not in _anchors(target)):
             broken.append(link)
     assert not broken
 
