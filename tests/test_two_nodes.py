@@ -217,5 +217,6 @@ def test_fit_by_torchrun_and_test(nodes, run_on_both, places, run_tool, config,
     # An older copy of the data.
     (places[2] / 'data' / 'bottle' / 'test' / 'good' / '000.png').unlink()
     ends, logs = run_on_both('pytorch', 1, *test)
-    assert ends == [2, 2], logs
-    assert logs.count('`test_dataloader.dataset` is 7 images') == 2
+    # One of them may be ended by the other before it has left by itself.
+    assert sorted(ends) in ([1, 2], [2, 2]), logs
+    assert logs.count('`test_dataloader.dataset` is 7 images') >= 2
