@@ -6,7 +6,7 @@ import numba
 import numpy as np
 
 FAST_MATH = {'reassoc', 'contract', 'nsz'}
-# Compiling takes two seconds. The functions that these call are all in this
+# Compiling takes seconds. The functions that these call are all in this
 # file: a change elsewhere would not end what is cached.
 _CACHE = os.access(os.path.dirname(__file__), os.W_OK)
 # Bounds looked at together: few enough to go through if one is small.
