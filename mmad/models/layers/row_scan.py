@@ -1,9 +1,12 @@
-"""Compiled loop that compares queries with the rows that bounds leave over."""
+"""Compiled loops that compare queries with the rows that bounds leave over."""
 import math
 import os
+from typing import NamedTuple
 
 import numba
 import numpy as np
+import torch
+from torch import Tensor
 
 FAST_MATH = {'reassoc', 'contract', 'nsz'}
 # Compiling takes seconds. The functions that these call are all in this
@@ -11,6 +14,68 @@ FAST_MATH = {'reassoc', 'contract', 'nsz'}
 _CACHE = os.access(os.path.dirname(__file__), os.W_OK)
 # Bounds looked at together: few enough to go through if one is small.
 _CHUNK = 32
+# Squares of longer or shorter rows leave the range of float32.
+_RANGE = 1e-25, 1e35
+# Comparing rows takes about as long as comparing so many details.
+_ROW_COST = 8
+# Comparisons per row and query that take longer than a product.
+_MOST_SPENT = 0.5
+
+
+class RowScan(NamedTuple):
+    """The state of a search for the nearest rows of some queries.
+
+    Args:
+        queries (np.ndarray): ``(Q, D)`` float32.
+        rows (np.ndarray): ``(N, D)`` float32.
+        owners (np.ndarray): ``(N,)`` int64 owner of each row.
+        excluded (np.ndarray): ``(Q,)`` int64, whose rows each query leaves
+            out.
+        reach (np.ndarray): ``(Q,)`` float64 squared distances that the
+            neighbors do not exceed.
+        distances (np.ndarray): ``(Q, k)`` float64 heaps of squared distances.
+        neighbors (np.ndarray): ``(Q, k)`` int64 rows of the heaps.
+    """
+    queries: np.ndarray
+    rows: np.ndarray
+    owners: np.ndarray
+    excluded: np.ndarray
+    reach: np.ndarray
+    distances: np.ndarray
+    neighbors: np.ndarray
+
+    @classmethod
+    def start(cls, queries: Tensor, rows: Tensor, k: int, owners: Tensor,
+              excluded: Tensor) -> 'RowScan':
+        """Return a search for ``k`` rows that has found nothing yet."""
+        num = len(queries)
+        return cls(
+            queries.numpy(),
+            rows.numpy(),
+            owners.numpy(),
+            excluded.numpy(),
+            np.full(num, np.inf),
+            np.full((num, k), np.inf),
+            # In a heap, the last in order comes first.
+            np.tile(np.arange(k)[::-1], (num, 1)))
+
+    def after(self, first: int) -> 'RowScan':
+        """Return the search for the queries from ``first`` on, as views."""
+        return RowScan(self.queries[first:], self.rows, self.owners,
+                       self.excluded[first:], self.reach[first:],
+                       self.distances[first:], self.neighbors[first:])
+
+
+def float32_slack(slack: Tensor, size: Tensor) -> np.ndarray:
+    """Return the slack, infinite where float32 cannot hold the squares.
+
+    Args:
+        slack (Tensor): ``(Q,)`` float64.
+        size (Tensor): ``(Q,)`` float64, largest norm of what is squared.
+    """
+    square = size**2
+    in_range = (square > _RANGE[0]) & (square < _RANGE[1])
+    return slack.where(in_range, torch.inf).numpy()
 
 
 @numba.njit(fastmath=FAST_MATH)
@@ -88,13 +153,27 @@ def _replace_last(distances, rows, count, distance, row):
 
 
 @numba.njit
-def _limit(reach, offsets):
-    return np.float32((math.sqrt(reach) + offsets[0])**2 + offsets[1])
+def _neighbors_reach(queries, q, rows, neighbors):
+    """Square of a distance within which the query has as many neighbors.
+
+    Queries side by side have neighbors side by side.
+
+    Args:
+        queries (np.ndarray): ``(Q, D)`` float32.
+        q (int): Number of the query.
+        rows (np.ndarray): ``(N, D)`` float32.
+        neighbors (np.ndarray): ``(k,)`` int64 neighbors of another query.
+    """
+    reach = 0.0
+    for i in neighbors:
+        reach = max(reach, _squared_distance(queries, q, rows, i))
+    # Compiled here, the sum may have another order.
+    return reach * (1 + 1e-12)
 
 
 @numba.njit(nogil=True, cache=_CACHE)
-def scan_rows(bounds, first, queries, rows, reach, offsets, owners, excluded,
-              distances, index):
+def scan_rows(bounds, first, slack, queries, rows, owners, excluded, reach,
+              distances, neighbors):
     """Update the nearest rows of queries by a block of rows.
 
     A row is compared with a query in up to three steps: by a bound from below
@@ -105,46 +184,27 @@ def scan_rows(bounds, first, queries, rows, reach, offsets, owners, excluded,
         bounds (np.ndarray): ``(Q, n)`` float32, of rows ``first`` to
             ``first + n``, less a term of the query.
         first (int): First row of the block.
-        queries (np.ndarray): ``(Q, D)`` float32.
-        rows (np.ndarray): ``(N, D)`` float32.
-        reach (np.ndarray): ``(Q,)`` float64 squared distances that the
-            neighbors do not exceed; changed in place.
-        offsets (np.ndarray): ``(Q, 2)`` float64 ``a, b``: a row within the
-            distance ``r`` of the query has a bound of at most
-            ``(r + a)^2 + b``; ``a`` is infinite if squares of such a query
-            leave the range of float32.
-        owners (np.ndarray): ``(N,)`` int64 owner of each row.
-        excluded (np.ndarray): ``(Q,)`` int64, whose rows each query leaves
-            out.
-        distances (np.ndarray): ``(Q, k)`` float64 heaps of squared distances.
-        index (np.ndarray): ``(Q, k)`` int64 rows of the heaps.
-
-    Returns:
-        int: Number of rows that were compared in more than the first step.
+        slack (np.ndarray): ``(Q,)`` float64: a row within the distance ``r``
+            of the query has a bound of at most ``r^2 + slack``; infinite if
+            squares of such a query leave the range of float32.
+        queries, rows, owners, excluded, reach, distances, neighbors:
+            :class:`RowScan`, the last three changed in place.
     """
     width, k = bounds.shape[1], distances.shape[1]
     chunks = np.empty(width // _CHUNK + 1, np.int64)
-    compared = 0
     for q in range(len(queries)):
-        near, places = distances[q], index[q]
-        in_range = offsets[q, 0] < math.inf
+        near, places = distances[q], neighbors[q]
+        in_range = slack[q] < math.inf
         if (first == 0 and q > 0 and distances[q - 1, 0] < math.inf
                 and excluded[q] == excluded[q - 1]):
-            # Queries side by side have neighbors side by side.
-            seed = 0.0
-            for i in range(k):
-                seed = max(
-                    seed, _squared_distance(queries, q, rows, index[q - 1, i]))
-            # Compiled here, the sum may have another order.
-            reach[q] = seed * (1 + 1e-12)
-        limit = _limit(reach[q], offsets[q])
+            reach[q] = _neighbors_reach(queries, q, rows, neighbors[q - 1])
+        limit = np.float32(reach[q] + slack[q])
         for chunk in chunks[:_find_chunks(bounds[q], limit, chunks)]:
             start = chunk * _CHUNK
             for i in range(start, min(start + _CHUNK, width)):
                 row = first + i
                 if bounds[q, i] > limit or owners[row] == excluded[q]:
                     continue
-                compared += 1
                 if in_range and distance_bound(queries, q, rows,
                                                row) > reach[q]:
                     continue
@@ -153,16 +213,130 @@ def scan_rows(bounds, first, queries, rows, reach, offsets, owners, excluded,
                     _replace_last(near, places, k, distance, row)
                     if near[0] < reach[q]:
                         reach[q] = near[0]
-                        limit = _limit(reach[q], offsets[q])
-    return compared
+                        limit = np.float32(reach[q] + slack[q])
+
+
+@numba.njit(fastmath=FAST_MATH)
+def _box_bounds(point, lows, highs, bounds):
+    """Squared distances ``(L,)`` of a point from boxes, in float32."""
+    bounds[:] = 0
+    for k in range(len(point)):
+        low, high = lows[k], highs[k]
+        for i in range(len(bounds)):
+            outside = max(low[i] - point[k], point[k] - high[i], np.float32(0))
+            bounds[i] += outside * outside
+
+
+@numba.njit(fastmath=FAST_MATH)
+def _leaf_distances(point, columns, distances):
+    """Squared distances ``(n,)`` of a point from a leaf, in float32.
+
+    They are over all dimensions but the last.
+    """
+    distances[:] = 0
+    for k in range(0, len(point) - 1, 4):
+        a, b, c, d = columns[k], columns[k + 1], columns[k + 2], columns[k + 3]
+        p, q, r, s = point[k], point[k + 1], point[k + 2], point[k + 3]
+        for i in range(len(distances)):
+            distances[i] += ((a[i] - p)**2 + (b[i] - q)**2) + ((c[i] - r)**2 +
+                                                               (d[i] - s)**2)
+
+
+@numba.njit
+def _limit(reach, slack, rounding):
+    return np.float32((math.sqrt(reach) + slack)**2 * rounding)
 
 
 @numba.njit(nogil=True, cache=_CACHE)
-def sort_heaps(distances, index):
+def scan_leaves(lows, highs, columns, members, details, points, point_details,
+                slack, queries, rows, owners, excluded, reach, distances,
+                neighbors):
+    """Update the nearest rows of queries by rows in leaves.
+
+    A row is compared with a query in up to five steps: by the box around the
+    sketches of its leaf, by its sketch, by the details of the sketch, by the
+    distance in float32, and exactly, in float64. Ties go to the lowest row.
+
+    It ends early where that rules out so few rows that a product over all
+    dimensions takes less time.
+
+    Args:
+        lows (np.ndarray): ``(d, L)`` float32, least values of the sketches of
+            each leaf.
+        highs (np.ndarray): ``(d, L)`` float32, greatest values.
+        columns (np.ndarray): ``(L, d, n)`` float32 sketches of each leaf; NaN
+            where the last one has fewer rows. 4 divides ``d - 1``.
+        members (np.ndarray): ``(N,)`` int64, which row is in which place of
+            the leaves.
+        details (np.ndarray): ``(N, e)`` float32, what can take the place of
+            the last dimension of the sketches, in the order of the leaves.
+        points (np.ndarray): ``(Q, d)`` float32 sketches of the queries.
+        point_details (np.ndarray): ``(Q, e)`` float32.
+        slack (np.ndarray): ``(Q,)`` float64: a row within the distance ``r``
+            of the query has sketches within ``r + slack``; infinite if
+            squares of such a query leave the range of float32.
+        queries, rows, owners, excluded, reach, distances, neighbors:
+            :class:`RowScan`, the last three changed in place.
+
+    Returns:
+        int: Number of queries that are done, the first ones.
+    """
+    k, width = distances.shape[1], columns.shape[2]
+    rounding = 1 + 1.2e-7 * (len(lows) + details.shape[1] + 4)
+    boxes = np.empty(len(columns), np.float32)
+    parts = np.empty(width, np.float32)
+    found = np.empty(width, np.int64)
+    spent = 0
+    for q in range(len(queries)):
+        near, places = distances[q], neighbors[q]
+        in_range = slack[q] < math.inf
+        if (q > 0 and distances[q - 1, 0] < math.inf
+                and excluded[q] == excluded[q - 1]):
+            reach[q] = _neighbors_reach(queries, q, rows, neighbors[q - 1])
+        limit = _limit(reach[q], slack[q], rounding)
+        _box_bounds(points[q], lows, highs, boxes)
+        # From the nearest leaf come good neighbors, which rule out others.
+        nearest = np.argmin(boxes)
+        for turn in range(-1, len(boxes)):
+            leaf = nearest if turn < 0 else turn
+            if turn == nearest or boxes[leaf] > limit:
+                continue
+            _leaf_distances(points[q], columns[leaf], parts)
+            last, rests = points[q, -1], columns[leaf, -1]
+            number = 0
+            for i in range(width):
+                found[number] = i
+                number += int(parts[i] + (rests[i] - last)**2 <= limit)
+            spent += number
+            for i in found[:number]:
+                place = leaf * width + i
+                if parts[i] + distance_bound(point_details, q, details,
+                                             place) > limit:
+                    continue
+                row = members[place]
+                if owners[row] == excluded[q]:
+                    continue
+                spent += _ROW_COST
+                if in_range and distance_bound(queries, q, rows,
+                                               row) > reach[q]:
+                    continue
+                distance = _squared_distance(queries, q, rows, row)
+                if _comes_before(distance, row, near[0], places[0]):
+                    _replace_last(near, places, k, distance, row)
+                    if near[0] < reach[q]:
+                        reach[q] = near[0]
+                        limit = _limit(reach[q], slack[q], rounding)
+        if spent > _MOST_SPENT * (q + 4) * len(rows):
+            return q + 1
+    return len(queries)
+
+
+@numba.njit(nogil=True, cache=_CACHE)
+def sort_heaps(distances, neighbors):
     """Sort the rows of each heap of :func:`scan_rows`, nearest first."""
     for q in range(len(distances)):
         for count in range(distances.shape[1] - 1, 0, -1):
-            distance, row = distances[q, count], index[q, count]
+            distance, row = distances[q, count], neighbors[q, count]
             distances[q, count] = distances[q, 0]
-            index[q, count] = index[q, 0]
-            _replace_last(distances[q], index[q], count, distance, row)
+            neighbors[q, count] = neighbors[q, 0]
+            _replace_last(distances[q], neighbors[q], count, distance, row)

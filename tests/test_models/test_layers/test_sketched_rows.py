@@ -1,7 +1,9 @@
+import math
+
 import pytest
 import torch
 
-from mmad.models.layers import sketched_rows
+from mmad.models.layers import sketch_leaves, sketched_rows
 from mmad.models.layers.row_scan import distance_bound
 from mmad.models.layers.sketched_rows import SketchedRows
 
@@ -29,19 +31,21 @@ def brute_force(queries, rows, k, owners=None, excluded=None):
     return torch.stack(found)
 
 
-@pytest.fixture(autouse=True, params=['few', 'many'])
+@pytest.fixture(autouse=True, params=['leaves', 'products'])
 def kind(request, monkeypatch):
-    """Rows that are compared by products at once, or by sketches first."""
-    if request.param == 'many':
-        monkeypatch.setattr(sketched_rows, '_FEW_ROWS', 0)
+    """Rows that are ruled out by leaves of sketches, or by products."""
+    if request.param == 'products':
+        monkeypatch.setattr(sketched_rows, '_FEW_DIMS', math.inf)
     return request.param
 
 
-@pytest.fixture(params=[(256, 1024, 1 << 20), (1, 5, 64), (40, 64, 1 << 10)])
+@pytest.fixture(params=[(256, 128, 1 << 20, 64), (1, 5, 64,
+                                                  1), (40, 64, 1 << 10, 7)])
 def blocks(request, monkeypatch):
     for name, value in zip(('_FIRST_WIDTH', '_HEIGHT', '_BLOCK'),
                            request.param):
         monkeypatch.setattr(sketched_rows, name, value)
+    monkeypatch.setattr(sketch_leaves, '_LEAF', request.param[-1])
 
 
 @pytest.mark.parametrize('dim', [1, 2, 31, 33, 64, 65, 200, 2000])
@@ -169,37 +173,31 @@ def test_strided_queries_and_rows():
         brute_force(queries, rows, 2))
 
 
-def test_few_rows_are_compared(monkeypatch):
-    counts = []
-    scan_rows = sketched_rows.scan_rows
-
-    def counted(*args):
-        counts.append(scan_rows(*args))
-        return counts[-1]
-
-    monkeypatch.setattr(sketched_rows, 'scan_rows', counted)
-    rows, queries = like_features(4000, 100), like_features(64, 100, seed=5)
-    SketchedRows(rows).nearest(queries, 1)
-    assert sum(counts) < 0.1 * 64 * 4000
-
-
 def test_products_take_over_where_sketches_are_of_no_use(kind, monkeypatch):
-    # In one thread.
-    monkeypatch.setattr(sketched_rows, '_FEWEST', 64)
-    widths = []
+    monkeypatch.setattr(sketched_rows, '_HEIGHT', 64)
+    products = []
     addmm = torch.addmm
 
     def noted(norms, points, columns, **kwargs):
-        widths.append((points.shape[1], columns.shape[1]))
+        products.append((len(points), columns.shape[1]))
         return addmm(norms, points, columns, **kwargs)
 
     monkeypatch.setattr(sketched_rows.torch, 'addmm', noted)
-    rows, queries = draw(2000, 500), draw(64, 500, seed=1)
-    index = SketchedRows(rows).nearest(queries, 1)
-    assert widths == ([(32, 256),
-                       (500, 1744)] if kind == 'many' else [(500, 256),
-                                                            (500, 1744)])
-    assert torch.equal(index, brute_force(queries, rows, 1))
+    queries = draw(64, 500, seed=1)
+    queries[:20] = like_features(20, 500, seed=5)
+    rows = torch.cat([like_features(1000, 500), draw(1000, 500)])
+    for expected, part in ((0, slice(20)), (44, slice(20, 64))):
+        products.clear()
+        index = SketchedRows(rows).nearest(queries[part], 1)
+        assert torch.equal(index, brute_force(queries[part], rows, 1))
+        num = part.stop - (part.start or 0)
+        if kind == 'products':
+            assert products == [(num, 256), (num, 1744)]
+        elif expected:
+            # After a few queries that show it.
+            assert num - 8 < products[0][0] < num
+        else:
+            assert not products
 
 
 @pytest.mark.parametrize('dim', [1, 7, 384])

@@ -1,0 +1,101 @@
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from .row_scan import RowScan, float32_slack, scan_leaves
+
+# Principal coordinates of the sketches and of their details. More of them
+# rule out more rows, but take longer.
+_COARSE, _FINE = 32, 63
+# Rows of a leaf: a few vectors of numbers for each dimension.
+_LEAF = 64
+
+
+class SketchLeaves:
+    """Sketches of rows, in leaves of similar ones.
+
+    The sketch of a row has its first principal coordinates and, last, the
+    length of what they leave over. The distance of two sketches is at most
+    that of the rows, by the triangle inequality.
+
+    Args:
+        rows (Tensor): ``(N, D)`` float32, on the CPU, with norms that float32
+            can hold.
+    """
+
+    def __init__(self, rows: Tensor) -> None:
+        self._mean, self._axes = _principal_axes(
+            rows, min(rows.shape[1], _COARSE + _FINE))
+        parts = [self._sketch(part) for part in rows.split(4096)]
+        sketches, details, norms = (
+            torch.cat(part).numpy() for part in zip(*parts, strict=True))
+        self._longest = norms.max()
+        self._members = cKDTree(sketches, leafsize=_LEAF).indices.astype(int)
+        self._details = details[self._members]
+        num, dim = -(-len(rows) // _LEAF), sketches.shape[1]
+        leaves = np.full((num, _LEAF, dim), np.nan, np.float32)
+        leaves.reshape(-1, dim)[:len(rows)] = sketches[self._members]
+        self._columns = np.ascontiguousarray(leaves.transpose(0, 2, 1))
+        self._lows = np.ascontiguousarray(np.nanmin(leaves, 1).T)
+        self._highs = np.ascontiguousarray(np.nanmax(leaves, 1).T)
+
+    def _sketch(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Sketch rows ``(N, D)``.
+
+        Returns:
+            tuple[Tensor, Tensor, Tensor]: Sketches ``(N, 33)`` and details
+            ``(N, up to 64)``, float32, and the norms ``(N,)`` of the rows
+            less their mean, float64.
+        """
+        centered = rows.double() - self._mean
+        coordinates = centered @ self._axes
+        norms = torch.linalg.vector_norm(centered, dim=1)
+        squares = norms.square()[:, None]
+        sketches = []
+        for part in coordinates.tensor_split([_COARSE], 1):
+            squares -= part.square().sum(1, keepdim=True)
+            rest = squares.clamp(min=0).sqrt()
+            # Rounded only once, from float64.
+            sketches.append(torch.cat([part, rest], 1).float())
+        return sketches[0], sketches[1], norms
+
+    def scan(self, scan: RowScan) -> int:
+        """Update the nearest rows of queries.
+
+        Args:
+            scan (RowScan): The queries and what is known of their neighbors.
+
+        Returns:
+            int: Number of queries that are done, the first ones. The sketches
+            rule out too few rows for the others.
+        """
+        points, details, norms = self._sketch(torch.from_numpy(scan.queries))
+        size = norms + self._longest
+        # Rounding of the sketches, and of the squares of what is left over.
+        error = 1e-7 + 2e-8 * scan.queries.shape[1]**0.5
+        return scan_leaves(self._lows, self._highs,
+                           self._columns, self._members, self._details,
+                           points.numpy(), details.numpy(),
+                           float32_slack(error * size, size), *scan)
+
+
+def _principal_axes(rows: Tensor, num: int) -> tuple[Tensor, Tensor]:
+    """Find mean ``(D,)`` and leading axes ``(D, d)``, float64, of the rows.
+
+    Subspace iteration over a sample finds them well enough, as any orthogonal
+    axes give bounds.
+    """
+    sample = rows[::max(1, len(rows) // 4096)].double()
+    mean = sample.mean(0)
+    sample = sample - mean
+    axes = torch.randn(
+        rows.shape[1],
+        num,
+        dtype=torch.float64,
+        generator=torch.Generator().manual_seed(0))
+    for _ in range(4):
+        axes = torch.linalg.qr(sample.T @ (sample @ axes)).Q
+    # In order of their variance.
+    turn = torch.linalg.eigh((sample @ axes).T @ (sample @ axes)).eigenvectors
+    return mean, axes @ turn.flip(1)
