@@ -11,7 +11,7 @@ from torch import Tensor
 FAST_MATH = {'reassoc', 'contract', 'nsz'}
 # Compiling takes seconds. The functions that these call are all in this
 # file: a change elsewhere would not end what is cached.
-_CACHE = os.access(os.path.dirname(__file__), os.W_OK)
+CACHE = os.access(os.path.dirname(__file__), os.W_OK)
 # Bounds looked at together: few enough to go through if one is small.
 _CHUNK = 32
 # Squares of longer or shorter rows leave the range of float32.
@@ -171,7 +171,7 @@ def _neighbors_reach(queries, q, rows, neighbors):
     return reach * (1 + 1e-12)
 
 
-@numba.njit(nogil=True, cache=_CACHE)
+@numba.njit(nogil=True, cache=CACHE)
 def scan_rows(bounds, first, slack, queries, rows, owners, excluded, reach,
               distances, neighbors):
     """Update the nearest rows of queries by a block of rows.
@@ -247,7 +247,7 @@ def _limit(reach, slack, rounding):
     return np.float32((math.sqrt(reach) + slack)**2 * rounding)
 
 
-@numba.njit(nogil=True, cache=_CACHE)
+@numba.njit(nogil=True, cache=CACHE)
 def scan_leaves(lows, highs, columns, members, details, points, point_details,
                 slack, queries, rows, owners, excluded, reach, distances,
                 neighbors):
@@ -331,7 +331,7 @@ def scan_leaves(lows, highs, columns, members, details, points, point_details,
     return len(queries)
 
 
-@numba.njit(nogil=True, cache=_CACHE)
+@numba.njit(nogil=True, cache=CACHE)
 def sort_heaps(distances, neighbors):
     """Sort the rows of each heap of :func:`scan_rows`, nearest first."""
     for q in range(len(distances)):

@@ -43,7 +43,7 @@ def test_company_changes_no_bit(dim, number):
             packed_distances(factor, mean, samples[part]), together[part])
 
 
-@pytest.mark.parametrize('positions', [1, 5, 64])
+@pytest.mark.parametrize('positions', [1, 5, 700])
 def test_threads_change_no_bit(threads, positions):
     arguments = gaussians(30, positions)
     threads(1)
