@@ -3,6 +3,8 @@
 # Bytes of float32.
 FLOAT = 4
 PROJECTED = 128
+# Of stages 2 and 3 of ResNet-18, which PatchCore holds, and of PaDiM.
+HELD = 384
 CHANNELS = 100
 # Name of the peer that the aims are about.
 PEER = 'anomalib'
@@ -25,7 +27,11 @@ def limits(results: dict, method: str) -> str:
             f'{bytes_read / bandwidth:,.1f} s at the {bandwidth / 1e9:.1f} '
             'GB/s that were measured here, the limit of a loop; the pruned '
             f'selection takes {own["coreset"]:.2f} s, the projection '
-            'included. ')
+            'included. Its memory is that of the patches, '
+            f'{results["patches"] * HELD * FLOAT / 2**20:.0f} MiB, and of '
+            'what they are projected to, '
+            f'{results["patches"] * PROJECTED * FLOAT / 2**20:.0f} MiB, which '
+            'are held until the choice is made. ')
     else:
         sums = results['positions'] * CHANNELS**2 * 8 / 2
         text += (f'The Gaussians take {own["coreset"]:.2f} s; their sums, '
@@ -40,7 +46,12 @@ def limits(results: dict, method: str) -> str:
         factor = (results['positions'] * CHANNELS * (CHANNELS + 1) / 2 * FLOAT)
         text += (f', of which reading the factors, {factor / 2**20:.0f} MiB, '
                  f'takes {factor / bandwidth * 1e3:.1f} ms')
-    return text + '.'
+        return text + '.'
+    return (
+        f'{text}, nearly all of it for the search. Accuracy: anomalib repeats '
+        'the score of a patch over its pixels before it smooths them, where '
+        'the paper and mmad interpolate; the last digits of pixel AUROC and '
+        'AUPRO differ by that.')
 
 
 def _of_metrics(results: dict) -> str:
