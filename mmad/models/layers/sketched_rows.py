@@ -10,8 +10,10 @@ from .sketch_leaves import SketchLeaves
 
 # A product over so few dimensions takes no longer than the sketches.
 _FEW_DIMS = 64
-# Queries of a task: few enough for all threads to end together.
-_HEIGHT = 128
+# Queries of a task, and tasks of a thread: enough for all to end together.
+_HEIGHT, _TASKS = 128, 8
+# Queries that are worth a task.
+_FEWEST = 16
 # Queries and rows of a block of products: 4 MB stay near the caches.
 _BLOCK = 1 << 20
 # Rows of the first block, which has no neighbors to compare with yet.
@@ -69,7 +71,7 @@ class SketchedRows:
             excluded = torch.full((len(queries), ), -1)
         owners = owners.contiguous()
         threads = torch.get_num_threads()
-        step = max(1, min(_HEIGHT, -(-len(queries) // threads)))
+        step = max(_FEWEST, min(_HEIGHT, len(queries) // (_TASKS * threads)))
         scans = [
             RowScan.start(part, self._table, k, owners, own)
             for part, own in zip(

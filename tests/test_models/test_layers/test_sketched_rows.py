@@ -39,13 +39,15 @@ def kind(request, monkeypatch):
     return request.param
 
 
-@pytest.fixture(params=[(256, 128, 1 << 20, 64), (1, 5, 64,
-                                                  1), (40, 64, 1 << 10, 7)])
+@pytest.fixture(params=[(256, 128, 16, 1 << 20,
+                         64), (1, 5, 1, 64, 1), (40, 64, 7, 1 << 10, 7)])
 def blocks(request, monkeypatch):
-    for name, value in zip(('_FIRST_WIDTH', '_HEIGHT', '_BLOCK'),
-                           request.param):
+    *others, leaf = request.param
+    for name, value in zip(('_FIRST_WIDTH', '_HEIGHT', '_FEWEST', '_BLOCK'),
+                           others,
+                           strict=True):
         monkeypatch.setattr(sketched_rows, name, value)
-    monkeypatch.setattr(sketch_leaves, '_LEAF', request.param[-1])
+    monkeypatch.setattr(sketch_leaves, '_LEAF', leaf)
 
 
 @pytest.mark.parametrize('dim', [1, 2, 31, 33, 64, 65, 200, 2000])
@@ -174,7 +176,8 @@ def test_strided_queries_and_rows():
 
 
 def test_products_take_over_where_sketches_are_of_no_use(kind, monkeypatch):
-    monkeypatch.setattr(sketched_rows, '_HEIGHT', 64)
+    # One task.
+    monkeypatch.setattr(sketched_rows, '_FEWEST', 64)
     products = []
     addmm = torch.addmm
 
