@@ -10,7 +10,7 @@ from tiny_models import TinyBackbone  # noqa: F401, registers it
 from mmad.apis import init_model, update_checkpoint
 from mmad.apis.model_updater import ModelUpdater
 from mmad.errors import InputError
-from mmad.models import MKD, PaDiM, PatchCore
+from mmad.models import PaDiM, PatchCore
 from mmad.utils import load_checkpoint
 from mmad.utils.packed_names import unpack_names
 
@@ -291,12 +291,6 @@ def test_nothing_to_do(name, checkpoint, tmp_path):
         update_checkpoint(checkpoint, config=config(name))
     with pytest.raises(InputError, match='is missing or holds no images'):
         update_checkpoint(checkpoint, tmp_path / 'no', config=config(name))
-
-
-def test_trained_detectors():
-    model = MKD.__new__(MKD)
-    with pytest.raises(InputError, match='MKD is trained by gradients'):
-        ModelUpdater(model)
 
 
 def test_nothing_for_images_left_out_stays(pictures, tmp_path, monkeypatch):

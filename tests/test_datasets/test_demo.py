@@ -3,10 +3,11 @@ import csv
 import cv2
 import numpy as np
 import pytest
+from seen_poses import find_pose
 
 from mmad.datasets import demo
 from mmad.datasets.demo import generate_demo
-from mmad.datasets.demo_plate import DEFECT_TYPES, any_pose, render
+from mmad.datasets.demo_plate import DEFECT_TYPES, render
 from mmad.errors import InputError
 
 SMALL = dict(num_train=2, num_good=1, num_per_defect_type=1, size=96)
@@ -42,60 +43,6 @@ def test_seed_decides(tmp_path):
     assert contents(generate_demo(tmp_path / 'again', **SMALL)) == first
     other = contents(generate_demo(tmp_path / 'other', seed=1, **SMALL))
     assert not set(first.values()) & set(other.values())
-
-
-def test_pictures_differ():
-    images = [
-        render(0, split, index)[0].tobytes() for split in ('train', 'test')
-        for index in range(3)
-    ]
-    assert len(set(images)) == len(images)
-
-
-@pytest.mark.parametrize('defect_type', DEFECT_TYPES)
-@pytest.mark.parametrize('index', range(6))
-def test_defect_is_where_the_mask_is(defect_type, index):
-    sound, empty = render(0, 'test', index)
-    image, mask = render(0, 'test', index, defect_type)
-    assert not empty.any()
-    assert 10 < (mask > 0).sum() < 1500
-    change = np.abs(image.astype(int) - sound).max(2)
-    assert np.quantile(change[mask > 0], 0.8) > 8
-    near = cv2.dilate(mask, np.ones((25, 25))) > 0
-    assert not change[~near].any()
-
-
-def find_pose(image):
-    """Center in pixels and angle in degrees of a plate, by its colors."""
-    blue = image[..., 2].astype(int) - image[..., 0]
-    plate = cv2.medianBlur(image, 5)[..., 2] > 90
-    y, x = np.argwhere(plate).mean(0)
-    # The belt is bluish too, the ink is further down on an upright plate.
-    down, right = np.argwhere(plate & (blue > 30)).mean(0) - (y, x)
-    return x, y, np.rad2deg(np.arctan2(-right, down))
-
-
-@pytest.mark.parametrize('split', ['train', 'test'])
-@pytest.mark.parametrize('index', range(5))
-def test_plate_lies_where_its_pose_says(split, index):
-    image, _ = render(0, split, index, at_any_pose=True)
-    pose = any_pose(0, split, index)
-    x, y, angle = find_pose(image)
-    assert abs(x - 127.5 - pose.x) < 1.5
-    assert abs(y - 127.5 - pose.y) < 1.5
-    assert abs((angle - pose.angle + 180) % 360 - 180) < 2
-    # No part of the plate is outside.
-    frame = cv2.medianBlur(image, 5)[..., 2]
-    frame[2:-2, 2:-2] = 0
-    assert frame.max() < 90
-
-
-def test_angles_are_uniform():
-    angles = np.array(
-        [any_pose(0, 'train', index).angle for index in range(400)])
-    quarters = np.bincount(((angles + 360) % 360 // 90).astype(int))
-    assert quarters.min() > 70
-    assert len(quarters) == 4
 
 
 def test_upright_plates_are_those_at_any_pose(tmp_path):

@@ -1,5 +1,4 @@
 """Names and original files of images to draw."""
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,9 @@ from mmad.errors import InputError
 from mmad.structures import AnomalyDataSample
 from mmad.structures.frame import require_place
 from mmad.utils.inner_datasets import inner_datasets
+from mmad.utils.unique_names import UniqueNames
 
-Entry = tuple[int, str, str, int]
+Entry = tuple[int, str, str]
 Readers = dict[str | None, list[BaseTransform]]
 
 
@@ -98,35 +98,24 @@ def find_readers(dataset: BaseDataset) -> Readers:
 
 
 def name_of(sample: AnomalyDataSample, position: int) -> Entry:
-    """Return position, defect type, stem of the file, and index of an image.
+    """Return position, defect type and stem of the file of an image.
 
     Args:
         sample (AnomalyDataSample): Its sample.
         position (int): Its position in the test set.
     """
-    index = sample.get('sample_idx', position)
     defect_type = sample.get('defect_type')
     path = sample.get('img_path')
+    stem = (f'image_{sample.get("sample_idx", position)}'
+            if path is None else Path(path).stem)
     return (position, 'unknown' if defect_type is None else str(defect_type),
-            f'image_{index}' if path is None else Path(path).stem, index)
+            stem)
 
 
-def unique_names(entries: Iterable[Entry]) -> dict[int, tuple[str, str]]:
-    """Map each position to its defect type and to a stem that is unique."""
-    entries = sorted(entries)
-    counts = Counter(
-        (defect_type, stem) for _, defect_type, stem, _ in entries)
-    # Indices may repeat between the data sets of a ConcatDataset.
-    indices = Counter(tuple(name) for _, *name in entries)
-    taken = {name for name, count in counts.items() if count == 1}
-    names = {}
-    for position, defect_type, stem, index in entries:
-        if counts[defect_type, stem] > 1:
-            if indices[defect_type, stem, index] > 1:
-                index = position
-            stem += f'_{index}'
-            while (defect_type, stem) in taken:
-                stem += '_'
-            taken.add((defect_type, stem))
-        names[position] = defect_type, stem
-    return names
+def name_files(entries: Iterable[Entry]) -> dict[int, Path]:
+    """Map each position to a relative path, without suffix, of its own."""
+    name = UniqueNames()
+    return {
+        position: name(*Path(defect_type, stem).parts)
+        for position, defect_type, stem in sorted(entries)
+    }

@@ -34,10 +34,10 @@ from .drawn_images import (
     Readers,
     find_readers,
     has_scale,
+    name_files,
     name_of,
     read_original,
     require_original,
-    unique_names,
 )
 
 
@@ -146,7 +146,7 @@ class VisualizationHook(Hook):
         self._track(runner, 'test', 0)
         if not self.enable:
             return
-        names = unique_names(
+        names = name_files(
             chain.from_iterable(
                 all_gather_object([picture.entry for picture in self._files])))
         folder = self._folder(runner)
@@ -155,10 +155,9 @@ class VisualizationHook(Hook):
                 self._files,
                 'Drawing heat maps',
                 enable=not all(picture.file for picture in self._files)):
-            defect_type, stem = names[picture.entry[0]]
-            path = safe_path(folder, defect_type, f'{stem}.png')
+            path = folder / f'{names[picture.entry[0]]}.png'
             if picture.file is None:
-                self._draw(picture, value_range, stem, out_file=path)
+                self._draw(picture, value_range, path.stem, out_file=path)
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 os.replace(picture.file, path)
@@ -262,7 +261,7 @@ class VisualizationHook(Hook):
 
     def _add_file(self, runner: Runner, picture: Picture) -> None:
         # Fail here rather than at the end of a long test.
-        position, defect_type, stem, _ = picture.entry
+        position, defect_type, stem = picture.entry
         safe_path(self._folder(runner), defect_type, f'{stem}.png')
         if has_scale(picture.sample):
             if self._drawn is None:
@@ -297,10 +296,10 @@ class VisualizationHook(Hook):
         if not self._picks:
             return
         value_range = self._value_range()
-        names = unique_names(picture.entry for picture in self._tracked)
+        names = name_files(picture.entry for picture in self._tracked)
         for picture in self._tracked:
-            defect_type, stem = names[picture.entry[0]]
-            name = re.sub(r'[^\w.-]+', '_', f'{mode}_{defect_type}_{stem}')
+            name = re.sub(r'[^\w.-]+', '_',
+                          f'{mode}_{names[picture.entry[0]]}')
             self._draw(picture, value_range, name, step=step)
         self._tracked.clear()
 

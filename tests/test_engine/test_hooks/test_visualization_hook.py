@@ -9,7 +9,6 @@ from drawn_batches import batch, drawing_runner, names
 from mmengine.dataset import DefaultSampler
 from mmengine.visualization import Visualizer
 
-from mmad.engine.hooks.drawn_images import unique_names
 from mmad.errors import InputError
 from mmad.registry import DATASETS, HOOKS
 from mmad.structures import AnomalyDataSample
@@ -46,9 +45,8 @@ def test_all_images(runner, tmp_path):
 def test_equal_stems_do_not_overwrite_each_other(runner, tmp_path):
     show(runner, 'x/{}/part.png', enable=True)
     assert names(tmp_path / 'work/visualization') == [
-        f'{defect_type}/part_{i}.png'
-        for defect_type, first in (('cut', 1), ('good', 0))
-        for i in range(first, 6, 2)
+        f'{defect_type}/{name}.png' for defect_type in ('cut', 'good')
+        for name in ('part', 'part_2', 'part_3')
     ]
 
 
@@ -124,16 +122,6 @@ def test_any_number_of_processes_draws_the_same(run_processes, tmp_path, size,
 
 def show_share_quietly(*args):
     show_share(*args)
-
-
-def test_names_never_meet():
-    entries = [(0, 'a', 'x', 0), (1, 'a', 'x', 1), (2, 'a', 'x_1', 2),
-               (3, 'b', 'x', 3), (4, 'a', 'x', 1), (5, 'a', 'x_1_', 5)]
-    given = unique_names(entries)
-    assert len(set(given.values())) == len(entries)
-    assert given == unique_names(entries[::-1])
-    assert given[3] == ('b', 'x')
-    assert given[2] == ('a', 'x_1')
 
 
 @pytest.mark.parametrize(

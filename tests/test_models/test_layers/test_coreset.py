@@ -3,6 +3,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from coreset_rows import KINDS, draw_rows
 
 from mmad.errors import InputError
 from mmad.models.layers import coreset, device_greedy
@@ -30,24 +31,6 @@ def radius(rows, chosen):
     return torch.cdist(rows, rows[chosen]).min(1).values.max()
 
 
-def data(kind, dim, number=300, seed=0):
-    rng = np.random.default_rng(seed)
-    rows = rng.normal(size=(number, dim))
-    if kind == 'clustered':
-        rows = 10 * rng.normal(size=(6, dim))[rng.integers(6, size=number)]
-        rows += 0.05 * rng.normal(size=rows.shape)
-    elif kind == 'duplicated':
-        rows = rows[rng.integers(number // 4, size=number)]
-    elif kind == 'grid':
-        rows = rng.integers(0, 3, rows.shape)
-    elif kind == 'offset':
-        rows = rows + 1e4
-    return torch.from_numpy(rows.astype(np.float32))
-
-
-KINDS = ['random', 'clustered', 'duplicated', 'grid', 'offset']
-
-
 @pytest.fixture(params=[1, 7, 100, 1024])
 def num_candidates(request, monkeypatch):
     """The number of candidates, which does not change what is chosen."""
@@ -57,7 +40,7 @@ def num_candidates(request, monkeypatch):
 @pytest.mark.parametrize('dim', [3, 16, 128])
 @pytest.mark.parametrize('kind', KINDS)
 def test_equals_the_naive_loop(kind, dim, num_candidates):
-    rows = data(kind, dim)
+    rows = draw_rows(kind, dim)
     for number in (1, 40, 300):
         assert k_center_greedy(rows, number).tolist() == naive(rows, number)
 
@@ -65,7 +48,7 @@ def test_equals_the_naive_loop(kind, dim, num_candidates):
 @pytest.mark.parametrize('threads', [1, 3])
 @pytest.mark.parametrize('kind', ['random', 'clustered', 'duplicated'])
 def test_many_rows(kind, threads):
-    rows = data(kind, 8, 4000)
+    rows = draw_rows(kind, 8, 4000)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -81,7 +64,7 @@ def test_equal_rows_are_taken_once_each(rows, num_candidates):
 
 
 def test_first_and_row_ids():
-    rows = data('random', 5, 60)
+    rows = draw_rows('random', 5, 60)
     ids = torch.arange(60) * 3 + 100
     chosen = k_center_greedy(rows, 20, first=130, row_ids=ids)
     assert chosen.tolist() == [100 + 3 * i for i in naive(rows, 20, 10)]
@@ -89,7 +72,7 @@ def test_first_and_row_ids():
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_radius(kind):
-    rows = data(kind, 16)
+    rows = draw_rows(kind, 16)
     chosen = k_center_greedy(rows, 60)
     radii = [radius(rows, chosen[:n]) for n in range(1, 61)]
     assert all(a >= b for a, b in pairwise(radii))
@@ -101,7 +84,7 @@ def test_radius(kind):
 
 def test_gonzalez_bound():
     # Greedy is at most twice as bad as any choice of as many centers.
-    rows = data('random', 2, 40)
+    rows = draw_rows('random', 2, 40)
     distances = torch.cdist(rows.double(), rows.double())
     i, j, k = torch.combinations(torch.arange(40), 3).T
     best = torch.minimum(distances[i],
@@ -130,7 +113,7 @@ def _choose(rank, shards, number, first):
 @pytest.mark.parametrize('sizes', [(90, 30), (50, 0, 70)])
 def test_processes_choose_as_one(run_processes, kind, sizes, monkeypatch):
     monkeypatch.setattr(coreset, '_NUM_CANDIDATES', 9)
-    rows = data(kind, 16, 120)
+    rows = draw_rows(kind, 16, 120)
     order = torch.randperm(120, generator=torch.Generator().manual_seed(0))
     shards = [(rows[ids], ids)
               for ids in (part.sort().values for part in order.split(sizes))]
@@ -147,7 +130,7 @@ def test_random_projection():
     assert matrix.shape == (400, 100)
     assert matrix.dtype == torch.float32
     # Squared lengths survive on average; standard error below 1 %.
-    rows = data('random', 400, 200)
+    rows = draw_rows('random', 400, 200)
     ratio = (rows @ matrix).square().sum(1) / rows.square().sum(1)
     assert abs(float(ratio.mean()) - 1) < 0.05
     assert abs(float(matrix.var()) * 100 - 1) < 0.05
@@ -155,7 +138,7 @@ def test_random_projection():
 
 @pytest.mark.parametrize('number', [1, 40])
 def test_an_earlier_choice_is_continued(number):
-    rows = data('random', 16)
+    rows = draw_rows('random', 16)
     whole = k_center_greedy(rows, number + 100)
     centers = rows[whole[:number]]
     ids = torch.arange(len(rows))
@@ -178,7 +161,7 @@ def note_each(monkeypatch):
 def test_an_interrupted_choice_goes_on(kind, centers, picks, note_each,
                                        monkeypatch):
     monkeypatch.setattr(coreset, '_host_picks', getattr(coreset, picks))
-    rows = data(kind, 16, 90)
+    rows = draw_rows(kind, 16, 90)
     arguments = dict(first=33, row_ids=torch.arange(70) * 3)
     if centers:
         arguments['centers'] = rows[70:]
@@ -210,7 +193,7 @@ def _go_on(rank, shards, number, first, chosen, picks):
 @pytest.mark.parametrize('kind', ['duplicated', 'grid'])
 @pytest.mark.parametrize('sizes', [(90, 30), (50, 0, 70)])
 def test_processes_go_on_as_one(run_processes, kind, sizes, picks):
-    rows = data(kind, 16, 120)
+    rows = draw_rows(kind, 16, 120)
     order = torch.randperm(120, generator=torch.Generator().manual_seed(0))
     shards = [(rows[ids], ids)
               for ids in (part.sort().values for part in order.split(sizes))]

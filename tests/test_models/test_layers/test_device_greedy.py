@@ -1,11 +1,11 @@
 """The selection of GPUs. On the CPU, it takes the same code path here."""
 from collections import Counter
 
-import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from coreset_rows import KINDS, draw_rows
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mmad.models.layers import device_greedy as module
@@ -39,24 +39,6 @@ def naive(rows, number, first=0):
     return chosen
 
 
-def data(kind, dim=16, number=300):
-    rng = np.random.default_rng(dim)
-    rows = rng.normal(size=(number, dim))
-    if kind == 'clustered':
-        rows = 10 * rng.normal(size=(6, dim))[rng.integers(6, size=number)]
-        rows += 0.05 * rng.normal(size=rows.shape)
-    elif kind == 'duplicated':
-        rows = rows[rng.integers(number // 4, size=number)]
-    elif kind == 'grid':
-        rows = rng.integers(0, 3, rows.shape)
-    elif kind == 'offset':
-        rows = rows + 1e4
-    return torch.from_numpy(rows.astype(np.float32))
-
-
-KINDS = ['random', 'clustered', 'duplicated', 'grid', 'offset']
-
-
 @pytest.fixture(params=[1, 7, 100, 4096])
 def num_candidates(request, monkeypatch):
     """The number of candidates, which does not change what is chosen."""
@@ -66,7 +48,7 @@ def num_candidates(request, monkeypatch):
 @pytest.mark.parametrize('dim', [3, 130])
 @pytest.mark.parametrize('kind', KINDS)
 def test_equals_the_naive_loop(kind, dim, num_candidates):
-    rows = data(kind, dim)
+    rows = draw_rows(kind, dim)
     for number in (1, 40, 300):
         assert choose(rows, number, 5) == naive(rows, number, 5)
 
@@ -74,7 +56,7 @@ def test_equals_the_naive_loop(kind, dim, num_candidates):
 @pytest.mark.parametrize('kind', KINDS)
 def test_equals_the_naive_loop_in_float64(kind):
     # No two distances here are equal but for the rounding of float32.
-    rows = data(kind)
+    rows = draw_rows(kind)
     assert choose(rows, 300) == naive(rows.double(), 300)
     assert choose(rows, 300) == k_center_greedy(rows, 300).tolist()
 
@@ -85,7 +67,7 @@ def test_equal_rows_are_taken_once_each(num_candidates):
 
 @pytest.mark.parametrize('number', [1, 40])
 def test_an_earlier_choice_is_continued(number, num_candidates):
-    rows = data('random')
+    rows = draw_rows('random')
     whole = torch.tensor(choose(rows, number + 100))
     ids = torch.arange(len(rows))
     rest = ids[~torch.isin(ids, whole[:number])]
@@ -102,7 +84,7 @@ def _choose_shard(rank, shards, number, first):
 @pytest.mark.parametrize('sizes', [(90, 30), (50, 0, 70), (1, 40, 40, 39)])
 def test_processes_choose_as_one(run_processes, kind, sizes, monkeypatch):
     monkeypatch.setattr(module, '_NUM_CANDIDATES', 20)
-    rows = data(kind, number=120)
+    rows = draw_rows(kind, number=120)
     order = torch.randperm(120, generator=torch.Generator().manual_seed(0))
     shards = [(rows[ids], ids)
               for ids in (part.sort().values for part in order.split(sizes))]
@@ -125,7 +107,7 @@ class Calls(TorchDispatchMode):
 
 
 def test_the_host_does_not_wait_for_each_pick():
-    rows = data('random', number=640)
+    rows = draw_rows('random', number=640)
     nearest = torch.full((640, ), 9.)
     with Calls() as calls:
         places, distances = module._pick(rows, nearest, 640)
@@ -139,7 +121,7 @@ def test_the_host_does_not_wait_for_each_pick():
 @needs_cuda
 @pytest.mark.parametrize('kind', KINDS)
 def test_cuda_equals_the_naive_loop(kind):
-    rows = data(kind).cuda()
+    rows = draw_rows(kind).cuda()
     assert k_center_greedy(rows, 300).tolist() == naive(rows, 300)
     # Rows that the GPU has no room for.
     found = k_center_greedy(rows.cpu(), 300, device=rows.device)
@@ -148,7 +130,7 @@ def test_cuda_equals_the_naive_loop(kind):
 
 @needs_cuda
 def test_cuda_does_not_wait_for_each_pick():
-    rows = data('random').cuda()
+    rows = draw_rows('random').cuda()
     nearest = torch.full((300, ), 9., device=rows.device)
     torch.cuda.set_sync_debug_mode('error')
     try:
@@ -176,7 +158,7 @@ def _choose_on_gpu(rank, backend, folder, shards):
 def test_cuda_processes_choose_as_one(backend, tmp_path):
     if backend == 'nccl' and torch.cuda.device_count() < 2:
         pytest.skip('NCCL needs a GPU for each process')
-    rows = data('random', number=120)
+    rows = draw_rows('random', number=120)
     ids = torch.arange(120)
     shards = [(rows[part], ids[part]) for part in (ids % 3 > 0, ids % 3 == 0)]
     # CUDA does not work in forks.

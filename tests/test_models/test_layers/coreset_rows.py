@@ -1,0 +1,21 @@
+"""Rows to choose a coreset from."""
+import numpy as np
+import torch
+
+KINDS = ['random', 'clustered', 'duplicated', 'grid', 'offset']
+
+
+def draw_rows(kind, dim=16, number=300):
+    """Rows ``(number, dim)`` of one of the `KINDS`."""
+    rng = np.random.default_rng(dim)
+    rows = rng.normal(size=(number, dim))
+    if kind == 'clustered':
+        rows = 10 * rng.normal(size=(6, dim))[rng.integers(6, size=number)]
+        rows += 0.05 * rng.normal(size=rows.shape)
+    elif kind == 'duplicated':
+        rows = rows[rng.integers(number // 4, size=number)]
+    elif kind == 'grid':
+        rows = rng.integers(0, 3, rows.shape)
+    elif kind == 'offset':
+        rows = rows + 1e4
+    return torch.from_numpy(rows.astype(np.float32))
