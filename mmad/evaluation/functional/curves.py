@@ -141,5 +141,6 @@ def aupro(ranking: Ranking, fpr_limit: float = 0.3) -> float:
     pro[last:last + 1] = np.interp(fpr_limit, fpr, pro)
     fpr[last:last + 1] = fpr_limit
     fpr, pro = fpr[:last + 1], pro[:last + 1]
-    area = 0.5 * (np.diff(fpr) * (pro[1:] + pro[:-1])).sum()
-    return float(area / fpr_limit)
+    areas = pro[1:] + pro[:-1]
+    areas *= np.diff(fpr)
+    return float(0.5 * areas.sum() / fpr_limit)
