@@ -62,7 +62,8 @@ def _of_metrics(results: dict) -> str:
     return (
         f'Exact values need the {pixels / 1e6:.1f} million scores in order; '
         f'that is {exact["seconds"] / pixels * 1e9:.0f} ns for each, and '
-        f'sorting bounds it. With scores of 20 bits, memory is bounded; it '
+        'more where more pixels are defective, since their places among the '
+        'others are looked up. With scores of 20 bits, memory is bounded; it '
         f'takes {binned["seconds"] / exact["seconds"]:.1f} times as long.')
 
 

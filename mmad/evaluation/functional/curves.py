@@ -33,12 +33,11 @@ def curves(ranking: Ranking) -> Curves:
     Returns:
         Curves: The points, from the highest threshold to the lowest.
     """
-    hits = np.cumsum(ranking.positives)
-    alarms = np.cumsum(ranking.negatives)
+    hits, alarms = ranking.hits, ranking.alarms
     with np.errstate(invalid='ignore', divide='ignore'):
         overlap = np.cumsum(ranking.overlap) / np.float64(ranking.num_regions)
-        return Curves(alarms / ranking.negatives.sum(),
-                      hits / ranking.positives.sum(), hits / (hits + alarms),
+        return Curves(alarms / ranking.num_negatives,
+                      hits / ranking.num_positives, hits / (hits + alarms),
                       np.minimum(overlap, 1))
 
 
@@ -54,12 +53,13 @@ def auroc(ranking: Ranking) -> float:
     Returns:
         float: Area in [0, 1]; NaN without positives or without negatives.
     """
-    num_positives = int(ranking.positives.sum())
-    num_negatives = int(ranking.negatives.sum())
+    num_positives, num_negatives = ranking.num_positives, ranking.num_negatives
     if not num_positives or not num_negatives:
         return float('nan')
-    below = num_negatives - np.cumsum(ranking.negatives)
-    pairs = ranking.positives * (below + 0.5 * ranking.negatives)
+    pairs = 0.5 * ranking.negatives
+    pairs -= ranking.alarms
+    pairs += num_negatives
+    pairs *= ranking.positives
     return float(pairs.sum() / num_positives / num_negatives)
 
 
@@ -76,12 +76,11 @@ def average_precision(ranking: Ranking) -> float:
         float: Average precision in [0, 1]; NaN without positives or without
         negatives.
     """
-    num_positives = int(ranking.positives.sum())
-    if not num_positives or not ranking.negatives.any():
+    if not ranking.num_positives or not ranking.num_negatives:
         return float('nan')
-    hits = np.cumsum(ranking.positives)
-    precision = hits / (hits + np.cumsum(ranking.negatives))
-    return float((ranking.positives * precision).sum() / num_positives)
+    precision = ranking.hits / (ranking.hits + ranking.alarms)
+    precision *= ranking.positives
+    return float(precision.sum() / ranking.num_positives)
 
 
 def best_f1(ranking: Ranking) -> tuple[float, float]:
@@ -98,13 +97,13 @@ def best_f1(ranking: Ranking) -> tuple[float, float]:
         threshold that reaches it, where ``score >= threshold`` is anomalous.
         Both are NaN without positives or without negatives.
     """
-    num_positives = int(ranking.positives.sum())
-    if not num_positives or not ranking.negatives.any():
+    if not ranking.num_positives or not ranking.num_negatives:
         return float('nan'), float('nan')
-    hits = np.cumsum(ranking.positives)
-    f1 = 2 * hits / (hits + np.cumsum(ranking.negatives) + num_positives)
-    best = int(np.argmax(f1))
-    return float(f1[best]), float(ranking.thresholds[best])
+    total = ranking.hits + ranking.alarms
+    total += ranking.num_positives
+    half = ranking.hits / total
+    best = int(np.argmax(half))
+    return float(2 * half[best]), float(ranking.thresholds[best])
 
 
 def aupro(ranking: Ranking, fpr_limit: float = 0.3) -> float:
@@ -129,14 +128,19 @@ def aupro(ranking: Ranking, fpr_limit: float = 0.3) -> float:
         float: Normalized area in [0, 1]; NaN without regions or without
         defect-free pixels.
     """
-    num_negatives = int(ranking.negatives.sum())
-    if not ranking.num_regions or not num_negatives:
+    if not ranking.num_regions or not ranking.num_negatives:
         return float('nan')
-    fpr = np.append(0, np.cumsum(ranking.negatives) / num_negatives)
-    pro = np.append(0, np.cumsum(ranking.overlap) / ranking.num_regions)
-    pro = np.minimum(pro, 1)
-    num_within = np.searchsorted(fpr, fpr_limit, side='right')
-    pro = np.append(pro[:num_within], np.interp(fpr_limit, fpr, pro))
-    fpr = np.append(fpr[:num_within], fpr_limit)
-    area = 0.5 * (np.diff(fpr) * (pro[1:] + pro[:-1])).sum()
-    return float(area / fpr_limit)
+    fpr = np.zeros(len(ranking.alarms) + 1)
+    np.divide(ranking.alarms, ranking.num_negatives, out=fpr[1:])
+    pro = np.zeros(len(fpr))
+    np.cumsum(ranking.overlap, out=pro[1:])
+    pro /= ranking.num_regions
+    np.minimum(pro, 1, out=pro)
+    # The first point beyond the limit is moved to it.
+    last = np.searchsorted(fpr, fpr_limit, side='right')
+    pro[last:last + 1] = np.interp(fpr_limit, fpr, pro)
+    fpr[last:last + 1] = fpr_limit
+    fpr, pro = fpr[:last + 1], pro[:last + 1]
+    areas = pro[1:] + pro[:-1]
+    areas *= np.diff(fpr)
+    return float(0.5 * areas.sum() / fpr_limit)

@@ -1,12 +1,24 @@
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
 from mmad.errors import InputError
 
+# Number of positives that are ranked together, few enough for the cache.
+_RANGE = 2**13
 
-class Ranking(NamedTuple):
+
+class _Entries(NamedTuple):
+    thresholds: np.ndarray
+    positives: np.ndarray
+    negatives: np.ndarray
+    overlap: np.ndarray
+    num_regions: int
+
+
+class Ranking(_Entries):
     """Ranked scores with the counts from which metrics are computed.
 
     The entries are sorted from the highest score to the lowest. An entry is
@@ -26,13 +38,29 @@ class Ranking(NamedTuple):
             sum over all entries is ``num_regions``. Zeros if no regions are
             given.
         num_regions (int): Number of ground-truth regions.
+        hits (np.ndarray): Positives of each entry and all before it, shape
+            (K,), int64.
+        alarms (np.ndarray): Negatives of each entry and all before it, shape
+            (K,), int64.
+        num_positives (int): Number of positives.
+        num_negatives (int): Number of negatives.
     """
 
-    thresholds: np.ndarray
-    positives: np.ndarray
-    negatives: np.ndarray
-    overlap: np.ndarray
-    num_regions: int
+    @cached_property
+    def hits(self) -> np.ndarray:
+        return np.cumsum(self.positives)
+
+    @cached_property
+    def alarms(self) -> np.ndarray:
+        return np.cumsum(self.negatives)
+
+    @property
+    def num_positives(self) -> int:
+        return int(self.hits[-1]) if self.hits.size else 0
+
+    @property
+    def num_negatives(self) -> int:
+        return int(self.alarms[-1]) if self.alarms.size else 0
 
 
 def rank(scores: np.ndarray,
@@ -93,39 +121,75 @@ def rank_sorted(negatives: Sequence[np.ndarray],
     Returns:
         Ranking: The ranking.
     """
+    if region_weights is None:
+        region_weights = np.zeros(positives.size)
+    # Ranges of scores are ranked one by one. Each ends at the score of a
+    # positive, so that no entry is in two of them.
     order = np.argsort(positives)
-    ascending = positives[order]
-    is_start = np.ones(ascending.size, dtype=bool)
-    np.not_equal(ascending[1:], ascending[:-1], out=is_start[1:])
+    tops = np.unique(positives[order[_RANGE::_RANGE]])
+    ends = np.searchsorted(positives, tops, side='right', sorter=order)
+    ranges = zip(
+        np.split(order, ends),
+        *(np.split(part, np.searchsorted(part, tops, side='right'))
+          for part in negatives),
+        strict=True)
+
+    size = 2 * positives.size + 1
+    thresholds = np.empty(size, np.result_type(positives, *negatives))
+    num_positives = np.empty(size, np.int64)
+    num_negatives = np.empty(size, np.int64)
+    overlap = np.empty(size)
+    arrays = thresholds, num_positives, num_negatives, overlap
+    first = size
+    for chosen, *parts in ranges:
+        entries = _rank_range(parts, positives[chosen], region_weights[chosen])
+        last, first = first, first - len(entries[0])
+        for array, values in zip(arrays, entries, strict=True):
+            array[first:last] = values
+    return Ranking(thresholds[first:], num_positives[first:],
+                   num_negatives[first:], overlap[first:], int(num_regions))
+
+
+def _rank_range(negatives: Sequence[np.ndarray], positives: np.ndarray,
+                weights: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Rank sorted positives, and return the arrays of the ranking."""
+    is_start = np.ones(positives.size, dtype=bool)
+    np.not_equal(positives[1:], positives[:-1], out=is_start[1:])
     starts = np.flatnonzero(is_start)
-    distinct = ascending[starts]
+    distinct = positives[starts]
     num = distinct.size
 
     # In ascending order, the entries alternate between the negatives below a
-    # distinct score of positives and that score itself.
+    # distinct score of positives and that score itself. These are the numbers
+    # of negatives up to the start of an entry.
+    totals = np.zeros(2 * num + 2, dtype=np.int64)
     thresholds = np.full(
         2 * num + 1, np.inf, dtype=np.result_type(positives, *negatives))
     thresholds[1::2] = distinct
+    lowest = thresholds[::2]
+    for part in filter(len, negatives):
+        below = np.searchsorted(part, distinct, side='left')
+        upto = np.append(0, below)
+        # One search is enough for scores without ties, usually most of them.
+        tied = np.flatnonzero(part.take(below, mode='clip') == distinct)
+        upto[tied + 1] = np.searchsorted(part, distinct[tied], side='right')
+        totals[::2] += upto
+        totals[1:-1:2] += below
+        totals[-1] += part.size
+        inside = np.searchsorted(upto, part.size)
+        np.minimum(lowest[:inside], part[upto[:inside]], out=lowest[:inside])
+    num_negatives = np.diff(totals)
     num_positives = np.zeros(2 * num + 1, dtype=np.int64)
-    num_positives[1::2] = np.diff(starts, append=ascending.size)
-    num_negatives = np.zeros(2 * num + 1, dtype=np.int64)
+    num_positives[1::2] = np.diff(starts, append=positives.size)
     overlap = np.zeros(2 * num + 1)
-    if region_weights is not None and num:
-        overlap[1::2] = np.add.reduceat(
-            region_weights[order], starts, dtype=np.float64)
-    for part in negatives:
-        edges = np.empty(2 * num + 2, dtype=np.int64)
-        edges[0], edges[-1] = 0, part.size
-        edges[1:-1:2] = np.searchsorted(part, distinct, side='left')
-        edges[2:-1:2] = np.searchsorted(part, distinct, side='right')
-        counts = np.diff(edges)
-        num_negatives += counts
-        gaps = 2 * np.flatnonzero(counts[::2])
-        thresholds[gaps] = np.minimum(thresholds[gaps], part[edges[gaps]])
+    if num:
+        overlap[1::2] = np.add.reduceat(weights, starts, dtype=np.float64)
 
-    kept = np.flatnonzero(num_positives + num_negatives)[::-1]
-    return Ranking(thresholds[kept], num_positives[kept], num_negatives[kept],
-                   overlap[kept], int(num_regions))
+    is_kept = num_negatives > 0
+    is_kept[1::2] = True
+    kept = np.flatnonzero(is_kept)[::-1]
+    return (thresholds[kept], num_positives[kept], num_negatives[kept],
+            overlap[kept])
 
 
 def thin(ranking: Ranking, fpr_limit: float, points: int = 400) -> Ranking:
@@ -148,13 +212,13 @@ def thin(ranking: Ranking, fpr_limit: float, points: int = 400) -> Ranking:
     if size <= points:
         return ranking
     share = np.linspace(0, 1, points // 4)
-    last = []
-    for counts, shares in ((ranking.positives, share), (ranking.overlap,
-                                                        share),
-                           (ranking.negatives, share), (ranking.negatives,
-                                                        share * fpr_limit)):
-        total = np.cumsum(counts)
-        last.append(np.searchsorted(total, shares * total[-1]))
+    overlap = np.cumsum(ranking.overlap)
+    last = [
+        np.searchsorted(total, shares * total[-1])
+        for total, shares in ((ranking.hits, share), (overlap, share),
+                              (ranking.alarms, share), (ranking.alarms,
+                                                        share * fpr_limit))
+    ]
     kept = np.unique(np.minimum(np.concatenate(last), size - 1))
     starts = np.append(0, kept[:-1] + 1)
     return Ranking(ranking.thresholds[kept],

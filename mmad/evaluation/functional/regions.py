@@ -18,11 +18,32 @@ def region_weights(mask: np.ndarray) -> tuple[np.ndarray, int]:
         that a pixel belongs to, zero outside, shape (H, W), float64; and the
         number of regions.
     """
+    weights = np.zeros(mask.shape)
+    weights[mask], num_regions = pixel_weights(mask)
+    return weights, num_regions
+
+
+def pixel_weights(mask: np.ndarray) -> tuple[np.ndarray, int]:
+    """Compute the weights of :func:`region_weights` in the regions only.
+
+    Args:
+        mask (np.ndarray): True for anomalous pixels, shape (H, W), bool.
+
+    Returns:
+        tuple[np.ndarray, int]: Weights of the P anomalous pixels, in the
+        order of ``scores[mask]``, shape (P,), float64; and the number of
+        regions.
+    """
+    if not mask.any():
+        return np.zeros(0), 0
+    # The smallest window that contains all regions.
+    window = tuple(
+        slice(found[0], found[-1] + 1)
+        for found in (np.flatnonzero(mask.any(axis)) for axis in (1, 0)))
+    mask = mask[window]
     components, num_regions = ndimage.label(mask, np.ones((3, 3)))
-    sizes = np.bincount(components.ravel(), minlength=num_regions + 1)
-    weights = np.zeros(num_regions + 1)
-    weights[1:] = 1 / sizes[1:]
-    return weights[components], num_regions
+    regions = components[mask]
+    return 1 / np.bincount(regions)[regions], num_regions
 
 
 def saturated_weights(scores: np.ndarray, regions: np.ndarray,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mmad.errors import InputError
-from mmad.evaluation.functional import region_weights
+from mmad.evaluation.functional import pixel_weights
 from mmad.structures.frame import (
     map_to_original,
     require_place,
@@ -51,8 +51,8 @@ class ImagePixels:
     fault: str | None
 
 
-# Weights of the pixels (H, W), and the number of regions, by sample, scores
-# and mask (H, W), and the window of the image that these show.
+# Weights of the P defective pixels (P,), and the number of regions, by sample,
+# scores and mask (H, W), and the window of the image that these show.
 Weigh = Callable[[Mapping, np.ndarray, np.ndarray, tuple[slice, slice]],
                  tuple[np.ndarray, int]]
 
@@ -60,7 +60,7 @@ Weigh = Callable[[Mapping, np.ndarray, np.ndarray, tuple[slice, slice]],
 def weigh_components(sample: Mapping, scores: np.ndarray, mask: np.ndarray,
                      window: tuple[slice, slice]) -> tuple[np.ndarray, int]:
     """Weigh the pixels of each connected component of the mask the same."""
-    return region_weights(mask)
+    return pixel_weights(mask)
 
 
 def measure_pixels(sample: Mapping,
@@ -110,9 +110,8 @@ def measure_pixels(sample: Mapping,
         return ImagePixels(path, defect_type, nothing, nothing, np.zeros(0), 0,
                            scores.shape, False, is_cropped, fault)
     weights, num_regions = weigh(sample, scores, mask, window)
-    return ImagePixels(path, defect_type, scores[~mask], scores[mask],
-                       weights[mask], num_regions, scores.shape, True,
-                       is_cropped, fault)
+    return ImagePixels(path, defect_type, scores[~mask], scores[mask], weights,
+                       num_regions, scores.shape, True, is_cropped, fault)
 
 
 def defect_type_of(sample: Mapping) -> str | None:

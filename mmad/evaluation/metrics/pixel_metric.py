@@ -99,10 +99,13 @@ class PixelMetric(RankedPixelMetric):
         return measure_pixels(sample, self.resolution, self.anomalous_only)
 
     def values_of(self, ranking: Ranking) -> dict[str, float]:
+        return self._values_of(ranking, best_f1(ranking)[0])
+
+    def _values_of(self, ranking: Ranking, f1: float) -> dict[str, float]:
         return dict(
             pixel_auroc=auroc(ranking),
             pixel_ap=average_precision(ranking),
-            pixel_f1max=best_f1(ranking)[0],
+            pixel_f1max=f1,
             aupro=aupro(ranking, self.fpr_limit))
 
     def error_bounds_of(self, histogram: ScoreHistogram) -> dict[str, float]:
@@ -117,5 +120,5 @@ class PixelMetric(RankedPixelMetric):
 
     def summarize(self, ranking: Ranking) -> dict[str, float]:
         self.ranking = thin(ranking, self.fpr_limit)
-        self.best_threshold = best_f1(ranking)[1]
-        return self.values_of(ranking)
+        f1, self.best_threshold = best_f1(ranking)
+        return self._values_of(ranking, f1)

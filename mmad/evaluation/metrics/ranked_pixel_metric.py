@@ -1,7 +1,7 @@
 from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from mmengine.dist import broadcast_object_list, get_dist_info
@@ -13,6 +13,26 @@ from mmad.utils import check_choice, check_number
 from .gathered_metric import GatheredMetric
 from .image_pixels import ImagePixels
 from .pixel_census import PixelCensus
+
+
+class _Group(NamedTuple):
+    """The pixels of several images, with the negatives sorted."""
+
+    negatives: np.ndarray
+    positives: np.ndarray
+    weights: np.ndarray
+    num_regions: int
+
+
+def _join(images: list[ImagePixels]) -> _Group:
+    """Join the pixels of images, which are removed from the list."""
+    negatives = np.concatenate([image.negatives for image in images])
+    negatives.sort()
+    group = _Group(negatives, np.concatenate([i.positives for i in images]),
+                   np.concatenate([i.weights for i in images]),
+                   sum(image.num_regions for image in images))
+    images.clear()
+    return group
 
 
 class RankedPixelMetric(GatheredMetric):
@@ -143,7 +163,8 @@ class RankedPixelMetric(GatheredMetric):
         """Compute the exact metrics of all images, and those per defect type.
 
         Args:
-            results (list): One item per image.
+            results (list): One item per image. The list is emptied, so that
+                the scores need not be in memory twice.
 
         Returns:
             dict[str, float]: Metrics of all images.
@@ -153,21 +174,18 @@ class RankedPixelMetric(GatheredMetric):
                 images have a mask.
         """
         census = PixelCensus(self.resolution)
-        groups: dict[str | None, list[ImagePixels]] = defaultdict(list)
-        for image in results:
-            census.add(image)
-            groups[image.defect_type].append(image)
-        negatives = {}
-        for name, images in groups.items():
-            negatives[name] = np.concatenate([i.negatives for i in images])
-            negatives[name].sort()
+        images: dict[str | None, list[ImagePixels]] = defaultdict(list)
+        for result in results:
+            census.add(result)
+            images[result.defect_type].append(result)
+        results.clear()
+        groups = {name: _join(images[name]) for name in images}
 
         def rank_types(names: Sequence[str | None]) -> Ranking:
-            images = [image for name in names for image in groups[name]]
-            return rank_sorted([negatives[name] for name in names],
-                               np.concatenate([i.positives for i in images]),
-                               np.concatenate([i.weights for i in images]),
-                               sum(i.num_regions for i in images))
+            negatives, positives, weights, numbers = zip(*(groups[name]
+                                                           for name in names))
+            return rank_sorted(negatives, np.concatenate(positives),
+                               np.concatenate(weights), sum(numbers))
 
         return self._report(census, list(groups), rank_types)
 

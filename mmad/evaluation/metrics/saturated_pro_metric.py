@@ -120,9 +120,8 @@ class SaturatedPROMetric(RankedPixelMetric):
 
     def _weigh(self, sample: Mapping, scores: np.ndarray, mask: np.ndarray,
                window: tuple[slice, slice]) -> tuple[np.ndarray, int]:
-        weights = np.zeros(mask.shape)
         if not mask.any():
-            return weights, 0
+            return np.zeros(0), 0
         if 'region_saturations' not in sample:
             raise InputError(
                 f'the mask of {sample["img_path"]} has no saturation areas, '
@@ -137,8 +136,8 @@ class SaturatedPROMetric(RankedPixelMetric):
             saturation.area(int(area), scale) for saturation, area in zip(
                 sample['region_saturations'], areas, strict=True) if area
         ]
-        weights[mask] = saturated_weights(scores[mask], regions[seen][:, mask],
-                                          saturation_areas)
+        weights = saturated_weights(scores[mask], regions[seen][:, mask],
+                                    saturation_areas)
         return weights, len(saturation_areas)
 
     def _regions(self, sample: Mapping) -> tuple[np.ndarray, float]:

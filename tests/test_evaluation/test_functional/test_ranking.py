@@ -3,6 +3,7 @@ import pytest
 
 from mmad.errors import InputError
 from mmad.evaluation.functional import curves, rank, rank_sorted, thin
+from mmad.evaluation.functional import ranking as ranking_module
 
 
 def test_entries_by_hand():
@@ -43,6 +44,22 @@ def test_parts_equal_the_whole():
     split = rank_sorted(parts, positives)
     whole = rank(np.concatenate([negatives, positives]), np.arange(340) >= 300)
     for one, other in zip(split, whole):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize('size', [1, 7, 64])
+@pytest.mark.parametrize('levels', [3, 60, 2**20])
+def test_ranges_equal_the_whole(monkeypatch, size, levels):
+    rng = np.random.default_rng(levels)
+    parts = [
+        np.sort(rng.integers(0, levels, number) / np.float32(7))
+        for number in (200, 0, 30)
+    ]
+    positives = rng.integers(levels // 3, 2 * levels, 150) / np.float32(7)
+    weights = rng.integers(0, 9, 150) / 8
+    whole = rank_sorted(parts, positives, weights, 5)
+    monkeypatch.setattr(ranking_module, '_RANGE', size)
+    for one, other in zip(rank_sorted(parts, positives, weights, 5), whole):
         np.testing.assert_array_equal(one, other)
 
 

@@ -6,6 +6,7 @@ from scipy import ndimage
 from mmad.evaluation.functional import (
     ScoreHistogram,
     aupro,
+    pixel_weights,
     rank,
     region_weights,
     saturated_weights,
@@ -41,6 +42,18 @@ def test_regions_weigh_the_same():
     assert weights[0, 0] == 1
     np.testing.assert_array_equal(weights[3:6, 3:9], 1 / 18)
     assert not weights[~mask].any()
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_weights_of_the_pixels_in_regions(seed):
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((20, 30), dtype=bool)
+    mask[4:17, 9:28] = rng.random((13, 19)) < 0.2
+    components, number = ndimage.label(mask, np.ones((3, 3)))
+    weights, num_regions = pixel_weights(mask)
+    assert num_regions == number
+    expected = [1 / (components == one).sum() for one in components[mask]]
+    np.testing.assert_array_equal(weights, expected)
 
 
 def test_empty_and_full():
