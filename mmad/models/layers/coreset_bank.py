@@ -1,4 +1,5 @@
 import math
+from functools import partial
 from typing import Any
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor
 from mmad.errors import InputError
 from mmad.utils.arguments import check_choice, check_number
 
-from .coreset import k_center_greedy
+from .coreset import Tell, k_center_greedy
 from .coreset_filling import fill_coreset
 from .covering_gaps import covering_bound
 from .device_memory import has_room
@@ -15,6 +16,8 @@ from .filled_bank import FilledBank
 from .held_patches import HeldPatches, replicate_rows
 from .processes import all_gather_rows, rank
 from .selection_space import SelectionSpace
+
+_CHOICE = 'choice.'  # what is told of a selection begins so
 
 
 class CoresetBank(FilledBank):
@@ -122,8 +125,8 @@ class CoresetBank(FilledBank):
         self.register_fitted('sources', ndim=2, dtype=torch.int64)
         self.register_fitted('counts', dtype=torch.int64)
         self._hold_none()
-        # Of a selection that is under way.
-        self._chosen = torch.empty(0, dtype=torch.int64)
+        # Of a selection that is under way, its state.
+        self._tell_choice: Tell = dict
 
     @property
     def num_fitted(self) -> int:
@@ -153,7 +156,7 @@ class CoresetBank(FilledBank):
 
     def reopen(self) -> None:
         self._hold_none()
-        self._chosen = self._chosen[:0]
+        self._tell_choice = dict
         self.covering = None
         self.end_calibration()
 
@@ -187,14 +190,23 @@ class CoresetBank(FilledBank):
         self._held.add(features, ids, inside)
 
     def progress_state(self, ids: list[int]) -> dict[str, Tensor]:
-        return dict(self._held.state_of(ids), chosen=self._chosen.clone())
+        choice = {} if ids else self._tell_choice()
+        return dict(
+            self._held.state_of(ids), **{
+                _CHOICE + key: value
+                for key, value in choice.items()
+            })
 
     def load_progress_state(self, state: dict[str, Tensor]) -> None:
         self._held.add_state(state)
-        self._chosen = state['chosen']
+        choice = {
+            key.removeprefix(_CHOICE): value
+            for key, value in state.items() if key.startswith(_CHOICE)
+        }
+        self._tell_choice = partial(dict, choice)
 
     def describe_progress(self) -> str:
-        number = len(self._chosen)
+        number = len(self._tell_choice().get('chosen', ()))
         return f'{number} patches of the coreset' if number else ''
 
     def finalize(self) -> None:
@@ -230,7 +242,6 @@ class CoresetBank(FilledBank):
             self.fill_rows = self._replicate(held, numbers, picks)
             self.fill_images = images.to(sources)
         self._held.clear()
-        self._chosen = self._chosen[:0]
         self.store(rows)
         self.sources = sources
         self.counts = self.counts.new_tensor([self.num_images, num_held])
@@ -278,9 +289,10 @@ class CoresetBank(FilledBank):
                 row_ids=numbers,
                 progress=rank() == 0,
                 device=device,
-                chosen=self._chosen,
+                state=self._tell_choice(),
                 note=self._note,
                 **start)
+            self._tell_choice = dict
         more = self._replicate(projected, numbers, chosen)
         if notes_covering:
             self.covering = covering_bound(more, self._held.radius)
@@ -295,8 +307,8 @@ class CoresetBank(FilledBank):
             torch.cat([owners, chosen // self._held.per_image]).to(device),
             progress=rank() == 0)
 
-    def _note(self, chosen: Tensor) -> None:
-        self._chosen = chosen
+    def _note(self, tell_choice: Tell) -> None:
+        self._tell_choice = tell_choice
         if self.on_progress is not None:
             self.on_progress()
 

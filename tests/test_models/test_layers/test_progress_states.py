@@ -95,13 +95,14 @@ def _fit(rank, name, dealt, cuts):
     for cut in [*cuts[rank], len(ids)]:
         _feed(module, features, ids[done:cut])
         half = cut // 2
-        states = _told(module, ids[:cut], [half, 0, cut - half])
+        states = _told(module, ids[:cut], [half, 0, cut - half, 0])
         done = cut
         module, _ = _begin(name)
         for state in states:
             module.load_progress_state(_copy(state))
     notes = []
-    module.on_progress = lambda: notes.append(_told(module, ids, [len(ids)]))
+    module.on_progress = lambda: notes.append(
+        _told(module, ids, [len(ids), 0]))
     module.finalize()
     states = [module.state_dict()]
     for note in notes:
