@@ -17,7 +17,8 @@ from .held_patches import HeldPatches, replicate_rows
 from .processes import all_gather_rows, rank
 from .selection_space import SelectionSpace
 
-_CHOICE = 'choice.'  # what is told of a selection begins so
+# What is told of a selection begins so.
+_CHOICE, _FILLING = 'choice.', 'filling.'
 
 
 class CoresetBank(FilledBank):
@@ -126,7 +127,7 @@ class CoresetBank(FilledBank):
         self.register_fitted('counts', dtype=torch.int64)
         self._hold_none()
         # Of a selection that is under way, its state.
-        self._tell_choice: Tell = dict
+        self._tell_selection: Tell = dict
 
     @property
     def num_fitted(self) -> int:
@@ -156,7 +157,7 @@ class CoresetBank(FilledBank):
 
     def reopen(self) -> None:
         self._hold_none()
-        self._tell_choice = dict
+        self._tell_selection = dict
         self.covering = None
         self.end_calibration()
 
@@ -190,23 +191,20 @@ class CoresetBank(FilledBank):
         self._held.add(features, ids, inside)
 
     def progress_state(self, ids: list[int]) -> dict[str, Tensor]:
-        choice = {} if ids else self._tell_choice()
-        return dict(
-            self._held.state_of(ids), **{
-                _CHOICE + key: value
-                for key, value in choice.items()
-            })
+        selection = {} if ids else self._tell_selection()
+        return dict(self._held.state_of(ids), **selection)
 
     def load_progress_state(self, state: dict[str, Tensor]) -> None:
         self._held.add_state(state)
-        choice = {
-            key.removeprefix(_CHOICE): value
-            for key, value in state.items() if key.startswith(_CHOICE)
-        }
-        self._tell_choice = partial(dict, choice)
+        self._tell_selection = partial(
+            dict, {
+                key: value
+                for key, value in state.items()
+                if key.startswith((_CHOICE, _FILLING))
+            })
 
     def describe_progress(self) -> str:
-        number = len(self._tell_choice().get('chosen', ()))
+        number = len(self._tell_selection().get(_CHOICE + 'chosen', ()))
         return f'{number} patches of the coreset' if number else ''
 
     def finalize(self) -> None:
@@ -278,7 +276,7 @@ class CoresetBank(FilledBank):
             centers = self._space.project(self.rows, torch.zeros_like(owners),
                                           self.rows.device)
             start = dict(centers=centers)
-        device, chosen = self.rows.device, none
+        device, chosen, told = self.rows.device, none, self._tell_selection()
         if has_room(projected.nbytes, device):
             projected = projected.to(device)
         if size:
@@ -289,26 +287,35 @@ class CoresetBank(FilledBank):
                 row_ids=numbers,
                 progress=rank() == 0,
                 device=device,
-                state=self._tell_choice(),
-                note=self._note,
+                state=_part(told, _CHOICE),
+                note=partial(self._note, _CHOICE, {}),
                 **start)
-            self._tell_choice = dict
+        self._tell_selection = dict
+        kept = {_CHOICE + 'chosen': chosen}
         more = self._replicate(projected, numbers, chosen)
         if notes_covering:
             self.covering = covering_bound(more, self._held.radius)
             chosen, more = chosen[:-1], more[:-1]
         if not self.prepares_leaving_out:
             return chosen, none, none
-        return chosen, *fill_coreset(
+        filling = fill_coreset(
             projected,
             numbers,
             numbers // self._held.per_image,
             torch.cat([centers.to(device), more]),
             torch.cat([owners, chosen // self._held.per_image]).to(device),
-            progress=rank() == 0)
+            progress=rank() == 0,
+            state=_part(told, _FILLING),
+            note=partial(self._note, _FILLING, kept))
+        self._tell_selection = dict
+        return chosen, *filling
 
-    def _note(self, tell_choice: Tell) -> None:
-        self._tell_choice = tell_choice
+    def _note(self, name: str, kept: dict[str, Tensor], tell: Tell) -> None:
+        self._tell_selection = lambda: dict(
+            kept, **{
+                name + key: value
+                for key, value in tell().items()
+            })
         if self.on_progress is not None:
             self.on_progress()
 
@@ -331,3 +338,10 @@ class CoresetBank(FilledBank):
     def _replicate(self, held: Tensor, numbers: Tensor,
                    chosen: Tensor) -> Tensor:
         return replicate_rows(held, numbers, chosen).to(self.rows.device)
+
+
+def _part(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    return {
+        key.removeprefix(name): value
+        for key, value in state.items() if key.startswith(name)
+    }

@@ -1,3 +1,5 @@
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,10 @@ from interrupted_fits import (
 
 from mmad.datasets import AnomalyDataset
 from mmad.engine import FitHook
-from mmad.engine.hooks import fit_progress
+from mmad.engine.hooks import CalibrationHook, fit_progress
 from mmad.errors import InputError
-from mmad.models.layers import MemoryBank, coreset
+from mmad.models import FitDetector
+from mmad.models.layers import MemoryBank, coreset, coreset_filling
 from mmad.utils import load_checkpoint
 
 NORMALIZATION = dict(
@@ -29,6 +32,7 @@ def note_often(monkeypatch):
     monkeypatch.setattr(fit_progress, '_BATCHES', 2)
     monkeypatch.setattr(fit_progress, '_IMAGES', 3)
     monkeypatch.setattr(coreset, '_NOTED', 20)
+    monkeypatch.setattr(coreset_filling, '_NOTED', 2)
 
 
 @pytest.fixture
@@ -107,6 +111,22 @@ def test_killed_in_several_processes(make_cfg, name):
                    for path in Path(cfg.work_dir).rglob('*.log'))
     assert logs.count('Resumed the fit') == 2
     assert not folder_of(cfg).exists()
+
+
+@pytest.mark.parametrize('world', [1, 2])
+@pytest.mark.parametrize('name', ['patchcore', 'spade', 'ensemble'])
+def test_killed_in_the_calibration(make_cfg, monkeypatch, name, world):
+    whole = make_cfg(name, 'whole')
+    fit(whole)
+    cfg = make_cfg(name)
+    with monkeypatch.context() as patch:
+        patch.setattr(CalibrationHook, '_calibrate',
+                      lambda *args: os.kill(os.getpid(), signal.SIGKILL))
+        assert all(fit_in_processes(world, cfg))
+    # Only the calibration is repeated.
+    monkeypatch.setattr(FitDetector, 'fit_step', None)
+    assert fit_in_processes(world, resume(cfg)) == [0] * world
+    assert_same(cfg, whole)
 
 
 def test_what_is_noted_is_not_loaded_again(make_cfg, monkeypatch):

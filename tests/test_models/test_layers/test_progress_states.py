@@ -16,6 +16,7 @@ from mmad.models.layers import (
     PositionGaussians,
     StageGaussians,
     coreset,
+    coreset_filling,
 )
 
 NUMBER = 23
@@ -121,6 +122,7 @@ def _copy(state):
 @pytest.fixture(autouse=True)
 def note_often(monkeypatch):
     monkeypatch.setattr(coreset, '_NOTED', 20)
+    monkeypatch.setattr(coreset_filling, '_NOTED', 2)
 
 
 @pytest.mark.parametrize('world', [1, 2, 3])
