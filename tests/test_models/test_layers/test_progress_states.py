@@ -105,6 +105,11 @@ def _fit(rank, name, dealt, cuts):
     module.on_progress = lambda: notes.append(
         _told(module, ids, [len(ids), 0]))
     module.finalize()
+    if name in ('coreset', 'borders'):
+        assert {'choice.nearest', 'filling.places'
+                } <= {key
+                      for note in notes
+                      for key in note[-1]}
     states = [module.state_dict()]
     for note in notes:
         again, _ = _begin(name)
