@@ -10,6 +10,8 @@ from .hook_utils import (
     draw_evenly,
     fit_statistics,
     get_detector,
+    resumed_after_training,
+    save_resumable_checkpoint,
     validation_is_due,
 )
 
@@ -24,6 +26,9 @@ class FitAfterTrainHook(FitHook):
     after :class:`~mmad.engine.hooks.SyncNormHook` and before the checkpoint
     is written. The next epoch discards the fit, since its features have
     changed, so that no checkpoint contains an outdated fit.
+
+    Before the last fit, a checkpoint without one is written, which is
+    replaced later. A run that is interrupted behind it need not train again.
 
     What the training starts from, a
     :class:`~mmad.models.layers.FittedModule` with
@@ -54,6 +59,10 @@ class FitAfterTrainHook(FitHook):
                 fit_statistics(detector, show_progress(loader, 'Aligning'),
                                [(module, lambda images: images)])
                 runner.logger.info(module.summary())
+        if resumed_after_training(runner) and not detector.is_fitted:
+            self.before_train_epoch(runner)
+            self._fit(runner)
+            save_resumable_checkpoint(runner, runner.epoch, runner.iter)
 
     def before_train_epoch(self, runner: Runner) -> None:
         loader = runner.train_loop.dataloader
@@ -64,6 +73,15 @@ class FitAfterTrainHook(FitHook):
         if epoch < runner.max_epochs and not validation_is_due(
                 runner.train_loop, epoch):
             return
+        if epoch == runner.max_epochs:
+            detector = get_detector(runner)
+            # It cannot predict before it has seen the images once more.
+            detector.fit_state.begin_training(
+                detector.num_passes * len(runner.train_loop.dataloader))
+            save_resumable_checkpoint(runner, epoch, runner.iter)
+        self._fit(runner)
+
+    def _fit(self, runner: Runner) -> None:
         detector = get_detector(runner)
         detector.eval()
         for _ in range(detector.num_passes):

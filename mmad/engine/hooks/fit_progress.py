@@ -27,7 +27,8 @@ class FitProgress:
 
     Each process writes what it has taken in to a folder of its own,
     ``WORK_DIR/fit_progress/RANK``, all of them behind the same batch or step
-    of the fit. A note adds the images that are new; sums are written as a
+    of the fit. A note adds the images that are new; what belongs to no image
+    takes the place of what the last note has of it, and sums are written as a
     whole. Beside the notes lies a description of all that a fit depends on,
     so that only the same fit goes on from them.
 
@@ -168,11 +169,14 @@ class FitProgress:
             self._files[number] = []
             groups = [current.ids]
         else:
+            # The last one is without images.
+            obsolete += self._files[number][-1:]
+            del self._files[number][-1:]
             new = current.ids[self._told[number]:]
             groups = [
                 new[start:start + _IMAGES]
-                for start in range(0, max(len(new), 1), _IMAGES)
-            ]
+                for start in range(0, len(new), _IMAGES)
+            ] + [[]]
         for ids in groups:
             path = self._own / (f'state_{number}_{done}_{self._number}_'
                                 f'{len(self._files[number])}.pth')

@@ -2,6 +2,7 @@ import math
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -20,6 +21,11 @@ from .row_distances import RowDistances
 
 _NUM_CANDIDATES = 1024
 _NOTED = 128  # picks from one note to the next
+
+# Tells what an interrupted choice goes on from.
+Tell = Callable[[], dict[str, Tensor]]
+# The id of a row, and the distances that it was found by.
+Pick = tuple[int, NearestCenters | RowDistances]
 
 
 def random_projection(in_dim: int, out_dim: int, seed: int = 0) -> Tensor:
@@ -70,8 +76,8 @@ def k_center_greedy(features: Tensor,
                     progress: bool = False,
                     centers: Tensor | None = None,
                     device: torch.device | None = None,
-                    chosen: Tensor | None = None,
-                    note: Callable[[Tensor], None] | None = None) -> Tensor:
+                    state: dict[str, Tensor] | None = None,
+                    note: Callable[[Tell], None] | None = None) -> Tensor:
     """Choose rows greedily so that every row is near a chosen one.
 
     Starting with row ``first``, each step takes the row that is farthest in
@@ -103,11 +109,13 @@ def k_center_greedy(features: Tensor,
         device (torch.device, optional): Where to compute. Rows in the CPU's
             memory are sent there in blocks. Defaults to None: where the
             features are.
-        chosen (Tensor, optional): ``(k,)`` ids that the same choice has
-            begun with, as ``note`` got them. It goes on from these to the
+        state (dict, optional): What the same choice has told in this process,
+            and in the others at the same time. It goes on from there to the
             same end. Defaults to None.
         note (Callable, optional): Is called from time to time, in all
-            processes alike, with the ids chosen so far. Defaults to None.
+            processes alike, with a function that tells the state: the ids
+            chosen so far, ``'chosen'``, and at most 12 bytes for each row, in
+            tensors on the CPU. Defaults to None.
 
     Returns:
         Tensor: ``(num_select,)`` int64 ids on the CPU in order of selection,
@@ -125,7 +133,8 @@ def k_center_greedy(features: Tensor,
     here = torch.nonzero(row_ids == first).flatten()
     if centers is None and not all_reduce_(torch.tensor(len(here))):
         raise InputError(f'the first row {first} is not one of the rows.')
-    chosen = row_ids[:0] if chosen is None else chosen
+    state = state or dict(chosen=row_ids[:0])
+    chosen = state['chosen']
     done = len(chosen)
     if done == num_select:
         return chosen
@@ -135,12 +144,12 @@ def k_center_greedy(features: Tensor,
             [centers.to(more), more])
     device = device or features.device
     pick = _device_picks if device.type == 'cuda' else _host_picks
-    picks = pick(features, num_select - done, first, row_ids, centers, chosen,
+    picks = pick(features, num_select - done, first, row_ids, centers, state,
                  device)
     taken = torch.empty(num_select, dtype=torch.int64)
     taken[:done] = chosen
     bar = cast(
-        Generator[int],
+        Generator[Pick],
         track(
             picks,
             'Selecting the coreset',
@@ -149,27 +158,31 @@ def k_center_greedy(features: Tensor,
             disable=not progress))
     # Whatever happens in a note, no bar is left open.
     with closing(bar):
-        for step, row_id in enumerate(bar, done):
-            taken[step] = row_id
-            if note is not None and (step + 1) % _NOTED == 0:
-                note(taken[:step + 1])
+        for number, (row_id, distances) in enumerate(bar, done + 1):
+            taken[number - 1] = row_id
+            if note is not None and number % _NOTED == 0:
+                note(partial(_tell, taken[:number], distances))
     return taken
 
 
+def _tell(chosen: Tensor,
+          distances: NearestCenters | RowDistances) -> dict[str, Tensor]:
+    return dict(distances.state(), chosen=chosen.clone())
+
+
 def _host_picks(features: Tensor, number: int, first: int, row_ids: Tensor,
-                centers: Tensor | None, chosen: Tensor,
-                device: torch.device) -> Iterator[int]:
+                centers: Tensor | None, state: dict[str, Tensor],
+                device: torch.device) -> Iterator[Pick]:
     num_before = 0 if centers is None else len(centers)
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
         nearest_centers = NearestCenters(features.cpu().numpy(),
                                          row_ids.numpy(), num_before + number,
                                          threads)
-        nearest_centers.exclude(chosen.numpy())
         # No row but the first comes first.
         positions = np.flatnonzero(row_ids.numpy() == first)
         others: Key = math.inf, -math.inf
         if centers is not None:
-            _add_all(nearest_centers, centers.cpu().numpy())
+            _add_all(nearest_centers, centers.cpu().numpy(), state)
             positions, others = nearest_centers.farthest(_NUM_CANDIDATES)
             others = _greatest(others)
         candidates = Candidates(nearest_centers, positions)
@@ -182,30 +195,38 @@ def _host_picks(features: Tensor, number: int, first: int, row_ids: Tensor,
                 others = _greatest(others)
                 key, center, is_own = _elect(*candidates.farthest())
             candidates.add(center, is_own)
-            yield -int(key[1])
+            yield -int(key[1]), nearest_centers
 
 
-def _add_all(nearest_centers: NearestCenters, centers: np.ndarray) -> None:
-    # The first alone: the distances from it tell for most rows which of the
-    # others are too far away.
-    nearest_centers.add([centers[0]])
-    for start in range(1, len(centers), _NUM_CANDIDATES):
+def _add_all(nearest_centers: NearestCenters, centers: np.ndarray,
+             state: dict[str, Tensor]) -> None:
+    if len(state['chosen']):
+        nearest_centers.restore(state, centers)
+    if not nearest_centers.num_centers:
+        # The first alone: the distances from it tell for most rows which of
+        # the others are too far away.
+        nearest_centers.add([centers[0]])
+    for start in range(nearest_centers.num_centers, len(centers),
+                       _NUM_CANDIDATES):
         nearest_centers.add(list(centers[start:start + _NUM_CANDIDATES]))
 
 
 def _device_picks(features: Tensor, number: int, first: int, row_ids: Tensor,
-                  centers: Tensor | None, chosen: Tensor,
-                  device: torch.device) -> Iterator[int]:
-    rows = RowDistances(features, row_ids, device)
+                  centers: Tensor | None, state: dict[str, Tensor],
+                  device: torch.device) -> Iterator[Pick]:
+    rows, chosen = RowDistances(features, row_ids, device), state['chosen']
+    if len(chosen):
+        rows.restore(state)
     if centers is None:
         chosen = torch.tensor([first])
         centers = replicate_rows(features, row_ids, chosen)
         number -= 1
-        yield first
-    chosen = chosen.to(device)
-    for block in centers.to(device).split(_NUM_CANDIDATES):
-        rows.add(block, chosen)
-    yield from device_greedy(rows, number)
+        yield first, rows
+    chosen, centers = chosen.to(device), centers.to(device)
+    for start in range(rows.num_centers, len(centers), _NUM_CANDIDATES):
+        rows.add(centers[start:start + _NUM_CANDIDATES], chosen)
+    for row_id in device_greedy(rows, number):
+        yield row_id, rows
 
 
 def _greatest(key: Key) -> Key:

@@ -1,4 +1,5 @@
 import math
+from functools import partial
 from typing import Any
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor
 from mmad.errors import InputError
 from mmad.utils.arguments import check_choice, check_number
 
-from .coreset import k_center_greedy
+from .coreset import Tell, k_center_greedy
 from .coreset_filling import fill_coreset
 from .covering_gaps import covering_bound
 from .device_memory import has_room
@@ -15,6 +16,9 @@ from .filled_bank import FilledBank
 from .held_patches import HeldPatches, replicate_rows
 from .processes import all_gather_rows, rank
 from .selection_space import SelectionSpace
+
+# What is told of a selection begins so.
+_CHOICE, _FILLING = 'choice.', 'filling.'
 
 
 class CoresetBank(FilledBank):
@@ -122,8 +126,8 @@ class CoresetBank(FilledBank):
         self.register_fitted('sources', ndim=2, dtype=torch.int64)
         self.register_fitted('counts', dtype=torch.int64)
         self._hold_none()
-        # Of a selection that is under way.
-        self._chosen = torch.empty(0, dtype=torch.int64)
+        # Of a selection that is under way, its state.
+        self._tell_selection: Tell = dict
 
     @property
     def num_fitted(self) -> int:
@@ -153,7 +157,7 @@ class CoresetBank(FilledBank):
 
     def reopen(self) -> None:
         self._hold_none()
-        self._chosen = self._chosen[:0]
+        self._tell_selection = dict
         self.covering = None
         self.end_calibration()
 
@@ -187,14 +191,20 @@ class CoresetBank(FilledBank):
         self._held.add(features, ids, inside)
 
     def progress_state(self, ids: list[int]) -> dict[str, Tensor]:
-        return dict(self._held.state_of(ids), chosen=self._chosen.clone())
+        selection = {} if ids else self._tell_selection()
+        return dict(self._held.state_of(ids), **selection)
 
     def load_progress_state(self, state: dict[str, Tensor]) -> None:
         self._held.add_state(state)
-        self._chosen = state['chosen']
+        self._tell_selection = partial(
+            dict, {
+                key: value
+                for key, value in state.items()
+                if key.startswith((_CHOICE, _FILLING))
+            })
 
     def describe_progress(self) -> str:
-        number = len(self._chosen)
+        number = len(self._tell_selection().get(_CHOICE + 'chosen', ()))
         return f'{number} patches of the coreset' if number else ''
 
     def finalize(self) -> None:
@@ -230,7 +240,6 @@ class CoresetBank(FilledBank):
             self.fill_rows = self._replicate(held, numbers, picks)
             self.fill_images = images.to(sources)
         self._held.clear()
-        self._chosen = self._chosen[:0]
         self.store(rows)
         self.sources = sources
         self.counts = self.counts.new_tensor([self.num_images, num_held])
@@ -267,7 +276,7 @@ class CoresetBank(FilledBank):
             centers = self._space.project(self.rows, torch.zeros_like(owners),
                                           self.rows.device)
             start = dict(centers=centers)
-        device, chosen = self.rows.device, none
+        device, chosen, told = self.rows.device, none, self._tell_selection()
         if has_room(projected.nbytes, device):
             projected = projected.to(device)
         if size:
@@ -278,25 +287,35 @@ class CoresetBank(FilledBank):
                 row_ids=numbers,
                 progress=rank() == 0,
                 device=device,
-                chosen=self._chosen,
-                note=self._note,
+                state=_part(told, _CHOICE),
+                note=partial(self._note, _CHOICE, {}),
                 **start)
+        self._tell_selection = dict
+        kept = {_CHOICE + 'chosen': chosen}
         more = self._replicate(projected, numbers, chosen)
         if notes_covering:
             self.covering = covering_bound(more, self._held.radius)
             chosen, more = chosen[:-1], more[:-1]
         if not self.prepares_leaving_out:
             return chosen, none, none
-        return chosen, *fill_coreset(
+        filling = fill_coreset(
             projected,
             numbers,
             numbers // self._held.per_image,
             torch.cat([centers.to(device), more]),
             torch.cat([owners, chosen // self._held.per_image]).to(device),
-            progress=rank() == 0)
+            progress=rank() == 0,
+            state=_part(told, _FILLING),
+            note=partial(self._note, _FILLING, kept))
+        self._tell_selection = dict
+        return chosen, *filling
 
-    def _note(self, chosen: Tensor) -> None:
-        self._chosen = chosen
+    def _note(self, name: str, kept: dict[str, Tensor], tell: Tell) -> None:
+        self._tell_selection = lambda: dict(
+            kept, **{
+                name + key: value
+                for key, value in tell().items()
+            })
         if self.on_progress is not None:
             self.on_progress()
 
@@ -319,3 +338,10 @@ class CoresetBank(FilledBank):
     def _replicate(self, held: Tensor, numbers: Tensor,
                    chosen: Tensor) -> Tensor:
         return replicate_rows(held, numbers, chosen).to(self.rows.device)
+
+
+def _part(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    return {
+        key.removeprefix(name): value
+        for key, value in state.items() if key.startswith(name)
+    }

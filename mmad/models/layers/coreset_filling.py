@@ -1,9 +1,14 @@
 import math
+from collections.abc import Callable, Generator
+from contextlib import closing
+from functools import partial
+from typing import cast
 
 import torch
 from rich.progress import track
 from torch import Tensor
 
+from .coreset import Tell
 from .nearest_neighbors import (
     distances_to,
     merge_smallest,
@@ -15,14 +20,18 @@ from .sketched_rows import SketchedRows
 
 # Entries of one block of the distance matrix.
 _BLOCK = 1 << 22
+_NOTED = 8  # images from one note to the next
 
 
-def fill_coreset(features: Tensor,
-                 row_ids: Tensor,
-                 images: Tensor,
-                 centers: Tensor,
-                 owners: Tensor,
-                 progress: bool = False) -> tuple[Tensor, Tensor]:
+def fill_coreset(
+        features: Tensor,
+        row_ids: Tensor,
+        images: Tensor,
+        centers: Tensor,
+        owners: Tensor,
+        progress: bool = False,
+        state: dict[str, Tensor] | None = None,
+        note: Callable[[Tell], None] | None = None) -> tuple[Tensor, Tensor]:
     """Choose rows for the place of the centers of each image.
 
     All rows are within the covering radius of the centers. Without the
@@ -47,42 +56,88 @@ def fill_coreset(features: Tensor,
             that computes.
         owners (Tensor): ``(K,)`` int64, the image of each center.
         progress (bool): Whether to show a progress bar. Defaults to False.
+        state (dict, optional): What the same call has told in this process,
+            and in the others at the same time. It goes on from there to the
+            same end. Defaults to None.
+        note (Callable, optional): Is called from time to time, in all
+            processes alike, with a function that tells the state: of each
+            image searched so far, a value, and values for each of its rows
+            that are nearest to a center of another image, in tensors on the
+            CPU. Defaults to None.
 
     Returns:
         tuple[Tensor, Tensor]: Ids ``(F,)`` of the rows taken, each at most
         once, and the image ``(F,)`` whose centers each stands in for, in
         ascending order; on the CPU, the same in every process.
     """
-    radius = centers.new_zeros(())
     search = _CenterSearch(centers, owners)
-    places, distances, excluded = [], [], []
+    found = [state or _nothing()]
+    done = len(found[0]['radius'])
     # Image by image, so that nothing is rounded by how they are dealt out.
-    counts = torch.unique_consecutive(images, return_counts=True)[1].tolist()
-    start = 0
-    for image, rows in track(
-            list(zip(images.unique().tolist(), features.split(counts))),
+    numbers, counts = torch.unique_consecutive(images, return_counts=True)
+    groups = features.split(counts.tolist())
+    start = sum(map(len, groups[:done]))
+    # All processes have so many images.
+    sure = int(all_gather(torch.tensor(len(groups))).min())
+    bar = cast(
+        Generator[tuple[int, Tensor]],
+        track(
+            list(zip(numbers.tolist(), groups, strict=True))[done:],
             'Filling the coreset',
-            disable=not progress):
-        distance, owner, to_others = search.nearest(rows.to(centers.device))
-        radius = torch.maximum(radius, distance.max())
-        lost = torch.nonzero(owner != image)[:, 0]
-        places.append(lost.cpu() + start)
-        distances.append(to_others[lost].cpu())
-        excluded.append(owner[lost].cpu())
-        start += len(rows)
+            len(groups),
+            completed=done,
+            disable=not progress))
+    # Whatever happens in a note, no bar is left open.
+    with closing(bar):
+        for number, (image, rows) in enumerate(bar, done + 1):
+            found.append(
+                _search_image(search, image, rows.to(centers.device), start))
+            start += len(rows)
+            if note is not None and number % _NOTED == 0 and number <= sure:
+                note(partial(_join, found))
+    whole = _join(found)
+    radius = torch.cat([torch.zeros(1), whole['radius']]).max()
     covering_radius = float(all_gather(radius).max())
-    distance, owner, place = (torch.cat([*parts,
-                                         torch.empty(0, dtype=dtype)])
-                              for parts, dtype in ((distances, torch.float32),
-                                                   (excluded, torch.int64),
-                                                   (places, torch.int64)))
-    far = distance > covering_radius
-    place = place[far]
+    far = whole['distances'] > covering_radius
+    place = whole['places'][far]
     return _choose(
-        all_gather_rows(row_ids[place]), all_gather_rows(owner[far]),
-        all_gather_rows(distance[far]),
+        all_gather_rows(row_ids[place]),
+        all_gather_rows(whole['excluded'][far]),
+        all_gather_rows(whole['distances'][far]),
         all_gather_rows(features[place.to(features.device)].cpu()),
         covering_radius, 2 * len(centers))
+
+
+def _nothing() -> dict[str, Tensor]:
+    """The state before the first image."""
+    return dict(
+        radius=torch.empty(0),
+        places=torch.empty(0, dtype=torch.int64),
+        distances=torch.empty(0),
+        excluded=torch.empty(0, dtype=torch.int64))
+
+
+def _search_image(search: '_CenterSearch', image: int, rows: Tensor,
+                  start: int) -> dict[str, Tensor]:
+    """Search for the rows of an image, the first of which has a place.
+
+    Returns:
+        dict[str, Tensor]: ``radius`` ``(1,)``, the greatest distance of a row
+        from its center; and ``(L,)`` of the rows that are nearest to a center
+        of another image: places, distances from centers that are not of that
+        image, and that image.
+    """
+    distance, owner, to_others = search.nearest(rows)
+    lost = torch.nonzero(owner != image)[:, 0]
+    return dict(
+        radius=distance.max(0, keepdim=True).values.cpu(),
+        places=lost.cpu() + start,
+        distances=to_others[lost].cpu(),
+        excluded=owner[lost].cpu())
+
+
+def _join(parts: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
 
 
 class _CenterSearch:

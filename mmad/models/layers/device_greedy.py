@@ -36,9 +36,10 @@ def device_greedy(rows: RowDistances, number: int) -> Iterator[int]:
     count = math.ceil(_NUM_CANDIDATES / world_size())
     while number:
         taken, ids = _take(*_candidates(rows, count), number)
+        # Before they are centers, so that none is one that was not yielded.
+        yield from ids.tolist()
         rows.add(taken, ids)
         number -= len(ids)
-        yield from ids.tolist()
 
 
 def _candidates(rows: RowDistances,

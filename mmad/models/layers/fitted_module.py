@@ -134,6 +134,8 @@ class FittedModule(nn.Module):
 
         Args:
             ids (list[int]): Numbers of the images that are not told of yet.
+                If there are none, it tells what belongs to no image, which
+                takes the place of what it told so before.
 
         Returns:
             dict[str, Tensor]: Tensors that are no parts of larger ones, on any

@@ -2,6 +2,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from .center_distances import SKETCH_DIM, add_centers, sort_by_label
 
@@ -73,16 +74,30 @@ class NearestCenters:
             inside, ties
         ])), (last, -self.ids[outside[0]] if len(outside) else -np.inf)
 
-    def exclude(self, ids: np.ndarray) -> None:
-        """Keep the rows with some ids from being farthest, as centers are."""
-        self.nearest[np.isin(self.ids, ids)] = -1
+    def state(self) -> dict[str, Tensor]:
+        """Tell the distances, for :meth:`restore`."""
+        return dict(
+            nearest=torch.tensor(self.nearest),
+            labels=torch.tensor(self.labels),
+            num_centers=torch.tensor(self.num_centers))
+
+    def restore(self, state: dict[str, Tensor], centers: np.ndarray) -> None:
+        """Take up the distances of the same rows from an earlier state.
+
+        Args:
+            state (dict[str, Tensor]): What :meth:`state` told.
+            centers (np.ndarray): ``(K, D)``, those added until then, in their
+                order; others may follow, which are not added.
+        """
+        self._append(centers[:int(state['num_centers'])])
+        self.nearest[:] = state['nearest']
+        self.labels[:] = state['labels']
 
     def add(self, rows: list[np.ndarray]) -> None:
         """Add centers ``(D,)``, which may be rows of another process."""
-        old, new = self.num_centers, self.num_centers + len(rows)
-        self.num_centers = new
-        self.centers[old:new] = rows
-        self.center_sketches[old:new] = self.sketch(self.centers[old:new])
+        old = self.num_centers
+        self._append(rows)
+        new = self.num_centers
         order = sort_by_label(self.labels, max(old, 1))
         parts = 4 * torch.get_num_threads()
         jobs = [
@@ -93,6 +108,14 @@ class NearestCenters:
         ]
         for job in jobs:
             job.result()
+
+    def _append(self, rows: np.ndarray | list[np.ndarray]) -> None:
+        if not len(rows):
+            return
+        new = slice(self.num_centers, self.num_centers + len(rows))
+        self.centers[new] = rows
+        self.center_sketches[new] = self.sketch(self.centers[new])
+        self.num_centers = new.stop
 
 
 def _principal_axes(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -25,6 +25,7 @@ class RowDistances:
         self.rows = rows
         self.ids = ids.to(device)
         self.nearest = torch.full((len(rows), ), torch.inf, device=device)
+        self.num_centers = 0
         # Distances do not change by a shift, and rounding is least here.
         self.shift = rows.new_zeros(rows.shape[1], device=device)
         if len(rows):
@@ -38,6 +39,7 @@ class RowDistances:
             ids (Tensor): Ids of the rows that are centers now, on the device;
                 their distances become -1 for good.
         """
+        self.num_centers += len(centers)
         shifted = centers - self.shift
         norms = shifted.square().sum(1)
         step = max(1, _BLOCK // max(centers.shape))
@@ -49,6 +51,17 @@ class RowDistances:
             places = torch.searchsorted(self.ids, ids)
             places = places.clamp(max=len(self.ids) - 1)
             self.nearest[places[self.ids[places] == ids]] = -1
+
+    def state(self) -> dict[str, Tensor]:
+        """Tell the distances, on the CPU, for :meth:`restore`."""
+        return dict(
+            nearest=self.nearest.cpu().clone(),
+            num_centers=torch.tensor(self.num_centers))
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Take up the distances of the same rows from an earlier state."""
+        self.nearest.copy_(state['nearest'])
+        self.num_centers = int(state['num_centers'])
 
     def farthest(self, count: int) -> tuple[Tensor, Tensor]:
         """Find the rows farthest from all centers, of equal ones the first.

@@ -1,5 +1,6 @@
 """Fits that are interrupted, or killed, when they are about to write a file
 of their notes."""
+import itertools
 import os
 import signal
 
@@ -38,6 +39,7 @@ MODELS = dict(
         members=[SPADE, PATCHCORE, PCA,
                  dict(PATCHCORE, seed=1)]))
 PASSES = dict(pca=2, ensemble=2)
+_NUMBERS = itertools.count()
 
 
 class Interruption(BaseException):
@@ -49,6 +51,8 @@ def fit(cfg, interrupt_at=None):
     before = fit_progress.open_atomically
     _interrupt_at(interrupt_at, _raise)
     setup_environment()
+    # Two runs of one name in the same second would share a logger.
+    cfg.experiment_name = f'fit{next(_NUMBERS)}'
     runner = Runner.from_cfg(cfg)
     try:
         runner.train()
@@ -65,7 +69,7 @@ def fit(cfg, interrupt_at=None):
 
 def fit_in_processes(world, cfg, kill_at=None):
     """Fit in so many processes, which are killed one after the other."""
-    rendezvous = f'{cfg.work_dir}.rendezvous{kill_at}'
+    rendezvous = f'{cfg.work_dir}.rendezvous{next(_NUMBERS)}'
     processes = [
         mp.get_context('fork').Process(
             target=_fit_as_one_of,

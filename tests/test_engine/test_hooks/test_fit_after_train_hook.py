@@ -1,12 +1,16 @@
+import os
+import signal
 from pathlib import Path
 
 import pytest
 import torch
+from interrupted_fits import fit_in_processes, fitted_state, resume
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from mmad.errors import InputError
+from mmad.models import FYD
 from mmad.registry import HOOKS
 from mmad.utils import load_checkpoint, setup_environment
 
@@ -110,6 +114,54 @@ def test_resumed_after_the_fit(run, fyd_config, tmp_path):
     for name, value in again.model.state_dict().items():
         assert torch.equal(value, state[name]), name
     assert (tmp_path / 'metrics.json').exists()
+
+
+def _kill_at(monkeypatch, name, number):
+    """Kill a process in a later call of a method of FYD."""
+    method, left = getattr(FYD, name), [number]
+
+    def call(*args):
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left[0] -= 1
+        return method(*args)
+
+    monkeypatch.setattr(FYD, name, call)
+
+
+# After the second epoch and the fourth, one process fits in three steps, and
+# two in two.
+@pytest.mark.parametrize(('world', 'name', 'number'), [(1, 'fit_step', 3),
+                                                       (1, 'end_pass', 1),
+                                                       (2, 'fit_step', 3)])
+def test_killed_in_the_last_fit(fyd_config, tmp_path, monkeypatch, world, name,
+                                number):
+    whole, cfg = (Config.fromfile(fyd_config) for _ in range(2))
+    for one, folder in ((whole, 'whole'), (cfg, 'work')):
+        one.work_dir = str(tmp_path / folder)
+    if world == 2:
+        monkeypatch.setenv('LOCAL_RANK', '0')
+        for one in (whole, cfg):
+            one.train_dataloader.batch_size = 2
+            one.launcher = 'pytorch'
+            # Without a GPU of its own for each.
+            one.model_wrapper_cfg = dict(
+                device_ids=None, broadcast_buffers=False)
+    assert fit_in_processes(world, whole) == [0] * world
+    with monkeypatch.context() as patch:
+        _kill_at(patch, name, number)
+        assert all(fit_in_processes(world, cfg))
+    state = fitted_state(cfg)
+    assert len(state['fit_state.batches_left'])
+    # Nothing is trained again.
+    monkeypatch.setattr(FYD, 'loss', None)
+    assert fit_in_processes(world, resume(cfg)) == [0] * world
+    found, expected = fitted_state(cfg), fitted_state(whole)
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        assert torch.equal(found[key], value), key
+    assert Path(cfg.work_dir, 'metrics.json').read_text() == Path(
+        whole.work_dir, 'metrics.json').read_text()
 
 
 def test_the_hook_of_one_pass_refuses_it(fyd_config, tmp_path):

@@ -1,3 +1,5 @@
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,11 @@ from interrupted_fits import (
 
 from mmad.datasets import AnomalyDataset
 from mmad.engine import FitHook
-from mmad.engine.hooks import fit_progress
+from mmad.engine.hooks import CalibrationHook, fit_progress
 from mmad.errors import InputError
-from mmad.models.layers import MemoryBank, coreset
+from mmad.models import FitDetector
+from mmad.models.layers import MemoryBank, coreset, coreset_filling
+from mmad.utils import load_checkpoint
 
 NORMALIZATION = dict(
     type='ImgDataPreprocessor',
@@ -28,6 +32,7 @@ def note_often(monkeypatch):
     monkeypatch.setattr(fit_progress, '_BATCHES', 2)
     monkeypatch.setattr(fit_progress, '_IMAGES', 3)
     monkeypatch.setattr(coreset, '_NOTED', 20)
+    monkeypatch.setattr(coreset_filling, '_NOTED', 2)
 
 
 @pytest.fixture
@@ -81,7 +86,7 @@ def test_goes_on_bit_for_bit(make_cfg, name):
     assert not folder_of(whole).exists()
     cfg, resumed = make_cfg(name), []
     # Each time, it comes a little further.
-    for number in (4, 3, 7, 9, None):
+    for number in (4, 3, 10, 9, None):
         runner = fit(resume(cfg), number)
         resumed.append('Resumed the fit' in log_of(runner))
         if not folder_of(cfg).exists():
@@ -97,7 +102,7 @@ def test_killed_in_several_processes(make_cfg, name):
     whole = make_cfg(name, 'whole')
     fit(whole)
     cfg = make_cfg(name)
-    for number in (9, 4):
+    for number in (10, 4):
         ends = fit_in_processes(2, resume(cfg), number)
         assert all(ends)
     assert fit_in_processes(2, resume(cfg)) == [0, 0]
@@ -108,9 +113,25 @@ def test_killed_in_several_processes(make_cfg, name):
     assert not folder_of(cfg).exists()
 
 
+@pytest.mark.parametrize('world', [1, 2])
+@pytest.mark.parametrize('name', ['patchcore', 'spade', 'ensemble'])
+def test_killed_in_the_calibration(make_cfg, monkeypatch, name, world):
+    whole = make_cfg(name, 'whole')
+    fit(whole)
+    cfg = make_cfg(name)
+    with monkeypatch.context() as patch:
+        patch.setattr(CalibrationHook, '_calibrate',
+                      lambda *args: os.kill(os.getpid(), signal.SIGKILL))
+        assert all(fit_in_processes(world, cfg))
+    # Only the calibration is repeated.
+    monkeypatch.setattr(FitDetector, 'fit_step', None)
+    assert fit_in_processes(world, resume(cfg)) == [0] * world
+    assert_same(cfg, whole)
+
+
 def test_what_is_noted_is_not_loaded_again(make_cfg, monkeypatch):
     cfg = make_cfg('patchcore', **{'default_hooks.calibration.method': 'off'})
-    fit(cfg, 9)
+    fit(cfg, 12)
     loaded = []
     get = AnomalyDataset.prepare_data
     monkeypatch.setattr(AnomalyDataset, 'prepare_data', lambda self, i:
@@ -124,7 +145,12 @@ def test_what_is_noted_is_not_loaded_again(make_cfg, monkeypatch):
 
 def test_goes_on_in_the_selection(make_cfg):
     cfg = make_cfg('patchcore')
-    fit(cfg, 16)
+    fit(cfg, 20)
+    # The distances are those of the last note only.
+    files = [
+        load_checkpoint(path) for path in folder_of(cfg).rglob('state_*.pth')
+    ]
+    assert sum('choice.nearest' in file['state'] for file in files) == 1
     runner = fit(resume(cfg))
     assert ('Resumed the fit: 7 of 7 images, 80 patches of the coreset'
             in log_of(runner))

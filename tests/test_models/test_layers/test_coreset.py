@@ -11,6 +11,8 @@ from mmad.models.layers.coreset import (
     k_center_greedy,
     random_projection,
 )
+from mmad.models.layers.nearest_centers import NearestCenters
+from mmad.models.layers.row_distances import RowDistances
 
 
 def naive(rows, number, first=0):
@@ -167,26 +169,55 @@ def test_an_interrupted_choice_goes_on(kind, centers, picks, note_each,
         arguments['centers'] = rows[70:]
     rows, notes = rows[:70], []
     whole = k_center_greedy(
-        rows, 70, note=lambda ids: notes.append(ids.clone()), **arguments)
-    assert [note.tolist()
+        rows, 70, note=lambda tell: notes.append(tell()), **arguments)
+    assert [note['chosen'].tolist()
             for note in notes] == [whole[:n].tolist() for n in range(1, 71)]
-    for chosen in [whole[:0], notes[0], *notes[6::21]]:
+    for state in [None, notes[0], *notes[6::21]]:
         told = []
         found = k_center_greedy(
-            rows, 70, chosen=chosen, note=told.append, **arguments)
+            rows, 70, state=state, note=told.append, **arguments)
         assert torch.equal(found, whole)
-        assert len(told) == 70 - len(chosen)
+        assert len(told) == 70 - (len(state['chosen']) if state else 0)
 
 
-def _go_on(rank, shards, number, first, chosen, picks):
+@pytest.mark.parametrize(('picks', 'distances'),
+                         [('_host_picks', NearestCenters),
+                          ('_device_picks', RowDistances)])
+def test_distances_are_not_computed_again(picks, distances, note_each,
+                                          monkeypatch):
+    monkeypatch.setattr(coreset, '_host_picks', getattr(coreset, picks))
+    rows, notes, added = data('random', 16), [], []
+    add = distances.add
+    monkeypatch.setattr(
+        distances, 'add', lambda self, centers, *args:
+        (added.append(len(centers)), add(self, centers, *args)))
+    k_center_greedy(rows, 200, note=lambda tell: notes.append(tell()))
+    whole = sum(added)
+    for state in notes[::40]:
+        added.clear()
+        k_center_greedy(rows, 200, state=state)
+        # Those that only the nine candidates had met may be left to meet.
+        assert sum(added) <= whole - len(state['chosen']) + 9
+
+
+def _go_on(rank, shards, number, first, picks):
     # As the processes have modules of their own.
     coreset._NOTED = 1
+    coreset._NUM_CANDIDATES = device_greedy._NUM_CANDIDATES = 9
     coreset._host_picks = getattr(coreset, picks)
     rows, ids = shards[rank]
-    told = []
-    found = k_center_greedy(
-        rows, number, first, ids, chosen=chosen, note=told.append)
-    return found, len(told)
+    notes = []
+    found = [
+        k_center_greedy(
+            rows, number, first, ids, note=lambda tell: notes.append(tell()))
+    ]
+    for state in notes[::23]:
+        told = []
+        found.append(
+            k_center_greedy(
+                rows, number, first, ids, state=state, note=told.append))
+        assert len(told) == number - len(state['chosen'])
+    return found
 
 
 @pytest.mark.parametrize('picks', ['_host_picks', '_device_picks'])
@@ -198,7 +229,6 @@ def test_processes_go_on_as_one(run_processes, kind, sizes, picks):
     shards = [(rows[ids], ids)
               for ids in (part.sort().values for part in order.split(sizes))]
     whole = k_center_greedy(rows, 110, first=33)
-    for found, told in run_processes(
-            len(sizes), _go_on, shards, 110, 33, whole[:47], picks):
-        assert torch.equal(found, whole)
-        assert told == 63
+    for found in run_processes(len(sizes), _go_on, shards, 110, 33, picks):
+        assert len(found) == 6
+        assert all(torch.equal(one, whole) for one in found)

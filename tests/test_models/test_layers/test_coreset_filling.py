@@ -1,9 +1,10 @@
 import pytest
 import torch
-import torch.distributed as dist
 
+from mmad.models.layers import coreset_filling
 from mmad.models.layers.coreset import k_center_greedy
 from mmad.models.layers.coreset_filling import _CenterSearch, fill_coreset
+from mmad.models.layers.processes import world_size
 
 IMAGES, PER_IMAGE, DIM = 6, 20, 4
 
@@ -15,10 +16,10 @@ def draw(seed):
     return rows, images
 
 
-def fill(rows, images, chosen, own=slice(None)):
+def fill(rows, images, chosen, own=slice(None), **progress):
     return fill_coreset(rows[own],
                         torch.arange(len(rows))[own], images[own],
-                        rows[chosen], images[chosen])
+                        rows[chosen], images[chosen], **progress)
 
 
 def brute_force(rows, images, chosen):
@@ -86,7 +87,7 @@ def test_nothing_to_fill():
 
 
 def _shard(rank, rows, images, chosen):
-    own = images % dist.get_world_size() == rank
+    own = images % world_size() == rank
     return torch.stack(fill(rows, images, chosen, own))
 
 
@@ -98,6 +99,47 @@ def test_processes_choose_together(run_processes, world):
     assert alone.shape[1]
     for found in run_processes(world, _shard, rows, images, chosen):
         assert torch.equal(found, alone)
+
+
+def _go_on(rank, rows, images, chosen):
+    """The picks, those from each state, and how many images that searched."""
+    coreset_filling._NOTED = 1
+    search, number = _CenterSearch.nearest, [0]
+
+    def count(self, rows):
+        number[0] += 1
+        return search(self, rows)
+
+    _CenterSearch.nearest = count
+    own = images % world_size() == rank
+    notes: list[dict] = []
+    found = [
+        fill(
+            rows, images, chosen, own, note=lambda tell: notes.append(tell()))
+    ]
+    numbers = []
+    for state in notes:
+        number[0] = 0
+        found.append(fill(rows, images, chosen, own, state=state))
+        numbers.append(number[0])
+    _CenterSearch.nearest = search
+    return [torch.stack(one) for one in found], numbers
+
+
+@pytest.mark.parametrize('world', [1, 2, 4])
+def test_goes_on_from_a_state(run_processes, world, monkeypatch):
+    monkeypatch.setattr(coreset_filling, '_NOTED', 8)  # as it was, behind it
+    rows, images = draw(1)
+    chosen = k_center_greedy(rows, 12)
+    alone = torch.stack(fill(rows, images, chosen))
+    ends = ([_go_on(0, rows, images, chosen)] if world == 1 else run_processes(
+        world, _go_on, rows, images, chosen))
+    for rank, (found, numbers) in enumerate(ends):
+        assert all(torch.equal(one, alone) for one in found)
+        # The third and fourth of four have one image less than the others.
+        own = len(range(rank, IMAGES, world))
+        least = IMAGES // world
+        assert numbers == [own - done for done in range(1, least + 1)]
 
 
 @pytest.mark.parametrize('num_owners', [1, 2, 30])

@@ -19,8 +19,9 @@ CPU = torch.device('cpu')
 
 def choose(rows, number, first=0, ids=None, centers=None):
     ids = torch.arange(len(rows)) if ids is None else ids
-    none = ids[:0]
-    return list(_device_picks(rows, number, first, ids, centers, none, CPU))
+    none = dict(chosen=ids[:0])
+    picks = _device_picks(rows, number, first, ids, centers, none, CPU)
+    return [row_id for row_id, _ in picks]
 
 
 def naive(rows, number, first=0):

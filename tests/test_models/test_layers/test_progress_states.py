@@ -16,6 +16,7 @@ from mmad.models.layers import (
     PositionGaussians,
     StageGaussians,
     coreset,
+    coreset_filling,
 )
 
 NUMBER = 23
@@ -95,14 +96,20 @@ def _fit(rank, name, dealt, cuts):
     for cut in [*cuts[rank], len(ids)]:
         _feed(module, features, ids[done:cut])
         half = cut // 2
-        states = _told(module, ids[:cut], [half, 0, cut - half])
+        states = _told(module, ids[:cut], [half, 0, cut - half, 0])
         done = cut
         module, _ = _begin(name)
         for state in states:
             module.load_progress_state(_copy(state))
     notes = []
-    module.on_progress = lambda: notes.append(_told(module, ids, [len(ids)]))
+    module.on_progress = lambda: notes.append(
+        _told(module, ids, [len(ids), 0]))
     module.finalize()
+    if name in ('coreset', 'borders'):
+        assert {'choice.nearest', 'filling.places'
+                } <= {key
+                      for note in notes
+                      for key in note[-1]}
     states = [module.state_dict()]
     for note in notes:
         again, _ = _begin(name)
@@ -120,6 +127,7 @@ def _copy(state):
 @pytest.fixture(autouse=True)
 def note_often(monkeypatch):
     monkeypatch.setattr(coreset, '_NOTED', 20)
+    monkeypatch.setattr(coreset_filling, '_NOTED', 2)
 
 
 @pytest.mark.parametrize('world', [1, 2, 3])
