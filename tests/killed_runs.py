@@ -1,6 +1,7 @@
 """Kill one process of a distributed run, at a random moment of a stage.
 
-As a script it prints a table of such moments::
+As a script it prints a table of so many moments with SIGKILL, and as many
+with SIGTERM::
 
     python tests/killed_runs.py OUT_DIR METHOD [NUMBER] [SEED]
 """
@@ -72,26 +73,31 @@ env_cfg = dict(dist_timeout={timeout})
 custom_hooks = {hooks}
 {more}
 """
+TRAINING = """
+train_cfg = dict(max_epochs=4, val_interval=2)
+default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=2))
+"""
 MORE = dict(
     patchcore='',
     padim='',
     spade="model = dict(gallery_dir='gallery')",
-    mkd="""
-train_cfg = dict(max_epochs=4, val_interval=2)
-default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=2))
-""")
+    fyd=TRAINING,
+    mkd=TRAINING)
+# Those of the demos; a config of this file adds the stages to them.
+CUSTOM_HOOKS = dict(
+    fyd=[dict(type='SyncNormHook'),
+         dict(type='FitAfterTrainHook')],
+    mkd=[dict(type='SyncNormHook')])
 
 
 def write_config(folder, method, workers=0):
     """Write the data and the config of a method."""
     if not (folder / 'data').exists():
         write_data(folder / 'data' / 'bottle', num_train=16)
-    hooks = [
+    hooks = CUSTOM_HOOKS.get(method, [dict(type='FitHook')]) + [
         dict(type='StageHook', stage=stage, point=point, priority=priority)
         for stage, (point, priority) in STAGES.items()
     ]
-    kind = 'SyncNormHook' if method == 'mkd' else 'FitHook'
-    hooks.insert(0, dict(type=kind))
     path = folder / f'{method}.py'
     path.write_text(
         CONFIG.format(
@@ -270,10 +276,10 @@ def main():
           'others ended after (s) | exit statuses | named on rank | '
           'left behind | same command | `--resume` | left after |')
     print('|' + ' --- |' * 12)
-    for row in range(number):
-        world = 2 if method == 'mkd' else draw.choice([2, 3])
+    for row, sign in itertools.product(
+            range(number), (signal.SIGKILL, signal.SIGTERM)):
+        world = 2 if MORE[method] == TRAINING else draw.choice([2, 3])
         config = write_config(out, method, workers=draw.randrange(3))
-        sign = draw.choice([signal.SIGKILL, signal.SIGTERM])
         done = kill_at_random(out / 'killed', config, world, draw, expected,
                               reference, sign, stages[row % len(stages)])
         named = f'process {done.victim} of {world}' in done.said
