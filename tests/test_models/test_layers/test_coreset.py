@@ -186,7 +186,7 @@ def test_an_interrupted_choice_goes_on(kind, centers, picks, note_each,
 def test_distances_are_not_computed_again(picks, distances, note_each,
                                           monkeypatch):
     monkeypatch.setattr(coreset, '_host_picks', getattr(coreset, picks))
-    rows, notes, added = data('random', 16), [], []
+    rows, notes, added = draw_rows('random', 16), [], []
     add = distances.add
     monkeypatch.setattr(
         distances, 'add', lambda self, centers, *args:
