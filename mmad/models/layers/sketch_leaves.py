@@ -1,6 +1,7 @@
+import math
+
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor
 
 from .row_scan import RowScan, float32_slack, scan_leaves
@@ -31,7 +32,8 @@ class SketchLeaves:
         sketches, details, norms = (
             torch.cat(part).numpy() for part in zip(*parts, strict=True))
         self._longest = norms.max()
-        self._members = cKDTree(sketches, leafsize=_LEAF).indices.astype(int)
+        self._members = np.concatenate(
+            _split(sketches, np.arange(len(sketches))))
         self._details = details[self._members]
         num, dim = -(-len(rows) // _LEAF), sketches.shape[1]
         leaves = np.full((num, _LEAF, dim), np.nan, np.float32)
@@ -78,6 +80,22 @@ class SketchLeaves:
                            self._columns, self._members, self._details,
                            points.numpy(), details.numpy(),
                            float32_slack(error * size, size), *scan)
+
+
+def _split(points: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
+    """Split rows of points ``(N, d)`` into leaves, halving the widest axis.
+
+    All leaves but the last are full.
+    """
+    if len(rows) <= _LEAF:
+        return [rows]
+    own = points[rows]
+    half = _LEAF * math.ceil(len(rows) / _LEAF / 2)
+    order = own[:, own.var(0).argmax()].argpartition(half)
+    return [
+        *_split(points, rows[order[:half]]),
+        *_split(points, rows[order[half:]])
+    ]
 
 
 def _principal_axes(rows: Tensor, num: int) -> tuple[Tensor, Tensor]:
