@@ -91,12 +91,13 @@ def distance_bound(a, i, b, j):
         j (int): Row of ``b``.
     """
     # A difference of float32 numbers and each step of the sum are rounded
-    # once, so the relative error stays below (D + 2) / 2^24.
+    # once, so the relative error stays below (D + 2) / 2^24. A square close to
+    # zero has an error of at most half the least float32, 2^-149.
     total = np.float32(0)
     for k in range(a.shape[1]):
         difference = a[i, k] - b[j, k]
         total += difference * difference
-    return total * (1 - 1.2e-7 * (a.shape[1] + 2))
+    return total * (1 - 1.2e-7 * (a.shape[1] + 2)) - 1e-45 * a.shape[1]
 
 
 @numba.njit(fastmath=FAST_MATH)

@@ -98,6 +98,16 @@ def test_rows_that_differ_in_scale():
         brute_force(rows + 1e-8, rows, 1))
 
 
+@pytest.mark.parametrize('scale', [1e-21, 1e-22, 3e-23])
+@pytest.mark.parametrize('dim', [20, 80])
+def test_squares_that_float32_rounds_to_few_steps(scale, dim):
+    rows, queries = torch.zeros(300, dim), torch.zeros(5, dim)
+    rows[:, 1:5] = scale * draw(300, 4)
+    rows[:, 0] = queries[:, 0] = 1
+    assert torch.equal(
+        SketchedRows(rows).nearest(queries, 3), brute_force(queries, rows, 3))
+
+
 def test_values_that_are_not_finite_find_some_row():
     rows = like_features(300, 80)
     queries = rows[:5].clone()
@@ -204,11 +214,12 @@ def test_products_take_over_where_sketches_are_of_no_use(kind, monkeypatch):
 
 
 @pytest.mark.parametrize('dim', [1, 7, 384])
-def test_bounds_are_from_below(dim):
-    a, b = draw(100, dim), draw(100, dim, seed=1) + 3
+@pytest.mark.parametrize('scale', [1, 1e-21, 3e-23])
+def test_bounds_are_from_below(dim, scale):
+    a, b = scale * draw(100, dim), scale * (draw(100, dim, seed=1) + 3)
     exact = (a.double() - b.double()).square().sum(1)
-    bounds = torch.tensor([
-        distance_bound(a.numpy(), i, b.numpy(), i) for i in range(100)
-    ]).double()
+    bounds = torch.tensor(
+        [distance_bound(a.numpy(), i, b.numpy(), i) for i in range(100)],
+        dtype=torch.float64)
     assert (bounds <= exact).all()
-    torch.testing.assert_close(bounds, exact, rtol=1e-4, atol=0)
+    torch.testing.assert_close(bounds, exact, rtol=1e-4, atol=2e-45 * dim)
