@@ -69,6 +69,18 @@ def test_any_blocks(blocks, make, k):
         SketchedRows(rows).nearest(queries, k), brute_force(queries, rows, k))
 
 
+@pytest.mark.parametrize('dim', [65, 100, 333])
+def test_leaves_and_products_round_alike(kind, dim, monkeypatch):
+    # Only the rounding tells these distances apart.
+    row = draw(dim)
+    rows = torch.stack([row.roll(i) for i in range(dim)])
+    queries = torch.zeros(17, dim)
+    index = SketchedRows(rows).nearest(queries, 20)
+    monkeypatch.setattr(sketched_rows, '_FEW_DIMS',
+                        math.inf if kind == 'leaves' else 64)
+    assert torch.equal(SketchedRows(rows).nearest(queries, 20), index)
+
+
 @pytest.mark.parametrize('k', [1, 4, 60])
 def test_ties_go_to_the_lowest_row(blocks, k):
     rows = like_features(20, 70)[torch.arange(60) * 7 % 20]
