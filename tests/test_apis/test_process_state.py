@@ -13,7 +13,7 @@ import locale, logging, multiprocessing, os, random, signal, sys, warnings
 
 import cv2
 import numpy as np
-import scipy.special, torch, torchvision
+import scipy.spatial, scipy.special, torch, torchvision
 import mmcv.transforms, mmengine.runner, mmengine.visualization
 from mmengine.fileio import io
 from mmengine.fileio.backends import registry_utils

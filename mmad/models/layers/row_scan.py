@@ -10,7 +10,8 @@ from torch import Tensor
 
 FAST_MATH = {'reassoc', 'contract', 'nsz'}
 # Compiling takes seconds. The functions that these call are all in this
-# file: a change elsewhere would not end what is cached.
+# file: a change elsewhere would not end what is cached. Nor does a change of
+# the flags above end what other files have cached.
 CACHE = os.access(os.path.dirname(__file__), os.W_OK)
 # Bounds looked at together: few enough to go through if one is small.
 _CHUNK = 32
