@@ -30,7 +30,8 @@ class Ranking(_Entries):
 
     Attributes:
         thresholds (np.ndarray): Lowest score of each entry, shape (K,),
-            strictly descending, of the dtype of the scores.
+            strictly descending, of the dtype of the scores; float64 if that
+            is an integer.
         positives (np.ndarray): Positives per entry, shape (K,), int64.
         negatives (np.ndarray): Negatives per entry, shape (K,), int64.
         overlap (np.ndarray): Share of a ground-truth region with the scores
@@ -86,6 +87,8 @@ def rank(scores: np.ndarray,
         InputError: If a score is NaN.
     """
     scores = np.ravel(scores)
+    if not np.issubdtype(scores.dtype, np.floating):
+        scores = scores.astype(np.float64)
     labels = np.ravel(labels).astype(bool, copy=False)
     if np.isnan(scores).any():
         raise InputError(
@@ -111,9 +114,10 @@ def rank_sorted(negatives: Sequence[np.ndarray],
 
     Args:
         negatives (Sequence[np.ndarray]): Scores of the negatives in any
-            number of parts, each of shape (N_i,), ascending, without NaN.
+            number of parts, each of shape (N_i,), ascending, floating-point
+            without NaN.
         positives (np.ndarray): Scores of the positives, shape (P,), in any
-            order, without NaN.
+            order, floating-point without NaN.
         region_weights (np.ndarray, optional): One over the size of the region
             that a positive belongs to, shape (P,).
         num_regions (int): Number of ground-truth regions. Defaults to 0.

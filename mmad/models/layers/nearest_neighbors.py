@@ -17,6 +17,16 @@ def squared_norms(rows: Tensor) -> Tensor:
     return torch.cat([block.square().sum(1) for block in rows.split(step)])
 
 
+def are_products_exact() -> bool:
+    """Whether matrix products take all bits of float32 numbers."""
+    try:
+        return torch.get_float32_matmul_precision() == 'highest'
+    except RuntimeError:
+        # PyTorch 2.9 or later has no answer once a back end has a precision of
+        # its own, such as ``torch.backends.cuda.matmul.fp32_precision``.
+        return False
+
+
 def nearest_rows(queries: Tensor, rows: Tensor, norms: Tensor,
                  k: int) -> Tensor:
     """Find the k nearest rows in Euclidean distance, by brute force.

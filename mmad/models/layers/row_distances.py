@@ -1,6 +1,8 @@
 import torch
 from torch import Tensor
 
+from .nearest_neighbors import are_products_exact
+
 # Entries of one block of the distance matrix, 64 MB.
 _BLOCK = 1 << 24
 
@@ -114,6 +116,6 @@ def _rounding(dim: int) -> float:
     of an exact one, relative to the sum of the squared norms."""
     bound = (2 * dim + 16) * 2.0**-23
     # TF32 and bfloat16 round the factors to 11 or 8 bits.
-    if torch.get_float32_matmul_precision() != 'highest':
+    if not are_products_exact():
         bound += 2.0**-6
     return bound

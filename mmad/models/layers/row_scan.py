@@ -10,7 +10,8 @@ from torch import Tensor
 
 FAST_MATH = {'reassoc', 'contract', 'nsz'}
 # Compiling takes seconds. The functions that these call are all in this
-# file: a change elsewhere would not end what is cached.
+# file: a change elsewhere would not end what is cached. Nor does a change of
+# the flags above end what other files have cached.
 CACHE = os.access(os.path.dirname(__file__), os.W_OK)
 # Bounds looked at together: few enough to go through if one is small.
 _CHUNK = 32
@@ -91,12 +92,13 @@ def distance_bound(a, i, b, j):
         j (int): Row of ``b``.
     """
     # A difference of float32 numbers and each step of the sum are rounded
-    # once, so the relative error stays below (D + 2) / 2^24.
+    # once, so the relative error stays below (D + 2) / 2^24. A square close to
+    # zero has an error of at most half the least float32, 2^-149.
     total = np.float32(0)
     for k in range(a.shape[1]):
         difference = a[i, k] - b[j, k]
         total += difference * difference
-    return total * (1 - 1.2e-7 * (a.shape[1] + 2))
+    return total * (1 - 1.2e-7 * (a.shape[1] + 2)) - 1e-45 * a.shape[1]
 
 
 @numba.njit(fastmath=FAST_MATH)

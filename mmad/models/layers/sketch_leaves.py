@@ -75,7 +75,7 @@ class SketchLeaves:
         points, details, norms = self._sketch(torch.from_numpy(scan.queries))
         size = norms + self._longest
         # Rounding of the sketches, and of the squares of what is left over.
-        error = 1e-7 + 2e-8 * scan.queries.shape[1]**0.5
+        error = 1e-7 + 5e-8 * scan.queries.shape[1]**0.5
         return scan_leaves(self._lows, self._highs,
                            self._columns, self._members, self._details,
                            points.numpy(), details.numpy(),

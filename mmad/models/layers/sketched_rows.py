@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
-from .nearest_neighbors import squared_norms
+from .nearest_neighbors import are_products_exact, squared_norms
 from .row_scan import RowScan, float32_slack, scan_rows, sort_heaps
 from .sketch_leaves import SketchLeaves
 
@@ -104,9 +104,9 @@ class SketchedRows:
         points = torch.from_numpy(scan.queries)
         norms = points.double().square().sum(1)
         size = norms.sqrt() + self._longest
-        precise = torch.get_float32_matmul_precision() == 'highest'
         # Each term of a product and each step of its sum are rounded.
-        rounding = 2 * (points.shape[1] + 4) * 2.**(-24 if precise else -7)
+        rounding = 2 * (points.shape[1] +
+                        4) * 2.**(-24 if are_products_exact() else -7)
         slack = float32_slack(rounding * size**2 - norms, size)
         width = max(_FIRST_WIDTH, _BLOCK // len(points))
         out = torch.empty(len(points) * min(width, len(self._table)))

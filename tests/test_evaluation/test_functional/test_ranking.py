@@ -36,6 +36,16 @@ def test_counts_above_each_threshold(seed):
         np.testing.assert_allclose(np.cumsum(values), expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize('dtype', [np.int64, np.uint8, bool])
+def test_scores_that_are_integers(dtype):
+    rng = np.random.default_rng(0)
+    scores = rng.integers(0, 200, 50).astype(dtype)
+    labels = rng.random(50) < 0.3
+    for one, other in zip(
+            rank(scores, labels), rank(scores.astype(float), labels)):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_parts_equal_the_whole():
     rng = np.random.default_rng(0)
     negatives = rng.integers(0, 50, 300).astype(np.float32)

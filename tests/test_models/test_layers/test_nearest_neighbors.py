@@ -3,6 +3,7 @@ import torch
 
 from mmad.models.layers import nearest_neighbors
 from mmad.models.layers.nearest_neighbors import (
+    are_products_exact,
     distances_to,
     nearest_rows,
     squared_norms,
@@ -55,3 +56,27 @@ def test_distances_do_not_cancel():
         rtol=1e-6,
         atol=0)
     assert distances_to(rows, rows, index).eq(0).all()
+
+
+@pytest.mark.parametrize('precision', ['highest', 'high', 'medium'])
+def test_precision_of_products(precision):
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        assert are_products_exact() == (precision == 'highest')
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.skipif(
+    not hasattr(torch.backends.cuda.matmul, 'fp32_precision'),
+    reason='PyTorch before 2.9 has one precision for all back ends')
+def test_precision_of_one_back_end():
+    products = torch.backends.cuda.matmul
+    before = products.fp32_precision
+    products.fp32_precision = 'tf32'
+    try:
+        assert not are_products_exact()
+    finally:
+        products.fp32_precision = before
+    assert are_products_exact()

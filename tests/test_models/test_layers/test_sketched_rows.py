@@ -69,6 +69,18 @@ def test_any_blocks(blocks, make, k):
         SketchedRows(rows).nearest(queries, k), brute_force(queries, rows, k))
 
 
+@pytest.mark.parametrize('dim', [65, 100, 333])
+def test_leaves_and_products_round_alike(kind, dim, monkeypatch):
+    # Only the rounding tells these distances apart.
+    row = draw(dim)
+    rows = torch.stack([row.roll(i) for i in range(dim)])
+    queries = torch.zeros(17, dim)
+    index = SketchedRows(rows).nearest(queries, 20)
+    monkeypatch.setattr(sketched_rows, '_FEW_DIMS',
+                        math.inf if kind == 'leaves' else 64)
+    assert torch.equal(SketchedRows(rows).nearest(queries, 20), index)
+
+
 @pytest.mark.parametrize('k', [1, 4, 60])
 def test_ties_go_to_the_lowest_row(blocks, k):
     rows = like_features(20, 70)[torch.arange(60) * 7 % 20]
@@ -96,6 +108,16 @@ def test_rows_that_differ_in_scale():
     assert torch.equal(
         SketchedRows(rows).nearest(rows + 1e-8, 1),
         brute_force(rows + 1e-8, rows, 1))
+
+
+@pytest.mark.parametrize('scale', [1e-21, 1e-22, 3e-23])
+@pytest.mark.parametrize('dim', [20, 80])
+def test_squares_that_float32_rounds_to_few_steps(scale, dim):
+    rows, queries = torch.zeros(300, dim), torch.zeros(5, dim)
+    rows[:, 1:5] = scale * draw(300, 4)
+    rows[:, 0] = queries[:, 0] = 1
+    assert torch.equal(
+        SketchedRows(rows).nearest(queries, 3), brute_force(queries, rows, 3))
 
 
 def test_values_that_are_not_finite_find_some_row():
@@ -204,11 +226,12 @@ def test_products_take_over_where_sketches_are_of_no_use(kind, monkeypatch):
 
 
 @pytest.mark.parametrize('dim', [1, 7, 384])
-def test_bounds_are_from_below(dim):
-    a, b = draw(100, dim), draw(100, dim, seed=1) + 3
+@pytest.mark.parametrize('scale', [1, 1e-21, 3e-23])
+def test_bounds_are_from_below(dim, scale):
+    a, b = scale * draw(100, dim), scale * (draw(100, dim, seed=1) + 3)
     exact = (a.double() - b.double()).square().sum(1)
-    bounds = torch.tensor([
-        distance_bound(a.numpy(), i, b.numpy(), i) for i in range(100)
-    ]).double()
+    bounds = torch.tensor(
+        [distance_bound(a.numpy(), i, b.numpy(), i) for i in range(100)],
+        dtype=torch.float64)
     assert (bounds <= exact).all()
-    torch.testing.assert_close(bounds, exact, rtol=1e-4, atol=0)
+    torch.testing.assert_close(bounds, exact, rtol=1e-4, atol=2e-45 * dim)
