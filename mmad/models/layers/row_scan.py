@@ -219,6 +219,61 @@ def scan_rows(bounds, first, slack, queries, rows, owners, excluded, reach,
 
 
 @numba.njit(fastmath=FAST_MATH)
+def _sketch(row, mean, axes, coordinates, sketch, details):
+    """Fill in the sketch of a row, and return the norm of ``row - mean``."""
+    coordinates[:] = 0
+    squares = 0.0
+    last = len(row) // 4 * 4
+    for k in range(0, last, 4):
+        p, q, r, s = (row[k] - mean[k], row[k + 1] - mean[k + 1],
+                      row[k + 2] - mean[k + 2], row[k + 3] - mean[k + 3])
+        squares += (p * p + q * q) + (r * r + s * s)
+        a, b, c, d = axes[k], axes[k + 1], axes[k + 2], axes[k + 3]
+        for i in range(len(coordinates)):
+            coordinates[i] += (p * a[i] + q * b[i]) + (r * c[i] + s * d[i])
+    for k in range(last, len(row)):
+        p = row[k] - mean[k]
+        squares += p * p
+        for i in range(len(coordinates)):
+            coordinates[i] += p * axes[k, i]
+    norm = math.sqrt(squares)
+    # Rounded only once, from float64.
+    first = 0
+    for part in (sketch, details):
+        for i in range(len(part) - 1):
+            part[i] = coordinates[first + i]
+            squares -= coordinates[first + i]**2
+        part[len(part) - 1] = math.sqrt(max(squares, 0.0))
+        first += len(part) - 1
+    return norm
+
+
+@numba.njit(nogil=True, cache=CACHE)
+def sketch_rows(rows, mean, axes, sketches, details):
+    """Fill in sketches of rows: coordinates, and the length of the rest.
+
+    Args:
+        rows (np.ndarray): ``(N, D)`` float32.
+        mean (np.ndarray): ``(D,)`` float64, the origin.
+        axes (np.ndarray): ``(D, d + e)`` float64, orthonormal.
+        sketches (np.ndarray): ``(N, d + 1)`` float32, filled in: the
+            coordinates along the first axes, and the length of the rest.
+        details (np.ndarray): ``(N, e + 1)`` float32, filled in: the same of
+            the rest.
+
+    Returns:
+        float: Greatest norm of ``rows - mean``.
+    """
+    coordinates = np.empty(axes.shape[1])
+    longest = 0.0
+    for row in range(len(rows)):
+        norm = _sketch(rows[row], mean, axes, coordinates, sketches[row],
+                       details[row])
+        longest = max(longest, norm)
+    return longest
+
+
+@numba.njit(fastmath=FAST_MATH)
 def _box_bounds(point, lows, highs, bounds):
     """Squared distances ``(L,)`` of a point from boxes, in float32."""
     bounds[:] = 0
@@ -250,9 +305,8 @@ def _limit(reach, slack, rounding):
 
 
 @numba.njit(nogil=True, cache=CACHE)
-def scan_leaves(lows, highs, columns, members, details, points, point_details,
-                slack, queries, rows, owners, excluded, reach, distances,
-                neighbors):
+def scan_leaves(mean, axes, longest, lows, highs, columns, members, details,
+                queries, rows, owners, excluded, reach, distances, neighbors):
     """Update the nearest rows of queries by rows in leaves.
 
     A row is compared with a query in up to five steps: by the box around the
@@ -263,6 +317,9 @@ def scan_leaves(lows, highs, columns, members, details, points, point_details,
     dimensions takes less time.
 
     Args:
+        mean, axes (np.ndarray): What the sketches are made with, see
+            :func:`sketch_rows`.
+        longest (float): Greatest norm of ``rows - mean``.
         lows (np.ndarray): ``(d, L)`` float32, least values of the sketches of
             each leaf.
         highs (np.ndarray): ``(d, L)`` float32, greatest values.
@@ -272,11 +329,6 @@ def scan_leaves(lows, highs, columns, members, details, points, point_details,
             the leaves.
         details (np.ndarray): ``(N, e)`` float32, what can take the place of
             the last dimension of the sketches, in the order of the leaves.
-        points (np.ndarray): ``(Q, d)`` float32 sketches of the queries.
-        point_details (np.ndarray): ``(Q, e)`` float32.
-        slack (np.ndarray): ``(Q,)`` float64: a row within the distance ``r``
-            of the query has sketches within ``r + slack``; infinite if
-            squares of such a query leave the range of float32.
         queries, rows, owners, excluded, reach, distances, neighbors:
             :class:`RowScan`, the last three changed in place.
 
@@ -284,6 +336,11 @@ def scan_leaves(lows, highs, columns, members, details, points, point_details,
         int: Number of queries that are done, the first ones.
     """
     k, width = distances.shape[1], columns.shape[2]
+    coordinates = np.empty(axes.shape[1])
+    point = np.empty(len(lows), np.float32)
+    detail = np.empty((1, details.shape[1]), np.float32)
+    # Of the sketches, and of the squares of what is left over.
+    error = 1e-7 + 5e-8 * math.sqrt(len(mean))
     rounding = 1 + 1.2e-7 * (len(lows) + details.shape[1] + 4)
     boxes = np.empty(len(columns), np.float32)
     parts = np.empty(width, np.float32)
@@ -291,20 +348,23 @@ def scan_leaves(lows, highs, columns, members, details, points, point_details,
     spent = 0
     for q in range(len(queries)):
         near, places = distances[q], neighbors[q]
-        in_range = slack[q] < math.inf
+        norm = _sketch(queries[q], mean, axes, coordinates, point, detail[0])
+        size = norm + longest
+        in_range = _RANGE[0] < size**2 < _RANGE[1]
+        slack = error * size if in_range else math.inf
         if (q > 0 and distances[q - 1, 0] < math.inf
                 and excluded[q] == excluded[q - 1]):
             reach[q] = _neighbors_reach(queries, q, rows, neighbors[q - 1])
-        limit = _limit(reach[q], slack[q], rounding)
-        _box_bounds(points[q], lows, highs, boxes)
+        limit = _limit(reach[q], slack, rounding)
+        _box_bounds(point, lows, highs, boxes)
         # From the nearest leaf come good neighbors, which rule out others.
         nearest = np.argmin(boxes)
         for turn in range(-1, len(boxes)):
             leaf = nearest if turn < 0 else turn
             if turn == nearest or boxes[leaf] > limit:
                 continue
-            _leaf_distances(points[q], columns[leaf], parts)
-            last, rests = points[q, -1], columns[leaf, -1]
+            _leaf_distances(point, columns[leaf], parts)
+            last, rests = point[-1], columns[leaf, -1]
             number = 0
             for i in range(width):
                 found[number] = i
@@ -312,7 +372,7 @@ def scan_leaves(lows, highs, columns, members, details, points, point_details,
             spent += number
             for i in found[:number]:
                 place = leaf * width + i
-                if parts[i] + distance_bound(point_details, q, details,
+                if parts[i] + distance_bound(detail, 0, details,
                                              place) > limit:
                     continue
                 row = members[place]
@@ -327,7 +387,7 @@ def scan_leaves(lows, highs, columns, members, details, points, point_details,
                     _replace_last(near, places, k, distance, row)
                     if near[0] < reach[q]:
                         reach[q] = near[0]
-                        limit = _limit(reach[q], slack[q], rounding)
+                        limit = _limit(reach[q], slack, rounding)
         if spent > _MOST_SPENT * (q + 4) * len(rows):
             return q + 1
     return len(queries)

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .row_scan import RowScan, float32_slack, scan_leaves
+from .row_scan import RowScan, scan_leaves, sketch_rows
 
 # Principal coordinates of the sketches and of their details. More of them
 # rule out more rows, but take longer.
@@ -26,12 +26,14 @@ class SketchLeaves:
     """
 
     def __init__(self, rows: Tensor) -> None:
-        self._mean, self._axes = _principal_axes(
-            rows, min(rows.shape[1], _COARSE + _FINE))
-        parts = [self._sketch(part) for part in rows.split(4096)]
-        sketches, details, norms = (
-            torch.cat(part).numpy() for part in zip(*parts, strict=True))
-        self._longest = norms.max()
+        self._mean, self._axes = (
+            found.numpy() for found in _principal_axes(
+                rows, min(rows.shape[1], _COARSE + _FINE)))
+        num_fine = self._axes.shape[1] - _COARSE
+        sketches = np.empty((len(rows), _COARSE + 1), np.float32)
+        details = np.empty((len(rows), num_fine + 1), np.float32)
+        self._longest = sketch_rows(rows.numpy(), self._mean, self._axes,
+                                    sketches, details)
         self._members = np.concatenate(
             _split(sketches, np.arange(len(sketches))))
         self._details = details[self._members]
@@ -41,26 +43,6 @@ class SketchLeaves:
         self._columns = np.ascontiguousarray(leaves.transpose(0, 2, 1))
         self._lows = np.ascontiguousarray(np.nanmin(leaves, 1).T)
         self._highs = np.ascontiguousarray(np.nanmax(leaves, 1).T)
-
-    def _sketch(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Sketch rows ``(N, D)``.
-
-        Returns:
-            tuple[Tensor, Tensor, Tensor]: Sketches ``(N, 33)`` and details
-            ``(N, up to 64)``, float32, and the norms ``(N,)`` of the rows
-            less their mean, float64.
-        """
-        centered = rows.double() - self._mean
-        coordinates = centered @ self._axes
-        norms = torch.linalg.vector_norm(centered, dim=1)
-        squares = norms.square()[:, None]
-        sketches = []
-        for part in coordinates.tensor_split([_COARSE], 1):
-            squares -= part.square().sum(1, keepdim=True)
-            rest = squares.clamp(min=0).sqrt()
-            # Rounded only once, from float64.
-            sketches.append(torch.cat([part, rest], 1).float())
-        return sketches[0], sketches[1], norms
 
     def scan(self, scan: RowScan) -> int:
         """Update the nearest rows of queries.
@@ -72,14 +54,9 @@ class SketchLeaves:
             int: Number of queries that are done, the first ones. The sketches
             rule out too few rows for the others.
         """
-        points, details, norms = self._sketch(torch.from_numpy(scan.queries))
-        size = norms + self._longest
-        # Rounding of the sketches, and of the squares of what is left over.
-        error = 1e-7 + 5e-8 * scan.queries.shape[1]**0.5
-        return scan_leaves(self._lows, self._highs,
-                           self._columns, self._members, self._details,
-                           points.numpy(), details.numpy(),
-                           float32_slack(error * size, size), *scan)
+        return scan_leaves(self._mean, self._axes, self._longest, self._lows,
+                           self._highs, self._columns, self._members,
+                           self._details, *scan)
 
 
 def _split(points: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
@@ -116,4 +93,4 @@ def _principal_axes(rows: Tensor, num: int) -> tuple[Tensor, Tensor]:
         axes = torch.linalg.qr(sample.T @ (sample @ axes)).Q
     # In order of their variance.
     turn = torch.linalg.eigh((sample @ axes).T @ (sample @ axes)).eigenvectors
-    return mean, axes @ turn.flip(1)
+    return mean, (axes @ turn.flip(1)).contiguous()

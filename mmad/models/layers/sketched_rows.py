@@ -91,10 +91,10 @@ class SketchedRows:
             torch.set_num_threads(threads)
 
     def _search(self, scan: RowScan) -> Tensor:
-        # Automatic mixed precision would round the bounds.
-        with torch.autocast('cpu', enabled=False):
-            done = 0 if self._leaves is None else self._leaves.scan(scan)
-            if done < len(scan.queries):
+        done = 0 if self._leaves is None else self._leaves.scan(scan)
+        if done < len(scan.queries):
+            # Automatic mixed precision would round the bounds.
+            with torch.autocast('cpu', enabled=False):
                 self._multiply(scan.after(done))
         sort_heaps(scan.distances, scan.neighbors)
         return torch.from_numpy(scan.neighbors)
