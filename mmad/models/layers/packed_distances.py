@@ -1,19 +1,13 @@
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numba
 import numpy as np
 import torch
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 from torch import Tensor
 
-from .row_scan import CACHE, FAST_MATH
+from .row_scan import CACHE, FAST_MATH, LINE, prefetch
+from .thread_parts import for_each
 
-# Numbers of float32 in a line of the cache.
-_LINE = 16
 # Those that a thread does at a time: few enough for all to end together.
 _POSITIONS = 256
 
@@ -51,42 +45,11 @@ def packed_distances(factor: Tensor, mean: Tensor, samples: Tensor) -> Tensor:
         for tensor in (factor, mean, samples, distances)
     ]
     bounds = range(0, len(factor) + _POSITIONS, _POSITIONS)
-    parts = iter(list(pairwise(bounds)))
-
-    def fill() -> None:
-        for start, stop in parts:
-            _fill_distances(  # type: ignore[call-arg]
-                *arrays, start, min(stop, len(factor)))
-
-    threads = torch.get_num_threads()
-    # Threads start with the first part that is submitted, if any.
-    with ThreadPoolExecutor(threads) as pool:
-        others = [pool.submit(fill) for _ in range(threads - 1)]
-        fill()
-    for other in others:
-        other.result()
+    for_each(
+        lambda part: _fill_distances(  # type: ignore[call-arg]
+            *arrays, part[0], min(part[1], len(factor))),
+        pairwise(bounds))
     return distances
-
-
-@intrinsic
-def _prefetch(typing_context, numbers, place):
-    """Have the CPU read an entry of an array ``(N,)``, without waiting."""
-
-    def generate(context, builder, signature, arguments):
-        array = context.make_array(numbers)(context, builder, arguments[0])
-        entry = builder.bitcast(
-            builder.gep(array.data, [arguments[1]]), cgutils.voidptr_t)
-        number = ir.IntType(32)
-        function = cgutils.get_or_insert_function(
-            builder.module,
-            ir.FunctionType(ir.VoidType(),
-                            [cgutils.voidptr_t, number, number, number]),
-            'llvm.prefetch.p0i8')
-        # To be read, into all caches, and data.
-        builder.call(function, [entry, number(0), number(3), number(1)])
-        return context.get_dummy_value()
-
-    return types.void(numbers, types.intp), generate
 
 
 @numba.njit(nogil=True, cache=CACHE, fastmath=FAST_MATH)
@@ -109,8 +72,8 @@ def _fill_distances(factor, mean, samples, distances, start, stop):
                     a += factor[p, height - dim + row, k] * x[k]
                 product[row] = a
                 if i == 0:
-                    for k in range(row * width, (row + 1) * width, _LINE):
-                        _prefetch(following, k)  # type: ignore[call-arg]
+                    for k in range(row * width, (row + 1) * width, LINE):
+                        prefetch(following, k)  # type: ignore[call-arg]
             # The right triangle lies transposed, a column in each row.
             for column in range(0, rest, 2):
                 product[width + column] += factor[p, column, width - rest +

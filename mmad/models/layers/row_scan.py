@@ -6,6 +6,10 @@ from typing import NamedTuple
 import numba
 import numpy as np
 import torch
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
 from torch import Tensor
 
 FAST_MATH = {'reassoc', 'contract', 'nsz'}
@@ -13,10 +17,14 @@ FAST_MATH = {'reassoc', 'contract', 'nsz'}
 # file: a change elsewhere would not end what is cached. Nor does a change of
 # the flags above end what other files have cached.
 CACHE = os.access(os.path.dirname(__file__), os.W_OK)
+# Numbers of float32 in a line of the cache.
+LINE = 16
 # Bounds looked at together: few enough to go through if one is small.
 _CHUNK = 32
 # Squares of longer or shorter rows leave the range of float32.
 _RANGE = 1e-25, 1e35
+# Rows that are on their way from the memory together.
+_PENDING = 8
 # Comparing rows takes about as long as comparing so many details.
 _ROW_COST = 8
 # Comparisons per row and query that take longer than a product.
@@ -77,6 +85,27 @@ def float32_slack(slack: Tensor, size: Tensor) -> np.ndarray:
     square = size**2
     in_range = (square > _RANGE[0]) & (square < _RANGE[1])
     return slack.where(in_range, torch.inf).numpy()
+
+
+@intrinsic
+def prefetch(typing_context, numbers, place):
+    """Have the CPU read an entry of an array ``(N,)``, without waiting."""
+
+    def generate(context, builder, signature, arguments):
+        array = context.make_array(numbers)(context, builder, arguments[0])
+        entry = builder.bitcast(
+            builder.gep(array.data, [arguments[1]]), cgutils.voidptr_t)
+        number = ir.IntType(32)
+        function = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(ir.VoidType(),
+                            [cgutils.voidptr_t, number, number, number]),
+            'llvm.prefetch.p0i8')
+        # To be read, into all caches, and data.
+        builder.call(function, [entry, number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(numbers, types.intp), generate
 
 
 @numba.njit(fastmath=FAST_MATH)
@@ -219,58 +248,58 @@ def scan_rows(bounds, first, slack, queries, rows, owners, excluded, reach,
 
 
 @numba.njit(fastmath=FAST_MATH)
-def _sketch(row, mean, axes, coordinates, sketch, details):
-    """Fill in the sketch of a row, and return the norm of ``row - mean``."""
-    coordinates[:] = 0
-    squares = 0.0
-    last = len(row) // 4 * 4
-    for k in range(0, last, 4):
-        p, q, r, s = (row[k] - mean[k], row[k + 1] - mean[k + 1],
-                      row[k + 2] - mean[k + 2], row[k + 3] - mean[k + 3])
-        squares += (p * p + q * q) + (r * r + s * s)
-        a, b, c, d = axes[k], axes[k + 1], axes[k + 2], axes[k + 3]
-        for i in range(len(coordinates)):
-            coordinates[i] += (p * a[i] + q * b[i]) + (r * c[i] + s * d[i])
-    for k in range(last, len(row)):
-        p = row[k] - mean[k]
-        squares += p * p
-        for i in range(len(coordinates)):
-            coordinates[i] += p * axes[k, i]
-    norm = math.sqrt(squares)
-    # Rounded only once, from float64.
-    first = 0
-    for part in (sketch, details):
-        for i in range(len(part) - 1):
-            part[i] = coordinates[first + i]
-            squares -= coordinates[first + i]**2
-        part[len(part) - 1] = math.sqrt(max(squares, 0.0))
-        first += len(part) - 1
-    return norm
+def _project(row, axes, coordinates):
+    """Fill in the coordinates of a row ``(D,)`` along axes, in float64."""
+    for i in range(0, len(axes), 4):
+        # The last ones may be the same.
+        j, k, m = (min(i + 1,
+                       len(axes) - 1), min(i + 2,
+                                           len(axes) - 1),
+                   min(i + 3,
+                       len(axes) - 1))
+        a, b, c, d = axes[i], axes[j], axes[k], axes[m]
+        p = q = r = s = 0.0
+        for n in range(len(row)):
+            p += a[n] * row[n]
+            q += b[n] * row[n]
+            r += c[n] * row[n]
+            s += d[n] * row[n]
+        coordinates[i], coordinates[j], coordinates[k], coordinates[
+            m] = p, q, r, s
 
 
 @numba.njit(nogil=True, cache=CACHE)
-def sketch_rows(rows, mean, axes, sketches, details):
+def sketch_rows(rows, mean, axes, sketches, details, norms):
     """Fill in sketches of rows: coordinates, and the length of the rest.
 
     Args:
         rows (np.ndarray): ``(N, D)`` float32.
         mean (np.ndarray): ``(D,)`` float64, the origin.
-        axes (np.ndarray): ``(D, d + e)`` float64, orthonormal.
+        axes (np.ndarray): ``(d + e, D)`` float64, orthonormal.
         sketches (np.ndarray): ``(N, d + 1)`` float32, filled in: the
             coordinates along the first axes, and the length of the rest.
         details (np.ndarray): ``(N, e + 1)`` float32, filled in: the same of
             the rest.
-
-    Returns:
-        float: Greatest norm of ``rows - mean``.
+        norms (np.ndarray): ``(N,)`` float64, filled in: of ``rows - mean``.
     """
-    coordinates = np.empty(axes.shape[1])
-    longest = 0.0
-    for row in range(len(rows)):
-        norm = _sketch(rows[row], mean, axes, coordinates, sketches[row],
-                       details[row])
-        longest = max(longest, norm)
-    return longest
+    centered = np.empty(len(mean))
+    coordinates = np.empty(len(axes))
+    for i in range(len(rows)):
+        for k in range(len(mean)):
+            centered[k] = rows[i, k] - mean[k]
+        rest = 0.0
+        for k in range(len(mean)):
+            rest += centered[k]**2
+        norms[i] = math.sqrt(rest)
+        _project(centered, axes, coordinates)
+        # Rounded only once, from float64.
+        first = 0
+        for part in (sketches[i], details[i]):
+            for k in range(len(part) - 1):
+                part[k] = coordinates[first + k]
+                rest -= coordinates[first + k]**2
+            part[len(part) - 1] = math.sqrt(max(rest, 0.0))
+            first += len(part) - 1
 
 
 @numba.njit(fastmath=FAST_MATH)
@@ -304,6 +333,20 @@ def _limit(reach, slack, rounding):
     return np.float32((math.sqrt(reach) + slack)**2 * rounding)
 
 
+@numba.njit
+def _compare_rows(pending, q, queries, rows, is_exact, reach, distances,
+                  neighbors):
+    """Update the nearest rows of a query by some rows."""
+    near, places = distances[q], neighbors[q]
+    for row in pending:
+        if not is_exact and distance_bound(queries, q, rows, row) > reach[q]:
+            continue
+        distance = _squared_distance(queries, q, rows, row)
+        if _comes_before(distance, row, near[0], places[0]):
+            _replace_last(near, places, len(near), distance, row)
+            reach[q] = min(reach[q], near[0])
+
+
 @numba.njit(nogil=True, cache=CACHE)
 def scan_leaves(mean, axes, longest, lows, highs, columns, members, details,
                 queries, rows, owners, excluded, reach, distances, neighbors):
@@ -335,10 +378,12 @@ def scan_leaves(mean, axes, longest, lows, highs, columns, members, details,
     Returns:
         int: Number of queries that are done, the first ones.
     """
-    k, width = distances.shape[1], columns.shape[2]
-    coordinates = np.empty(axes.shape[1])
-    point = np.empty(len(lows), np.float32)
-    detail = np.empty((1, details.shape[1]), np.float32)
+    width = columns.shape[2]
+    pending = np.empty(_PENDING, np.int64)
+    points = np.empty((len(queries), len(lows)), np.float32)
+    point_details = np.empty((len(queries), details.shape[1]), np.float32)
+    norms = np.empty(len(queries))
+    sketch_rows(queries, mean, axes, points, point_details, norms)
     # Of the sketches, and of the squares of what is left over.
     error = 1e-7 + 5e-8 * math.sqrt(len(mean))
     rounding = 1 + 1.2e-7 * (len(lows) + details.shape[1] + 4)
@@ -347,11 +392,10 @@ def scan_leaves(mean, axes, longest, lows, highs, columns, members, details,
     found = np.empty(width, np.int64)
     spent = 0
     for q in range(len(queries)):
-        near, places = distances[q], neighbors[q]
-        norm = _sketch(queries[q], mean, axes, coordinates, point, detail[0])
-        size = norm + longest
-        in_range = _RANGE[0] < size**2 < _RANGE[1]
-        slack = error * size if in_range else math.inf
+        point, size = points[q], norms[q] + longest
+        is_exact = not _RANGE[0] < size**2 < _RANGE[1]
+        slack = math.inf if is_exact else error * size
+        num_pending = 0
         if (q > 0 and distances[q - 1, 0] < math.inf
                 and excluded[q] == excluded[q - 1]):
             reach[q] = _neighbors_reach(queries, q, rows, neighbors[q - 1])
@@ -372,22 +416,31 @@ def scan_leaves(mean, axes, longest, lows, highs, columns, members, details,
             spent += number
             for i in found[:number]:
                 place = leaf * width + i
-                if parts[i] + distance_bound(detail, 0, details,
+                if parts[i] + distance_bound(point_details, q, details,
                                              place) > limit:
                     continue
                 row = members[place]
                 if owners[row] == excluded[q]:
                     continue
-                spent += _ROW_COST
-                if in_range and distance_bound(queries, q, rows,
-                                               row) > reach[q]:
-                    continue
-                distance = _squared_distance(queries, q, rows, row)
-                if _comes_before(distance, row, near[0], places[0]):
-                    _replace_last(near, places, k, distance, row)
-                    if near[0] < reach[q]:
-                        reach[q] = near[0]
-                        limit = _limit(reach[q], slack, rounding)
+                for k in range(0, rows.shape[1], LINE):
+                    prefetch(rows[row], k)  # type: ignore[call-arg]
+                pending[num_pending] = row
+                num_pending += 1
+                if num_pending == _PENDING:
+                    spent += _ROW_COST * num_pending
+                    _compare_rows(pending, q, queries, rows, is_exact, reach,
+                                  distances, neighbors)
+                    limit = _limit(reach[q], slack, rounding)
+                    num_pending = 0
+            if leaf == nearest:
+                spent += _ROW_COST * num_pending
+                _compare_rows(pending[:num_pending], q, queries, rows,
+                              is_exact, reach, distances, neighbors)
+                limit = _limit(reach[q], slack, rounding)
+                num_pending = 0
+        spent += _ROW_COST * num_pending
+        _compare_rows(pending[:num_pending], q, queries, rows, is_exact, reach,
+                      distances, neighbors)
         if spent > _MOST_SPENT * (q + 4) * len(rows):
             return q + 1
     return len(queries)

@@ -29,11 +29,13 @@ class SketchLeaves:
         self._mean, self._axes = (
             found.numpy() for found in _principal_axes(
                 rows, min(rows.shape[1], _COARSE + _FINE)))
-        num_fine = self._axes.shape[1] - _COARSE
+        num_fine = len(self._axes) - _COARSE
         sketches = np.empty((len(rows), _COARSE + 1), np.float32)
         details = np.empty((len(rows), num_fine + 1), np.float32)
-        self._longest = sketch_rows(rows.numpy(), self._mean, self._axes,
-                                    sketches, details)
+        norms = np.empty(len(rows))
+        sketch_rows(rows.numpy(), self._mean, self._axes, sketches, details,
+                    norms)
+        self._longest = norms.max()
         self._members = np.concatenate(
             _split(sketches, np.arange(len(sketches))))
         self._details = details[self._members]
@@ -76,7 +78,7 @@ def _split(points: np.ndarray, rows: np.ndarray) -> list[np.ndarray]:
 
 
 def _principal_axes(rows: Tensor, num: int) -> tuple[Tensor, Tensor]:
-    """Find mean ``(D,)`` and leading axes ``(D, d)``, float64, of the rows.
+    """Find mean ``(D,)`` and leading axes ``(d, D)``, float64, of the rows.
 
     Subspace iteration over a sample finds them well enough, as any orthogonal
     axes give bounds.
@@ -93,4 +95,4 @@ def _principal_axes(rows: Tensor, num: int) -> tuple[Tensor, Tensor]:
         axes = torch.linalg.qr(sample.T @ (sample @ axes)).Q
     # In order of their variance.
     turn = torch.linalg.eigh((sample @ axes).T @ (sample @ axes)).eigenvectors
-    return mean, (axes @ turn.flip(1)).contiguous()
+    return mean, (axes @ turn.flip(1)).T.contiguous()

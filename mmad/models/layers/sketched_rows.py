@@ -1,12 +1,13 @@
 import math
-from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .nearest_neighbors import are_products_exact, squared_norms
 from .row_scan import RowScan, float32_slack, scan_rows, sort_heaps
 from .sketch_leaves import SketchLeaves
+from .thread_parts import for_each
 
 # A product over so few dimensions takes no longer than the sketches.
 _FEW_DIMS = 64
@@ -77,27 +78,17 @@ class SketchedRows:
             for part, own in zip(
                 queries.split(step), excluded.split(step), strict=True)
         ]
-        if threads == 1 or len(scans) == 1:
-            return torch.cat([self._search(scan) for scan in scans])
-        # The threads of a product would go on waiting for the next one for
-        # milliseconds, in the way of those that scan.
-        try:
-            with ThreadPoolExecutor(
-                    threads, initializer=torch.set_num_threads,
-                    initargs=(1, )) as pool:
-                return torch.cat(list(pool.map(self._search, scans)))
-        finally:
-            # It is also the number of threads that start later.
-            torch.set_num_threads(threads)
+        for_each(self._search, scans)
+        return torch.from_numpy(
+            np.concatenate([scan.neighbors for scan in scans]))
 
-    def _search(self, scan: RowScan) -> Tensor:
+    def _search(self, scan: RowScan) -> None:
         done = 0 if self._leaves is None else self._leaves.scan(scan)
         if done < len(scan.queries):
             # Automatic mixed precision would round the bounds.
             with torch.autocast('cpu', enabled=False):
                 self._multiply(scan.after(done))
         sort_heaps(scan.distances, scan.neighbors)
-        return torch.from_numpy(scan.neighbors)
 
     def _multiply(self, scan: RowScan) -> None:
         """Compare queries with all rows, with bounds from products."""
