@@ -23,7 +23,7 @@ LINE = 16
 _CHUNK = 32
 # Squares of longer or shorter rows leave the range of float32.
 _RANGE = 1e-25, 1e35
-# Rows that are on their way from the memory together.
+# Rows that are worth a comparison: they come from the memory together.
 _PENDING = 8
 # Comparing rows takes about as long as comparing so many details.
 _ROW_COST = 8
@@ -250,13 +250,10 @@ def scan_rows(bounds, first, slack, queries, rows, owners, excluded, reach,
 @numba.njit(fastmath=FAST_MATH)
 def _project(row, axes, coordinates):
     """Fill in the coordinates of a row ``(D,)`` along axes, in float64."""
+    last = len(axes) - 1
     for i in range(0, len(axes), 4):
         # The last ones may be the same.
-        j, k, m = (min(i + 1,
-                       len(axes) - 1), min(i + 2,
-                                           len(axes) - 1),
-                   min(i + 3,
-                       len(axes) - 1))
+        j, k, m = min(i + 1, last), min(i + 2, last), min(i + 3, last)
         a, b, c, d = axes[i], axes[j], axes[k], axes[m]
         p = q = r = s = 0.0
         for n in range(len(row)):
@@ -264,8 +261,8 @@ def _project(row, axes, coordinates):
             q += b[n] * row[n]
             r += c[n] * row[n]
             s += d[n] * row[n]
-        coordinates[i], coordinates[j], coordinates[k], coordinates[
-            m] = p, q, r, s
+        coordinates[i], coordinates[j] = p, q
+        coordinates[k], coordinates[m] = r, s
 
 
 @numba.njit(nogil=True, cache=CACHE)
@@ -379,7 +376,7 @@ def scan_leaves(mean, axes, longest, lows, highs, columns, members, details,
         int: Number of queries that are done, the first ones.
     """
     width = columns.shape[2]
-    pending = np.empty(_PENDING, np.int64)
+    pending = np.empty(_PENDING + width, np.int64)
     points = np.empty((len(queries), len(lows)), np.float32)
     point_details = np.empty((len(queries), details.shape[1]), np.float32)
     norms = np.empty(len(queries))
@@ -426,19 +423,12 @@ def scan_leaves(mean, axes, longest, lows, highs, columns, members, details,
                     prefetch(rows[row], k)  # type: ignore[call-arg]
                 pending[num_pending] = row
                 num_pending += 1
-                if num_pending == _PENDING:
-                    spent += _ROW_COST * num_pending
-                    _compare_rows(pending, q, queries, rows, is_exact, reach,
-                                  distances, neighbors)
-                    limit = _limit(reach[q], slack, rounding)
-                    num_pending = 0
-            if leaf == nearest:
-                spent += _ROW_COST * num_pending
+                spent += _ROW_COST
+            if leaf == nearest or num_pending >= _PENDING:
                 _compare_rows(pending[:num_pending], q, queries, rows,
                               is_exact, reach, distances, neighbors)
                 limit = _limit(reach[q], slack, rounding)
                 num_pending = 0
-        spent += _ROW_COST * num_pending
         _compare_rows(pending[:num_pending], q, queries, rows, is_exact, reach,
                       distances, neighbors)
         if spent > _MOST_SPENT * (q + 4) * len(rows):
