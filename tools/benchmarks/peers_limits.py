@@ -38,10 +38,12 @@ def limits(results: dict, method: str) -> str:
                  f'{sums / 2**20:.0f} MiB in float64, bound the memory, '
                  'whatever the number of images. ')
     rest = own['single'] - own['backbone']
+    most = results['figures'][method][PEER]['single'] / own['backbone']
     text += (f'Prediction: the backbone takes {own["backbone"] * 1e3:.1f} of '
              f'{own["single"] * 1e3:.1f} ms at batch 1 '
              f'({own["backbone"] / own["single"]:.0%}), and that is the '
-             f'limit; {rest * 1e3:.1f} ms remain')
+             f'limit: {most:.1f} times as fast as {PEER}. {rest * 1e3:.1f} '
+             'ms remain')
     if results['ratios'][method] is None:
         factor = (results['positions'] * CHANNELS * (CHANNELS + 1) / 2 * FLOAT)
         text += (f', of which reading the factors, {factor / 2**20:.0f} MiB, '
