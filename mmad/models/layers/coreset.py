@@ -16,7 +16,7 @@ from .candidates import Candidates
 from .device_greedy import device_greedy
 from .held_patches import replicate_rows
 from .nearest_centers import Key, NearestCenters
-from .processes import all_gather, all_reduce_, rank, world_size
+from .processes import all_gather, all_reduce_, world_size
 from .row_distances import RowDistances
 
 _NUM_CANDIDATES = 1024
@@ -181,20 +181,21 @@ def _host_picks(features: Tensor, number: int, first: int, row_ids: Tensor,
         # No row but the first comes first.
         positions = np.flatnonzero(row_ids.numpy() == first)
         others: Key = math.inf, -math.inf
+        count = math.ceil(_NUM_CANDIDATES / world_size())
         if centers is not None:
             _add_all(nearest_centers, centers.cpu().numpy(), state)
-            positions, others = nearest_centers.farthest(_NUM_CANDIDATES)
+            positions, others = nearest_centers.farthest(count)
             others = _greatest(others)
         candidates = Candidates(nearest_centers, positions)
         for _ in range(number):
-            key, center, is_own = _elect(*candidates.farthest())
+            key = candidates.farthest()
             if key <= others:
                 nearest_centers.add(candidates.centers)
-                positions, others = nearest_centers.farthest(_NUM_CANDIDATES)
-                candidates = Candidates(nearest_centers, positions)
+                positions, others = nearest_centers.farthest(count)
                 others = _greatest(others)
-                key, center, is_own = _elect(*candidates.farthest())
-            candidates.add(center, is_own)
+                candidates = Candidates(nearest_centers, positions)
+                key = candidates.farthest()
+            candidates.take()
             yield -int(key[1]), nearest_centers
 
 
@@ -235,21 +236,3 @@ def _greatest(key: Key) -> Key:
         return key
     keys = all_gather(torch.tensor(key, dtype=torch.float64))
     return max(map(tuple, keys.tolist()))
-
-
-def _elect(key: Key, row: np.ndarray) -> tuple[Key, np.ndarray, bool]:
-    """Find the row with the greatest key of all processes.
-
-    Args:
-        key (Key): The greatest key in this process.
-        row (np.ndarray): ``(D,)`` float32 values of that row.
-
-    Returns:
-        tuple: The key, its row, and whether that is a row of this process.
-    """
-    if world_size() == 1:
-        return key, row, True
-    offers = all_gather(torch.tensor([*key, *row], dtype=torch.float64))
-    keys = [tuple(offer[:2].tolist()) for offer in offers]
-    winner = max(range(len(keys)), key=keys.__getitem__)
-    return keys[winner], offers[winner, 2:].float().numpy(), winner == rank()

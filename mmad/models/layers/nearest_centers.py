@@ -53,6 +53,12 @@ class NearestCenters:
         self.tolerance = max(self.tolerance, np.float32(1e-4) * longest)
         return centered @ self.basis
 
+    def exclude(self, row_id: int) -> None:
+        """Leave out a row, if it is one of this process, as a center."""
+        place = np.searchsorted(self.ids, row_id)
+        if place < len(self.ids) and self.ids[place] == row_id:
+            self.nearest[place] = -1
+
     def farthest(self, count: int) -> tuple[np.ndarray, Key]:
         """Find the rows with the greatest keys.
 
