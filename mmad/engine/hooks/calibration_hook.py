@@ -42,7 +42,7 @@ class CalibrationHook(Hook):
 
     Normal images are scored as if the detector had not learned from them, and
     the thresholds of its :class:`~mmad.models.layers.Decision` are the
-    conformal quantiles of these scores. This is done behind the fit or the
+    conformal quantiles of these scores. This is done after the fit or the
     training, before the checkpoint is written, and before each validation.
 
     - ``'leave_one_out'`` scores each training image without its own

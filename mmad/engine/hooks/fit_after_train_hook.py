@@ -28,7 +28,7 @@ class FitAfterTrainHook(FitHook):
     changed, so that no checkpoint contains an outdated fit.
 
     Before the last fit, a checkpoint without one is written, which is
-    replaced later. A run that is interrupted behind it need not train again.
+    replaced later. A run that is interrupted after it need not train again.
 
     What the training starts from, a
     :class:`~mmad.models.layers.FittedModule` with

@@ -26,7 +26,7 @@ class FitProgress:
     """Notes of a long fit, from which an interrupted one goes on.
 
     Each process writes what it has taken in to a folder of its own,
-    ``WORK_DIR/fit_progress/RANK``, all of them behind the same batch or step
+    ``WORK_DIR/fit_progress/RANK``, all of them after the same batch or step
     of the fit. A note adds the images that are new; what belongs to no image
     takes the place of what the last note has of it, and sums are written as a
     whole. Beside the notes lies a description of all that a fit depends on,
@@ -74,7 +74,7 @@ class FitProgress:
         return (self._own / 'description.json').exists()
 
     def after_batch(self) -> None:
-        """Write a note if it is time; to be called behind each batch."""
+        """Write a note if it is time; to be called after each batch."""
         current = self._fitting[0].current_pass
         # All processes have so many batches.
         sure = current.num_images // world_size() // current.batch_size
@@ -309,7 +309,7 @@ class FitProgress:
 
 
 def _module(member: FitDetector) -> FittedModule | None:
-    """What the present pass of a detector is for; None behind the last."""
+    """What the present pass of a detector is for; None after the last."""
     if not member.is_fitting:
         return None
     return member.fitted_modules[member.passes_done]

@@ -120,7 +120,7 @@ def hold_out(runner: Runner, hook: Hook, share: float,
 
 
 def resumed_after_training(runner: Runner) -> bool:
-    """Return whether a run was resumed behind its last epoch."""
+    """Return whether a run was resumed after its last epoch."""
     return runner.epoch >= runner.max_epochs
 
 

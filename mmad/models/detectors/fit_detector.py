@@ -23,7 +23,7 @@ class FitDetector(BaseDetector):
     What it learns are its children of class
     :class:`~mmad.models.layers.FittedModule`, in the order of their
     definition, each in a pass over the training images: an epoch of the
-    training loop, behind which :class:`~mmad.engine.hooks.FitHook` calls
+    training loop, after which :class:`~mmad.engine.hooks.FitHook` calls
     :meth:`end_pass`. What a pass has learned is there for :meth:`extract` in
     the next.
 
@@ -268,7 +268,7 @@ class FitDetector(BaseDetector):
         return {}
 
     def parse_losses(self, losses: dict) -> tuple[Tensor, dict]:
-        # Batches are not counted: a fit comes behind the training.
+        # Batches are not counted: a fit comes after the training.
         loss, log = super(BaseDetector, self).parse_losses(losses)
         self.fit_state.check_loss(loss)
         return loss, log
@@ -331,7 +331,7 @@ class FitDetector(BaseDetector):
         self.skip_passes(1)
 
     def skip_passes(self, number: int) -> None:
-        """Go on behind the next passes, whose modules have their state."""
+        """Go on after the next passes, whose modules have their state."""
         current = self.current_pass
         self._pass = FitPass(current.num_images, current.batch_size,
                              current.first_id)

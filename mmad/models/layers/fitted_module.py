@@ -29,7 +29,7 @@ class FittedModule(nn.Module):
             Defaults to True.
         images_before_training (int): Number of training images, evenly
             drawn, that the module is fitted to before a training by gradients
-            that builds on it. Defaults to 0: it is fitted behind a training.
+            that builds on it. Defaults to 0: it is fitted after a training.
         needs_update (bool): Whether images that are added to a fit change it.
             Defaults to True; if not, it stays as it was fitted.
         forgets_features (bool): Whether :meth:`forget` needs the features of
