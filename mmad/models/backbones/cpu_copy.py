@@ -1,9 +1,16 @@
 import copy
 from collections import Counter
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+# That many are enough for a thread, more only take memory.
+_PIXELS_PER_THREAD = 4 * 224 * 224
+
+# Maps ``(B, C_k, H_k, W_k)`` that a network makes of images.
+Maps = Callable[[nn.Module, Tensor], Sequence[Tensor]]
 
 
 class CPUCopy:
@@ -11,8 +18,8 @@ class CPUCopy:
 
     Its weights lie in channels-last order, which suits the convolutions of
     oneDNN, and batch normalization is folded into the convolution before it.
-    What it returns is the same up to rounding. The network itself and its
-    state dict stay as they are.
+    It gets a few images at a time. What it returns is the same up to
+    rounding. The network itself and its state dict stay as they are.
 
     The copy is made when it is first asked for, and again when the weights
     have changed since.
@@ -20,6 +27,28 @@ class CPUCopy:
 
     def __init__(self) -> None:
         self._made: tuple[list, nn.Module] | None = None
+
+    def compute(self, network: nn.Module, inputs: Tensor,
+                maps: Maps) -> tuple[Tensor, ...]:
+        """Compute maps with the copy where there is one, else the network.
+
+        Args:
+            network (nn.Module): See :meth:`find`.
+            inputs (Tensor): ``(B, 3, H, W)``.
+            maps (Callable): Of the network or its copy, and images.
+
+        Returns:
+            tuple[Tensor, ...]: ``(B, C_k, H_k, W_k)`` each.
+        """
+        body = self.find(network, inputs)
+        if body is network:
+            return tuple(maps(network, inputs))
+        pixels = inputs.shape[2] * inputs.shape[3]
+        number = _PIXELS_PER_THREAD * torch.get_num_threads() // pixels
+        if len(inputs) <= number:
+            return tuple(maps(body, inputs))
+        parts = [maps(body, part) for part in inputs.split(max(1, number))]
+        return tuple(torch.cat(level) for level in zip(*parts, strict=True))
 
     def find(self, network: nn.Module, inputs: Tensor) -> nn.Module:
         """Find the module that shall have these inputs.

@@ -27,8 +27,10 @@ class SequentialBackbone(FrozenBackbone):
         Returns:
             tuple[Tensor, ...]: One map ``(B, C_k, H_k, W_k)`` per stage.
         """
+        return self._cpu_copy.compute(self.body, inputs, self._maps)
+
+    def _maps(self, body: nn.Module, inputs: Tensor) -> list[Tensor]:
         maps = {}
-        body = self._cpu_copy.find(self.body, inputs)
         for name, part in body.named_children():
             inputs = maps[name] = part(inputs)
-        return tuple(maps[stage] for stage in self.stages)
+        return [maps[stage] for stage in self.stages]

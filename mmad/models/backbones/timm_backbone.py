@@ -103,13 +103,7 @@ class TIMMBackbone(FrozenBackbone):
         size = inputs.shape[-2:]
         self._check_size(*size)
         try:
-            body: Any = self._cpu_copy.find(self.body, inputs)
-            maps = body.forward_intermediates(
-                inputs,
-                indices=self._indices,
-                norm=self.norm,
-                output_fmt='NCHW',
-                intermediates_only=True)
+            return self._cpu_copy.compute(self.body, inputs, self._maps)
         # What timm says to a size that is not the network's.
         except AssertionError as error:
             raise InputError(
@@ -117,8 +111,16 @@ class TIMMBackbone(FrozenBackbone):
                 f'pixels ({" ".join(str(error).split())[:200]}); resize them '
                 'in the pipeline, or set `model_args=dict(img_size=...)` of '
                 'the backbone.') from error
+
+    def _maps(self, body: Any, inputs: Tensor) -> list[Tensor]:
+        maps = body.forward_intermediates(
+            inputs,
+            indices=self._indices,
+            norm=self.norm,
+            output_fmt='NCHW',
+            intermediates_only=True)
         found = dict(zip(self._order, maps, strict=True))
-        return tuple(found[stage] for stage in self.stages)
+        return [found[stage] for stage in self.stages]
 
     def _check_size(self, height: int, width: int) -> None:
         embed = getattr(self.body, 'patch_embed', None)

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 
 import torch
 import torchvision
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights, list_models
 from torchvision.models.feature_extraction import (
     create_feature_extractor,
@@ -104,9 +104,11 @@ class TorchvisionBackbone(FrozenBackbone):
         Returns:
             tuple[Tensor, ...]: One map ``(B, C_k, H_k, W_k)`` per stage.
         """
-        body = self._cpu_copy.find(self.body, inputs)
+        return self._cpu_copy.compute(self.body, inputs, self._maps)
+
+    def _maps(self, body: nn.Module, inputs: Tensor) -> list[Tensor]:
         maps = body(inputs)
-        return tuple(maps[stage] for stage in self.stages)
+        return [maps[stage] for stage in self.stages]
 
 
 def find_weights(name: str, weights: str) -> tuple[dict[str, Tensor], str]:

@@ -109,6 +109,31 @@ def test_features_do_not_depend_on_the_batch():
             assert torch.equal(level[number], alone[0])
 
 
+@pytest.mark.parametrize('size', [(40, 48), (224, 224), (700, 500)])
+@pytest.mark.parametrize('make', [
+    DemoBackbone,
+    lambda: TorchvisionBackbone('resnet18', ('layer2', 'layer1'), None),
+])
+def test_it_gets_a_few_images_at_a_time(make, size, monkeypatch):
+    backbone = make()
+    numbers, maps = [], backbone._maps
+
+    def count(body, inputs):
+        numbers.append(len(inputs))
+        return maps(body, inputs)
+
+    monkeypatch.setattr(backbone, '_maps', count)
+    most = 8 * 224 * 224 // (size[0] * size[1]) or 1
+    monkeypatch.setattr(torch, 'get_num_threads', lambda: 2)
+    images = torch.rand(2 * most + 1, 3, *size)
+    found = backbone(images)
+    assert numbers == [most, most, 1]
+    for number in (0, most, 2 * most):
+        for level, alone in zip(found, backbone(images[number:number + 1])):
+            assert len(level) == len(images)
+            assert_alike(level[number], alone[0])
+
+
 @pytest.mark.parametrize('change', ['load', 'fill', 'to'])
 def test_new_weights_reach_the_copy(change):
     backbone = TorchvisionBackbone('resnet18', ('layer1', ), None)
