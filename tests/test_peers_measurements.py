@@ -204,6 +204,7 @@ def test_whole_run(tools, mvtec_root, tmp_path, monkeypatch, capsys):
         if (task, label) == ('predict', 'PaDiM')
     ]
     assert order == ['mmad', 'anomalib', 'loop', 'anomalib', 'loop', 'mmad']
+    assert text.count('| fit, patches in a file (s) |') == 2
     # The same bank and maps, so the same accuracy.
     ten = text.split('### PatchCore 10 %\n')[1].split('\n### ')[0]
     row, = [line for line in ten.splitlines() if '| image AUROC' in line]

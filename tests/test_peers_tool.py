@@ -128,6 +128,29 @@ def test_aims_are_computed(tools, results):
     assert '50.00 | met' in row
 
 
+def test_a_fit_with_a_file_is_compared_with_the_fits_of_others(tools, results):
+    text = tools('peers_table').section(results)
+    assert 'file' not in text
+    for method in ('PatchCore 1 %', 'PatchCore 10 %'):
+        results['figures'][method]['mmad'].update(
+            file_fit=5.0, file_memory=25 * 2**20)
+    text = tools('peers_table').section(results)
+    ten = part(text, 'PatchCore 10 %')
+    row, = lines_with(ten, 'fit, patches in a file')
+    assert row.endswith(r'| 5.00 | 482.00 \* | 96.40 | 26.00 \* | 5.20 |')
+    row, = lines_with(ten, 'peak memory of it')
+    assert '| 25 | 6,000 | 240.00 |' in row
+    assert 'in a file' not in part(text, 'PaDiM')
+    aims = part(text, 'Aims')
+    row, = lines_with(aims, '10 %, fit, patches in a file')
+    assert '96.40 | met' in row
+    results['figures']['PatchCore 10 %']['mmad']['file_memory'] *= 100
+    row, = lines_with(
+        part(tools('peers_table').section(results), 'Aims'),
+        'peak memory of the fit, patches in a file')
+    assert '0.42 | **not met**' in row
+
+
 def test_limits_are_computed(tools, results):
     limits = tools('peers_limits').limits
     results['figures']['PaDiM']['mmad']['backbone'] = 0.04

@@ -8,7 +8,7 @@ from mmengine.dataset import BaseDataset
 
 from mmad.errors import InputError
 from mmad.registry import DATASETS
-from mmad.utils import check_choice, check_number
+from mmad.utils import check_choice, check_folder, check_number
 
 from .files import (
     Skipped,
@@ -98,9 +98,7 @@ class AnomalyDataset(SharedAnnotations):
                  serialize_data: bool = True,
                  max_refetch: int = 0) -> None:
         check_choice('split', split, self.SPLITS)
-        if not isinstance(data_root, str | Path):
-            raise InputError('`data_root` must be the path of a folder, got '
-                             f'{data_root!r}.')
+        check_folder('data_root', data_root)
         check_indices(indices)
         check_number('max_refetch', max_refetch, low=0, integer=True)
         if self.CATEGORIES and category not in self.CATEGORIES:

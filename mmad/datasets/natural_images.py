@@ -6,7 +6,7 @@ from mmengine.dataset import BaseDataset
 
 from mmad.errors import InputError
 from mmad.registry import DATASETS
-from mmad.utils import check_number
+from mmad.utils import check_folder, check_number
 
 from .files import find_images
 from .indices import check_indices
@@ -60,9 +60,7 @@ class NaturalImages(BaseDataset):
         check_number('length', length, low=1, integer=True)
         check_number('max_refetch', max_refetch, low=0, integer=True)
         check_indices(indices)
-        if not isinstance(data_root, str | Path):
-            raise InputError('`data_root` must be the path of a folder, got '
-                             f'{data_root!r}.')
+        check_folder('data_root', data_root)
         self.length = length
         self.forbidden_roots = tuple(forbidden_roots)
         super().__init__(

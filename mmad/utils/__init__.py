@@ -5,6 +5,7 @@ from .arguments import (
     as_size,
     check_choice,
     check_flag,
+    check_folder,
     check_number,
     check_numbers,
 )
@@ -13,7 +14,7 @@ from .checkpoint import load_checkpoint
 from .setup_env import setup_environment
 
 __all__ = [
-    'as_arguments', 'as_size', 'check_choice', 'check_flag', 'check_number',
-    'check_numbers', 'load_checkpoint', 'printable', 'setup_environment',
-    'write_atomically'
+    'as_arguments', 'as_size', 'check_choice', 'check_flag', 'check_folder',
+    'check_number', 'check_numbers', 'load_checkpoint', 'printable',
+    'setup_environment', 'write_atomically'
 ]

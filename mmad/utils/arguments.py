@@ -2,6 +2,7 @@
 import math
 from collections.abc import Collection, Mapping, Sequence
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 from mmad.errors import InputError
@@ -90,6 +91,23 @@ def check_flag(name: str, value: Any) -> None:
     """
     if not isinstance(value, bool):
         raise InputError(f'`{name}` must be True or False, got {value!r}.')
+
+
+def check_folder(name: str, value: Any, optional: bool = False) -> None:
+    """Check that a value can name a folder, which need not be there.
+
+    Args:
+        name (str): Name of the argument.
+        value: Value of the argument.
+        optional (bool): None is allowed. Defaults to False.
+
+    Raises:
+        InputError: If it is neither a string nor a path.
+    """
+    if isinstance(value, str | Path) or (value is None and optional):
+        return
+    raise InputError(f'`{name}` must be the path of a folder'
+                     f'{" or None" if optional else ""}, got {value!r}.')
 
 
 def as_size(name: str, value: Any) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from mmad.utils import (
     as_size,
     check_choice,
     check_flag,
+    check_folder,
     check_number,
     check_numbers,
 )
@@ -98,3 +99,20 @@ def test_arguments():
     for value in (3, 'a', [1]):
         with pytest.raises(InputError, match='a dict of arguments or None'):
             as_arguments('part', value)
+
+
+@pytest.mark.parametrize('optional', [False, True])
+def test_folder(optional, tmp_path):
+    for value in (tmp_path, str(tmp_path), 'not/there'):
+        check_folder('data_root', value, optional)
+    for value in (3, ['a'], b'a', True):
+        with pytest.raises(InputError, match='`data_root` must be the path'):
+            check_folder('data_root', value, optional)
+
+
+def test_no_folder():
+    check_folder('held_dir', None, optional=True)
+    with pytest.raises(InputError, match='path of a folder, got None'):
+        check_folder('held_dir', None)
+    with pytest.raises(InputError, match='path of a folder or None, got 3'):
+        check_folder('held_dir', 3, optional=True)

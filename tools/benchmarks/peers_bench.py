@@ -189,8 +189,10 @@ class Bench:
                                 singles=self.args.singles,
                                 outputs=None if repeat else self._outputs(
                                     peer, method))
-                        runs[method,
-                             peer].append(self.run(peer, task=task, **spec))
+                        found = self.run(peer, task=task, **spec)
+                        if (task, peer) == ('fit', 'mmad') and spec['ratio']:
+                            found.update(self._fit_in_file(spec))
+                        runs[method, peer].append(found)
         return {
             method: {
                 peer: medians(runs[method, peer])
@@ -204,6 +206,12 @@ class Bench:
             }
             for method in METHODS
         }
+
+    def _fit_in_file(self, spec: dict) -> dict:
+        """Measure the same fit of mmad with its patches in a file."""
+        found = self.run(
+            'mmad', task='fit', held_dir=str(self.folder / 'held'), **spec)
+        return dict(file_fit=found['fit'], file_memory=found['fit_memory'])
 
     def _outputs(self, peer: str, method: str) -> str:
         return str(self.folder / f'{peer} {method}.npz')

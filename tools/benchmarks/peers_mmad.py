@@ -27,9 +27,12 @@ class Mmad:
             name='resnet18',
             stages=spec['layers'],
             weights=spec['weights'])
-        settings = (
-            dict(type='PatchCore', coreset_ratio=spec['ratio'])
-            if spec['method'] == 'patchcore' else dict(type='PaDiM', dim=100))
+        settings: dict = dict(type='PaDiM', dim=100)
+        if spec['method'] == 'patchcore':
+            settings = dict(
+                type='PatchCore',
+                coreset_ratio=spec['ratio'],
+                held_dir=spec.get('held_dir'))
         self.model = MODELS.build(dict(settings, backbone=backbone))
         self.model.to(spec['device'])
         self.model.eval()

@@ -14,10 +14,14 @@ ROWS = [
     ('backbone', 'of which backbone (ms)', 1e3, 1),
     ('batch', 'prediction, batch 32 (ms per image)', 1e3, 1),
     ('fit_memory', 'peak memory of the fit (MiB)', 2**-20, 0),
+    ('file_fit', 'fit, patches in a file (s)', 1, 2),
+    ('file_memory', 'peak memory of it (MiB)', 2**-20, 0),
     ('predict_memory', 'peak memory of the predictions (MiB)', 2**-20, 0),
     ('size', 'checkpoint (MiB)', 2**-20, 1),
 ]
-SCALED = 'fit', 'coreset'
+# What the fit of mmad with a file is compared with.
+BESIDE = dict(file_fit='fit', file_memory='fit_memory')
+SCALED = 'fit', 'coreset', 'file_fit'
 BORROWED = ('single', 'batch', 'predict_memory', 'size', 'image AUROC',
             'pixel AUROC', 'AUPRO')
 NAMES = dict(mmad='mmad', anomalib='anomalib', loop='plain loop')
@@ -82,8 +86,11 @@ def _method(results: dict, method: str) -> str:
             title = 'Gaussians alone (s)'
         row = [title]
         own = figures['mmad'].get(key)
+        if own is None and key in BESIDE:
+            continue
         for peer in peers:
-            value = figures[peer].get(key)
+            value = figures[peer].get(key if peer ==
+                                      'mmad' else BESIDE.get(key, key))
             if value is None:
                 row += ['-'] if peer == 'mmad' else ['-', '-']
                 continue

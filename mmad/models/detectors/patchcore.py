@@ -59,6 +59,9 @@ class PatchCore(FitDetector):
         held_dtype (str): Of patches while fitting, ``'float32'`` or
             ``'float16'``, so that more fit into the budget; the rows of the
             bank are then rounded. Defaults to ``'float32'``.
+        held_dir (str, optional): Folder for a file of the patches of each
+            process while fitting, so that they take no memory; it is gone
+            with the process. Defaults to None: in memory.
         sigma (float): Smoothing of the maps in input pixels. Defaults to 4.
         data_preprocessor (dict, optional): Defaults to None.
 
@@ -83,6 +86,7 @@ class PatchCore(FitDetector):
                  first_patch: int = 0,
                  memory_budget: int = 4 << 30,
                  held_dtype: str = 'float32',
+                 held_dir: str | None = None,
                  sigma: float = 4.0,
                  data_preprocessor: dict | None = None) -> None:
         super().__init__(data_preprocessor)
@@ -98,8 +102,9 @@ class PatchCore(FitDetector):
         self.patch_features = PatchFeatures(
             **as_arguments('patch_features', patch_features))
         self.memory_bank = CoresetBank(
-            coreset_ratio, projection_dim, seed, first_patch, memory_budget,
-            held_dtype, max(num_neighbors, num_patch_neighbors), selection,
+            coreset_ratio, projection_dim, seed, first_patch,
+            memory_budget, held_dtype, held_dir,
+            max(num_neighbors, num_patch_neighbors), selection,
             **as_arguments('memory_bank', memory_bank))
         self.num_neighbors = num_neighbors
         self.num_patch_neighbors = num_patch_neighbors

@@ -45,7 +45,10 @@ def random_projection(in_dim: int, out_dim: int, seed: int = 0) -> Tensor:
     return matrix / math.sqrt(out_dim)
 
 
-def project_by_image(rows: Tensor, images: Tensor, matrix: Tensor) -> Tensor:
+def project_by_image(rows: Tensor,
+                     images: Tensor,
+                     matrix: Tensor,
+                     release: Callable[[], None] = lambda: None) -> Tensor:
     """Multiply rows by a matrix, image by image.
 
     A product may round differently for another number of rows, and what is
@@ -56,6 +59,8 @@ def project_by_image(rows: Tensor, images: Tensor, matrix: Tensor) -> Tensor:
         images (Tensor): ``(N,)`` int64, the image of each row; the rows of
             one are side by side.
         matrix (Tensor): ``(D, d)``, on the device that computes.
+        release (Callable): Is called after each image. Defaults to a function
+            that does nothing.
 
     Returns:
         Tensor: ``(N, d)`` on the device of ``rows``.
@@ -66,6 +71,7 @@ def project_by_image(rows: Tensor, images: Tensor, matrix: Tensor) -> Tensor:
     for source, target in zip(
             rows.split(counts), projected.split(counts), strict=True):
         target.copy_(source.to(matrix.device).float() @ matrix)
+        release()
     return projected
 
 

@@ -1,12 +1,13 @@
 import math
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mmad.errors import InputError
-from mmad.utils.arguments import check_choice, check_number
+from mmad.utils.arguments import check_choice, check_folder, check_number
 
 from .coreset import Tell, k_center_greedy
 from .coreset_filling import fill_coreset
@@ -63,6 +64,10 @@ class CoresetBank(FilledBank):
             processes. Defaults to 4 GiB.
         held_dtype (str): Of the held patches, ``'float32'`` or ``'float16'``,
             which rounds the rows. Defaults to ``'float32'``.
+        held_dir (str, optional): Folder for a file of the held patches of
+            each process, which the system removes with the process. In memory
+            remains what the choice works with, and only that counts for the
+            budget. Defaults to None: all in memory.
         num_neighbors (int): Least number of rows. Defaults to 1.
         selection (str): ``'greedy'`` (k-center) or ``'random'``, which draws
             from all patches alike, those to be held as well. Defaults to
@@ -96,6 +101,7 @@ class CoresetBank(FilledBank):
                  first_patch: int = 0,
                  memory_budget: int = 4 << 30,
                  held_dtype: str = 'float32',
+                 held_dir: str | None = None,
                  num_neighbors: int = 1,
                  selection: str = 'greedy',
                  backend: str = 'torch',
@@ -113,6 +119,7 @@ class CoresetBank(FilledBank):
         check_number('first_patch', first_patch, low=0, integer=True)
         check_number('memory_budget', memory_budget, low=1, integer=True)
         check_choice('held_dtype', held_dtype, ('float32', 'float16'))
+        check_folder('held_dir', held_dir, optional=True)
         check_number('num_neighbors', num_neighbors, low=1, integer=True)
         check_choice('selection', selection, ('greedy', 'random'))
         self.coreset_ratio = coreset_ratio
@@ -121,6 +128,8 @@ class CoresetBank(FilledBank):
         self.first_patch = first_patch
         self.memory_budget = memory_budget
         self.held_dtype: torch.dtype = getattr(torch, held_dtype)
+        self.held_dir = None if held_dir is None else Path(
+            held_dir).expanduser()
         self.num_neighbors = num_neighbors
         self.selection = selection
         self.register_fitted('sources', ndim=2, dtype=torch.int64)
@@ -167,7 +176,7 @@ class CoresetBank(FilledBank):
         before = int(self.counts[0]) if len(self.counts) else 0
         self._held = HeldPatches(self.num_images - before, self.memory_budget,
                                  ranks[self.selection], self.projection_dim,
-                                 self.held_dtype)
+                                 self.held_dtype, self.held_dir)
 
     def forget(self, ids: list[int], features: Any = None) -> None:
         image, position = self.sources.T
@@ -265,7 +274,7 @@ class CoresetBank(FilledBank):
             drawn = torch.randperm(len(everyones), generator=generator)[:size]
             return everyones[drawn.sort().values], none, none
         projected = self._space.project(held, numbers // self._held.per_image,
-                                        self.rows.device)
+                                        self.rows.device, self._held.release)
         if (numbers.diff() < 0).any():
             numbers, order = numbers.sort()
             projected = projected[order]
@@ -291,6 +300,8 @@ class CoresetBank(FilledBank):
                 note=partial(self._note, _CHOICE, {}),
                 **start)
         self._tell_selection = dict
+        if not (notes_covering or self.prepares_leaving_out):
+            return chosen, none, none
         kept = {_CHOICE + 'chosen': chosen}
         more = self._replicate(projected, numbers, chosen)
         if notes_covering:
@@ -337,7 +348,8 @@ class CoresetBank(FilledBank):
 
     def _replicate(self, held: Tensor, numbers: Tensor,
                    chosen: Tensor) -> Tensor:
-        return replicate_rows(held, numbers, chosen).to(self.rows.device)
+        return replicate_rows(held, numbers, chosen,
+                              self._held.release).to(self.rows.device)
 
 
 def _part(state: dict[str, Tensor], name: str) -> dict[str, Tensor]:

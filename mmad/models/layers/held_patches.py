@@ -1,5 +1,6 @@
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from mmad.errors import InputError
 from .device_memory import has_room
 from .patch_features import valid_patches
 from .processes import all_gather, all_gather_rows, all_reduce_, world_size
+from .row_file import RowFile
 
 # Thinning out makes room for some more images, so that it is seldom needed.
 _KEPT = 7 / 8
@@ -16,6 +18,8 @@ _KEPT = 7 / 8
 _MOST_OF_AN_IMAGE = 4
 # Of a patch: number, rank and order, and what the greedy choice notes of it.
 _BYTES_BESIDE = 100
+# Rows that are moved or copied at a time.
+_BLOCK = 4096
 
 # From rows `(n, D)` of an image, its number, the rank that rows must be above
 # and how many are wanted: ranks `(n,)` float64, and how far those without a
@@ -32,7 +36,7 @@ class HeldPatches:
     processes: the greatest of all are among the greatest of each process.
 
     They stay on the device of the features, or in the CPU's memory where a
-    GPU has no room for them or some are left out.
+    GPU has no room for them or some are left out, or in a file.
 
     A patch has the number image x patches per image + position, with
     positions row by row.
@@ -40,13 +44,14 @@ class HeldPatches:
     Args:
         num_images (int): Number of images, over all processes.
         memory_budget (int): Bytes that the patches of a process take at any
-            time, with what the choice notes of them. If those of all images
-            do not fit, as many as fit into seven eighths of it are kept, over
-            all processes.
+            time, but in a file, with what the choice notes of them. If those
+            of all images do not fit, as many as fit into seven eighths of it
+            are kept, over all processes.
         rank (Callable): Ranks the patches of an image.
         choice_dim (int, optional): Float32 values of a patch that the choice
             works with, beside the patch. Defaults to None: as long as it.
         dtype (torch.dtype): Of the patches. Defaults to float32.
+        folder (Path, optional): Of the file. Defaults to None: in memory.
 
     Attributes:
         per_image (int): Patches per image; 0 before the first.
@@ -60,12 +65,14 @@ class HeldPatches:
                  memory_budget: int,
                  rank: Rank,
                  choice_dim: int | None = None,
-                 dtype: torch.dtype = torch.float32) -> None:
+                 dtype: torch.dtype = torch.float32,
+                 folder: Path | None = None) -> None:
         self.num_images = num_images
         self.memory_budget = memory_budget
         self.rank = rank
         self.choice_dim = choice_dim
         self.dtype = dtype
+        self.folder = folder
         self.per_image = 0
         self.radius = 0.0
         self._capacity = 0
@@ -73,6 +80,7 @@ class HeldPatches:
         self._floor = -math.inf
         self._count = 0
         self._rows = torch.empty(0)
+        self._file: RowFile | None = None
         self._numbers = torch.empty(0, dtype=torch.int64)
         self._ranks = torch.empty(0, dtype=torch.float64)
 
@@ -90,8 +98,8 @@ class HeldPatches:
                 Defaults to None: all do.
 
         Raises:
-            InputError: Fewer patches than images can be held, or they
-                overflow the data type.
+            InputError: Fewer patches than images can be held, they overflow
+                the data type, or the file cannot be written.
         """
         patches = features.flatten(2).transpose(1, 2).to(self.dtype)
         if self.dtype != torch.float32 and not patches.isfinite().all():
@@ -117,7 +125,8 @@ class HeldPatches:
 
         Returns:
             tuple[Tensor, Tensor]: The patches ``(N, D)`` that are left and
-            their numbers ``(N,)``. Those of one image are side by side.
+            their numbers ``(N,)``. Those of one image are side by side. Call
+            :meth:`release` after each part of the patches that is read.
         """
         if self.is_thinned:
             self._floor = _greatest(self._floor)
@@ -126,9 +135,15 @@ class HeldPatches:
             self.radius = _greatest(max(self.radius, self._floor))
         return self._rows[:self._count], self._numbers[:self._count]
 
+    def release(self) -> None:
+        """Take patches out of the memory that are in a file."""
+        if self._file is not None:
+            self._file.release()
+
     def clear(self) -> None:
         """Hold no patches any more, but know how many an image has."""
         self._rows = torch.empty(0)
+        self._file = None
         self._numbers = torch.empty(0, dtype=torch.int64)
         self._count = 0
 
@@ -137,8 +152,10 @@ class HeldPatches:
         numbers = self._numbers[:self._count]
         own = torch.isin(numbers // max(1, self.per_image),
                          torch.tensor(ids, dtype=torch.int64))
+        rows = self._rows[:self._count][own]
+        self.release()
         return dict(
-            rows=self._rows[:self._count][own],
+            rows=rows,
             numbers=numbers[own],
             ranks=self._ranks[:self._count][own],
             per_image=torch.tensor(self.per_image),
@@ -167,8 +184,9 @@ class HeldPatches:
 
     def _reserve(self, per_image: int, dim: int, device: torch.device) -> None:
         self.per_image = per_image
+        row_size = dim * self.dtype.itemsize
         self._capacity = self.memory_budget // (
-            dim * self.dtype.itemsize + 4 *
+            (row_size if self.folder is None else 0) + 4 *
             (self.choice_dim or dim) + _BYTES_BESIDE)
         images = math.ceil(self.num_images / world_size())
         number = min(images * per_image, self._capacity)
@@ -177,13 +195,27 @@ class HeldPatches:
                 f'`memory_budget` {self.memory_budget} suffices for '
                 f'{self._num_kept} patches of {dim} values, fewer than the '
                 f'{self.num_images} images; raise it.')
-        size = number * dim * self.dtype.itemsize
-        if self.is_thinned or not has_room(size, device):
-            device = torch.device('cpu')
-        # On the CPU, pages that are never written to take no memory.
-        self._rows = torch.empty(number, dim, dtype=self.dtype, device=device)
+        if self.folder is not None:
+            self._file = self._make_file(self.folder, number, dim)
+            self._rows = self._file.rows
+        else:
+            if self.is_thinned or not has_room(number * row_size, device):
+                device = torch.device('cpu')
+            # On the CPU, pages that are never written to take no memory.
+            self._rows = torch.empty(
+                number, dim, dtype=self.dtype, device=device)
         self._numbers = torch.empty(number, dtype=torch.int64)
         self._ranks = torch.empty(number, dtype=torch.float64)
+
+    def _make_file(self, folder: Path, number: int, dim: int) -> RowFile:
+        try:
+            return RowFile(folder, number, dim, self.dtype)
+        except OSError as error:
+            size = number * dim * self.dtype.itemsize
+            raise InputError(
+                f'the patches, {size / 2**30:.3g} GiB, cannot be held in '
+                f'"{folder}" ({error.strerror}); free some space or choose '
+                'another `held_dir`.') from error
 
     def _add_image(self, rows: Tensor, image: int, positions: Tensor) -> None:
         ranks = torch.zeros(len(rows), dtype=torch.float64)
@@ -207,6 +239,7 @@ class HeldPatches:
         self._numbers[new] = numbers
         self._ranks[new] = ranks
         self._count = new.stop
+        self.release()
 
     def _raise_floor(self, ranks: Tensor) -> None:
         """Leave out patches so that not too many of these ranks are kept."""
@@ -217,11 +250,12 @@ class HeldPatches:
         kept = torch.nonzero(self._ranks[:self._count] > self._floor)[:, 0]
         # No row moves behind one that is still to be moved.
         self._count = 0
-        for block in kept.split(4096):
+        for block in kept.split(_BLOCK):
             new = slice(self._count, self._count + len(block))
             for held in (self._rows, self._numbers, self._ranks):
                 held[new] = held[block]
             self._count = new.stop
+            self.release()
 
 
 def _greatest(number: float) -> float:
@@ -229,7 +263,10 @@ def _greatest(number: float) -> float:
     return float(all_gather(torch.tensor(number, dtype=torch.float64)).max())
 
 
-def replicate_rows(rows: Tensor, row_ids: Tensor, chosen: Tensor) -> Tensor:
+def replicate_rows(rows: Tensor,
+                   row_ids: Tensor,
+                   chosen: Tensor,
+                   release: Callable[[], None] = lambda: None) -> Tensor:
     """Give every process the rows with some ids.
 
     Args:
@@ -237,6 +274,8 @@ def replicate_rows(rows: Tensor, row_ids: Tensor, chosen: Tensor) -> Tensor:
         row_ids (Tensor): ``(N,)`` int64 ids; over all processes each occurs
             once.
         chosen (Tensor): ``(K,)`` ids, the same in all processes.
+        release (Callable): Is called after each part of the rows that is
+            read. Defaults to a function that does nothing.
 
     Returns:
         Tensor: ``(K, D)`` float32 rows, in the order of ``chosen``.
@@ -245,6 +284,10 @@ def replicate_rows(rows: Tensor, row_ids: Tensor, chosen: Tensor) -> Tensor:
     if len(rows):
         ids, order = row_ids.sort()
         place = torch.searchsorted(ids, chosen).clamp(max=len(rows) - 1)
-        here = ids[place] == chosen
-        found[here] = rows[order[place[here]]].float()
+        here = torch.nonzero(ids[place] == chosen)[:, 0]
+        # As they are in a file, one after the other.
+        here = here[order[place[here]].argsort()]
+        for block in here.split(_BLOCK):
+            found[block] = rows[order[place[block]]].float()
+            release()
     return all_reduce_(found)

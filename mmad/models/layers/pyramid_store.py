@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from mmad.errors import InputError
-from mmad.utils.arguments import check_choice, check_number
+from mmad.utils.arguments import check_choice, check_folder, check_number
 
 from .fitted_module import FittedModule
 from .memory_bank import without
 from .partial_folder import PartialFolder
 from .processes import all_reduce_, barrier, broadcast_, rank
+from .row_file import reserve
 
 
 class PyramidStore(FittedModule):
@@ -50,9 +51,7 @@ class PyramidStore(FittedModule):
         super().__init__()
         check_number('num_levels', num_levels, low=1, integer=True)
         check_choice('gallery_dtype', dtype, ('float32', 'float16'))
-        if not isinstance(folder, str | Path | None):
-            raise InputError('`gallery_dir` must be the path of a folder or '
-                             f'None, got {folder!r}.')
+        check_folder('gallery_dir', folder, optional=True)
         self.num_levels = num_levels
         self.dtype = getattr(torch, dtype)
         self.folder = None if folder is None else Path(folder).expanduser()
@@ -242,11 +241,7 @@ class PyramidStore(FittedModule):
                 path = folder / f'level_{number}.bin'
                 size = torch.Size(shape).numel()
                 with open(path, 'ab') as file:
-                    file.truncate(size * self.dtype.itemsize)
-                    # Else a full disk would be found out by a signal.
-                    if hasattr(os, 'posix_fallocate'):
-                        os.posix_fallocate(file.fileno(), 0,
-                                           size * self.dtype.itemsize)
+                    reserve(file, size * self.dtype.itemsize)
                 levels.append(
                     torch.from_file(
                         str(path), shared=True, size=size,

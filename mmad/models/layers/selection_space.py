@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -21,7 +23,8 @@ class SelectionSpace:
     def project(self,
                 rows: Tensor,
                 images: Tensor,
-                device: torch.device | None = None) -> Tensor:
+                device: torch.device | None = None,
+                release: Callable[[], None] = lambda: None) -> Tensor:
         """Bring patches into the space, image by image.
 
         Args:
@@ -30,6 +33,8 @@ class SelectionSpace:
                 are side by side.
             device (torch.device, optional): Where to compute. Defaults to
                 None: where the patches are.
+            release (Callable): Is called after each image. Defaults to a
+                function that does nothing.
 
         Returns:
             Tensor: ``(N, dim)`` float32 on the device of ``rows``.
@@ -40,7 +45,8 @@ class SelectionSpace:
             self._matrix = random_projection(rows.shape[1], self.dim,
                                              self.seed)
         return project_by_image(rows, images,
-                                self._matrix.to(device or rows.device))
+                                self._matrix.to(device or rows.device),
+                                release)
 
     def rank(self, rows: Tensor, image: int, floor: float,
              limit: int) -> tuple[Tensor, float]:

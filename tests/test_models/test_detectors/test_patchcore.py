@@ -317,10 +317,33 @@ def test_scoring_changes_nothing(images, make_patchcore, fit, queries):
     (dict(selection='first'), '"greedy" or "random", got "first"'),
     (dict(memory_budget=0), '`memory_budget` must be .* at least 1, got 0'),
     (dict(held_dtype='int8'), '"float32" or "float16", got "int8"'),
+    (dict(held_dir=3), '`held_dir` must be .* a folder or None, got 3'),
 ])
 def test_wrong_arguments(make_patchcore, kwargs, message):
     with pytest.raises(InputError, match=message):
         make_patchcore(**kwargs)
+
+
+@pytest.mark.parametrize('kwargs', [
+    dict(coreset_ratio=0.2),
+    dict(coreset_ratio=0.2, projection_dim=None),
+    dict(coreset_ratio=1),
+    dict(selection='random'),
+    dict(held_dtype='float16'),
+])
+@pytest.mark.parametrize('world', [1, 3])
+def test_patches_in_a_file_change_nothing(run_processes, images,
+                                          make_patchcore, fit, tmp_path, world,
+                                          kwargs):
+    expected = fit(make_patchcore(**kwargs), images[:7]).state_dict()
+    in_file = make_patchcore(held_dir=tmp_path / 'held', **kwargs)
+    states = ([fit(in_file, images[:7]).state_dict()] if world == 1 else
+              run_processes(world, _fit_shard, in_file, images[:7]))
+    for state in states:
+        assert state.keys() == expected.keys()
+        for name, value in expected.items():
+            assert torch.equal(state[name], value), name
+    assert not list((tmp_path / 'held').iterdir())
 
 
 def test_coreset_too_small(images, make_patchcore, fit):

@@ -21,8 +21,11 @@ def first_value(rows, image, floor, limit):
 
 
 def collect(features, order, kept, inside=None, rank=first_value, **kwargs):
-    held = HeldPatches(
-        len(features), budget_for(kept, 5, 3), rank, choice_dim=3, **kwargs)
+    # What is in a file does not count.
+    size = 0 if 'folder' in kwargs else kwargs.get('dtype',
+                                                   torch.float32).itemsize
+    budget = budget_for(kept, 5, 3, size)
+    held = HeldPatches(len(features), budget, rank, choice_dim=3, **kwargs)
     for i in order:
         held.add(features[i:i + 1], [i],
                  None if inside is None else inside[i:i + 1])
@@ -101,6 +104,45 @@ def test_memory_while_images_come_in():
     assert 60 <= held._count <= 69
 
 
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16])
+@pytest.mark.parametrize('kept', [25, 1000])
+def test_those_in_a_file_are_the_same(tmp_path, kept, dtype):
+    features, order = draw(10), [3, 8, 1, 0, 9, 5, 2, 7, 4, 6]
+    held = collect(features, order, kept, dtype=dtype, folder=tmp_path)
+    expected = collect(features, order, kept, dtype=dtype)
+    for _ in range(2):
+        found = held.settle()
+        held.release()
+        for one, other in zip(found, expected.settle()):
+            assert torch.equal(one, other)
+    states = [one.state_of(order[2:7]) for one in (held, expected)]
+    for key, value in states[1].items():
+        assert torch.equal(states[0][key], value)
+    held.clear()
+    assert len(held.settle()[0]) == 0
+
+
+def test_those_in_a_file_do_not_count_for_the_budget(tmp_path):
+    features, budget = draw(40), 480 * (3 * 4 + 100)
+    in_file = HeldPatches(40, budget, first_value, 3, folder=tmp_path)
+    in_memory = HeldPatches(40, budget, first_value, 3)
+    for held in (in_file, in_memory):
+        held.add(features, list(range(40)))
+    assert not in_file.is_thinned
+    assert in_memory.is_thinned
+
+
+@pytest.mark.parametrize('number', [0, 1, 9000])
+def test_rows_are_read_in_parts_in_their_order(number):
+    rows, calls = torch.randn(20_000, 2), []
+    generator = torch.Generator().manual_seed(1)
+    ids = torch.randperm(20_000, generator=generator)
+    chosen = torch.randperm(20_000, generator=generator)[:number]
+    found = replicate_rows(rows, ids, chosen, lambda: calls.append(1))
+    assert torch.equal(found, rows[ids.argsort()[chosen]])
+    assert len(calls) >= number // 4096
+
+
 def test_half_precision():
     features = 100 * draw(4)
     rows, numbers = hold(features, range(4), 1000, dtype=torch.float16)
@@ -117,6 +159,14 @@ def test_values_too_large_for_half_precision():
     features[2, 0, 0, 0] = 7e4
     with pytest.raises(InputError, match='are too large for '):
         hold(features, range(4), 1000, dtype=torch.float16)
+
+
+def test_a_file_that_cannot_be_written(tmp_path):
+    taken = tmp_path / 'file'
+    taken.touch()
+    with pytest.raises(InputError, match='choose another `held_dir`') as error:
+        hold(draw(4), range(4), 1000, folder=taken)
+    assert f'cannot be held in "{taken}"' in str(error.value)
 
 
 def test_fewer_patches_than_images():
