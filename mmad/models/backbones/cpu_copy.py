@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from .fused_convolution import fuse_convolutions
+
 # That many are enough for a thread, more only take memory.
 _PIXELS_PER_THREAD = 4 * 224 * 224
 
@@ -17,8 +19,9 @@ class CPUCopy:
     """A copy of a frozen network that computes the same faster on a CPU.
 
     Its weights lie in channels-last order, which suits the convolutions of
-    oneDNN, and batch normalization is folded into the convolution before it.
-    It gets a few images at a time. What it returns is the same up to
+    oneDNN, and what follows a convolution is computed with it: normalization
+    is folded into it, sums and ReLU are done by its operator, but under
+    autocast. It gets a few images at a time. What it returns is the same up to
     rounding. The network itself and its state dict stay as they are.
 
     The copy is made when it is first asked for, and again when the weights
@@ -26,7 +29,7 @@ class CPUCopy:
     """
 
     def __init__(self) -> None:
-        self._made: tuple[list, nn.Module] | None = None
+        self._made: tuple[tuple, nn.Module] | None = None
 
     def compute(self, network: nn.Module, inputs: Tensor,
                 maps: Maps) -> tuple[Tensor, ...]:
@@ -71,9 +74,11 @@ class CPUCopy:
                 or any(weight.requires_grad or weight.is_inference()
                        or weight.device.type != 'cpu' for weight in weights)):
             return network
-        state = [(weight.data_ptr(), weight._version) for weight in weights]
+        fuses = not torch.is_autocast_enabled('cpu')
+        state = fuses, [(weight.data_ptr(), weight._version)
+                        for weight in weights]
         if self._made is None or self._made[0] != state:
-            self._made = state, _copy(network)
+            self._made = state, _copy(network, fuses)
         return self._made[1]
 
     def __deepcopy__(self, memo: dict) -> 'CPUCopy':
@@ -85,7 +90,7 @@ class CPUCopy:
 
 @torch.inference_mode(False)
 @torch.no_grad()
-def _copy(network: nn.Module) -> nn.Module:
+def _copy(network: nn.Module, fuses: bool) -> nn.Module:
     convolutions = [
         module for module in network.modules()
         if isinstance(module, nn.Conv2d)
@@ -101,7 +106,10 @@ def _copy(network: nn.Module) -> nn.Module:
         # Once more, into the operators of torchvision that it calls.
         network = fx.symbolic_trace(network)
         fold_batch_norms(network)
-    return network.to(memory_format=torch.channels_last)
+    network.to(memory_format=torch.channels_last)
+    if isinstance(network, fx.GraphModule) and fuses:
+        fuse_convolutions(network)
+    return network
 
 
 def fold_batch_norms(network: fx.GraphModule) -> None:
