@@ -27,11 +27,9 @@ class FusedConvolution(nn.Module):
         self.relu = relu
         self.channels = convolution.out_channels
         self.kernel_size = list(convolution.kernel_size)
-        self.places = [
-            [int(side) for side in sides]
-            for sides in (convolution.padding, convolution.stride,
-                          convolution.dilation)
-        ]
+        self.places = [[int(side) for side in sides]
+                       for sides in (convolution.padding, convolution.stride,
+                                     convolution.dilation)]
         self.groups = convolution.groups
         self.bias = convolution.bias
         self.weight = torch.ops.mkldnn._reorder_convolution_weight(
