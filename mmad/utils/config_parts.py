@@ -6,6 +6,7 @@ import typing
 from collections.abc import Collection, Sequence
 from typing import Any
 
+import torch
 from mmengine.config import ConfigDict
 from mmengine.hooks import CheckpointHook, EMAHook
 from mmengine.model import ExponentialMovingAverage
@@ -35,7 +36,7 @@ _NESTED_REGISTRIES: dict[Registry, dict[str, Registry]] = {
 }
 # Keys that mmad itself reads in the config of a backbone, the first two only
 # in that of another package.
-_BACKBONE_KEYS = ('stages', 'weights', 'tiles')
+_BACKBONE_KEYS = ('stages', 'weights', 'tiles', 'precision', 'compile')
 # The functions that `**kwargs` of these hooks are passed to.
 _KWARGS_ARE_FOR = {
     CheckpointHook: Runner.save_checkpoint,
@@ -207,6 +208,25 @@ def check_keys(place: str, part: object, known: Collection[str]) -> None:
             raise InputError(f'nothing reads `{place}.{key}` of the config; ' +
                              (nearest(key, known)
                               or f'use one of {", ".join(sorted(known))}.'))
+
+
+def check_compile(place: str, options: object) -> None:
+    """Check that torch.compile takes some options, if they are a dict.
+
+    Raises:
+        InputError: It does not.
+    """
+    if not isinstance(options, dict):
+        return
+    known = set(inspect.signature(torch.compile).parameters) - {'model'}
+    check_keys(place, options, known)
+    try:
+        # Nothing is compiled before the first call.
+        torch.compile(check_compile, **options)
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        raise InputError(
+            f'`{place}` of the config is not what torch.compile takes: '
+            f'{" ".join(str(error).split())}') from error
 
 
 def check_integer(place: str,

@@ -3,7 +3,6 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from mmengine.config import Config
 from mmengine.optim import DefaultOptimWrapperConstructor
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
@@ -19,6 +18,7 @@ from mmad.registry import (
 
 from .arguments import check_choice
 from .config_parts import (
+    check_compile,
     check_integer,
     check_keys,
     check_part,
@@ -53,7 +53,7 @@ def check_training(cfg: Config) -> None:
                 'enable') and not cfg.auto_scale_lr.get('base_batch_size'):
             raise InputError('`auto_scale_lr` of the config needs '
                              '`base_batch_size`; set it there.')
-    _check_compile(cfg.get('compile'))
+    check_compile('compile', cfg.get('compile'))
     wrapper = cfg.get('optim_wrapper')
     if not wrapper:
         return
@@ -80,20 +80,6 @@ def check_training(cfg: Config) -> None:
             'the config trains by gradients but does not shuffle, so each '
             'epoch would have the same batches; set '
             'train_dataloader.sampler.shuffle=True.')
-
-
-def _check_compile(options: object) -> None:
-    if not isinstance(options, dict):
-        return
-    known = set(inspect.signature(torch.compile).parameters) - {'model'}
-    check_keys('compile', options, known)
-    try:
-        # Nothing is compiled before the first call.
-        torch.compile(_check_compile, **options)
-    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
-        raise InputError(
-            '`compile` of the config is not what torch.compile takes: '
-            f'{" ".join(str(error).split())}') from error
 
 
 def _check_paramwise(paramwise: Any) -> None:

@@ -6,8 +6,12 @@ import pytest
 from mmengine.config import Config, ConfigDict
 
 from mmad.errors import InputError
+from mmad.models import PatchCore
+from mmad.models.backbones.build_backbone import _WRAPPERS
+from mmad.registry import MODELS
 from mmad.utils.config_check import check_config, check_entry_types
 from mmad.utils.config_file import read_config
+from mmad.utils.config_parts import _BACKBONE_KEYS
 
 ROOT = Path(__file__).resolve().parents[2] / 'configs'
 LEAVES = sorted(
@@ -224,3 +228,20 @@ def test_what_torch_cannot_compile_with(configs, options):
     for fine in (dict(backend='eager'), True, False, None):
         cfg.compile = fine
         check_config(cfg, ['train', 'test'])
+
+
+@pytest.mark.parametrize(('key', 'value'), [
+    ('tiles', dict(size=64, overlap=32)),
+    ('precision', 'bfloat16'),
+    ('compile', True),
+    ('compile', dict(backend='eager')),
+])
+def test_what_any_backbone_may_be_asked_for(configs, key, value):
+    cfg = copy.deepcopy(configs[0])
+    cfg.model.backbone[key] = value
+    check_config(cfg, ['train', 'test'])
+    assert isinstance(MODELS.build(cfg.model), PatchCore)
+
+
+def test_all_that_a_backbone_may_be_asked_for_is_known():
+    assert set(_WRAPPERS) <= set(_BACKBONE_KEYS)

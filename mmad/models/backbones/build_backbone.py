@@ -15,6 +15,7 @@ from mmad.errors import InputError
 from mmad.models.build import build_part
 from mmad.registry import MODELS
 from mmad.utils.arguments import as_arguments
+from mmad.utils.config_parts import check_compile
 
 from .base import FrozenBackbone, load_needed, read_weights
 from .foreign_backbone import ForeignBackbone, class_name
@@ -45,6 +46,9 @@ def build_backbone(backbone: dict | nn.Module) -> FrozenBackbone:
     ``precision`` in the config of any backbone, ``'bfloat16'`` or
     ``'float16'``, has it compute in that, see :class:`HalfPrecisionBackbone`.
 
+    ``compile`` in the config of any backbone, True or a dict of the options
+    of :func:`torch.compile`, has it compiled at its first batch.
+
     ``stages`` in the config names its maps. ``weights`` and ``stages`` reach
     the class only if it has such arguments.
 
@@ -63,28 +67,49 @@ def build_backbone(backbone: dict | nn.Module) -> FrozenBackbone:
         return backbone
     if isinstance(backbone, nn.Module):
         return ForeignBackbone(backbone)
-    if isinstance(backbone, Mapping) and 'tiles' in backbone:
-        plain = {key: backbone[key] for key in backbone if key != 'tiles'}
-        tiles = as_arguments('tiles', backbone['tiles'])
-        built = build_backbone(plain)
-        if not tiles:
-            return built
-        unknown = set(tiles) - _arguments(TiledBackbone)
-        if unknown or 'size' not in tiles:
-            raise InputError(
-                '`tiles` of a backbone needs `size` and may have `overlap`, '
-                f'`blending` and `batch_size`, got {sorted(tiles)}.')
-        return TiledBackbone(built, **tiles)
-    if isinstance(backbone, Mapping) and 'precision' in backbone:
-        plain = {key: backbone[key] for key in backbone if key != 'precision'}
-        built, precision = build_backbone(plain), backbone['precision']
-        return built if precision is None else HalfPrecisionBackbone(
-            built, precision)
+    for key, wrap in _WRAPPERS.items():
+        if isinstance(backbone, Mapping) and key in backbone:
+            plain = {name: backbone[name] for name in backbone if name != key}
+            return wrap(build_backbone(plain), backbone[key])
     if isinstance(backbone, Mapping) and 'type' in backbone:
         kind = _find_class(backbone)
         if not (isinstance(kind, type) and issubclass(kind, FrozenBackbone)):
             return _build_foreign(dict(backbone), kind)
     return build_part(backbone)
+
+
+def _tile(backbone: FrozenBackbone, tiles: Any) -> FrozenBackbone:
+    tiles = as_arguments('tiles', tiles)
+    if not tiles:
+        return backbone
+    unknown = set(tiles) - _arguments(TiledBackbone)
+    if unknown or 'size' not in tiles:
+        raise InputError(
+            '`tiles` of a backbone needs `size` and may have `overlap`, '
+            f'`blending` and `batch_size`, got {sorted(tiles)}.')
+    return TiledBackbone(backbone, **tiles)
+
+
+def _halve(backbone: FrozenBackbone, precision: Any) -> FrozenBackbone:
+    return backbone if precision is None else HalfPrecisionBackbone(
+        backbone, precision)
+
+
+def _compile(backbone: FrozenBackbone, options: Any) -> FrozenBackbone:
+    if not isinstance(options, bool | Mapping | None):
+        raise InputError('`compile` of a backbone must be True or a dict of '
+                         f'options, got {options!r}.')
+    if options or isinstance(options, Mapping):
+        options = {} if options is True else dict(options)
+        check_compile('backbone.compile', options)
+        # In place, so that the state dict has the names it had.
+        backbone.compile(**options)
+    return backbone
+
+
+# What else a config of any backbone may ask for, the outermost first. The
+# check of configs knows these keys from `config_parts`.
+_WRAPPERS = dict(tiles=_tile, precision=_halve, compile=_compile)
 
 
 def _find_class(config: Mapping) -> object:

@@ -56,6 +56,73 @@ def test_backbones_of_mmad_as_they_are():
     assert built.stages == ('layer3', )
 
 
+def count_calls(graph, inputs):
+    """A back end of torch.compile that counts the calls of what it made."""
+
+    def call(*args):
+        calls.append(len(args))
+        return graph.forward(*args)
+
+    return call
+
+
+calls: list[int] = []
+
+
+@pytest.mark.parametrize('more', [
+    {},
+    dict(precision='bfloat16'),
+    dict(tiles=dict(size=64, overlap=32)),
+])
+@pytest.mark.parametrize('config', [
+    dict(type='DemoBackbone'),
+    dict(
+        type='TorchvisionBackbone',
+        name='resnet18',
+        stages=['layer1'],
+        weights=None)
+])
+def test_compiled(config, more):
+    calls.clear()
+    torch.manual_seed(0)
+    plain = build_backbone(dict(config, **more))
+    torch.manual_seed(0)
+    compiled = build_backbone(
+        dict(config, compile=dict(backend=count_calls), **more))
+    images = torch.rand(2, 3, 64, 96)
+    with torch.inference_mode():
+        expected = plain(images)
+        assert not calls
+        found = compiled(images)
+        number = len(calls)
+        assert number
+        compiled(images)
+    assert len(calls) == 2 * number
+    rounded = 0.05 if 'precision' in more else 1e-5
+    for level, whole in zip(found, expected, strict=True):
+        assert (level - whole).abs().max() < rounded * whole.abs().max()
+    assert compiled.name == plain.name
+    state = plain.state_dict()
+    assert compiled.state_dict().keys() == state.keys()
+    compiled.load_state_dict(state)
+
+
+@pytest.mark.parametrize('options', [False, None])
+def test_not_compiled(options):
+    backbone = build_backbone(dict(type='DemoBackbone', compile=options))
+    assert backbone._compiled_call_impl is None
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [(3, 'must be True or a dict of options, got 3'),
+     (dict(beckend='eager'), '`backbone.compile.beckend` .* mean `backend`'),
+     (dict(backend='nonsense'), 'is not what torch.compile takes')])
+def test_wrong_options_to_compile_with(options, message):
+    with pytest.raises(InputError, match=message):
+        build_backbone(dict(type='DemoBackbone', compile=options))
+
+
 def test_a_module_keeps_its_weights(network):
     state = {key: value.clone() for key, value in network.state_dict().items()}
     backbone = build_backbone(network)
