@@ -46,7 +46,8 @@ def fit(args: argparse.Namespace, budget: int, ratio: float) -> dict:
         ratio,
         _PROJECTION_DIM,
         memory_budget=budget,
-        held_dtype=args.held_dtype)
+        held_dtype=args.held_dtype,
+        held_dir=args.held_dir)
     bank.prepares_leaving_out = args.leave_out
     bank.num_images = args.images
     bank.reset()
@@ -112,6 +113,7 @@ def main() -> None:
     parser.add_argument('--ratio', type=float, default=0.01)
     parser.add_argument('--memory-budget', type=int, default=2 << 30)
     parser.add_argument('--held-dtype', default='float32')
+    parser.add_argument('--held-dir', help='folder for the held patches')
     parser.add_argument(
         '--leave-out',
         action='store_true',
