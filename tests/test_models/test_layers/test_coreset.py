@@ -3,7 +3,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from coreset_rows import KINDS, draw_rows
+from coreset_rows import EXTREMES, KINDS, draw_rows
 
 from mmad.errors import InputError
 from mmad.models.layers import coreset, device_greedy
@@ -40,7 +40,7 @@ def num_candidates(request, monkeypatch):
 
 
 @pytest.mark.parametrize('dim', [3, 16, 128])
-@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('kind', KINDS + EXTREMES)
 def test_equals_the_naive_loop(kind, dim, num_candidates):
     rows = draw_rows(kind, dim)
     for number in (1, 40, 300):
