@@ -111,7 +111,7 @@ def _choose(rank, shards, number, first):
     return k_center_greedy(rows, number, first, ids)
 
 
-@pytest.mark.parametrize('kind', ['random', 'grid'])
+@pytest.mark.parametrize('kind', ['random', 'grid', 'scales'])
 @pytest.mark.parametrize('sizes', [(90, 30), (50, 0, 70)])
 def test_processes_choose_as_one(run_processes, kind, sizes, monkeypatch):
     monkeypatch.setattr(coreset, '_NUM_CANDIDATES', 9)
