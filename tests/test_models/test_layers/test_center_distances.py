@@ -23,13 +23,15 @@ def sketch(rows):
     return found
 
 
-@pytest.fixture(params=KINDS + EXTREMES)
+@pytest.fixture(params=[(kind, dim) for kind in KINDS + EXTREMES
+                        for dim in (1, 21)])
 def parts(request):
     """Rows and centers, none of which is one of the rows, as NumPy arrays."""
-    rows = draw_rows(request.param, 21, 150).numpy()
+    kind, dim = request.param
+    rows = draw_rows(kind, dim, 150).numpy()
     # Zeros leave the squares of huge sketches out.
     sketches = np.zeros((150, SKETCH_DIM), np.float32)
-    if request.param in KINDS:
+    if kind in KINDS:
         sketches = sketch(rows)
     tolerance = 1e-4 * np.square(sketches).sum(1).max()
     return rows[:120], rows[120:], sketches[:120], sketches[120:], np.float32(
@@ -82,6 +84,15 @@ def test_centers_at_once(parts, sizes):
                    center_sketches[number], alone, tolerance)
     # Candidates and the other rows are compared with each other.
     assert np.array_equal(alone[left], nearest[left])
+
+
+def test_a_center_almost_twice_as_far():
+    row, centers = np.float32([[1]]), np.float32([[0], [1.9]])
+    nearest, labels = np.ones(1), np.zeros(1, np.int32)
+    add_centers(row, sketch(row), np.arange(1), centers, sketch(centers), 1,
+                nearest, labels, np.float32(1e-4))
+    assert nearest[0] == pytest.approx(0.81)
+    assert labels[0] == 1
 
 
 @pytest.mark.parametrize('number', [0, 1, 200])

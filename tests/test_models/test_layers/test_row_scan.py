@@ -74,16 +74,15 @@ def test_nearest_rows(k, width):
 @pytest.mark.parametrize('width', [1, 31, 300])
 @pytest.mark.parametrize('k', [1, 7, 300])
 def test_ties_and_owners(k, width):
-    # Whole numbers, so that all distances are exact.
+    # Whole numbers, so that all distances are exact, and the bounds, too.
     rows, queries = draw(300, 3).round(), draw(40, 3, seed=1).round()
+    slack = -queries.double().square().sum(1).numpy()
     owners = torch.arange(300) % 3
     excluded = torch.arange(40) // 10
     k = min(k, 200)
     expected = squares(queries, rows)
     expected[owners == excluded[:, None]] = np.inf
-    check(
-        scan(queries, rows, k, width, owners=owners, excluded=excluded),
-        expected, k)
+    check(scan(queries, rows, k, width, slack, owners, excluded), expected, k)
 
 
 def test_infinite_slack_compares_all_rows():
