@@ -151,7 +151,7 @@ class MemoryBank(FittedModule):
         Args:
             queries (Tensor): ``(Q, D)``. With ``left_out``, equally many of
                 each of these images, one image after the other.
-            k (int): Number of neighbors, at most ``len(self)``.
+            k (int): Number of neighbors, from 1 to ``len(self)``.
 
         Returns:
             tuple[Tensor, Tensor]: Euclidean distances ``(Q, k)``, ascending
@@ -159,8 +159,10 @@ class MemoryBank(FittedModule):
 
         Raises:
             InputError: There are too few rows, without those of the image
-                itself if it is left out, or they have another length.
+                itself if it is left out, or they have another length, or
+                ``k`` is less than 1.
         """
+        check_number('k', k, low=1, integer=True)
         if k > len(self) or queries.shape[1] != self.rows.shape[1]:
             raise InputError(
                 f'the memory bank has {len(self)} rows of '

@@ -33,7 +33,8 @@ class NearestCenters:
         self.ids = ids
         self.mean, self.basis = _principal_axes(rows)
         self.sketches = np.empty((num_rows, SKETCH_DIM), np.float32)
-        self.tolerance = np.float32(0)
+        # Squares close to zero have few digits.
+        self.tolerance = np.float32(1e-36)
         for start in range(0, num_rows, 4096):
             block = slice(start, start + 4096)
             self.sketches[block] = self.sketch(rows[block])
@@ -47,7 +48,7 @@ class NearestCenters:
 
     def sketch(self, rows: np.ndarray) -> np.ndarray:
         """Project rows ``(n, D)`` onto the principal axes, ``(n, d)``."""
-        centered = rows - self.mean
+        centered = _within_range(rows) - self.mean
         longest = np.einsum('ij,ij->i', centered, centered).max()
         # How far rounding can raise a squared distance between sketches.
         self.tolerance = max(self.tolerance, np.float32(1e-4) * longest)
@@ -130,8 +131,14 @@ def _principal_axes(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     basis = np.zeros((dim, SKETCH_DIM), np.float32)
     if not len(rows):
         return np.zeros(dim, np.float32), basis
-    sample = rows[::max(1, len(rows) // 4096)].astype(np.float64)
+    sample = rows[::max(1, len(rows) // 4096)]
+    sample = _within_range(sample).astype(np.float64)
     mean = sample.mean(0)
     axes = np.linalg.eigh((sample - mean).T @ (sample - mean))[1]
     basis[:, :dim] = axes[:, :-SKETCH_DIM - 1:-1]
     return mean.astype(np.float32), basis
+
+
+def _within_range(rows: np.ndarray) -> np.ndarray:
+    """Rows whose squares float32 can hold, no farther from each other."""
+    return rows.clip(-1e15, 1e15)

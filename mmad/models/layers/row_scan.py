@@ -23,6 +23,7 @@ LINE = 16
 _CHUNK = 32
 # Squares of longer or shorter rows leave the range of float32.
 _RANGE = 1e-25, 1e35
+_GREATEST = np.finfo(np.float32).max
 # Rows that are worth a comparison: they come from the memory together.
 _PENDING = 8
 # Comparing rows takes about as long as comparing so many details.
@@ -122,12 +123,14 @@ def distance_bound(a, i, b, j):
     """
     # A difference of float32 numbers and each step of the sum are rounded
     # once, so the relative error stays below (D + 2) / 2^24. A square close to
-    # zero has an error of at most half the least float32, 2^-149.
+    # zero has an error of at most half the least float32, 2^-149. A sum beyond
+    # the greatest is infinite, which is no bound.
     total = np.float32(0)
     for k in range(a.shape[1]):
         difference = a[i, k] - b[j, k]
         total += difference * difference
-    return total * (1 - 1.2e-7 * (a.shape[1] + 2)) - 1e-45 * a.shape[1]
+    return min(total, _GREATEST) * (1 - 1.2e-7 *
+                                    (a.shape[1] + 2)) - 1e-45 * a.shape[1]
 
 
 @numba.njit(fastmath=FAST_MATH)

@@ -3,7 +3,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from coreset_rows import KINDS, draw_rows
+from coreset_rows import EXTREMES, KINDS, draw_rows
 
 from mmad.errors import InputError
 from mmad.models.layers import coreset, device_greedy
@@ -40,7 +40,7 @@ def num_candidates(request, monkeypatch):
 
 
 @pytest.mark.parametrize('dim', [3, 16, 128])
-@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('kind', KINDS + EXTREMES)
 def test_equals_the_naive_loop(kind, dim, num_candidates):
     rows = draw_rows(kind, dim)
     for number in (1, 40, 300):
@@ -111,7 +111,7 @@ def _choose(rank, shards, number, first):
     return k_center_greedy(rows, number, first, ids)
 
 
-@pytest.mark.parametrize('kind', ['random', 'grid'])
+@pytest.mark.parametrize('kind', ['random', 'grid', 'scales'])
 @pytest.mark.parametrize('sizes', [(90, 30), (50, 0, 70)])
 def test_processes_choose_as_one(run_processes, kind, sizes, monkeypatch):
     monkeypatch.setattr(coreset, '_NUM_CANDIDATES', 9)

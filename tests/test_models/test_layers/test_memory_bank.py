@@ -118,6 +118,13 @@ def test_wrong_arguments(kwargs, message):
         MemoryBank(**kwargs)
 
 
+@pytest.mark.parametrize('backend', ['torch', 'faiss'])
+@pytest.mark.parametrize('k', [0, -1, 1.5])
+def test_wrong_number_of_neighbors(backend, k):
+    with pytest.raises(InputError, match='`k` must be a whole number, at le'):
+        filled(backend=backend)(draw(40, 8, seed=1), k)
+
+
 def test_faiss_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, 'faiss', None)
     with pytest.raises(InputError, match='pip install faiss-cpu'):
