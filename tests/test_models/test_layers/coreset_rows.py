@@ -19,3 +19,9 @@ def draw_rows(kind, dim=16, number=300):
     elif kind == 'offset':
         rows = rows + 1e4
     return torch.from_numpy(rows.astype(np.float32))
+
+
+def squared(rows, centers):
+    """Squared distances ``(N, K)`` in float64."""
+    rows, centers = (np.asarray(part, np.float64) for part in (rows, centers))
+    return np.square(rows[:, None] - centers).sum(2)

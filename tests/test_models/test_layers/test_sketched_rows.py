@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from mmad.models.layers import sketch_leaves, sketched_rows
-from mmad.models.layers.row_scan import distance_bound
 from mmad.models.layers.sketched_rows import SketchedRows
 
 
@@ -223,15 +222,3 @@ def test_products_take_over_where_sketches_are_of_no_use(kind, monkeypatch):
             assert num - 8 < products[0][0] < num
         else:
             assert not products
-
-
-@pytest.mark.parametrize('dim', [1, 7, 384])
-@pytest.mark.parametrize('scale', [1, 1e-21, 3e-23])
-def test_bounds_are_from_below(dim, scale):
-    a, b = scale * draw(100, dim), scale * (draw(100, dim, seed=1) + 3)
-    exact = (a.double() - b.double()).square().sum(1)
-    bounds = torch.tensor(
-        [distance_bound(a.numpy(), i, b.numpy(), i) for i in range(100)],
-        dtype=torch.float64)
-    assert (bounds <= exact).all()
-    torch.testing.assert_close(bounds, exact, rtol=1e-4, atol=2e-45 * dim)
