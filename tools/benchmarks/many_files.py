@@ -1,9 +1,9 @@
 """Measure what data sets of very many image files take.
 
-Folders of tiny files are made, as a scan opens none of them, and removed at
-the end. Each of the following is done in a process of its own, and
-its seconds of processor time, the peak of its memory and the memory that it
-keeps are shown:
+Folders of empty files are made, as a scan opens none of them, and removed at
+the end. Each of the following is done in a process of its own, of which the
+seconds of processor time, the peak of its memory and the memory that is kept
+are shown:
 
 - the scan of the training images, and of a few test images, which are compared
   with them; and of natural images;
@@ -29,12 +29,16 @@ from mmad.utils.command_line import one_sentence_errors
 FEW = 20
 
 
-def make_files(folder: Path, number: int, ending: str = '.png') -> None:
+def make_files(folder: Path,
+               number: int,
+               ending: str = '.png',
+               text: str = '') -> None:
     folder.mkdir(parents=True)
     for index in range(number):
-        # Of one size in a folder, so that none has to be read.
-        (folder /
-         f'{index:08}{ending}').write_text(f'{folder.parts[-2]} {index:08}')
+        # Hardly any are of the same size, except for many empty ones, so that
+        # none has to be read.
+        with open(folder / f'{index:08}{ending}', 'w') as file:
+            file.write(text * (index + 1))
 
 
 def load(dataset: type, root: Path, *args: str, **kwargs: str) -> int:
@@ -85,7 +89,7 @@ def measure(name: str, number: int, task: Callable[[Memory], int]) -> None:
 
 def measure_training(root: Path, number: int) -> None:
     make_files(root / 'train/good', number)
-    make_files(root / 'test/good', FEW)
+    make_files(root / 'test/good', FEW, text='test')
     measure('training images', number,
             lambda _: load(AnomalyDataset, root, 'train'))
     measure(f'{FEW} test images, compared', number,
@@ -97,7 +101,7 @@ def measure_training(root: Path, number: int) -> None:
 
 
 def measure_test(root: Path, number: int) -> None:
-    make_files(root / 'train/good', FEW)
+    make_files(root / 'train/good', FEW, text='train')
     make_files(root / 'test/cut', number)
     make_files(root / 'ground_truth/cut', number, '_mask.png')
     measure('test images with masks', number,
