@@ -13,7 +13,6 @@ from mmad.utils import check_choice, check_folder, check_number
 from .files import (
     Skipped,
     add_skipped,
-    find_images,
     find_names,
     list_folders,
     require_folder_or_nothing,
@@ -205,17 +204,17 @@ class AnomalyDataset(SharedAnnotations):
         return (f'{type(self).__name__} expects {self.LAYOUT} below '
                 f'"{self.folder}"')
 
-    def find_masks(self, defective: list[Path], images: list[Path],
-                   truth: Path) -> tuple[dict[Path, Path], Skipped]:
+    def find_masks(self, defective: list[str], images: list[str],
+                   truth: Path) -> tuple[dict[str, str], Skipped]:
         """Find the masks of the defective images.
 
         Args:
-            defective (list[Path]): Images that need a mask.
-            images (list[Path]): All test images.
+            defective (list[str]): Images that need a mask.
+            images (list[str]): All test images.
             truth (Path): Folder of the masks.
 
         Returns:
-            tuple[dict[Path, Path], Skipped]: The mask of each defective image
+            tuple[dict[str, str], Skipped]: The mask of each defective image
             and the skipped files, by reason.
 
         Raises:
@@ -253,10 +252,10 @@ class AnomalyDataset(SharedAnnotations):
                 raise InputError(
                     f'the folder "{test / name}" would be a defect type, '
                     f'since normal images are in "{self.NORMAL}"; rename it.')
-        found: dict[str, list[Path]] = {}
+        found: dict[str, list[str]] = {}
         skipped: Skipped = {}
         for name in names:
-            found[name], more = find_images(test / name)
+            found[name], more = find_names(test / name)
             add_skipped(skipped, more)
         read = [*(test / name for name in names), truth]
         add_skipped(skipped, *self._find_unread_files(test, read))
@@ -267,7 +266,7 @@ class AnomalyDataset(SharedAnnotations):
                 f'it ({self.expected}).')
         images = [path for name in names for path in found[name]]
         self._compare_with_training(images)
-        masks: dict[Path, Path] = {}
+        masks: dict[str, str] = {}
         require_folder_or_nothing(truth)
         if truth.is_dir():
             defective = [
@@ -286,13 +285,13 @@ class AnomalyDataset(SharedAnnotations):
     def _find_unread_files(parent: Path,
                            read: list[Path]) -> tuple[Skipped, Skipped]:
         """Find the files that are in none of the folders that are read."""
-        images, skipped = find_images(parent, recursive=True, without=read)
+        images, skipped = find_names(parent, recursive=True, without=read)
         return {'in no folder that is read': images}, skipped
 
     def entry(self,
               path: str | Path,
               defect_type: str,
-              mask: Path | None = None) -> dict:
+              mask: str | Path | None = None) -> dict:
         """Make the annotation of one image, the input of the pipeline.
 
         Raises:

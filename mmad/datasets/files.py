@@ -21,7 +21,7 @@ HIDDEN = 'hidden'
 SUFFIX = 'without the suffix of an image'
 DEEPER = 'in a deeper folder'
 
-Skipped = dict[str, list[Path]]
+Skipped = dict[str, list[str]]
 
 
 def is_hidden(name: str) -> bool:
@@ -67,17 +67,20 @@ def join_below(root: Path, name: str, what: str) -> Path:
 def list_images(folder: str | Path, recursive: bool = False) -> list[Path]:
     """List the image files in a folder, sorted by path.
 
-    The arguments and errors are those of :func:`find_images`.
+    The arguments and errors are those of :func:`find_names`.
     """
-    return find_images(folder, recursive)[0]
+    return [Path(name) for name in find_names(folder, recursive)[0]]
 
 
-def find_images(
+def find_names(
     folder: str | Path,
     recursive: bool = False,
-    without: Iterable[Path] = ()
-) -> tuple[list[Path], Skipped]:
+    without: Iterable[str | Path] = ()
+) -> tuple[list[str], Skipped]:
     """Find the image files in a folder, and the files that are skipped.
+
+    Paths are strings, since a million path objects take ten times as long
+    and as much memory.
 
     Links are followed, but no folder is read twice, nor any parent of the
     folder. Files whose names start with a dot and files of the system
@@ -86,47 +89,34 @@ def find_images(
     Args:
         folder (str | Path): Folder to search.
         recursive (bool): Also search deeper folders. Defaults to False.
-        without (Iterable[Path]): Deeper folders that are neither searched nor
-            reported.
+        without (Iterable[str | Path]): Deeper folders that are neither
+            searched nor reported.
 
     Returns:
-        tuple[list[Path], Skipped]: The images, sorted by path, or none if the
-        folder is missing; and the skipped files, by reason.
+        tuple[list[str], Skipped]: The paths of the images, sorted, or none if
+        the folder is missing; and those of the skipped files, by reason.
 
     Raises:
         InputError: If a folder cannot be read, or something with the suffix
             of an image is not a regular file.
     """
-    names, skipped = find_names(folder, recursive, without)
-    return [Path(name) for name in names], skipped
-
-
-def find_names(
-    folder: str | Path,
-    recursive: bool = False,
-    without: Iterable[Path] = ()
-) -> tuple[list[str], Skipped]:
-    """Find image files as :func:`find_images` does, as strings.
-
-    Those of a million files take a tenth of the time and memory.
-    """
     start = str(Path(folder))
     names, skipped = _find(start, recursive, without, True)
+    skipped = {why: sorted(paths) for why, paths in skipped.items() if paths}
     if start == os.curdir:
-        # As in paths.
-        names = [os.path.relpath(name, start) for name in names]
-    return names, {
-        why: sorted(paths)
-        for why, paths in skipped.items() if paths
-    }
+        # As in path objects.
+        names = [relative_name(name, start) for name in names]
+        skipped = {
+            why: [relative_name(path, start) for path in paths]
+            for why, paths in skipped.items()
+        }
+    return names, skipped
 
 
 def list_names(folder: str | Path,
                without: Iterable[str | Path] = (),
                strict: bool = True) -> list[str]:
     """List the image files in a folder and below it, sorted by path.
-
-    Unlike paths, the names of a million files fit into 0.25 GB.
 
     Args:
         folder (str | Path): Folder to search.
@@ -136,7 +126,7 @@ def list_names(folder: str | Path,
             Defaults to True.
 
     Raises:
-        InputError: As in :func:`find_images`.
+        InputError: As in :func:`find_names`.
     """
     return _find(str(folder), True, without, strict)[0]
 
@@ -158,7 +148,7 @@ def _find(start: str, recursive: bool, without: Iterable[str | Path],
             current = links.pop()
             if file_identity(current) in seen:
                 skipped['linked to a folder that is read '
-                        'elsewhere'].append(Path(current))
+                        'elsewhere'].append(current)
                 continue
             seen.add(file_identity(current))
         else:
@@ -166,12 +156,12 @@ def _find(start: str, recursive: bool, without: Iterable[str | Path],
         for entry in _entries(current):
             path = entry.path
             if is_hidden(entry.name):
-                skipped[HIDDEN].append(Path(path))
+                skipped[HIDDEN].append(path)
             elif _is_folder(entry):
                 if file_identity(path) in left_out:
                     continue
                 if not recursive:
-                    skipped[DEEPER] += list_images(path, recursive=True)
+                    skipped[DEEPER] += list_names(path)
                 elif entry.is_symlink():
                     links.append(path)
                 else:
@@ -182,7 +172,7 @@ def _find(start: str, recursive: bool, without: Iterable[str | Path],
                     _require_file(entry)
                 found.append(path)
             else:
-                skipped[SUFFIX].append(Path(path))
+                skipped[SUFFIX].append(path)
     found.sort()
     return found, skipped
 
@@ -217,9 +207,15 @@ def file_identity(path: str | Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def relative_stem(path: Path, folder: str | Path) -> str:
+def relative_name(path: str, folder: str | Path) -> str:
+    """Return the path relative to a folder that it is below."""
+    return path.removeprefix(os.path.join(folder, ''))
+
+
+def relative_stem(path: str, folder: str | Path) -> str:
     """Return the path relative to a folder, with ``/``, without a suffix."""
-    return path.relative_to(folder).with_suffix('').as_posix()
+    stem, _ = os.path.splitext(relative_name(path, folder))
+    return stem.replace(os.sep, '/')
 
 
 def draw_subset(number: int, share: float, seed: int) -> set[int]:

@@ -8,7 +8,7 @@ from mmad.utils import check_number
 from mmad.utils.packed_names import pack_names, unpack_names
 
 from .anomaly_dataset import AnomalyDataset
-from .files import Skipped, add_skipped, draw_subset, find_names, list_images
+from .files import Skipped, add_skipped, draw_subset, find_names, relative_name
 from .mask_matching import match_masks
 from .overlap import digest_names, report_overlap
 
@@ -148,29 +148,26 @@ class FolderDataset(AnomalyDataset):
             return [], {}
         images, = self._folders('abnormal_dir')
         names, skipped = self._list('abnormal_dir')
-        paths = [Path(name) for name in names]
-        defect_types = {}
-        for path in paths:
-            name = path.parent.relative_to(images).as_posix()
-            if name == '.':
-                name = images.name
-                name = 'bad' if name in ('', '..', 'good') else name
-            defect_types[path] = ('good'
-                                  if name.split('/')[0] == 'good' else name)
-        masks: dict[Path, Path] = {}
+        defect_types = {
+            folder: _defect_type(folder, images)
+            for folder in {os.path.dirname(name)
+                           for name in names}
+        }
+        masks: dict[str, str] = {}
         if self.mask_dir is not None:
             truth, = self._folders('mask_dir')
-            if not list_images(truth, recursive=True):
+            if not find_names(truth, recursive=True)[0]:
                 raise InputError(f'`mask_dir` "{truth}" holds no images; name '
                                  'the folder of the masks, or leave it out.')
             defective = [
-                path for path in paths if defect_types[path] != 'good'
+                name for name in names
+                if defect_types[os.path.dirname(name)] != 'good'
             ]
-            masks, more = match_masks(defective, paths, images, truth)
+            masks, more = match_masks(defective, names, images, truth)
             add_skipped(skipped, more)
         return [
-            self.entry(path, defect_types[path], masks.get(path))
-            for path in paths
+            self.entry(name, defect_types[os.path.dirname(name)],
+                       masks.get(name)) for name in names
         ], skipped
 
     def _check_setting(self, name: str) -> None:
@@ -224,3 +221,11 @@ class FolderDataset(AnomalyDataset):
                     known.add(place)
                     images.append(path)
         return images, skipped
+
+
+def _defect_type(folder: str, images: Path) -> str:
+    """Return the defect type of the images in a folder."""
+    *parts, _ = relative_name(os.path.join(folder, ''), images).split(os.sep)
+    if parts:
+        return 'good' if parts[0] == 'good' else '/'.join(parts)
+    return 'bad' if images.name in ('', '..', 'good') else images.name

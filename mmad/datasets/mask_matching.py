@@ -1,16 +1,16 @@
 """Match mask files to image files."""
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mmad.errors import InputError
 
-from .files import Skipped, add_skipped, find_images, relative_stem
+from .files import Skipped, add_skipped, find_names, relative_stem
 
 
-def match_masks(defective: Iterable[Path], images: Iterable[Path],
+def match_masks(defective: Iterable[str], images: Iterable[str],
                 image_root: Path,
-                mask_root: Path) -> tuple[dict[Path, Path], Skipped]:
+                mask_root: Path) -> tuple[dict[str, str], Skipped]:
     """Match each defective image with its mask file.
 
     The mask of the image ``scratch/000.*`` may be ``scratch/000_mask.png`` or
@@ -18,37 +18,40 @@ def match_masks(defective: Iterable[Path], images: Iterable[Path],
     so ``000_mask.png`` may also be the name of an image.
 
     Args:
-        defective (Iterable[Path]): Images that need a mask.
-        images (Iterable[Path]): All images that may have a mask.
+        defective (Iterable[str]): Images that need a mask.
+        images (Iterable[str]): All images that may have a mask.
         image_root (Path): Folder that paths of images are relative to.
         mask_root (Path): Folder that paths of masks are relative to.
 
     Returns:
-        tuple[dict[Path, Path], Skipped]: The mask of each defective image,
+        tuple[dict[str, str], Skipped]: The mask of each defective image,
         and the skipped files of the mask folder, by reason.
 
     Raises:
         InputError: If an image has no mask, an image might have several
             masks, or several images might have the same mask.
     """
-    found, skipped = find_images(mask_root, recursive=True)
-    files = defaultdict(list)
+    found, skipped = find_names(mask_root, recursive=True)
+    files: dict[str, tuple[str, ...]] = {}
     for path in found:
-        files[relative_stem(path, mask_root)].append(path)
+        stem = relative_stem(path, mask_root)
+        files[stem] = (*files.get(stem, ()), path)
     masks = _assign(defective, image_root, files, mask_root)
-    stems = {relative_stem(path, image_root) for path in images}
     used = set(masks.values())
-    unused = [
-        path for stem, paths in files.items() for path in paths
-        if path not in used and stem not in stems
-        and stem.removesuffix('_mask') not in stems
-    ]
+    unused = [path for path in found if path not in used]
+    if unused:
+        stems = {relative_stem(path, image_root) for path in images}
+        unused = [
+            path for path in unused
+            if (stem := relative_stem(path, mask_root)) not in stems
+            and stem.removesuffix('_mask') not in stems
+        ]
     return masks, add_skipped(skipped, {'masks without an image': unused})
 
 
-def _assign(images: Iterable[Path], image_root: Path,
+def _assign(images: Iterable[str], image_root: Path,
             masks: Mapping[str,
-                           list[Path]], mask_root: Path) -> dict[Path, Path]:
+                           Sequence[str]], mask_root: Path) -> dict[str, str]:
     choices = {}
     for image in images:
         stem = relative_stem(image, image_root)
@@ -58,12 +61,13 @@ def _assign(images: Iterable[Path], image_root: Path,
                 f'image "{image}" has no mask; expected '
                 f'"{mask_root / stem}_mask.png" (or remove the folder of '
                 'masks to go without pixel-level metrics).')
-    owner: dict[Path, Path] = {}
+    owner: dict[str, str] = {}
     pending = [image for image, files in choices.items() if len(files) == 1]
     rivals = defaultdict(list)
     for image, files in choices.items():
-        for file in files:
-            rivals[file].append(image)
+        if len(files) > 1:
+            for file in files:
+                rivals[file].append(image)
     while pending:
         image = pending.pop()
         mask, = choices[image]
@@ -72,9 +76,9 @@ def _assign(images: Iterable[Path], image_root: Path,
                 f'mask "{mask}" might belong to "{owner[mask]}" or to '
                 f'"{image}"; give each image its own name and its own mask.')
         owner[mask] = image
-        for rival in rivals[mask]:
+        for rival in rivals.get(mask, ()):
             files = choices[rival]
-            if rival is not image and len(files) > 1:
+            if len(files) > 1:
                 files.remove(mask)
                 if len(files) == 1:
                     pending.append(rival)

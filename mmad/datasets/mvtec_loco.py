@@ -8,7 +8,7 @@ from mmad.utils.region_files import list_regions
 
 from .anomaly_dataset import AnomalyDataset
 from .defects_config import read_defects_config
-from .files import Skipped, find_images
+from .files import Skipped, find_names, relative_stem
 
 
 @DATASETS.register_module()
@@ -52,13 +52,14 @@ class MVTecLOCO(AnomalyDataset):
     LAYOUT = ('train/good, validation/good, test/good, '
               'test/logical_anomalies and test/structural_anomalies')
 
-    def find_masks(self, defective: list[Path], images: list[Path],
-                   truth: Path) -> tuple[dict[Path, Path], Skipped]:
+    def find_masks(self, defective: list[str], images: list[str],
+                   truth: Path) -> tuple[dict[str, str], Skipped]:
+        test = self.folder / self.TEST
         masks = {
-            image: truth / image.parent.name / image.stem
+            image: str(truth / relative_stem(image, test))
             for image in defective
         }
-        owner: dict[Path, Path] = {}
+        owner: dict[str, str] = {}
         for image, folder in masks.items():
             if owner.setdefault(folder, image) != image:
                 raise InputError(
@@ -69,14 +70,14 @@ class MVTecLOCO(AnomalyDataset):
             except InputError as error:
                 raise InputError(
                     f'image "{image}" has no mask: {error}') from error
-        unused, skipped = find_images(
+        unused, skipped = find_names(
             truth, recursive=True, without=masks.values())
         return masks, {**skipped, 'masks without an image': unused}
 
     def entry(self,
               path: str | Path,
               defect_type: str,
-              mask: Path | None = None) -> dict:
+              mask: str | Path | None = None) -> dict:
         entry = super().entry(path, defect_type, mask)
         if mask is not None:
             entry['saturations'] = self._saturations

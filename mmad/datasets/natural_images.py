@@ -2,19 +2,18 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from mmengine.dataset import BaseDataset
-
 from mmad.errors import InputError
 from mmad.registry import DATASETS
 from mmad.utils import check_folder, check_number
 
-from .files import find_images
+from .files import find_names
 from .indices import check_indices
 from .scan_log import log_scan
+from .shared_annotations import SharedAnnotations
 
 
 @DATASETS.register_module()
-class NaturalImages(BaseDataset):
+class NaturalImages(SharedAnnotations):
     """Natural images of a folder, to train teachers of Uninformed Students.
 
     The folder is searched recursively. A teacher must not be trained on
@@ -88,13 +87,13 @@ class NaturalImages(BaseDataset):
                 f'the folder "{self.folder}" {problem}; name one with '
                 'natural images (photographs of anything) with '
                 '--data-root.')
-        images, skipped = find_images(self.folder, recursive=True)
+        images, skipped = find_names(self.folder, recursive=True)
         if not images:
             raise InputError(
                 f'there are no images in "{self.folder}" or below it; name a '
                 'folder with natural images with --data-root.')
         self.refuse_anomaly_data(images)
-        entries = [dict(img_path=str(path)) for path in images]
+        entries = [dict(img_path=path) for path in images]
         log_scan(type(self).__name__, self.folder, entries, skipped)
         return entries
 
@@ -113,21 +112,21 @@ class NaturalImages(BaseDataset):
         info['sample_idx'] = idx
         return info
 
-    def refuse_anomaly_data(self, images: Iterable[Path] = ()) -> None:
+    def refuse_anomaly_data(self, images: Iterable[str] = ()) -> None:
         """Check that the images are not anomaly data.
 
         Args:
-            images (Iterable[Path]): Image files of the folder.
+            images (Iterable[str]): Image files of the folder.
 
         Raises:
             InputError: If they are.
         """
         home = Path(os.path.realpath(self.folder))
         places = {home}
-        for parent in {path.parent for path in images}:
+        for parent in {os.path.dirname(path) for path in images}:
             places.add(Path(os.path.realpath(parent)))
         for path in images:
-            if path.is_symlink():
+            if os.path.islink(path):
                 places.add(Path(os.path.realpath(path)).parent)
         forbidden = {
             Path(os.path.realpath(os.path.expanduser(root)))

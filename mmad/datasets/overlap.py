@@ -27,8 +27,7 @@ def report_overlap(name: str, train: Iterable[Image],
     Raises:
         InputError: If a file is both a training image and a test image.
     """
-    test = list(test)
-    same, alike = _compare_status(train, test)
+    same, train, test = _compare_status(train, list(test))
     if same:
         first, second = same[0]
         raise InputError(
@@ -37,7 +36,7 @@ def report_overlap(name: str, train: Iterable[Image],
             (f' and "{second}", the same file' if first != second else '') +
             '; train and test with different images.')
     try:
-        equal = _equal_files(alike, test)
+        equal = _equal_files(train, test)
     except OSError as error:
         raise InputError(f'{name}: "{error.filename}" cannot be read '
                          f'({error.strerror}); correct its permissions or '
@@ -58,41 +57,50 @@ def digest_names(names: Sequence[str]) -> bytes:
 
 
 def _compare_status(
-        first: Iterable[Image],
-        second: Sequence[Image]) -> tuple[list[tuple[Image, Image]], list]:
+    first: Iterable[Image], second: Sequence[Image]
+) -> tuple[list[tuple[Image, Image]], list[Image], list[Image]]:
     """Compare two lists of files without reading them.
 
     Returns:
-        tuple[list[tuple], list]: Pairs of paths, one of each list, that lead
-        to the same file; and the files of the first list of which the second
-        has one of the same size.
+        tuple[list[tuple], list, list]: Pairs of paths, one of each list, that
+        lead to the same file; and the files of each list that have the size
+        of one of the other.
     """
-    status = [os.stat(path) for path in second]
-    keys = [(one.st_dev, one.st_ino) for one in status]
-    wanted, sizes = set(keys), {one.st_size for one in status}
-    known, alike = {}, []
+    keys, sizes = [], []
+    for path in second:
+        one = os.stat(path)
+        keys.append((one.st_dev, one.st_ino))
+        sizes.append(one.st_size)
+    wanted, common = set(keys), set(sizes)
+    known, shared, alike = {}, set(), []
     for path in first:
         # Once for each file, since there may be a million on a server.
         one = os.stat(path)
         key = one.st_dev, one.st_ino
         if key in wanted:
             known[key] = path
-        if one.st_size in sizes:
+        if one.st_size in common:
             alike.append(path)
-    return [(known[key], path) for key, path in zip(keys, second)
-            if key in known], alike
+            shared.add(one.st_size)
+    same = [(known[key], path) for key, path in zip(keys, second)
+            if key in known]
+    return same, alike, [
+        path for path, size in zip(second, sizes) if size in shared
+    ]
 
 
-def _equal_files(first: Iterable[Image],
-                 second: Iterable[Image]) -> list[tuple[Image, Image]]:
+def _equal_files(first: Sequence[Image],
+                 second: Sequence[Image]) -> list[tuple[Image, Image]]:
     """Find pairs of files, one of each list, with the same content.
 
     Only files with the same size and the same bytes in the middle are read
     completely. If more than 10,000 files remain at a step, the search ends
     without a result.
     """
-    first, second = list(first), list(second)
-    for key in (os.path.getsize, _middle, _digest):
+    pairs: list[tuple[Image, list[Image]]] = []
+    for key in (_middle, _digest):
+        if len(first) + len(second) > _MOST_READ:
+            return []
         groups = defaultdict(list)
         for path in first:
             groups[key(path)].append(path)
@@ -100,8 +108,6 @@ def _equal_files(first: Iterable[Image],
         second = [path for path, group in pairs if group]
         kept = {twin for _, group in pairs for twin in group}
         first = [path for path in first if path in kept]
-        if len(first) + len(second) > _MOST_READ:
-            return []
     return [(group[0], path) for path, group in pairs if group]
 
 

@@ -1,14 +1,14 @@
 """Log which files a data set uses and which it skips."""
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from mmengine.logging import MMLogger, print_log
 
 from mmad.utils import printable
 
-from .files import HIDDEN, Skipped
+from .files import HIDDEN, Skipped, relative_name
 
 _MOST_NAMES = 5
 _logged: set[tuple[str, str]] = set()
@@ -52,10 +52,7 @@ def log_once(line: str, level: int) -> None:
         print_log(line, 'current', level)
 
 
-def _names(paths: Iterable[Path], folder: Path) -> str:
-    names = []
-    for path in paths:
-        inside = folder in path.parents
-        names.append(str(path.relative_to(folder) if inside else path))
-    more = ', ...' if len(names) > _MOST_NAMES else ''
-    return ', '.join(names[:_MOST_NAMES]) + more
+def _names(paths: Sequence[str], folder: Path) -> str:
+    names = [relative_name(path, folder) for path in paths[:_MOST_NAMES]]
+    more = ', ...' if len(paths) > _MOST_NAMES else ''
+    return ', '.join(names) + more

@@ -1,3 +1,4 @@
+import pickle
 from multiprocessing.context import get_spawning_popen
 
 import numpy as np
@@ -16,6 +17,17 @@ class SharedAnnotations(BaseDataset):
     arrays by their place in shared memory, to which they are moved when the
     first worker is spawned. It takes as much of ``/dev/shm`` as the arrays.
     """
+
+    def _serialize_data(self) -> tuple[np.ndarray, np.ndarray]:
+        # In MMEngine, all annotations and an array for each of them are in
+        # memory at once. Here, each gives way to its bytes.
+        content = bytearray()
+        ends = np.empty(len(self.data_list), dtype=np.int64)
+        self.data_list.reverse()
+        for number in range(len(ends)):
+            content += pickle.dumps(self.data_list.pop(), protocol=4)
+            ends[number] = len(content)
+        return np.frombuffer(content, dtype=np.uint8), ends
 
     def __getstate__(self) -> dict:
         state = self.__dict__.copy()

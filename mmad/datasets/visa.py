@@ -9,7 +9,7 @@ from .anomaly_dataset import AnomalyDataset
 from .files import (
     Skipped,
     add_skipped,
-    find_images,
+    find_names,
     join_below,
     require_folder_or_nothing,
     require_plain_name,
@@ -98,9 +98,9 @@ class VisA(AnomalyDataset):
     def _find_unlisted(self, listed: list[dict], root: Path,
                        table: Path) -> Skipped:
         require_folder_or_nothing(self.folder / 'Data' / 'Masks')
-        images, skipped = find_images(
+        images, skipped = find_names(
             self.folder / 'Data' / 'Images', recursive=True)
-        known = {self._path(row, 'image', root, table) for row in listed}
+        known = {str(self._path(row, 'image', root, table)) for row in listed}
         unlisted = [path for path in images if path not in known]
         return add_skipped(skipped,
                            {f'that "{table}" does not list': unlisted})

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from mmad.datasets.files import (
-    find_images,
     find_names,
     join_below,
     list_folders,
@@ -63,8 +62,8 @@ HIDDEN = [
 def test_hidden_folders(tmp_path, name, recursive):
     touch(tmp_path, 'a.png', f'{name}/a.png', f'{name}/deep/b.png',
           'Thumbs.db', '._a.png')
-    found, skipped = find_images(tmp_path, recursive)
-    assert found == [tmp_path / 'a.png']
+    found, skipped = find_names(tmp_path, recursive)
+    assert found == [f'{tmp_path}/a.png']
     assert list(skipped) == ['hidden']
     assert len(skipped['hidden']) == 3
     assert list_folders(tmp_path) == []
@@ -77,12 +76,13 @@ def test_the_folder_itself_may_be_hidden(tmp_path):
 
 def test_all_that_is_left_out_is_named(tmp_path):
     touch(tmp_path, 'a.png', 'b.gif', 'c', 'deep/d.png', 'deep/er/e.PNG')
-    found, skipped = find_images(tmp_path)
-    assert found == [tmp_path / 'a.png']
+    found, skipped = find_names(tmp_path)
+    assert found == [f'{tmp_path}/a.png']
     assert skipped == {
-        'without the suffix of an image': [tmp_path / 'b.gif', tmp_path / 'c'],
+        'without the suffix of an image':
+        [f'{tmp_path}/b.gif', f'{tmp_path}/c'],
         'in a deeper folder':
-        [tmp_path / 'deep/d.png', tmp_path / 'deep/er/e.PNG'],
+        [f'{tmp_path}/deep/d.png', f'{tmp_path}/deep/er/e.PNG'],
     }
 
 
@@ -96,8 +96,8 @@ def test_links_to_folders_around(tmp_path, target):
     (good / 'b/loop').symlink_to(link)
     assert names(good) == ['a.png', 'b/c.png']
     assert len(
-        find_images(good, True)[1]['linked to a folder that is read '
-                                   'elsewhere']) == 2
+        find_names(good, True)[1]['linked to a folder that is read '
+                                  'elsewhere']) == 2
 
 
 def test_links_among_folders_are_read_once(tmp_path):
@@ -174,8 +174,15 @@ def test_names_are_those_of_paths(tmp_path, monkeypatch, folder, recursive):
         (tmp_path / name).touch()
     monkeypatch.chdir(tmp_path)
     for given in (folder, Path(folder), tmp_path / folder):
-        names, skipped = find_names(given, recursive)
-        paths, same = find_images(given, recursive)
-        assert names == [str(path) for path in paths] == sorted(names)
-        assert skipped == same
-        assert names or folder == 'none'
+        found, skipped = find_names(given, recursive)
+        left_out = [path for paths in skipped.values() for path in paths]
+        images, others = (
+            sorted(str(path) for path in Path(given).rglob(f'*.{suffix}'))
+            for suffix in ('png', 'txt'))
+        deeper = [path for path in images if Path(path).parent != Path(given)]
+        if recursive:
+            assert (found, left_out) == (images, others)
+        else:
+            assert sorted(found + deeper) == images
+            assert set(deeper) <= set(left_out)
+        assert found or folder == 'none'

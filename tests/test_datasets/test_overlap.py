@@ -1,5 +1,6 @@
 import os
 import shutil
+from collections import Counter
 
 import pytest
 
@@ -71,6 +72,17 @@ def test_large_sets_are_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(overlap, '_MOST_READ', 5)
     monkeypatch.setattr(overlap, '_middle', None)
     assert overlap._equal_files(train, test) == []
+
+
+def test_a_file_of_its_own_size_is_looked_up_once(files, said, monkeypatch):
+    files[5].write_bytes(b'short')
+    seen, stat = Counter(), os.stat
+    monkeypatch.setattr(
+        os, 'stat',
+        lambda path, **options: seen.update([path]) or stat(path, **options))
+    report_overlap('Set', files[:3], files[3:])
+    assert seen.keys() == set(files)
+    assert seen[files[5]] == 1
 
 
 def test_other_folders_of_the_same_images(own_root):

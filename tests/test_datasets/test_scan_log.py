@@ -20,11 +20,12 @@ def said(monkeypatch):
 
 def report(skipped, folder=None):
     folder = folder or Path(f'/{uuid.uuid4()}')
-    log_scan('Set (test)', folder,
-             [dict(defect_type='good')] * 3 + [dict(defect_type='cut')], {
-                 why: [folder / name for name in names]
-                 for why, names in skipped.items()
-             })
+    log_scan(
+        'Set (test)', folder,
+        [dict(defect_type='good')] * 3 + [dict(defect_type='cut')], {
+            why: [f'{folder}/{name}' for name in names]
+            for why, names in skipped.items()
+        })
     return folder
 
 

@@ -2,6 +2,7 @@ import copy
 import pickle
 
 import pytest
+from mmengine.dataset import BaseDataset
 from PIL import Image
 from torch.utils.data import DataLoader
 
@@ -18,6 +19,21 @@ def dataset(tmp_path):
 
 def infos(dataset):
     return [dataset.get_data_info(i) for i in range(len(dataset))]
+
+
+def test_arrays_are_those_of_mmengine(dataset):
+    assert dataset.data_list == []
+    plain = FolderDataset(
+        dataset.data_root,
+        'train',
+        'normal',
+        holdout=0.4,
+        serialize_data=False)
+    content, ends = BaseDataset._serialize_data(plain)
+    for own, expected in ((dataset.data_bytes, content), (dataset.data_address,
+                                                          ends)):
+        assert own.dtype == expected.dtype
+        assert (own == expected).all()
 
 
 def test_spawning_moves_them_to_shared_memory_once(dataset, monkeypatch):

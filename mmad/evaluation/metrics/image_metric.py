@@ -18,7 +18,7 @@ from .region_census import ImageRegions, RegionCensus, regions_of
 
 
 # Not a named tuple, since MMEngine converts gathered tuples to plain ones.
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Image:
     score: float
     defect_type: str | None  # None for a normal image

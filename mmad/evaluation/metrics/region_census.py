@@ -6,7 +6,7 @@ from .named_images import NamedImages
 
 
 # Not a named tuple, since MMEngine converts gathered tuples to plain ones.
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageRegions:
     """What the pipeline has left of the defective regions of an image.
 

@@ -28,3 +28,9 @@ def draw_rows(kind, dim=16, number=300):
         # Float64 keeps nothing of a value beside one of the next scale.
         rows = rows * 10.**rng.choice([-40, -20, 0, 20], (number, 1))
     return torch.from_numpy(rows.astype(np.float32))
+
+
+def squared(rows, centers):
+    """Squared distances ``(N, K)`` in float64."""
+    rows, centers = (np.asarray(part, np.float64) for part in (rows, centers))
+    return np.square(rows[:, None] - centers).sum(2)

@@ -5,8 +5,6 @@ import torch
 
 from mmad.errors import InputError
 from mmad.models import PatchNetwork, load_teacher
-from mmad.models.normalization import describe_normalization
-from mmad.registry import MODELS
 
 NORMALISATION = dict(
     mean=[123.675, 116.28, 103.53],
@@ -82,21 +80,6 @@ def test_another_model(network, tmp_path):
     torch.save(dict(state_dict=network.state_dict()), tmp_path / 'a.pth')
     with pytest.raises(InputError, match="model None instead of 'PatchTeach"):
         load_teacher(network, str(tmp_path / 'a.pth'), NORMALISATION)
-
-
-def test_normalization_of_config_and_module():
-    config = dict(
-        type='ImgDataPreprocessor',
-        mean=NORMALISATION['mean'],
-        std=NORMALISATION['std'],
-        bgr_to_rgb=True)
-    assert describe_normalization(config) == NORMALISATION
-    assert describe_normalization(MODELS.build(config)) == NORMALISATION
-    assert describe_normalization(None) is None
-    assert describe_normalization(dict(type='ImgDataPreprocessor')) == dict(
-        mean=None, std=None, reversed_channels=False)
-    assert describe_normalization(
-        MODELS.build(dict(type='ImgDataPreprocessor')))['mean'] is None
 
 
 @pytest.mark.parametrize('fingerprint', [
