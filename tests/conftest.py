@@ -7,7 +7,6 @@ from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
-import mmengine.config.config
 import pytest
 import torch
 import torch.multiprocessing as mp
@@ -18,6 +17,7 @@ from config_texts import (
     ROOT,
     SMALLEST,
     STUDENTS_CONFIG,
+    leave_configs_unformatted,
 )
 from mmengine.config import Config
 from mmengine.registry import DefaultScope, init_default_scope
@@ -41,6 +41,7 @@ torch.set_num_threads(1)
 # process with such threads can run one. There are none yet, but `torch.export`
 # pretends for good that there are eight.
 torch.ones((), requires_grad=True).backward()
+leave_configs_unformatted()
 
 
 def pytest_collection_finish():
@@ -269,14 +270,7 @@ def quick_sweep(quick_tools, monkeypatch):
 
 
 @pytest.fixture
-def quick_config(monkeypatch):
-    # Formatting the config takes most of the time of a small run.
-    monkeypatch.setattr(mmengine.config.config, 'FormatCode',
-                        lambda text, **kwargs: (text, True))
-
-
-@pytest.fixture
-def load_cfg(request, quick_config, tmp_path):
+def load_cfg(request, tmp_path):
     """Load the config of a fixture, with the smallest model it can have, and
     with `more_hooks` behind its own."""
 
