@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
+import mmengine.dataset.base_dataset
 import pytest
 import torch
 import torch.multiprocessing as mp
@@ -22,6 +23,7 @@ from config_texts import (
 from mmengine.config import Config
 from mmengine.registry import DefaultScope, init_default_scope
 from mmengine.runner import Runner
+from mmengine.utils.dl_utils import collect_env
 from other_package import OTHER_PACKAGE
 from process_group import run_in_group
 from run_tools import CATEGORY, QUICK_TOOL, run_in_folder
@@ -42,10 +44,13 @@ torch.set_num_threads(1)
 # pretends for good that there are eight.
 torch.ones((), requires_grad=True).backward()
 leave_configs_unformatted()
+# Every data set collects garbage, over all that is imported and cached here,
+# which takes longer than most tests.
+mmengine.dataset.base_dataset.gc = SimpleNamespace(collect=int)
 
 
 def pytest_collection_finish():
-    # Every data set collects garbage, over all that is imported here.
+    # What is imported is no garbage.
     gc.freeze()
 
 
@@ -211,6 +216,7 @@ def start_tool(config):
     k_center_greedy(torch.rand(50, 4), 20)
     VISUALIZERS.build(dict(type='AnomalyVisualizer', name='warm'))
     assert Config.fromfile(config).pretty_text
+    collect_env()
 
     def start(folder, name, *args, **env):
         folder.mkdir(parents=True, exist_ok=True)
