@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from tiny_models import share_backbones
 
-from mmad.models import FitDetector, build_backbone
+from mmad.models import FitDetector
 from mmad.registry import (
     DATASETS,
     HOOKS,
@@ -22,7 +23,6 @@ LEAVES = sorted(
     path for path in ROOT.rglob('*.py') if '_base_' not in path.parts
     # The same as the one in text, says test_lazy_config.py.
     and not path.stem.endswith('_lazy'))
-BACKBONES = {}
 
 
 def depth(path):
@@ -78,19 +78,6 @@ def test_students_look_where_teachers_end(path):
         assert cfg.model.network == scale.network
 
 
-def build_model(model):
-    # Random weights need no values, so that most of the time goes to the
-    # backbones, of which many configs have the same.
-    with torch.device('meta'):
-        for part in (model, *model.get('members', [])):
-            if part.get('backbone'):
-                key = repr(part['backbone'])
-                if key not in BACKBONES:
-                    BACKBONES[key] = build_backbone(part['backbone'])
-                part['backbone'] = BACKBONES[key]
-        return MODELS.build(model)
-
-
 @pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
 def test_builds(path, tmp_path, monkeypatch):
     monkeypatch.setenv('MMAD_DATA', str(tmp_path))
@@ -98,7 +85,9 @@ def test_builds(path, tmp_path, monkeypatch):
     if (cfg.model.get('backbone') or {}).get('type') == 'TIMMBackbone':
         pytest.importorskip('timm')
     remove_weights(cfg.model)
-    model = build_model(cfg.model.to_dict())
+    # Random weights need no values, so this takes little time.
+    with torch.device('meta'):
+        model = MODELS.build(share_backbones(cfg.model))
     if cfg.get('val_cfg') is None:
         check_teacher(cfg, model)
         return
