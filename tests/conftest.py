@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 
-import mmengine.config.config
+import mmengine.dataset.base_dataset
 import pytest
 import torch
 import torch.multiprocessing as mp
@@ -18,6 +18,7 @@ from config_texts import (
     ROOT,
     SMALLEST,
     STUDENTS_CONFIG,
+    leave_configs_unformatted,
 )
 from mmengine.config import Config
 from mmengine.registry import DefaultScope, init_default_scope
@@ -41,10 +42,14 @@ torch.set_num_threads(1)
 # process with such threads can run one. There are none yet, but `torch.export`
 # pretends for good that there are eight.
 torch.ones((), requires_grad=True).backward()
+leave_configs_unformatted()
+# Every data set collects garbage, over all that is imported and cached here,
+# which takes longer than most tests.
+mmengine.dataset.base_dataset.gc = SimpleNamespace(collect=int)
 
 
 def pytest_collection_finish():
-    # Every data set collects garbage, over all that is imported here.
+    # What is imported is no garbage.
     gc.freeze()
 
 
@@ -204,12 +209,11 @@ def fitted(config, tmp_path_factory):
 
 
 @pytest.fixture(scope='session')
-def start_tool(config):
+def start_tool(fitted):
     """Start a script of `tools/` in a fork, which saves the imports."""
-    # Compiled, imported and cached once for all.
+    # Compiled, imported and cached once for all, as far as `fitted` has not.
     k_center_greedy(torch.rand(50, 4), 20)
     VISUALIZERS.build(dict(type='AnomalyVisualizer', name='warm'))
-    assert Config.fromfile(config).pretty_text
 
     def start(folder, name, *args, **env):
         folder.mkdir(parents=True, exist_ok=True)
@@ -269,14 +273,7 @@ def quick_sweep(quick_tools, monkeypatch):
 
 
 @pytest.fixture
-def quick_config(monkeypatch):
-    # Formatting the config takes most of the time of a small run.
-    monkeypatch.setattr(mmengine.config.config, 'FormatCode',
-                        lambda text, **kwargs: (text, True))
-
-
-@pytest.fixture
-def load_cfg(request, quick_config, tmp_path):
+def load_cfg(request, tmp_path):
     """Load the config of a fixture, with the smallest model it can have, and
     with `more_hooks` behind its own."""
 

@@ -34,7 +34,7 @@ def _name(page):
 
 
 @pytest.fixture
-def fitted(mvtec_root, tmp_path, monkeypatch):
+def worked_example(mvtec_root, tmp_path, monkeypatch):
     """The worked example of own_method.md after `tools/train.py`."""
     monkeypatch.syspath_prepend(ROOT / 'docs' / 'examples')
     cfg = Config.fromfile(ROOT / 'docs/examples/diagonal_gaussian_demo.py')
@@ -60,8 +60,8 @@ def fitted(mvtec_root, tmp_path, monkeypatch):
     return runner.model, tmp_path / 'epoch_1.pth'
 
 
-def test_worked_example_fits_the_training_images(fitted, mvtec_root):
-    model, _ = fitted
+def test_worked_example_fits_the_training_images(worked_example, mvtec_root):
+    model, _ = worked_example
     images = [
         torch.from_numpy(np.array(Image.open(path))[..., ::-1].copy())
         for path in sorted((mvtec_root / 'bottle/train/good').iterdir())
@@ -76,8 +76,9 @@ def test_worked_example_fits_the_training_images(fitted, mvtec_root):
                                (features.var(0, correction=0) + 0.01).sqrt())
 
 
-def test_worked_example_finds_defects_from_its_checkpoint(fitted, mvtec_root):
-    model, checkpoint = fitted
+def test_worked_example_finds_defects_from_its_checkpoint(
+        worked_example, mvtec_root):
+    model, checkpoint = worked_example
 
     inferencer = AnomalyInferencer(
         checkpoint, device='cpu', modules=['diagonal_gaussian'])

@@ -31,7 +31,7 @@ class RaisingHook(Hook):
 
 
 @pytest.fixture
-def write_config(start_tool, quick_config, tmp_path):
+def write_config(start_tool, tmp_path):
     # `start_tool` has compiled and imported what the processes need.
     return lambda *args: killed_runs.write_config(tmp_path, *args)
 

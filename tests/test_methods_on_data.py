@@ -109,8 +109,7 @@ def shrink(cfg, changes):
 
 @pytest.mark.parametrize('data', DATA_SETS)
 @pytest.mark.parametrize('method', METHODS)
-def test_fits_and_tests(method, data, roots, teacher_files, tmp_path,
-                        quick_config):
+def test_fits_and_tests(method, data, roots, teacher_files, tmp_path):
     config, changes = METHODS[method]
     cfg = load(config, data, roots(data), tmp_path)
     shrink(cfg, changes)

@@ -49,17 +49,12 @@ def loco(tmp_path_factory):
     write_loco_data(folder / 'data/pushpins')
     path = folder / 'loco.py'
     path.write_text(CONFIG.replace('DATA', str(folder / 'data')))
-    # Formatting the config takes most of the time of a small run.
-    monkeypatch = pytest.MonkeyPatch()
-    monkeypatch.setattr('mmengine.config.config.FormatCode',
-                        lambda text, **kwargs: (text, True))
     cfg = Config.fromfile(path)
     cfg.work_dir = str(folder / 'work')
     setup_environment()
     runner = Runner.from_cfg(cfg)
     runner.train()
     metrics = runner.test()
-    monkeypatch.undo()
     return path, folder / 'work', runner, metrics
 
 

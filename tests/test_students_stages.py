@@ -3,7 +3,6 @@ import json
 import time
 from pathlib import Path
 
-import mmengine.config.config
 import numpy as np
 import pytest
 import torch
@@ -19,17 +18,8 @@ CATEGORY = ('--category', 'bottle')
 CONFIGS = Path(__file__).parents[1] / 'configs/uninformed_students'
 
 
-@pytest.fixture(scope='module', autouse=True)
-def plain_configs():
-    """Checkpoints hold the config unformatted, which takes less time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mmengine.config.config, 'FormatCode',
-                      lambda text, **kwargs: (text, True))
-        yield
-
-
 @pytest.fixture(scope='module')
-def trained(plain_configs, run_tool, students_config, tmp_path_factory):
+def trained(run_tool, students_config, tmp_path_factory):
     """Work dir of a whole run of four epochs."""
     folder = tmp_path_factory.mktemp('trained_students')
     result = run_tool(folder, 'train.py', students_config, *CATEGORY,

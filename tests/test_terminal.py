@@ -25,7 +25,7 @@ from mmad.utils.command_line import check_data
 ROOT = Path(__file__).resolve().parents[1]
 CATEGORY = ('--category', 'bottle')
 NOISE = ('System environment', 'Hooks will be executed', 'deprecated',
-         'param_scheduler', 'default_hooks = dict')
+         'param_scheduler', 'default_hooks=dict')
 
 
 @pytest.fixture(scope='module')
@@ -86,7 +86,7 @@ def test_the_log_file_has_all(fitted_folder):
     for line in (fitted_folder / 'train').read_text().splitlines():
         assert '━' in line or line.removeprefix('warning: ') in text
     assert text.count("dict(type='LoadImage')") == 1
-    assert 'val_dataloader = test_dataloader\n' in text
+    assert 'val_dataloader=test_dataloader\n' in text
 
 
 def test_the_next_command_works(fitted_folder, run_tool, tmp_path):

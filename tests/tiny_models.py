@@ -3,7 +3,7 @@ import torch
 from mmengine.dataset import DefaultSampler
 from torch import nn
 
-from mmad.models import FrozenBackbone, SequentialBackbone
+from mmad.models import FrozenBackbone, SequentialBackbone, build_backbone
 from mmad.registry import MODELS
 from mmad.structures import AnomalyDataSample
 
@@ -48,6 +48,7 @@ class SteppedBackbone(SequentialBackbone):
         self.freeze()
 
 
+BACKBONES = {}
 NETWORK = dict(type='PatchNetwork', patch_size=17, width=0.02, out_channels=4)
 NORMALIZATION = dict(
     type='ImgDataPreprocessor',
@@ -73,6 +74,22 @@ def write_teacher(path, patch_size=17, **kwargs):
     teacher.fit_state.finalize()
     torch.save(dict(state_dict=teacher.state_dict()), path)
     return path
+
+
+def share_backbones(cfg):
+    """A config in which backbones are modules, each built once.
+
+    They are frozen. Their weights are random, and on the default device.
+    """
+    cfg = cfg.to_dict()
+    for part in (cfg, *cfg.get('members', [])):
+        if part.get('backbone'):
+            key = f'{part["backbone"]} on {torch.get_default_device()}'
+            if key not in BACKBONES:
+                torch.manual_seed(0)
+                BACKBONES[key] = build_backbone(part['backbone'])
+            part['backbone'] = BACKBONES[key]
+    return cfg
 
 
 def feed(detector, images, batch_size, order=None):

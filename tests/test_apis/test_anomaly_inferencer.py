@@ -15,13 +15,13 @@ from mmad.errors import InputError
 from mmad.utils import load_checkpoint
 
 
-@pytest.fixture
+@pytest.fixture(scope='module')
 def inferencer(fitted):
     return AnomalyInferencer(
         f'{fitted.work_dir}/epoch_1.pth', device='cpu', modules='tiny_models')
 
 
-@pytest.fixture
+@pytest.fixture(scope='module')
 def expected(fitted):
     """What the test loop gives, by path."""
     dataset = fitted.build_dataloader(fitted.cfg.test_dataloader).dataset

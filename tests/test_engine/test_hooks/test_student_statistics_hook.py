@@ -1,4 +1,3 @@
-import mmengine.config.config
 import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
@@ -28,15 +27,11 @@ def trained(students_config, tmp_path_factory):
     """Work dir of three epochs, all saved, of which the second and the last
     are validated."""
     folder = tmp_path_factory.mktemp('calibrated')
-    with pytest.MonkeyPatch.context() as patch:
-        # Formatting the config takes most of the time.
-        patch.setattr(mmengine.config.config, 'FormatCode',
-                      lambda text, **kwargs: (text, True))
-        make_runner(
-            students_config, folder, **{
-                'train_cfg.max_epochs': 3,
-                'default_hooks.checkpoint.interval': 1
-            }).train()
+    make_runner(
+        students_config, folder, **{
+            'train_cfg.max_epochs': 3,
+            'default_hooks.checkpoint.interval': 1
+        }).train()
     return folder
 
 

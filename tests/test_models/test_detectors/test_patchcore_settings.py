@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from budgets import budget_for
 from mmengine.config import Config, DictAction
-from tiny_models import fit_shard
+from tiny_models import fit_shard, share_backbones
 
 from mmad.errors import InputError
 from mmad.models.layers import coreset_bank, selection_space
@@ -46,10 +46,10 @@ def build(path, options):
         or {})
     remove_weights(cfg.model)
     with torch.device('meta'):
-        MODELS.build(cfg.model)
+        MODELS.build(share_backbones(cfg.model))
     # Random weights of the larger networks take seconds to draw.
     cfg.model.backbone.name = 'resnet18'
-    return MODELS.build(cfg.model)
+    return MODELS.build(share_backbones(cfg.model))
 
 
 def test_the_page_lists_every_config_of_the_paper_and_the_code():
