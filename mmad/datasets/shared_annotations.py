@@ -29,6 +29,12 @@ class SharedAnnotations(BaseDataset):
             ends[number] = len(content)
         return np.frombuffer(content, dtype=np.uint8), ends
 
+    def _copy_without_annotation(self,
+                                 memo: dict | None = None) -> BaseDataset:
+        # MMEngine's default is one dict for all calls. It knows objects by
+        # their address, which another one has when the first is gone.
+        return super()._copy_without_annotation({} if memo is None else memo)
+
     def __getstate__(self) -> dict:
         state = self.__dict__.copy()
         if get_spawning_popen() is None:

@@ -94,3 +94,21 @@ def test_copies_are_whole(dataset, clone):
     assert [other.get_data_info(i)
             for i in range(3)] == [dataset.get_data_info(i) for i in range(3)]
     assert other.held_out == dataset.held_out
+
+
+def test_a_subset_has_nothing_of_one_that_is_gone(dataset):
+    """An object may have the address of one that was copied before."""
+    dataset.full_init()
+    gone = BaseDataset._copy_without_annotation.__defaults__[0]
+    known = dict(gone)
+    subset = dataset.get_subset([0])
+    assert gone == known
+    gone.update({id(step): dataset for step in dataset.pipeline.transforms})
+    try:
+        subset = dataset.get_subset([0])
+    finally:
+        gone.clear()
+        gone.update(known)
+    assert dataset not in subset.pipeline.transforms
+    assert ([type(step) for step in subset.pipeline.transforms
+             ] == [type(step) for step in dataset.pipeline.transforms])
