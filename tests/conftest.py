@@ -2,6 +2,7 @@ import gc
 import os
 import shutil
 import sys
+import uuid
 from copy import deepcopy
 from importlib import import_module
 from pathlib import Path
@@ -126,9 +127,11 @@ def run_processes(tmp_path):
     """Call `function(rank, *args)` in gloo processes; what each returned."""
 
     def run(world, function, *args):
+        # Of another call, a file may not be gone yet.
+        meeting = tmp_path / f'meeting-{uuid.uuid4().hex}'
         # Forked, which takes no time: what is compiled is compiled already.
         mp.start_processes(
-            run_in_group, (world, tmp_path, function, args),
+            run_in_group, (world, tmp_path, meeting, function, args),
             world,
             start_method='fork')
         return [
