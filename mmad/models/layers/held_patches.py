@@ -18,8 +18,9 @@ _KEPT = 7 / 8
 _MOST_OF_AN_IMAGE = 4
 # Of a patch: number, rank and order, and what the greedy choice notes of it.
 _BYTES_BESIDE = 100
-# Rows that are moved or copied at a time.
-_BLOCK = 4096
+# Rows that are moved at a time, and copied. Around each that is copied, pages
+# of a file are read.
+_MOVED, _COPIED = 4096, 256
 
 # From rows `(n, D)` of an image, its number, the rank that rows must be above
 # and how many are wanted: ranks `(n,)` float64, and how far those without a
@@ -250,7 +251,7 @@ class HeldPatches:
         kept = torch.nonzero(self._ranks[:self._count] > self._floor)[:, 0]
         # No row moves behind one that is still to be moved.
         self._count = 0
-        for block in kept.split(_BLOCK):
+        for block in kept.split(_MOVED):
             new = slice(self._count, self._count + len(block))
             for held in (self._rows, self._numbers, self._ranks):
                 held[new] = held[block]
@@ -287,7 +288,7 @@ def replicate_rows(rows: Tensor,
         here = torch.nonzero(ids[place] == chosen)[:, 0]
         # As they are in a file, one after the other.
         here = here[order[place[here]].argsort()]
-        for block in here.split(_BLOCK):
+        for block in here.split(_COPIED):
             found[block] = rows[order[place[block]]].float()
             release()
     return all_reduce_(found)

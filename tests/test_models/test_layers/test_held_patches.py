@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -5,6 +8,7 @@ from budgets import budget_for
 
 from mmad.errors import InputError
 from mmad.models.layers.held_patches import HeldPatches, replicate_rows
+from mmad.models.layers.row_file import RowFile
 
 
 def draw(number, seed=0):
@@ -140,7 +144,31 @@ def test_rows_are_read_in_parts_in_their_order(number):
     chosen = torch.randperm(20_000, generator=generator)[:number]
     found = replicate_rows(rows, ids, chosen, lambda: calls.append(1))
     assert torch.equal(found, rows[ids.argsort()[chosen]])
-    assert len(calls) >= number // 4096
+    assert len(calls) >= number // 256
+
+
+@pytest.mark.skipif(
+    not Path('/proc/self/status').exists(), reason='needs Linux')
+@pytest.mark.parametrize('number', [100, 1000, 8000])
+def test_rows_that_are_far_apart_in_a_file_are_read_in_little_memory(
+        tmp_path, number):
+
+    def resident():
+        status = Path('/proc/self/status').read_text()
+        return int(re.search(r'RssFile:\s*(\d+)', status)[1]) >> 10
+
+    file = RowFile(tmp_path, 1 << 16, 384, torch.float32)  # 96 MiB
+    file.rows.zero_()
+    file.release()
+    before, most = resident(), []
+
+    def release():
+        most.append(resident() - before)
+        file.release()
+
+    chosen = torch.linspace(0, (1 << 16) - 1, number).long()
+    replicate_rows(file.rows, torch.arange(1 << 16), chosen, release)
+    assert max(most) <= 32
 
 
 def test_half_precision():
