@@ -20,7 +20,7 @@ _MOST_OF_AN_IMAGE = 4
 _BYTES_BESIDE = 100
 # Rows that are moved at a time, and copied. Around each that is copied, pages
 # of a file are read.
-_MOVED, _COPIED = 4096, 256
+_MOVED, _COPIED = 4096, 16
 
 # From rows `(n, D)` of an image, its number, the rank that rows must be above
 # and how many are wanted: ranks `(n,)` float64, and how far those without a
