@@ -30,6 +30,7 @@ from run_tools import CATEGORY, QUICK_TOOL, run_in_folder
 from small_data import write_data
 from tiny_models import fit_shard, write_teacher
 
+from mmad.engine import ProgressHook
 from mmad.models import FYD, PatchCore
 from mmad.models.layers import k_center_greedy
 from mmad.registry import VISUALIZERS
@@ -63,6 +64,13 @@ def default_scope():
     # A test before may have left another one behind.
     if DefaultScope.get_current_instance() is None:
         init_default_scope('mmad')
+
+
+@pytest.fixture(autouse=True)
+def closed_bar():
+    yield
+    # Of a run that was to fail. All bars share one terminal.
+    ProgressHook.close()
 
 
 @pytest.fixture(scope='session')

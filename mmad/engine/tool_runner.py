@@ -42,23 +42,18 @@ class ToolRunner(Runner):
         return logger
 
     def train(self) -> nn.Module:
-        """Train the model, and close all progress bars however it ends."""
+        """Train the model, and close its progress bar however it ends."""
         try:
             return super().train()
         finally:
-            self._close_bars()
+            ProgressHook.close()
 
     def test(self) -> dict:
-        """Test the model, and close all progress bars however it ends."""
+        """Test the model, and close its progress bar however it ends."""
         try:
             return super().test()
         finally:
-            self._close_bars()
-
-    def _close_bars(self) -> None:
-        for hook in self.hooks:
-            if isinstance(hook, ProgressHook):
-                hook.close()
+            ProgressHook.close()
 
     def register_hooks(self, *args, **kwargs) -> None:
         """Register the hooks, and hide the log lines that they replace."""

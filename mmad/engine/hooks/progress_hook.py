@@ -1,4 +1,5 @@
 import atexit
+from typing import ClassVar
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
@@ -28,13 +29,12 @@ class ProgressHook(Hook):
     # The bar must be closed before another hook shows a bar of its own.
     priority = 'VERY_HIGH'
 
-    def __init__(self) -> None:
-        self._bar: Progress | None = None
-        # If an exception ends a loop, the hidden cursor has to be restored.
-        atexit.register(self.close)
+    # That of a run which an exception ended is closed by the next one.
+    _bar: ClassVar[Progress | None] = None
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Open the bar of a pass that extracts features."""
+        self.close()
         if not runner.optim_wrapper:
             self._open('Extracting features', len(runner.train_dataloader))
 
@@ -70,22 +70,27 @@ class ProgressHook(Hook):
         """Close the bar."""
         self.close()
 
-    def close(self) -> None:
+    @staticmethod
+    def close() -> None:
         """Close the bar, if there is one, and restore the terminal."""
-        if self._bar is not None:
-            self._bar.stop()
-            self._bar = None
+        if ProgressHook._bar is not None:
+            ProgressHook._bar.stop()
+            ProgressHook._bar = None
 
     def _open(self, title: str, total: int) -> None:
         self.close()
         if is_main_process():
-            self._bar = Progress(
+            bar = Progress(
                 TextColumn('{task.description}'), BarColumn(),
                 TaskProgressColumn(),
                 TimeRemainingColumn(elapsed_when_finished=True))
-            self._task = self._bar.add_task(title, total=total)
-            self._bar.start()
+            self._task = bar.add_task(title, total=total)
+            bar.start()
+            ProgressHook._bar = bar
 
     def _advance(self) -> None:
         if self._bar is not None:
             self._bar.advance(self._task)
+
+
+atexit.register(ProgressHook.close)
