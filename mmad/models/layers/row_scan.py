@@ -251,21 +251,30 @@ def scan_rows(bounds, first, slack, queries, rows, owners, excluded, reach,
 
 
 @numba.njit(fastmath=FAST_MATH)
-def _project(row, axes, coordinates):
-    """Fill in the coordinates of a row ``(D,)`` along axes, in float64."""
+def _project(rows, axes, coordinates):
+    """Fill in coordinates ``(2, e)`` of two rows, in float64.
+
+    Each of the axes, which take more than the nearest cache, is read once.
+    """
+    x, y = rows[0], rows[1]
     last = len(axes) - 1
     for i in range(0, len(axes), 4):
         # The last ones may be the same.
         j, k, m = min(i + 1, last), min(i + 2, last), min(i + 3, last)
         a, b, c, d = axes[i], axes[j], axes[k], axes[m]
-        p = q = r = s = 0.0
-        for n in range(len(row)):
-            p += a[n] * row[n]
-            q += b[n] * row[n]
-            r += c[n] * row[n]
-            s += d[n] * row[n]
-        coordinates[i], coordinates[j] = p, q
-        coordinates[k], coordinates[m] = r, s
+        p = q = r = s = t = u = v = w = 0.0
+        for n in range(len(x)):
+            p += a[n] * x[n]
+            q += b[n] * x[n]
+            r += c[n] * x[n]
+            s += d[n] * x[n]
+            t += a[n] * y[n]
+            u += b[n] * y[n]
+            v += c[n] * y[n]
+            w += d[n] * y[n]
+        for place, first, second in ((i, p, t), (j, q, u), (k, r, v), (m, s,
+                                                                       w)):
+            coordinates[0, place], coordinates[1, place] = first, second
 
 
 @numba.njit(nogil=True, cache=CACHE)
@@ -282,24 +291,27 @@ def sketch_rows(rows, mean, axes, sketches, details, norms):
             the rest.
         norms (np.ndarray): ``(N,)`` float64, filled in: of ``rows - mean``.
     """
-    centered = np.empty(len(mean))
-    coordinates = np.empty(len(axes))
-    for i in range(len(rows)):
-        for k in range(len(mean)):
-            centered[k] = rows[i, k] - mean[k]
-        rest = 0.0
-        for k in range(len(mean)):
-            rest += centered[k]**2
-        norms[i] = math.sqrt(rest)
+    centered = np.zeros((2, len(mean)))
+    coordinates = np.empty((2, len(axes)))
+    for start in range(0, len(rows), 2):
+        pair = range(start, min(start + 2, len(rows)))
+        for i in pair:
+            for k in range(len(mean)):
+                centered[i - start, k] = rows[i, k] - mean[k]
         _project(centered, axes, coordinates)
-        # Rounded only once, from float64.
-        first = 0
-        for part in (sketches[i], details[i]):
-            for k in range(len(part) - 1):
-                part[k] = coordinates[first + k]
-                rest -= coordinates[first + k]**2
-            part[len(part) - 1] = math.sqrt(max(rest, 0.0))
-            first += len(part) - 1
+        for i in pair:
+            rest = 0.0
+            for k in range(len(mean)):
+                rest += centered[i - start, k]**2
+            norms[i] = math.sqrt(rest)
+            # Rounded only once, from float64.
+            first = 0
+            for part in (sketches[i], details[i]):
+                for k in range(len(part) - 1):
+                    part[k] = coordinates[i - start, first + k]
+                    rest -= coordinates[i - start, first + k]**2
+                part[len(part) - 1] = math.sqrt(max(rest, 0.0))
+                first += len(part) - 1
 
 
 @numba.njit(fastmath=FAST_MATH)
