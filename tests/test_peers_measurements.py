@@ -167,7 +167,8 @@ def test_whole_run(tools, mvtec_root, tmp_path, monkeypatch, capsys):
 
     def run(self, peer, **spec):
         spec = json.loads(json.dumps(dict(self.common, **spec)))
-        calls.append((spec['task'], peer, spec.get('label')))
+        calls.append(
+            (spec['task'], peer, spec.get('label'), spec.get('memory', False)))
         kind = tools('peers_mmad' if peer == 'mmad' else 'peers_loop')
         if spec['task'] == 'metrics':
             found = worker.measure_metrics(kind.metrics, spec)
@@ -200,10 +201,12 @@ def test_whole_run(tools, mvtec_root, tmp_path, monkeypatch, capsys):
                             'Metrics', 'Aims'))
     # The peers take turns, and another one begins the second time.
     order = [
-        peer for task, peer, label in calls
-        if (task, label) == ('predict', 'PaDiM')
+        peer for task, peer, label, memory in calls
+        if (task, label, memory) == ('predict', 'PaDiM', False)
     ]
     assert order == ['mmad', 'anomalib', 'loop', 'anomalib', 'loop', 'mmad']
+    # Memory has a run of its own, and those with patches in a file.
+    assert sum(memory for *_, memory in calls) == 2 * 3 * 3 + 2
     assert text.count('| fit, patches in a file (s) |') == 2
     # The same bank and maps, so the same accuracy.
     ten = text.split('### PatchCore 10 %\n')[1].split('\n### ')[0]

@@ -32,7 +32,7 @@ def limits(results: dict, method: str) -> str:
             'what they are projected to, '
             f'{results["patches"] * PROJECTED * FLOAT / 2**20:.0f} MiB, which '
             'are held until the choice is made. ')
-        if 'file_memory' in own:
+        if 'file_fit_memory' in own:
             text += ('With the patches in a file, the peak is that of the '
                      'choice: the projections, and what it notes of them. ')
     else:
@@ -91,7 +91,7 @@ def aims(results: dict) -> str:
     own = results['figures'][name]['mmad']
     for where, fit, memory in (('', 'fit', 'fit_memory'),
                                (', patches in a file', 'file_fit',
-                                'file_memory')):
+                                'file_fit_memory')):
         if fit in own:
             at_least(f'{name}, fit{where}', 50, ratio(name, 'fit', fit))
         if memory in own:

@@ -15,12 +15,12 @@ ROWS = [
     ('batch', 'prediction, batch 32 (ms per image)', 1e3, 1),
     ('fit_memory', 'peak memory of the fit (MiB)', 2**-20, 0),
     ('file_fit', 'fit, patches in a file (s)', 1, 2),
-    ('file_memory', 'peak memory of it (MiB)', 2**-20, 0),
+    ('file_fit_memory', 'peak memory of it (MiB)', 2**-20, 0),
     ('predict_memory', 'peak memory of the predictions (MiB)', 2**-20, 0),
     ('size', 'checkpoint (MiB)', 2**-20, 1),
 ]
 # What the fit of mmad with a file is compared with.
-BESIDE = dict(file_fit='fit', file_memory='fit_memory')
+BESIDE = dict(file_fit='fit', file_fit_memory='fit_memory')
 SCALED = 'fit', 'coreset', 'file_fit'
 BORROWED = ('single', 'batch', 'predict_memory', 'size', 'image AUROC',
             'pixel AUROC', 'AUPRO')
