@@ -19,6 +19,7 @@ from types import SimpleNamespace
 import torch
 from config_texts import ROOT, leave_configs_unformatted
 from mmengine.hooks import Hook
+from process_group import free_port
 from run_tools import run_in_folder
 from small_data import write_data
 
@@ -115,7 +116,7 @@ def start(folder, config, world, *options):
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.glob('stages*'):
         path.unlink()
-    port = str(random.Random().randrange(20000, 60000))
+    port = free_port()
     processes = []
     for rank in range(world):
         env = dict(

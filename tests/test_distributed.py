@@ -1,5 +1,4 @@
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -7,17 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 from config_texts import PADIM, SPADE
+from process_group import free_port
 
 from mmad.utils import load_checkpoint
 
 TOOLS = Path(__file__).resolve().parents[1] / 'tools'
 CATEGORY = ('--category', 'bottle')
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(('127.0.0.1', 0))
-        return str(one.getsockname()[1])
 
 
 @pytest.fixture(scope='module')

@@ -1,6 +1,5 @@
 import gc
 import os
-import socket
 import subprocess
 import sys
 from datetime import timedelta
@@ -10,17 +9,11 @@ import torch
 import torch.multiprocessing as mp
 from mmengine.fileio import get_file_backend
 from mmengine.registry import DefaultScope
+from process_group import free_port
 
 from mmad.errors import InputError
 from mmad.utils import setup_env, setup_environment
 from mmad.utils.atomic_files import AtomicLocalBackend
-
-
-@pytest.fixture
-def free_port():
-    with socket.socket() as one:
-        one.bind(('127.0.0.1', 0))
-        return str(one.getsockname()[1])
 
 
 @pytest.fixture
@@ -246,8 +239,9 @@ def make_group_later(rank, port):
     assert not torch.distributed.is_initialized()
 
 
-def test_mmengine_makes_its_group_later(free_port):
-    mp.start_processes(make_group_later, (free_port, ), 3, start_method='fork')
+def test_mmengine_makes_its_group_later():
+    mp.start_processes(
+        make_group_later, (free_port(), ), 3, start_method='fork')
 
 
 SCRIPT = """
@@ -262,7 +256,8 @@ time.sleep(60 if {fails} else rank)
 
 
 @pytest.mark.parametrize('fails', [False, True])
-def test_scripts_need_no_call_at_their_end(tmp_path, free_port, fails):
+def test_scripts_need_no_call_at_their_end(tmp_path, fails):
+    port = free_port()
     path = tmp_path / 'script.py'
     path.write_text(SCRIPT.format(fails=fails))
     processes = [
@@ -277,7 +272,7 @@ def test_scripts_need_no_call_at_their_end(tmp_path, free_port, fails):
                 LOCAL_RANK=str(rank),
                 WORLD_SIZE='2',
                 MASTER_ADDR='127.0.0.1',
-                MASTER_PORT=free_port)) for rank in range(2)
+                MASTER_PORT=port)) for rank in range(2)
     ]
     said = [process.communicate()[1] for process in processes]
     assert [p.returncode for p in processes] == [int(fails)] * 2, said
