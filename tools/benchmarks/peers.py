@@ -25,7 +25,7 @@ from mmad.utils.command_line import check_at_least, one_sentence_errors
 
 PAGE = Path(__file__).resolve().parents[2] / 'docs/benchmarks.md'
 QUICK = dict(
-    train_images=60, test_images=40, repeats=1, peer_picks=100, singles=10)
+    train_images=60, test_images=40, repeats=1, peer_picks=50, singles=10)
 NORMAL = dict(
     train_images=None, test_images=None, repeats=3, peer_picks=200, singles=20)
 

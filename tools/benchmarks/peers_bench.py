@@ -190,13 +190,16 @@ class Bench:
                                 singles=self.args.singles,
                                 outputs=None if repeat else self._outputs(
                                     peer, method))
-                        found = self._measure_once(peer, spec, not repeat)
+                        found = self.run(peer, **spec)
+                        if task == 'fit':
+                            self._add_fit_memory(peer, spec, found, repeat)
                         if (task, peer) == ('fit', 'mmad') and spec['ratio']:
                             spec['held_dir'] = str(self.folder / 'held')
+                            again = self.run(peer, **spec)
+                            self._add_fit_memory(peer, spec, again, repeat)
                             found.update({
                                 f'file_{figure}': value
-                                for figure, value in self._measure_once(
-                                    peer, spec, not repeat).items()
+                                for figure, value in again.items()
                             })
                         runs[method, peer].append(found)
         return {
@@ -213,15 +216,13 @@ class Bench:
             for method in METHODS
         }
 
-    def _measure_once(self, peer: str, spec: dict, memory: bool) -> dict:
-        """Run a measurement, and that of its memory apart if it is wanted."""
-        name = f'{spec["task"]}_memory'
-        found = self.run(peer, **spec)
-        found.pop(name, None)
-        if memory:
-            spec = dict(spec, outputs=None, memory=True)
-            found[name] = self.run(peer, **spec).get(name)
-        return found
+    def _add_fit_memory(self, peer: str, spec: dict, found: dict,
+                        repeat: int) -> None:
+        """Replace the memory of a timed fit by that of a run of its own."""
+        del found['fit_memory']
+        if not repeat:
+            found['fit_memory'] = self.run(
+                peer, memory=True, **spec)['fit_memory']
 
     def _outputs(self, peer: str, method: str) -> str:
         return str(self.folder / f'{peer} {method}.npz')
