@@ -34,7 +34,8 @@ def limits(results: dict, method: str) -> str:
             'are held until the choice is made. ')
         if 'file_fit_memory' in own:
             text += ('With the patches in a file, the peak is that of the '
-                     'choice: the projections, and what it notes of them. ')
+                     'choice, of the projections and what it notes of them, '
+                     'or that of extracting the features of a batch. ')
     else:
         sums = results['positions'] * CHANNELS**2 * 8 / 2
         text += (f'The Gaussians take {own["coreset"]:.2f} s; their sums, '
