@@ -221,6 +221,25 @@ def test_whole_run(tools, mvtec_root, tmp_path, monkeypatch, capsys):
     assert values['anomalib'] == pytest.approx(values['mmad, exact'], abs=1e-9)
 
 
+@pytest.mark.parametrize('memory', [False, True])
+def test_only_runs_for_memory_give_it_back(tools, tmp_path, monkeypatch,
+                                           memory):
+    monkeypatch.delenv('MALLOC_MMAP_THRESHOLD_', raising=False)
+    bench = tools('peers_bench')
+    made = bench.Bench.__new__(bench.Bench)
+    made.folder, made.common = tmp_path, {}
+    made.args = tools('peers').parse([])
+    # In place of Python with a script, a shell that says what it was given.
+    for peer in ('mmad', 'anomalib', 'loop'):
+        python = tmp_path / peer
+        python.write_text('#!/bin/sh\n'
+                          'echo "[${MALLOC_MMAP_THRESHOLD_:-0}]" > "$3"\n')
+        python.chmod(0o755)
+        made.pythons = {peer: python}
+        found = made.run(peer, task='fit', memory=memory)
+        assert found == [1 << 20 if memory else 0]
+
+
 def test_other_features_are_refused(tools, tmp_path):
     bench = tools('peers_bench')
     made = bench.Bench.__new__(bench.Bench)

@@ -93,4 +93,5 @@ class ProgressHook(Hook):
             self._bar.advance(self._task)
 
 
+# If an exception ends a loop, the hidden cursor has to be restored.
 atexit.register(ProgressHook.close)
